@@ -1,3 +1,63 @@
-"""deltaprop: fully connected networks on your own table, back-propagation in closed form."""
+"""deltaprop: fully connected networks on your own table, back-propagation in closed form.
+
+Names are imported when they are first used, so that ``import deltaprop`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "Activation": "deltaprop.activations",
+    "Adam": "deltaprop.search",
+    "AdamW": "deltaprop.search",
+    "Dense": "deltaprop.network",
+    "LBFGS": "deltaprop.search",
+    "Loss": "deltaprop.losses",
+    "MLPClassifier": "deltaprop.estimators",
+    "MLPRegressor": "deltaprop.estimators",
+    "Network": "deltaprop.network",
+    "SGD": "deltaprop.search",
+    "TabularClassifier": "deltaprop.estimators",
+    "TabularRegressor": "deltaprop.estimators",
+    "fit": "deltaprop.training",
+    "load": "deltaprop.files",
+    "save": "deltaprop.files",
+}
+_MODULES = {"activations", "equations", "files", "initializers", "losses", "search", "tables"}
+_MODULES_ELSEWHERE = {"schedules": "deltaprop.search.schedules"}
+
+__all__ = [*sorted(_HOME), *sorted(_MODULES), *sorted(_MODULES_ELSEWHERE)]
+
+if TYPE_CHECKING:
+    from deltaprop import activations, equations, files, initializers, losses, search, tables
+    from deltaprop.activations import Activation
+    from deltaprop.estimators import (
+        MLPClassifier,
+        MLPRegressor,
+        TabularClassifier,
+        TabularRegressor,
+    )
+    from deltaprop.files import load, save
+    from deltaprop.losses import Loss
+    from deltaprop.network import Dense, Network
+    from deltaprop.search import LBFGS, SGD, Adam, AdamW, schedules
+    from deltaprop.training import fit
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+    elif name in _MODULES or name in _MODULES_ELSEWHERE:
+        value = importlib.import_module(_MODULES_ELSEWHERE.get(name, f"deltaprop.{name}"))
+    else:
+        raise AttributeError(f"module 'deltaprop' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,493 @@
+r"""The network: a list of layers, one flat parameter vector θ, and the derivation applied to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from jaxtyping import Float, Num
+
+from deltaprop import activations, equations, initializers, losses
+from deltaprop._arrays import Array
+from deltaprop.activations import Activation
+from deltaprop.losses import Loss
+
+if TYPE_CHECKING:
+    from deltaprop.inspect.proof import Proof
+
+REDUCTIONS = ("sum", "mean", "sklearn")
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A fully connected layer: a = X W + b, then f(a).
+
+    Parameters
+    ----------
+    units : int
+        H, the number of outputs, at least 1.
+    activation : str or Activation, default="identity"
+        f; a name from ``deltaprop.activations.NAMES`` or the user's own.
+    dropout : float, default=0.0
+        Share of this layer's outputs that each training step sets to zero, in [0, 1).
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> dp.Dense(10, "tanh").activation
+    Activation('tanh')
+    """
+
+    units: int
+    activation: Activation = "identity"  # type: ignore[assignment]  # names are resolved below
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.units, Integral) or isinstance(self.units, bool) or self.units < 1:
+            raise ValueError(f"units of a Dense layer must be an int >= 1, got {self.units!r}.")
+        if not isinstance(self.dropout, Real) or not 0 <= float(self.dropout) < 1:
+            raise ValueError(f"dropout must be a number in [0, 1), got {self.dropout!r}.")
+        object.__setattr__(self, "units", int(self.units))
+        object.__setattr__(self, "activation", activations.get(self.activation))
+        object.__setattr__(self, "dropout", float(self.dropout))
+
+
+class Layout:
+    """Where each W_l and b_l lies in θ: layer after layer, W_l row by row, then b_l."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.shapes = list(zip(sizes[:-1], sizes[1:], strict=True))
+        self.size = sum(D * H + H for D, H in self.shapes)
+
+    def views(
+        self, theta: Float[Array, " P"]
+    ) -> tuple[tuple[Float[Array, "D H"], ...], tuple[Float[Array, " H"], ...]]:
+        """W and b as parts of `theta`; writable views for NumPy."""
+        W, b, start = [], [], 0
+        for D, H in self.shapes:
+            W.append(theta[start : start + D * H].reshape(D, H))
+            b.append(theta[start + D * H : start + D * H + H])
+            start += D * H + H
+        return tuple(W), tuple(b)
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """∂L/∂θ: flat, and as ∂L/∂W_l and ∂L/∂b_l, which are views into the flat vector."""
+
+    flat: Float[np.ndarray, " P"]
+    dW: tuple[Float[np.ndarray, "D H"], ...]
+    db: tuple[Float[np.ndarray, " H"], ...]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Every named quantity of one pass: what the derivation talks about.
+
+    Attributes
+    ----------
+    X : list of L + 1 arrays (N, D_l)
+        The input of each layer; ``X[L]`` is ŷ.
+    a : list of L arrays (N, H_l)
+        Before the activation.
+    delta : list of L arrays (N, H_l)
+        The error signals ∂L/∂a_l.
+    dW, db : lists of L arrays
+        ∂L/∂W_l (D_l, H_l) and ∂L/∂b_l (H_l,).
+    loss : float
+        L.
+    """
+
+    X: list[Array]
+    a: list[Float[np.ndarray, "N H"]]
+    delta: list[Float[np.ndarray, "N H"]]
+    dW: list[Float[np.ndarray, "D H"]]
+    db: list[Float[np.ndarray, " H"]]
+    loss: float
+
+
+class Network:
+    r"""A fully connected network and its loss: L(θ) and ∂L/∂θ in closed form.
+
+    Parameters
+    ----------
+    n_features : int
+        D, the number of columns of X.
+    layers : iterable of Dense
+        At least one; the last one's outputs are ŷ.
+    loss : str or Loss
+        A name from ``deltaprop.losses.NAMES`` or a :class:`deltaprop.Loss`.
+    l2 : float, default=0.0
+        λ ≥ 0. Biases are never penalised.
+    reduction : {"sum", "mean", "sklearn"}, default="sum"
+        What L means for N samples of weight w_n (1 unless given):
+
+        - "sum": Σ_n w_n loss_n + λ/2 ‖W‖², the document's convention;
+        - "mean": Σ_n w_n loss_n / Σ_n w_n + λ/2 ‖W‖²;
+        - "sklearn": (Σ_n w_n loss_n + λ/2 ‖W‖²) / Σ_n w_n, where λ is scikit-learn's ``alpha``.
+    dtype : {"float64", "float32"}, default="float64"
+        Of θ and of everything computed.
+    init : str, default="glorot_uniform"
+        One of ``deltaprop.initializers.NAMES``.
+    seed : int, RandomState or None, default=None
+        Where the initial weights come from.
+
+    Attributes
+    ----------
+    theta : ndarray (P,)
+        All parameters.
+    W, b : tuples of ndarrays (D_l, H_l) and (H_l,)
+        Views into `theta`: writing to them changes the network.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range; the message names it.
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> net = dp.Network(2, [dp.Dense(3, "tanh"), dp.Dense(2, "softmax")],
+    ...                  loss="cross_entropy", l2=1e-3, seed=0)
+    >>> net
+    Network(2 → 3 tanh → 2 softmax, loss='cross_entropy', l2=0.001, reduction='sum', 17 parameters)
+    >>> t = net.trace([[0.5, -1.0]], [1])
+    >>> [d.shape for d in t.delta]
+    [(1, 3), (1, 2)]
+    >>> net.check([[0.5, -1.0]], [1]).ok
+    True
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        layers: Iterable[Dense],
+        *,
+        loss: str | Loss,
+        l2: float = 0.0,
+        reduction: str = "sum",
+        dtype: Any = "float64",
+        init: str = "glorot_uniform",
+        seed: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.n_features = _positive_int("n_features", n_features)
+        self.layers = _checked_layers(layers)
+        self.loss_function = losses.get(loss)
+        if not isinstance(l2, Real) or not 0 <= float(l2) < float("inf"):
+            raise ValueError(f"l2 must be a finite number >= 0, got {l2!r}.")
+        self.l2 = float(l2)
+        self.reduction = _one_of("reduction", reduction, REDUCTIONS)
+        self.dtype = _checked_dtype(dtype)
+        self.init = _one_of("init", init, initializers.NAMES)
+        if self.layers[-1].dropout:
+            raise ValueError(
+                "dropout of the last layer must be 0: it would drop outputs of the network, got "
+                f"{self.layers[-1].dropout}."
+            )
+        self._bind(np.zeros(self._layout().size, dtype=self.dtype))
+        self.initialize(seed)
+
+    def initialize(self, seed: int | np.random.RandomState | None = None) -> Network:
+        """Draw new weights in place and return the network."""
+        from sklearn.utils import check_random_state
+
+        rng = check_random_state(seed)
+        for l, (D, H) in enumerate(self._layout().shapes):
+            # scikit-learn's scheme scales every layer by the hidden activation.
+            hidden = self.layers[max(0, min(l, self.n_layers - 2))].activation.name
+            self.W[l][...], self.b[l][...] = initializers.draw_layer(self.init, rng, D, H, hidden)
+        return self
+
+    # ------------------------------------------------------------ parameters
+
+    def _layout(self) -> Layout:
+        return Layout([self.n_features, *(layer.units for layer in self.layers)])
+
+    def _bind(self, theta: Float[np.ndarray, " P"]) -> None:
+        self._theta = theta
+        self.W, self.b = self._layout().views(theta)
+
+    @property
+    def theta(self) -> Float[np.ndarray, " P"]:
+        return self._theta
+
+    @theta.setter
+    def theta(self, values: Float[Array, " P"]) -> None:
+        given = np.asarray(values)
+        if given.shape != self._theta.shape:
+            raise ValueError(
+                f"theta must have shape {self._theta.shape}, one number for each parameter; got "
+                f"{given.shape}."
+            )
+        self._theta[...] = given
+
+    @property
+    def n_layers(self) -> int:
+        """L, the number of layers with weights."""
+        return len(self.layers)
+
+    @property
+    def n_outputs(self) -> int:
+        """H of the last layer."""
+        return self.layers[-1].units
+
+    @property
+    def f(self) -> tuple[Activation, ...]:
+        """The activation of each layer."""
+        return tuple(layer.activation for layer in self.layers)
+
+    # ------------------------------------------------------------ the derivation
+
+    def trace(self, X: Any, y: Any, sample_weight: Any = None) -> Trace:
+        """Every quantity of one forward and backward pass over (X, y), by name.
+
+        Parameters
+        ----------
+        X : array-like or SciPy sparse matrix (N, D)
+        y : array-like (N,) or (N, K)
+            Numbers; for class losses, class indices (N,) or rows of probabilities (N, H).
+        sample_weight : array-like (N,), optional
+
+        Returns
+        -------
+        Trace
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, values are not finite, or y is outside the loss's domain.
+        """
+        X, t, weights, l2 = self._prepare(X, y, sample_weight)
+        done = equations.forward_backward(
+            X, t, self.W, self.b, self.f, self.loss_function, l2, weights
+        )
+        return Trace(done.X, done.a, done.delta, done.dW, done.db, float(done.loss))
+
+    def loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """L of equation (1.3) with L2, under the network's reduction. Arguments as in `trace`."""
+        X, t, weights, l2 = self._prepare(X, y, sample_weight)
+        Xs, a = equations.forward(X, self.W, self.b, self.f)
+        return float(
+            equations.loss(
+                t, a[-1], Xs[-1], self.W, self.f[-1], self.loss_function, l2, weights
+            )
+        )
+
+    def gradient(self, X: Any, y: Any, sample_weight: Any = None) -> Gradient:
+        """∂L/∂θ, flat and as ∂L/∂W_l, ∂L/∂b_l. Arguments as in `trace`."""
+        X, t, weights, l2 = self._prepare(X, y, sample_weight)
+        done = equations.forward_backward(
+            X, t, self.W, self.b, self.f, self.loss_function, l2, weights
+        )
+        flat = np.empty_like(self._theta)
+        dW, db = self._layout().views(flat)
+        for l in range(self.n_layers):
+            dW[l][...], db[l][...] = done.dW[l], done.db[l]
+        return Gradient(flat, dW, db)
+
+    def predict(self, X: Any) -> Float[np.ndarray, "N H"]:
+        """ŷ = X_L for each row of X."""
+        Xs, _ = equations.forward(self._checked_X(X), self.W, self.b, self.f)
+        return cast(np.ndarray, Xs[-1])
+
+    def check(self, X: Any, y: Any, sample_weight: Any = None) -> Proof:
+        """Prove each equation numerically on (X, y): see :func:`deltaprop.inspect.prove`.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> net = dp.Network(1, [dp.Dense(1, "tanh")], loss="squared_error", seed=0)
+        >>> proof = net.check([[1.0]], [0.5])
+        >>> proof.ok
+        True
+        """
+        from deltaprop.inspect.proof import prove
+
+        return prove(self, X, y, sample_weight)
+
+    # ------------------------------------------------------------ checked arguments
+
+    def _checked_X(self, X: Any) -> Array:
+        from sklearn.utils.validation import check_array
+
+        X = check_array(X, accept_sparse=["csr", "csc"], dtype=self.dtype, input_name="X")
+        if X.shape[1] != self.n_features:
+            raise ValueError(
+                f"X has {X.shape[1]} column(s), but the network expects {self.n_features} "
+                "(n_features)."
+            )
+        return X
+
+    def encode(self, y: Any) -> Float[np.ndarray, "N K"]:
+        """The target t that the loss works with; checks y's shape and domain."""
+        y = np.asarray(y)
+        if y.ndim not in (1, 2) or y.size == 0:
+            raise ValueError(f"y must have shape (N,) or (N, K) and not be empty, got {y.shape}.")
+        if y.dtype.kind not in "biuf":
+            raise ValueError(
+                f"y must hold numbers, got dtype {y.dtype}. Encode classes as 0, 1, … or use "
+                "deltaprop.MLPClassifier, which does it."
+            )
+        if y.dtype.kind == "f" and not np.isfinite(y).all():
+            raise ValueError("y contains NaN or infinity; remove those rows or fill them in.")
+        if y.dtype.kind == "b":
+            y = y.astype(np.int8)
+        function = self.loss_function
+        function.check(y, self.n_outputs, function.name, **function.settings)
+        t: np.ndarray = function.target(y, self.n_outputs, self._theta, np)
+        return t
+
+    def _prepare(
+        self, X: Any, y: Any, sample_weight: Any
+    ) -> tuple[Array, Float[np.ndarray, "N K"], Any, float]:
+        X, t = self._checked_X(X), self.encode(y)
+        if X.shape[0] != t.shape[0]:
+            raise ValueError(f"X has {X.shape[0]} row(s) and y has {t.shape[0]}; they must agree.")
+        w = None if sample_weight is None else checked_weights(sample_weight, X)
+        return X, t, *self.scales(t.shape[0], w)
+
+    def scales(self, N: int, w: Float[np.ndarray, " N"] | None) -> tuple[Any, float]:
+        """The `weights` and λ that turn the derivation's sum into this network's reduction."""
+        column: Any = 1.0 if w is None else w[:, None]
+        if self.reduction == "sum":
+            return column, self.l2
+        total = float(N) if w is None else float(w.sum())
+        return column / total, self.l2 / total if self.reduction == "sklearn" else self.l2
+
+    # ------------------------------------------------------------ description
+
+    def config(self) -> dict[str, Any]:
+        """Everything but the numbers in θ, as JSON-able values.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> dp.Network(1, [dp.Dense(1)], loss="huber").config()["loss"]
+        {'name': 'huber', 'params': {'delta': 1.0}}
+        """
+        return {
+            "n_features": self.n_features,
+            "layers": [
+                {
+                    "units": layer.units,
+                    "activation": layer.activation.name,
+                    "dropout": layer.dropout,
+                }
+                for layer in self.layers
+            ],
+            "loss": {"name": self.loss_function.name, "params": self.loss_function.settings},
+            "l2": self.l2,
+            "reduction": self.reduction,
+            "dtype": self.dtype.name,
+            "init": self.init,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom: Mapping[str, Activation | Loss] | None = None
+    ) -> Network:
+        """The network that `config` describes, with all parameters zero.
+
+        Parameters
+        ----------
+        config : mapping
+            What :meth:`config` returned.
+        custom : mapping of name to Activation or Loss, optional
+            The user's own functions, which a description can only name.
+        """
+        custom = custom or {}
+        spec = config["loss"]
+        own_loss = custom.get(spec["name"])
+        net = cls(
+            config["n_features"],
+            [
+                Dense(
+                    layer["units"],
+                    cast(Activation, custom.get(layer["activation"], layer["activation"])),
+                    layer["dropout"],
+                )
+                for layer in config["layers"]
+            ],
+            loss=losses.get(spec["name"], **spec["params"])
+            if own_loss is None
+            else cast(Loss, own_loss),
+            l2=config["l2"],
+            reduction=config["reduction"],
+            dtype=config["dtype"],
+            init=config["init"],
+            seed=0,
+        )
+        net.theta[...] = 0
+        return net
+
+    def copy(self) -> Network:
+        """An independent network with the same parameters."""
+        twin = object.__new__(Network)
+        twin.__setstate__(self.__getstate__())
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {k: v for k, v in self.__dict__.items() if k not in ("W", "b", "_theta")}
+        return state | {"_theta": self._theta.copy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        theta = state.pop("_theta")
+        self.__dict__.update(state)
+        self._bind(theta)
+
+    def __repr__(self) -> str:
+        chain = " → ".join(
+            [str(self.n_features)] + [f"{d.units} {d.activation.name}" for d in self.layers]
+        )
+        return (
+            f"Network({chain}, loss={self.loss_function.name!r}, l2={self.l2:g}, "
+            f"reduction={self.reduction!r}, {self._theta.size} parameters)"
+        )
+
+
+def checked_weights(sample_weight: Any, X: Num[Array, "N D"]) -> Float[np.ndarray, " N"]:
+    """`sample_weight` as an (N,) array of non-negative numbers that are not all zero."""
+    from sklearn.utils.validation import _check_sample_weight
+
+    w: np.ndarray = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+    if not w.any():
+        raise ValueError("sample_weight is zero for every sample; at least one must be > 0.")
+    return w
+
+
+def _positive_int(name: str, value: Any) -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be an int >= 1, got {value!r}.")
+    return int(value)
+
+
+def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")
+    return cast(str, value)
+
+
+def _checked_layers(layers: Iterable[Dense]) -> tuple[Dense, ...]:
+    checked = tuple(layers) if isinstance(layers, Iterable) else ()
+    if not checked or not all(isinstance(layer, Dense) for layer in checked):
+        raise TypeError(
+            f"layers must be one or more deltaprop.Dense, got {layers!r}. "
+            "Write, for example, [dp.Dense(10, 'tanh'), dp.Dense(1)]."
+        )
+    return checked
+
+
+def _checked_dtype(dtype: Any) -> np.dtype:
+    try:
+        checked = np.dtype(dtype)
+    except TypeError:
+        checked = None
+    if checked not in (np.dtype("float32"), np.dtype("float64")):
+        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}.")
+    return checked
+
+
+__all__ = ["Dense", "Gradient", "Layout", "Network", "Trace"]
