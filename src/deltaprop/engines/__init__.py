@@ -1,0 +1,7 @@
+"""Engines run a search. ``reference`` is the derivation on NumPy: the oracle for every other."""
+
+from deltaprop.engines.reference import ReferenceEngine
+
+NAMES = ("auto", "reference")
+
+__all__ = ["NAMES", "ReferenceEngine"]

@@ -1,0 +1,133 @@
+"""The derivation on NumPy, batch by batch: nothing clever, and the oracle for every other engine."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+
+from deltaprop import equations
+from deltaprop.engines.masks import dropout_mask
+from deltaprop.network import Network
+from deltaprop.search import FirstOrder, Progress
+
+
+class ReferenceEngine:
+    """Epochs of a first-order search over checked arrays.
+
+    Parameters
+    ----------
+    net : Network
+        Its θ is updated in place.
+    X : ndarray or CSR matrix (N, D), of the network's dtype
+    y : ndarray (N,) or (N, K), already checked
+    w : ndarray (N,) or None
+        Sample weights.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        X: Any,
+        y: Num[np.ndarray, "N ..."],
+        w: Float[np.ndarray, " N"] | None,
+        *,
+        solver: FirstOrder,
+        batch_size: int,
+        clip_norm: float | None,
+        progress: Progress,
+    ) -> None:
+        self.net, self.X, self.y, self.w = net, X, y, w
+        self.solver, self.batch_size, self.clip_norm = solver, batch_size, clip_norm
+        self.progress = progress
+        self.theta = net.theta
+        self.n_samples = X.shape[0]
+        self._penalised = penalised(net)
+        if not progress.solver_state:
+            progress.solver_state = solver.init(net.theta)
+
+    def epoch(
+        self, order: Int[np.ndarray, " N"] | None, learning_rates: Float[np.ndarray, " S"]
+    ) -> float:
+        total = 0.0
+        for i, learning_rate in enumerate(learning_rates):
+            start = i * self.batch_size
+            stop = min(start + self.batch_size, self.n_samples)
+            rows: Any = slice(start, stop) if order is None else order[start:stop]
+            w = None if self.w is None else self.w[rows]
+            if w is not None and not w.any():
+                continue  # no sample counts in this batch
+            loss, g = loss_and_gradient(
+                self.net, self.X[rows], self.y[rows], w, share=(stop - start) / self.n_samples,
+                masks=self._masks(stop - start),
+            )
+            total += loss if self.net.reduction == "sum" else loss * (stop - start) / self.n_samples
+            self._step(clipped(g, self.clip_norm), float(learning_rate))
+        return total
+
+    def _step(self, g: Float[np.ndarray, " P"], learning_rate: float) -> None:
+        self.progress.step += 1
+        step, self.progress.solver_state = self.solver.update(
+            g,
+            self.progress.solver_state,
+            self.theta,
+            learning_rate,
+            self.progress.step,
+            self._penalised,
+        )
+        self.theta += step
+
+    def _masks(self, N: int) -> list[Float[np.ndarray, "N H"] | None] | None:
+        if self.progress.dropout_seed is None:
+            return None
+        return [
+            dropout_mask(
+                self.progress.dropout_seed, self.progress.step, l, N, layer.units, layer.dropout,
+                self.net.dtype,
+            )
+            if layer.dropout
+            else None
+            for l, layer in enumerate(self.net.layers)
+        ]  # fmt: skip
+
+
+def loss_and_gradient(
+    net: Network,
+    X: Any,
+    y: Num[np.ndarray, "N ..."],
+    w: Float[np.ndarray, " N"] | None,
+    share: float = 1.0,
+    masks: list[Float[np.ndarray, "N H"] | None] | None = None,
+) -> tuple[float, Float[np.ndarray, " P"]]:
+    """L and ∂L/∂θ of one batch, which holds that share of all rows.
+
+    Under reduction "sum" a batch carries its share of the penalty, so that the batches of an
+    epoch add up to L.
+    """
+    t = net.loss_function.target(y, net.n_outputs, net.theta, np)
+    weights, l2 = net.scales(X.shape[0], w)
+    if net.reduction == "sum":
+        l2 *= share
+    done = equations.forward_backward(
+        X, t, net.W, net.b, net.f, net.loss_function, l2, weights, masks
+    )
+    parts = [part.ravel() for pair in zip(done.dW, done.db, strict=True) for part in pair]
+    return float(done.loss), np.concatenate(parts)
+
+
+def clipped(g: Float[np.ndarray, " P"], norm: float | None) -> Float[np.ndarray, " P"]:
+    """g, scaled down to that Euclidean norm where it is longer."""
+    if norm is None:
+        return g
+    length = math.sqrt(float(g @ g))
+    return g * (norm / length) if length > norm else g
+
+
+def penalised(net: Network) -> Float[np.ndarray, " P"]:
+    """1 for each entry of a W_l, 0 for each entry of a b_l."""
+    ones = np.ones_like(net.theta)
+    for b in net._layout().views(ones)[1]:
+        b[...] = 0
+    return ones

@@ -1,0 +1,103 @@
+"""L-BFGS over all rows at once, by SciPy, with the events and outcomes of the epoch loop."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from deltaprop.search.loop import Callback, Epoch, Evaluate, History, _monitored, _record
+from deltaprop.search.stopping import Plateau
+
+LossAndGradient = Callable[[], tuple[float, Float[np.ndarray, " P"]]]
+
+
+def quasi_newton(
+    theta: Float[np.ndarray, " P"],
+    loss_and_gradient: LossAndGradient,
+    *,
+    max_iter: int,
+    max_fun: int,
+    tol: float,
+    history: History,
+    plateau: Plateau,
+    evaluate: Evaluate | None = None,
+    stop_on_validation: bool = False,
+    callbacks: Iterable[Callback] = (),
+    network: Any = None,
+) -> History:
+    """Minimise over `theta` in place; `loss_and_gradient` evaluates at its current values."""
+    from scipy.optimize import minimize
+    from sklearn.exceptions import ConvergenceWarning
+
+    started = time.perf_counter()
+    best_theta: Float[np.ndarray, " P"] | None = None
+    accepted = theta.copy()
+
+    def objective(x: Float[np.ndarray, " P"]) -> tuple[float, Float[np.ndarray, " P"]]:
+        theta[...] = x
+        loss, g = loss_and_gradient()
+        return loss, g.astype(np.float64)
+
+    def after_iteration(intermediate_result: Any) -> None:
+        nonlocal best_theta
+        theta[...] = accepted[...] = intermediate_result.x
+        history.n_epochs += 1
+        history.loss_curve.append(float(intermediate_result.fun))
+        validation_loss, score = evaluate() if evaluate else (None, None)
+        _record(history, validation_loss, score)
+        if stop_on_validation and plateau.update(
+            _monitored(history.loss_curve[-1], validation_loss, score, True)
+        ):
+            best_theta = theta.copy()
+            history.best_epoch = history.n_epochs
+        event = Epoch(
+            history.n_epochs,
+            max_iter,
+            history.loss_curve[-1],
+            None,
+            validation_loss,
+            score,
+            time.perf_counter() - started,
+            network,
+        )
+        if any([bool(callback(event)) for callback in callbacks]):  # noqa: C419
+            history.stop_reason = "callback"
+            raise StopIteration
+        if stop_on_validation and plateau.reached:
+            history.stop_reason = "converged"
+            raise StopIteration
+
+    try:
+        result = minimize(
+            objective,
+            theta.astype(np.float64),
+            method="L-BFGS-B",
+            jac=True,
+            callback=after_iteration,
+            options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
+        )
+        accepted[...] = result.x
+        if result.success:
+            history.stop_reason = "converged"
+        elif history.stop_reason == "max_epochs":
+            warnings.warn(
+                f"lbfgs failed to converge after {result.nit} iteration(s) "
+                f"(status={result.status}): {result.message}. Increase the number of iterations "
+                "(max_iter), or scale the data.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        if not history.loss_curve:  # already at a minimum: no iteration was needed
+            history.loss_curve.append(float(result.fun))
+    except KeyboardInterrupt:
+        history.stop_reason = "interrupted"
+    finally:
+        theta[...] = accepted if best_theta is None else best_theta
+    if not np.isfinite(theta).all():
+        history.stop_reason = "diverged"
+    return history

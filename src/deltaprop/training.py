@@ -1,0 +1,329 @@
+"""``deltaprop.fit``: search for the θ of a network."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Num
+
+from deltaprop import engines
+from deltaprop.engines.reference import ReferenceEngine, loss_and_gradient
+from deltaprop.network import Network, checked_weights
+from deltaprop.search import LBFGS, Adam, FirstOrder, History, Plateau, Progress, Solver
+from deltaprop.search.loop import Callback, Evaluate, search
+from deltaprop.search.quasi_newton import quasi_newton
+from deltaprop.search.schedules import Constant, Schedule
+
+DIVERGED = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and "
+    "need to be preprocessed. Otherwise lower the learning rate or set clip_norm."
+)
+
+
+def fit(
+    net: Network,
+    X: Any,
+    y: Any,
+    *,
+    solver: Solver | None = None,
+    sample_weight: Any = None,
+    batch_size: int | str = "auto",
+    max_epochs: int = 200,
+    schedule: Schedule | None = None,
+    clip_norm: float | None = None,
+    shuffle: bool = True,
+    seed: int | np.random.RandomState | None = 0,
+    tol: float = 1e-4,
+    patience: float = 10,
+    validation: Any = None,
+    scorer: Callable[[Network, Any, Any], float] | None = None,
+    restore_best: bool = True,
+    engine: str = "auto",
+    callbacks: Iterable[Callback] = (),
+    resume: History | None = None,
+) -> History:
+    """Search for the θ that minimises the network's loss, starting from its current θ.
+
+    Parameters
+    ----------
+    net : Network
+        Changed in place.
+    X : array-like or SciPy sparse matrix (N, D)
+    y : array-like (N,) or (N, K)
+        As for :meth:`Network.loss`.
+    solver : SGD, Adam, AdamW or LBFGS, default=Adam()
+    sample_weight : array-like (N,), optional
+    batch_size : int or "auto", default="auto"
+        Rows a step; "auto" is min(200, N). L-BFGS uses all rows.
+    max_epochs : int, default=200
+        Most passes over the rows (iterations of L-BFGS).
+    schedule : Schedule, default=Constant()
+        From ``deltaprop.schedules``; goes with any first-order solver.
+    clip_norm : float, optional
+        Longest gradient, in Euclidean norm over all parameters.
+    shuffle : bool, default=True
+    seed : int, RandomState or None, default=0
+        For the order of rows, dropout and an internal validation split.
+    tol, patience : float, default=1e-4 and 10
+        Stop when the monitored value has not improved by `tol` for more than `patience` epochs.
+        For L-BFGS `tol` bounds the projected gradient.
+    validation : float, (X, y) or (X, y, sample_weight), optional
+        A share of the rows to set aside, or data of its own. When given it is what is
+        monitored: its loss, or what `scorer` says.
+    scorer : callable ``scorer(net, X, y)``, optional
+        Higher is better.
+    restore_best : bool, default=True
+        With `validation`: stop on it, and put the best epoch's θ back at the end.
+    engine : {"auto", "reference"}, default="auto"
+    callbacks : iterable of callables
+        Called with an :class:`~deltaprop.search.Epoch` after each epoch; True stops.
+    resume : History, optional
+        Of an earlier call on the same network and rows: go on as if it had not stopped.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an argument out of range, or when the parameters became non-finite. The network then
+        has the parameters it had before.
+
+    Notes
+    -----
+    Ctrl-C ends the search, not the program: the best θ so far stays in the network (the last one
+    without `validation`), a warning says so, and ``history.stop_reason`` is ``"interrupted"``.
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> net = dp.Network(1, [dp.Dense(1)], loss="squared_error", reduction="mean", seed=0)
+    >>> history = dp.fit(net, [[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0], solver=dp.LBFGS(), tol=1e-9)
+    >>> history.stop_reason
+    'converged'
+    >>> net.predict([[10.0]]).round(3)
+    array([[21.]])
+    """
+    from sklearn.utils import check_random_state
+
+    if not isinstance(net, Network):
+        raise TypeError(f"net must be a deltaprop.Network, got {net!r}.")
+    solver = Adam() if solver is None else solver
+    schedule = Constant() if schedule is None else schedule
+    check_search(solver, schedule, batch_size, max_epochs, clip_norm, tol, patience, engine)
+    X, y, w = _checked_data(net, X, y, sample_weight)
+    rng = check_random_state(seed)
+    if resume is not None and resume.progress.rng is not None:
+        rng = resume.progress.rng
+    held_out = None
+    if validation is not None:
+        X, y, w, held_out = _split(net, X, y, w, validation, rng)
+    evaluate = None if held_out is None else _evaluator(net, *held_out, scorer)
+    return train(
+        net, X, y, w,
+        solver=solver, schedule=schedule, batch_size=batch_size, max_epochs=max_epochs,
+        clip_norm=clip_norm, shuffle=shuffle, rng=rng, plateau=Plateau(tol, patience),
+        evaluate=evaluate, stop_on_validation=evaluate is not None and restore_best,
+        engine=engine, callbacks=callbacks,
+        progress=Progress() if resume is None else resume.progress,
+    )  # fmt: skip
+
+
+def train(
+    net: Network,
+    X: Any,
+    y: Num[np.ndarray, "N ..."],
+    w: Float[np.ndarray, " N"] | None,
+    *,
+    solver: Solver,
+    schedule: Schedule,
+    batch_size: int | str,
+    max_epochs: int,
+    clip_norm: float | None,
+    shuffle: bool,
+    rng: np.random.RandomState,
+    plateau: Plateau,
+    evaluate: Evaluate | None,
+    stop_on_validation: bool,
+    engine: str,
+    callbacks: Iterable[Callback],
+    progress: Progress,
+    horizon: int | None = None,
+) -> History:
+    """`fit` after all arguments have been checked; a failed search leaves θ as it was."""
+    before = net.theta.copy()
+    callbacks = tuple(callbacks)
+    history = History(progress=progress)
+    progress.rng = rng
+    try:
+        if isinstance(solver, LBFGS):
+            if any(layer.dropout for layer in net.layers):
+                raise ValueError(
+                    "dropout needs a first-order solver (sgd, adam, adamw): L-BFGS cannot search "
+                    "over a loss that changes from call to call."
+                )
+            quasi_newton(
+                net.theta,
+                lambda: loss_and_gradient(net, X, y, w),
+                max_iter=max_epochs, max_fun=solver.max_fun, tol=plateau.tol, history=history,
+                plateau=plateau, evaluate=evaluate, stop_on_validation=stop_on_validation,
+                callbacks=callbacks, network=net,
+            )  # fmt: skip
+        else:
+            assert isinstance(solver, FirstOrder)
+            if progress.dropout_seed is None and any(layer.dropout for layer in net.layers):
+                progress.dropout_seed = int(rng.randint(2**31 - 1))
+            runner = ReferenceEngine(
+                net, X, y, w, solver=solver, batch_size=rows_per_step(batch_size, X.shape[0]),
+                clip_norm=clip_norm, progress=progress,
+            )  # fmt: skip
+            search(
+                runner,
+                learning_rate=solver.learning_rate, schedule=schedule, max_epochs=max_epochs,
+                plateau=plateau, rng=rng, shuffle=shuffle, progress=progress, history=history,
+                evaluate=evaluate, stop_on_validation=stop_on_validation, callbacks=callbacks,
+                horizon=horizon, network=net,
+            )  # fmt: skip
+        if not np.isfinite(net.theta).all():
+            raise ValueError(DIVERGED)
+    except BaseException:
+        net.theta[...] = before
+        raise
+    if history.stop_reason == "interrupted":
+        kept = "best" if history.best_epoch else "latest"
+        warnings.warn(
+            f"Training interrupted by user after {history.n_epochs} epoch(s); the {kept} weights "
+            "so far are kept.",
+            stacklevel=3,
+        )
+    return history
+
+
+def rows_per_step(batch_size: int | str, N: int) -> int:
+    """How many rows a step takes of N."""
+    if batch_size == "auto":
+        return min(200, N)
+    if int(batch_size) > N:
+        warnings.warn(
+            f"Got `batch_size` less than 1 or larger than sample size: {batch_size} for {N} "
+            "row(s). It is going to be clipped.",
+            stacklevel=3,
+        )
+    return min(int(batch_size), N)
+
+
+def check_search(
+    solver: Any,
+    schedule: Any,
+    batch_size: Any,
+    max_epochs: Any,
+    clip_norm: Any,
+    tol: Any,
+    patience: Any,
+    engine: Any,
+) -> None:
+    """Raise for a search that cannot run, naming the argument."""
+    if not isinstance(solver, Solver):
+        raise TypeError(
+            "solver must be a deltaprop.SGD, Adam, AdamW or LBFGS object, such as dp.Adam(1e-3); "
+            f"got {solver!r}."
+        )
+    if not isinstance(schedule, Schedule):
+        raise TypeError(
+            f"schedule must be an object from deltaprop.schedules, got {schedule!r}. Write, for "
+            "example, dp.schedules.Cosine()."
+        )
+    if batch_size != "auto" and not _is_int_from(batch_size, 1):
+        raise ValueError(f"batch_size must be 'auto' or an int >= 1, got {batch_size!r}.")
+    if not _is_int_from(max_epochs, 1):
+        raise ValueError(f"max_epochs must be an int >= 1, got {max_epochs!r}.")
+    if clip_norm is not None and not (_is_real(clip_norm) and clip_norm > 0):
+        raise ValueError(f"clip_norm must be a number > 0 or None, got {clip_norm!r}.")
+    if not _is_real(tol) or tol < 0:
+        raise ValueError(f"tol must be a number >= 0, got {tol!r}.")
+    if not _is_real(patience) or patience < 0:
+        raise ValueError(f"patience must be a number of epochs >= 0, got {patience!r}.")
+    if engine not in engines.NAMES:
+        raise ValueError(f"engine must be one of {', '.join(engines.NAMES)}; got {engine!r}.")
+
+
+def _is_real(x: Any) -> bool:
+    return isinstance(x, Real) and not isinstance(x, bool) and not np.isnan(float(x))
+
+
+def _is_int_from(x: Any, low: int) -> bool:
+    return isinstance(x, Integral) and not isinstance(x, bool) and int(x) >= low
+
+
+def _checked_data(
+    net: Network, X: Any, y: Any, sample_weight: Any
+) -> tuple[Any, Num[np.ndarray, "N ..."], Float[np.ndarray, " N"] | None]:
+    X = net._checked_X(X)
+    net.encode(y)
+    y = np.asarray(y)
+    y = y.astype(np.int8) if y.dtype.kind == "b" else y
+    if X.shape[0] != y.shape[0]:
+        raise ValueError(f"X has {X.shape[0]} row(s) and y has {y.shape[0]}; they must agree.")
+    X = X.tocsr() if hasattr(X, "tocsr") else X
+    return X, y, None if sample_weight is None else checked_weights(sample_weight, X)
+
+
+def _split(
+    net: Network,
+    X: Any,
+    y: Num[np.ndarray, "N ..."],
+    w: Float[np.ndarray, " N"] | None,
+    validation: Any,
+    rng: np.random.RandomState,
+) -> tuple[Any, Any, Any, tuple[Any, Any, Any]]:
+    """Training rows, and the rows to validate on."""
+    if isinstance(validation, Real) and not isinstance(validation, bool):
+        if not 0 < float(validation) < 1:
+            raise ValueError(
+                f"validation must be a share in (0, 1), (X, y) or (X, y, sample_weight); "
+                f"got {validation!r}."
+            )
+        from sklearn.model_selection import train_test_split
+
+        kept, held = train_test_split(
+            np.arange(X.shape[0]), test_size=float(validation), random_state=rng
+        )
+        part = (X[held], y[held], None if w is None else w[held])
+        return X[kept], y[kept], None if w is None else w[kept], part
+    if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
+        raise TypeError(
+            "validation must be a share in (0, 1), (X, y) or (X, y, sample_weight); "
+            f"got {type(validation).__name__}."
+        )
+    X_val, y_val, *rest = validation
+    return X, y, w, _checked_data(net, X_val, y_val, rest[0] if rest else None)
+
+
+def _evaluator(
+    net: Network,
+    X: Any,
+    y: Num[np.ndarray, "N ..."],
+    w: Float[np.ndarray, " N"] | None,
+    scorer: Callable[[Network, Any, Any], float] | None,
+) -> Evaluate:
+    def evaluate() -> tuple[float | None, float | None]:
+        return data_loss(net, X, y, w), None if scorer is None else float(scorer(net, X, y))
+
+    return evaluate
+
+
+def data_loss(
+    net: Network, X: Any, y: Num[np.ndarray, "N ..."], w: Float[np.ndarray, " N"] | None
+) -> float:
+    """The (weighted) mean loss a sample, without the penalty: what is compared across data."""
+    from deltaprop import equations
+
+    t = net.loss_function.target(y, net.n_outputs, net.theta, np)
+    Xs, a = equations.forward(X, net.W, net.b, net.f)
+    losses = equations.sample_losses(t, a[-1], Xs[-1], net.f[-1], net.loss_function)
+    return float(np.average(losses, weights=w))
