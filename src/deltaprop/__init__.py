@@ -30,10 +30,40 @@ _HOME = {
 _MODULES = {"activations", "equations", "files", "initializers", "losses", "search", "tables"}
 _MODULES_ELSEWHERE = {"schedules": "deltaprop.search.schedules"}
 
-__all__ = [*sorted(_HOME), *sorted(_MODULES), *sorted(_MODULES_ELSEWHERE)]
+__all__ = [
+    "LBFGS",
+    "SGD",
+    "Activation",
+    "Adam",
+    "AdamW",
+    "Dense",
+    "Loss",
+    "MLPClassifier",
+    "MLPRegressor",
+    "Network",
+    "TabularClassifier",
+    "TabularRegressor",
+    "activations",
+    "equations",
+    "files",
+    "fit",
+    "initializers",
+    "load",
+    "losses",
+    "save",
+    "schedules",
+    "search",
+    "tables",
+]
 
 if TYPE_CHECKING:
-    from deltaprop import activations, equations, files, initializers, losses, search, tables
+    import deltaprop.activations as activations
+    import deltaprop.equations as equations
+    import deltaprop.files as files
+    import deltaprop.initializers as initializers
+    import deltaprop.losses as losses
+    import deltaprop.search as search
+    import deltaprop.tables as tables
     from deltaprop.activations import Activation
     from deltaprop.estimators import (
         MLPClassifier,

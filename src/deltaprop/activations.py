@@ -81,7 +81,9 @@ class Activation:
             function = getattr(self, part)
             optional = part in ("d2f", "vjp")
             if not callable(function) and not (optional and function is None):
-                raise TypeError(f"Activation {self.name!r}: {part} must be callable, got {function!r}.")
+                raise TypeError(
+                    f"Activation {self.name!r}: {part} must be callable, got {function!r}."
+                )
 
     def pull_back(
         self,
@@ -291,7 +293,7 @@ _ALL = [
     Activation("tanh", lambda a, xp: xp.tanh(a), lambda a, z, xp: 1 - z * z, _tanh_d2),
     Activation("exp", _exp, _exp_d, _exp_d),
     Activation("softmax", _softmax, _softmax_d1, _softmax_d2, "row", _softmax_vjp),
-    # The link of a Gaussian with unknown variance: means in the first half, variances in the second.
+    # The link of a Gaussian of unknown variance: means in the first half, variances in the second.
     Activation(
         "mean_variance",
         _in_halves(_identity, _exp),
@@ -337,7 +339,5 @@ def get(activation: str | Activation) -> Activation:
     if activation not in _BY_NAME:
         near = get_close_matches(activation, NAMES, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            f"activation must be one of {', '.join(NAMES)}; got {activation!r}.{hint}"
-        )
+        raise ValueError(f"activation must be one of {', '.join(NAMES)}; got {activation!r}.{hint}")
     return _BY_NAME[activation]

@@ -16,8 +16,9 @@ Arrays may be NumPy's, JAX's or any other array API library's; the namespace is 
 X_0 may be a SciPy sparse matrix. There is no state and no I/O.
 
 A data term that is averaged instead of summed, or sample weights, enter as `weights`: a number or
-an (N, 1) column by which every sample's loss, and with it its row of δ, is multiplied. Dropout enters as `masks`: layer l's output is
-multiplied by masks[l], an array of 0 and 1/(1-p), or by nothing where it is None.
+an (N, 1) column by which every sample's loss, and with it its row of δ, is multiplied. Dropout
+enters as `masks`: layer l's output is multiplied by masks[l], an array of 0 and 1/(1-p), or by
+nothing where it is None.
 """
 
 from __future__ import annotations
@@ -176,9 +177,7 @@ def gradients(
     return dW, db
 
 
-def _summands(
-    t: Array, a: Array, z: Array, f: Activation, function: Loss, xp: ModuleType
-) -> Array:
+def _summands(t: Array, a: Array, z: Array, f: Activation, function: Loss, xp: ModuleType) -> Array:
     closed = function.closed_form(f.name)
     if closed is not None:
         return closed.value(t, a, z, xp, **function.settings)

@@ -34,7 +34,6 @@ from deltaprop._arrays import (
     expit,
     floored,
     log_sum_exp,
-    real,
     softplus,
     where_positive,
 )
@@ -339,7 +338,7 @@ def Quantile(quantiles: float | tuple[float, ...] = 0.5) -> Loss:
 
     With Q levels each column k of y has the Q outputs k Q … k Q + Q - 1.
     """
-    levels = (quantiles,) if _is_number(quantiles) else tuple(quantiles)  # type: ignore[arg-type]
+    levels: tuple[Any, ...] = tuple(np.atleast_1d(quantiles).tolist())
     if not levels or not all(_is_number(q) and 0 < q < 1 for q in levels):
         raise ValueError(
             f"quantiles must be one or more numbers strictly between 0 and 1, got {quantiles!r}."
@@ -514,7 +513,7 @@ def _gaussian_nll_delta(t: Array, a: Array, z: Array, xp: ModuleType) -> Array:
 
 def _check_gaussian(y: Array, H: int, name: str, **params: Any) -> None:
     columns = 1 if y.ndim == 1 else y.shape[1]
-    if H != 2 * columns:
+    if 2 * columns != H:
         raise ValueError(
             f"y has {columns} column(s); loss {name!r} needs a mean and a variance for each, so "
             f"{2 * columns} outputs, but the network has {H}."
@@ -641,7 +640,10 @@ def CrossEntropy(
         _cross_entropy,
         lambda t, yhat, xp, **_: -t / floored(yhat, xp),
         lambda t, yhat, xp, **_: t / floored(yhat, xp) ** 2,
-        {"label_smoothing": _smoothing(label_smoothing), "class_weight": _class_weights(class_weight)},
+        {
+            "label_smoothing": _smoothing(label_smoothing),
+            "class_weight": _class_weights(class_weight),
+        },
         encode=_smoothed_classes,
         check=_check_weighted_classes,
         closed={
@@ -794,7 +796,8 @@ def _class_weights(class_weight: Any) -> tuple[float, ...] | None:
     weights = tuple(class_weight)
     if not weights or not all(_is_number(w) and w >= 0 for w in weights):
         raise ValueError(
-            f"class_weight must be a sequence of numbers >= 0, one for each class, or None; got {class_weight!r}."
+            "class_weight must be a sequence of numbers >= 0, one for each class, or None; "
+            f"got {class_weight!r}."
         )
     return tuple(float(w) for w in weights)
 

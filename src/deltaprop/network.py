@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, cast
 
@@ -42,24 +43,24 @@ class Dense:
     """
 
     units: int
-    activation: Activation = "identity"  # type: ignore[assignment]  # names are resolved below
-    dropout: float = 0.0
+    activation: Activation
+    dropout: float
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.units, Integral) or isinstance(self.units, bool) or self.units < 1:
-            raise ValueError(f"units of a Dense layer must be an int >= 1, got {self.units!r}.")
-        if not isinstance(self.dropout, Real) or not 0 <= float(self.dropout) < 1:
-            raise ValueError(f"dropout must be a number in [0, 1), got {self.dropout!r}.")
-        object.__setattr__(self, "units", int(self.units))
-        object.__setattr__(self, "activation", activations.get(self.activation))
-        object.__setattr__(self, "dropout", float(self.dropout))
+    def __init__(
+        self, units: int, activation: str | Activation = "identity", dropout: float = 0.0
+    ) -> None:
+        if not isinstance(dropout, Real) or not 0 <= float(dropout) < 1:
+            raise ValueError(f"dropout must be a number in [0, 1), got {dropout!r}.")
+        object.__setattr__(self, "units", _positive_int("units of a Dense layer", units))
+        object.__setattr__(self, "activation", activations.get(activation))
+        object.__setattr__(self, "dropout", float(dropout))
 
 
 class Layout:
     """Where each W_l and b_l lies in θ: layer after layer, W_l row by row, then b_l."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
-        self.shapes = list(zip(sizes[:-1], sizes[1:], strict=True))
+        self.shapes = list(pairwise(sizes))
         self.size = sum(D * H + H for D, H in self.shapes)
 
     def views(
@@ -160,6 +161,16 @@ class Network:
     >>> net.check([[0.5, -1.0]], [1]).ok
     True
     """
+
+    n_features: int
+    layers: tuple[Dense, ...]
+    loss_function: Loss
+    l2: float
+    reduction: str
+    dtype: np.dtype
+    init: str
+    W: tuple[Float[np.ndarray, "D H"], ...]
+    b: tuple[Float[np.ndarray, " H"], ...]
 
     def __init__(
         self,
@@ -271,9 +282,7 @@ class Network:
         X, t, weights, l2 = self._prepare(X, y, sample_weight)
         Xs, a = equations.forward(X, self.W, self.b, self.f)
         return float(
-            equations.loss(
-                t, a[-1], Xs[-1], self.W, self.f[-1], self.loss_function, l2, weights
-            )
+            equations.loss(t, a[-1], Xs[-1], self.W, self.f[-1], self.loss_function, l2, weights)
         )
 
     def gradient(self, X: Any, y: Any, sample_weight: Any = None) -> Gradient:
@@ -482,10 +491,10 @@ def _checked_layers(layers: Iterable[Dense]) -> tuple[Dense, ...]:
 
 def _checked_dtype(dtype: Any) -> np.dtype:
     try:
-        checked = np.dtype(dtype)
+        checked: np.dtype | None = np.dtype(dtype)
     except TypeError:
         checked = None
-    if checked not in (np.dtype("float32"), np.dtype("float64")):
+    if checked is None or checked not in (np.dtype("float32"), np.dtype("float64")):
         raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}.")
     return checked
 

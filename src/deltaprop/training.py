@@ -153,6 +153,7 @@ def train(
     engine: str,
     callbacks: Iterable[Callback],
     progress: Progress,
+    before_epoch: Callable[[], object] = lambda: None,
     horizon: int | None = None,
 ) -> History:
     """`fit` after all arguments have been checked; a failed search leaves θ as it was."""
@@ -187,7 +188,7 @@ def train(
                 learning_rate=solver.learning_rate, schedule=schedule, max_epochs=max_epochs,
                 plateau=plateau, rng=rng, shuffle=shuffle, progress=progress, history=history,
                 evaluate=evaluate, stop_on_validation=stop_on_validation, callbacks=callbacks,
-                horizon=horizon, network=net,
+                before_epoch=before_epoch, horizon=horizon, network=net,
             )  # fmt: skip
         if not np.isfinite(net.theta).all():
             raise ValueError(DIVERGED)

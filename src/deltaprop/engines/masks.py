@@ -12,7 +12,8 @@ def _mix(x: UInt32[np.ndarray, "..."]) -> UInt32[np.ndarray, "..."]:
     x = x * np.uint32(0x7FEB352D)
     x = x ^ (x >> np.uint32(15))
     x = x * np.uint32(0x846CA68B)
-    return x ^ (x >> np.uint32(16))
+    mixed: np.ndarray = x ^ (x >> np.uint32(16))
+    return mixed
 
 
 def dropout_mask(
@@ -25,4 +26,5 @@ def dropout_mask(
     rows = _mix(key ^ np.arange(N, dtype=np.uint32))
     bits = _mix(rows[:, None] ^ _mix(np.arange(H, dtype=np.uint32) + np.uint32(0x9E3779B9)))
     keep = bits >= np.uint32(min(p * 2**32, 2**32 - 1))
-    return keep.astype(dtype) / dtype.type(1 - p)
+    mask: np.ndarray = keep.astype(dtype) / dtype.type(1 - p)
+    return mask

@@ -1,4 +1,4 @@
-"""The derivation on NumPy, batch by batch: nothing clever, and the oracle for every other engine."""
+"""The derivation on NumPy, batch by batch: nothing clever, the oracle for every other engine."""
 
 from __future__ import annotations
 
@@ -60,7 +60,11 @@ class ReferenceEngine:
             if w is not None and not w.any():
                 continue  # no sample counts in this batch
             loss, g = loss_and_gradient(
-                self.net, self.X[rows], self.y[rows], w, share=(stop - start) / self.n_samples,
+                self.net,
+                self.X[rows],
+                self.y[rows],
+                w,
+                share=(stop - start) / self.n_samples,
                 masks=self._masks(stop - start),
             )
             total += loss if self.net.reduction == "sum" else loss * (stop - start) / self.n_samples

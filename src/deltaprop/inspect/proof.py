@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -186,14 +187,14 @@ def _loss(s: _Setting) -> Iterator[Equation]:
     function, yhat = s.net.loss_function, s.done.X[-1]
     H = yhat.shape[1]
 
-    def columns(fun: Callable[[Array, int], Array]) -> Numerical:
-        parts = [along(lambda x, h=h: fun(x, h), yhat, _unit(yhat, h)) for h in range(H)]
+    def columns(fun: Callable[[int, Array], Array]) -> Numerical:
+        parts = [along(partial(fun, h), yhat, _unit(yhat, h)) for h in range(H)]
         return _stack(parts, axis=1)
 
-    slope = columns(lambda x, h: np.sum(function.evaluate(s.t, x, np), axis=1))
+    slope = columns(lambda h, x: np.sum(function.evaluate(s.t, x, np), axis=1))
     yield _verdict(f"{function.name}′ at ŷ", "loss", function.first(s.t, yhat, np), slope)
     if function.d2 is not None:
-        bend = columns(lambda x, h: function.first(s.t, x, np)[:, h])
+        bend = columns(lambda h, x: function.first(s.t, x, np)[:, h])
         yield _verdict(f"{function.name}″ at ŷ", "loss", function.second(s.t, yhat, np), bend)
 
 

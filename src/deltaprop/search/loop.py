@@ -103,6 +103,7 @@ def search(
     history: History,
     evaluate: Evaluate | None = None,
     stop_on_validation: bool = False,
+    before_epoch: Callable[[], object] = lambda: None,
     callbacks: Iterable[Callback] = (),
     horizon: int | None = None,
     network: Any = None,
@@ -119,10 +120,9 @@ def search(
     started = time.perf_counter()
     try:
         for _ in range(max_epochs):
-            first = progress.epoch * steps_per_epoch
-            factors = schedule.factors(
-                np.arange(first, first + steps_per_epoch), Clock(progress.samples, clock_steps)
-            )
+            before_epoch()
+            steps = np.arange(progress.step, progress.step + steps_per_epoch)
+            factors = schedule.factors(steps, Clock(progress.samples, clock_steps))
             rates = learning_rate * progress.scale * factors
             loss = engine.epoch(_next_order(N, shuffle, rng, progress), rates)
 

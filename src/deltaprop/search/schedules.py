@@ -131,16 +131,17 @@ class OneCycle(Schedule):
         return np.where(steps < top, up, down)
 
 
-def _anneal(
-    begin: float, end: float, position: Float[np.ndarray, " S"]
-) -> Float[np.ndarray, " S"]:
+def _anneal(begin: float, end: float, position: Float[np.ndarray, " S"]) -> Float[np.ndarray, " S"]:
     """From `begin` at position 0 to `end` at 1 and beyond, along half a cosine."""
     p = np.clip(position, 0, 1)
-    return end + (begin - end) * 0.5 * (1 + np.cos(np.pi * p))
+    values: np.ndarray = end + (begin - end) * 0.5 * (1 + np.cos(np.pi * p))
+    return values
 
 
 def _check(name: str, value: object, low: float, high: float, open_low: bool = False) -> None:
-    ok = isinstance(value, (int, float)) and low <= value <= high and not (open_low and value == low)
+    ok = (
+        isinstance(value, (int, float)) and low <= value <= high and not (open_low and value == low)
+    )
     if not ok:
         bracket = "(" if open_low else "["
         raise ValueError(f"{name} must be a number in {bracket}{low}, {high}], got {value!r}.")

@@ -20,8 +20,8 @@ State = tuple[Array, ...]
 
 
 @dataclass(frozen=True)
-class Solver(ABC):
-    """How θ is searched for."""
+class Solver:
+    """How θ is searched for; parameters are checked against their ranges."""
 
     _ranges: ClassVar[dict[str, tuple[float, float, str]]] = {}
 
@@ -46,7 +46,7 @@ _SHARE = (0.0, math.nextafter(1.0, 0.0), "in [0, 1)")
 
 
 @dataclass(frozen=True)
-class FirstOrder(Solver):
+class FirstOrder(Solver, ABC):
     """A rule that looks at one mini-batch's gradient at a time."""
 
     learning_rate: float = 1e-3

@@ -1,0 +1,492 @@
+"""What classifier and regressor share: parameters, the fit, and the fitted attributes."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
+
+import numpy as np
+from jaxtyping import Float, Num
+from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackSupportMixin, with_callbacks
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from deltaprop import activations, engines, equations, initializers
+from deltaprop.activations import Activation
+from deltaprop.estimators._callbacks import SklearnTasks, print_epoch
+from deltaprop.losses import Loss
+from deltaprop.network import Dense, Network, checked_weights
+from deltaprop.search import (
+    LBFGS,
+    SGD,
+    Adam,
+    AdamW,
+    FirstOrder,
+    History,
+    Plateau,
+    Progress,
+    Solver,
+    schedules,
+)
+from deltaprop.training import data_loss, train
+
+FIRST_ORDER = ("sgd", "adam", "adamw")
+M = TypeVar("M", bound=Callable[..., Any])
+
+
+class Rows(NamedTuple):
+    """Checked rows: features, the target as the loss takes it and as the user gave it, weights."""
+
+    X: Any
+    y: Num[np.ndarray, "N ..."]
+    labels: np.ndarray
+    w: Float[np.ndarray, " N"] | None
+
+    def take(self, index: np.ndarray) -> Rows:
+        w = None if self.w is None else self.w[index]
+        return Rows(self.X[index], self.y[index], self.labels[index], w)
+
+
+def keeps_fit_on_failure(method: M) -> M:
+    """A fit that raises leaves the estimator as it was."""
+
+    @functools.wraps(method)
+    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        before = self.__dict__.copy()
+        try:
+            return method(self, *args, **kwargs)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    return cast(M, guarded)
+
+
+class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
+    """The estimators' common part. Use :class:`MLPClassifier` or :class:`MLPRegressor`."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "loss": [str, Loss],
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(activations.NAMES)), Activation, "array-like"],
+        "solver": [StrOptions({*FIRST_ORDER, "lbfgs"}), Solver],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions(set(schedules.NAMES)), schedules.Schedule],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [
+            Interval(Integral, 1, None, closed="left"),
+            Options(Real, {np.inf}),
+        ],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "out_activation": [StrOptions({"auto", *activations.NAMES}), Activation],
+        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+        "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "init": [StrOptions(set(initializers.NAMES))],
+        "scoring": [None, str, callable],
+        "callbacks": [None, list, tuple],
+        "engine": [StrOptions(set(engines.NAMES))],
+    }
+
+    loss: Any
+    hidden_layer_sizes: Any
+    activation: Any
+    solver: Any
+    alpha: float
+    batch_size: int | str
+    learning_rate: Any
+    learning_rate_init: float
+    power_t: float
+    max_iter: int
+    shuffle: bool
+    random_state: Any
+    tol: float
+    verbose: Any
+    warm_start: bool
+    momentum: float
+    nesterovs_momentum: bool
+    early_stopping: bool
+    validation_fraction: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    n_iter_no_change: float
+    max_fun: int
+    out_activation: Any
+    dropout: Any
+    clip_norm: float | None
+    weight_decay: float
+    init: str
+    scoring: Any
+    callbacks: Any
+    engine: str
+
+    network_: Network
+    coefs_: list[np.ndarray]
+    intercepts_: list[np.ndarray]
+
+    # ------------------------------------------------------------ what differs
+
+    @abstractmethod
+    def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, learn: bool) -> Rows:
+        """Check rows; with `learn`, take in what y says of the task (the classes)."""
+
+    @abstractmethod
+    def _output_layer(self) -> tuple[Loss, int, str]:
+        """The loss, the number of outputs and the name of the output's activation."""
+
+    @abstractmethod
+    def _default_score(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float | None:
+        """What ``scoring=None`` means, from the network's output; None for the loss."""
+
+    def _check_same_task(self, rows: Rows) -> None:
+        """Raise where a warm-started fit meets another task than the one before."""
+        return
+
+    def _stratify(self, rows: Rows, n_held: int) -> np.ndarray | None:
+        return None
+
+    # ------------------------------------------------------------ fitting
+
+    @keeps_fit_on_failure
+    @with_callbacks
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Any:
+        """Fit the model to X and y.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+        y : array-like (n_samples,) or (n_samples, n_outputs)
+            Class labels, an indicator matrix of labels, or numbers.
+        sample_weight : array-like (n_samples,), optional
+            Non-negative, not all zero.
+        X_val, y_val, sample_weight_val : array-like, optional
+            Validation data of the user's own. Its loss and score are recorded after each epoch;
+            with ``early_stopping=True`` the search stops on it and no rows of X are set aside.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For a parameter or data out of range, or when the weights became non-finite. A model
+            fitted before stays as it was.
+        """
+        if (X_val is None) != (y_val is None):
+            raise ValueError("X_val and y_val must be given together; got only one of them.")
+        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=False)
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, validation: tuple[Any, Any, Any],
+        incremental: bool,
+    ) -> Any:  # fmt: skip
+        self._validate_params()
+        solver = self._solver()
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        learn = first or not hasattr(self, "_learned")
+        rows = self._checked(X, y, sample_weight, reset=first, learn=learn)
+        self._learned = True
+        if not (first or incremental):
+            self._check_same_task(rows)
+        rng = check_random_state(self.random_state)
+        progress = Progress()
+        if incremental and hasattr(self, "_progress"):
+            progress = self._progress
+            rng = progress.rng or rng
+        net = self._new_network(rows.X, rng) if first else self._known_network(rows.X)
+        net.encode(rows.y[:1])
+        net.loss_function.check(
+            rows.y, net.n_outputs, net.loss_function.name, **net.loss_function.settings
+        )
+        stopping = self.early_stopping and isinstance(solver, FirstOrder)
+        held = None
+        if validation[0] is not None:
+            held = self._checked(*validation, reset=False, learn=False)
+            held = held._replace(X=_sliceable(held.X))
+        elif stopping:
+            rows, held = self._set_aside(rows, rng)
+        self._attach(net)
+        if first:
+            self._reset_curves(stopping)
+        history = self._run(rows, held, solver, stopping, rng, progress, incremental)
+        self._record(history, rows.X.shape[0], held is not None, stopping)
+        unfinished = history.stop_reason == "max_epochs" and isinstance(solver, FirstOrder)
+        if unfinished and not incremental:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
+                "optimization hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        return self
+
+    def _run(
+        self, rows: Rows, held: Rows | None, solver: Solver, stopping: bool,
+        rng: np.random.RandomState, progress: Progress, incremental: bool,
+    ) -> History:  # fmt: skip
+        epochs = 1 if incremental else int(self.max_iter)
+        tasks = SklearnTasks(self, rows.X, rows.labels, epochs)
+        callbacks = [*([print_epoch] if self.verbose else []), *(self.callbacks or []), tasks]
+        history = train(
+            self.network_, _sliceable(rows.X), rows.y, rows.w,
+            solver=solver, schedule=self._schedule(), batch_size=self.batch_size,
+            max_epochs=epochs, clip_norm=self.clip_norm, shuffle=self.shuffle, rng=rng,
+            plateau=self._plateau, evaluate=self._evaluator(held) if held else None,
+            stop_on_validation=stopping, engine=self.engine, callbacks=callbacks,
+            progress=progress, horizon=int(self.max_iter), before_epoch=tasks.begin_epoch,
+        )  # fmt: skip
+        tasks.end()
+        return history
+
+    def _solver(self) -> Solver:
+        if isinstance(self.solver, Solver):
+            return self.solver
+        rate = float(self.learning_rate_init)
+        adam = {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
+        if self.solver == "sgd":
+            return SGD(rate, float(self.momentum), bool(self.nesterovs_momentum))
+        if self.solver == "adam":
+            return Adam(rate, **adam)
+        if self.solver == "adamw":
+            return AdamW(rate, **adam, weight_decay=self.weight_decay)
+        return LBFGS(self.max_fun)
+
+    def _schedule(self) -> schedules.Schedule:
+        if self.learning_rate == "invscaling":
+            return schedules.InverseScaling(float(self.power_t))
+        return schedules.get(self.learning_rate)
+
+    # ------------------------------------------------------------ the network
+
+    def _new_network(self, X: Any, rng: np.random.RandomState) -> Network:
+        loss, n_outputs, out_activation = self._output_layer()
+        out = out_activation if self.out_activation == "auto" else self.out_activation
+        return Network(
+            X.shape[1],
+            [*self._hidden_layers(), Dense(n_outputs, out)],
+            loss=loss, l2=float(self.alpha), reduction="sklearn", dtype=X.dtype, init=self.init,
+            seed=rng,
+        )  # fmt: skip
+
+    def _hidden_layers(self) -> list[Dense]:
+        sizes = np.atleast_1d(np.asarray(self.hidden_layer_sizes)).tolist()
+        if any(not isinstance(size, int) or size <= 0 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0 integers, got {sizes}.")
+        functions = _one_a_layer("activation", self.activation, len(sizes), (str, Activation))
+        dropout = _one_a_layer("dropout", self.dropout, len(sizes), Real)
+        return [Dense(size, f, p) for size, f, p in zip(sizes, functions, dropout, strict=True)]
+
+    def _known_network(self, X: Any) -> Network:
+        """A network with the present parameters' settings and the fitted weights."""
+        sizes = [X.shape[1], *(b.shape[0] for b in self.intercepts_)]
+        net = self._new_network(
+            X if not hasattr(self, "network_") else X.astype(self.network_.dtype),
+            np.random.RandomState(0),
+        )
+        if [net.n_features, *(layer.units for layer in net.layers)] != sizes:
+            raise ValueError(
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r} does not fit the fitted layers "
+                f"{sizes}: to go on training (warm_start, partial_fit) keep the sizes, or fit "
+                "anew with warm_start=False."
+            )
+        for l in range(net.n_layers):
+            net.W[l][...], net.b[l][...] = self.coefs_[l], self.intercepts_[l]
+        return net
+
+    def _attributes_of(self, net: Network) -> dict[str, Any]:
+        return {
+            "network_": net,
+            "coefs_": list(net.W),
+            "intercepts_": list(net.b),
+            "n_layers_": net.n_layers + 1,
+            "n_outputs_": net.n_outputs,
+            "out_activation_": net.layers[-1].activation.name,
+        }
+
+    def _attach(self, net: Network) -> None:
+        """Make `net` the fitted network: its views are `coefs_` and `intercepts_`."""
+        self.__dict__.update(self._attributes_of(net))
+
+    def _output(self, X: Any) -> Float[np.ndarray, "N H"]:
+        """The network's output for rows of X, checked."""
+        check_is_fitted(self)
+        net = self._network()
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=net.dtype, reset=False)
+        Xs, _ = equations.forward(X, net.W, net.b, net.f)
+        return cast(np.ndarray, Xs[-1])
+
+    def _network(self) -> Network:
+        """The fitted network, after taking over arrays that the user put into `coefs_`."""
+        net = self.network_
+        for own, given in ((net.W, self.coefs_), (net.b, self.intercepts_)):
+            for l in range(net.n_layers):
+                if given[l] is not own[l]:
+                    own[l][...] = given[l]
+                    given[l] = own[l]
+        return net
+
+    # ------------------------------------------------------------ validation
+
+    def _set_aside(self, rows: Rows, rng: np.random.RandomState) -> tuple[Rows, Rows]:
+        N = rows.X.shape[0]
+        n_held = int(np.ceil(self.validation_fraction * N))
+        kept, held = train_test_split(
+            np.arange(N), test_size=self.validation_fraction, random_state=rng,
+            stratify=self._stratify(rows, n_held),
+        )  # fmt: skip
+        if len(held) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
+            )
+        rows = rows._replace(X=_sliceable(rows.X))
+        return rows.take(kept), rows.take(held)
+
+    def _evaluator(self, held: Rows) -> Callable[[], tuple[float, float]]:
+        view = self._view()
+        scorer = None
+        if self.scoring is not None and self.scoring != "loss":
+            scorer = check_scoring(view, self.scoring)
+        weights = {} if held.w is None else {"sample_weight": held.w}
+
+        def evaluate() -> tuple[float, float]:
+            net = self.network_
+            if not np.isfinite(net.theta).all():
+                return float("nan"), float("nan")
+            loss = data_loss(net, held.X, held.y, held.w)
+            score = -loss
+            if scorer is not None:
+                score = float(scorer(view, held.X, held.labels, **weights))
+            elif self.scoring is None:
+                Xs, _ = equations.forward(held.X, net.W, net.b, net.f)
+                found = self._default_score(Xs[-1], held) if np.isfinite(Xs[-1]).all() else np.nan
+                score = score if found is None else float(found)
+            return loss, score
+
+        return evaluate
+
+    def _view(self) -> Any:
+        """This estimator without feature names: scorers see arrays that were checked already."""
+        view = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
+        view.__dict__.pop("feature_names_in_", None)
+        return view
+
+    # ------------------------------------------------------------ fitted attributes
+
+    def _reset_curves(self, stopping: bool) -> None:
+        self.t_ = 0
+        self.loss_curve_: list[float] = []
+        self.validation_scores_: list[float] | None = [] if stopping else None
+        self.validation_loss_curve_: list[float] | None = None
+        self._plateau = Plateau(self.tol, self.n_iter_no_change)
+
+    def _record(self, history: History, N: int, validated: bool, stopping: bool) -> None:
+        self._progress = history.progress
+        self.n_iter_ = history.n_epochs
+        self.t_ += N * history.n_epochs
+        self.loss_curve_ = [*self.loss_curve_, *history.loss_curve]
+        self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else float("nan")
+        reasons = {"max_epochs": "max_iter"}
+        self.stop_reason_ = reasons.get(history.stop_reason, history.stop_reason)
+        if validated:
+            self.validation_scores_ = [
+                *(self.validation_scores_ or []), *(history.validation_scores or [])
+            ]  # fmt: skip
+            self.validation_loss_curve_ = [
+                *(self.validation_loss_curve_ or []), *(history.validation_loss_curve or [])
+            ]  # fmt: skip
+        self.best_loss_ = None if stopping else min(self.loss_curve_, default=float("inf"))
+        self.best_validation_score_ = None
+        if validated:
+            self.best_validation_score_ = max(self.validation_scores_ or [float("-inf")])
+
+    # ------------------------------------------------------------ pickling
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if "network_" in state:
+            self._network()
+            del state["coefs_"], state["intercepts_"]  # views, which would become copies
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "network_" in state:
+            self._attach(self.network_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _has_partial_fit(self) -> bool:
+        if self.solver == "lbfgs" or isinstance(self.solver, LBFGS):
+            raise AttributeError(
+                f"partial_fit is only available for stochastic optimizers. {self.solver} is not "
+                "stochastic."
+            )
+        return True
+
+    # ------------------------------------------------------------ checks
+
+    def _check_weights(self, sample_weight: Any, X: Any) -> Float[np.ndarray, " N"] | None:
+        if sample_weight is None:
+            return None
+        return checked_weights(_check_sample_weight(sample_weight, X, dtype=X.dtype), X)
+
+
+def _sliceable(X: Any) -> Any:
+    """X with fast access to rows: CSC becomes CSR."""
+    return X.tocsr() if hasattr(X, "tocsr") else X
+
+
+def _one_a_layer(name: str, value: Any, n_layers: int, single: Any) -> list[Any]:
+    """`value` for every hidden layer: one for all, or a sequence with one for each."""
+    if isinstance(value, single):
+        return [value] * n_layers
+    values = list(value)
+    if len(values) != n_layers:
+        raise ValueError(
+            f"{name} has {len(values)} entries, but hidden_layer_sizes has {n_layers} layer(s). "
+            f"Give one {name} for all of them or one for each."
+        )
+    return values

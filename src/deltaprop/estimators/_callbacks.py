@@ -1,0 +1,45 @@
+"""scikit-learn's callback interface and `verbose`, on top of the search's epoch events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deltaprop.search import Epoch
+
+
+class SklearnTasks:
+    """Tells callbacks set with ``set_callbacks`` about the fit and each of its epochs."""
+
+    def __init__(self, estimator: Any, X: Any, y: Any, max_epochs: int) -> None:
+        self._estimator, self._data = estimator, {"X": X, "y": y}
+        self._fit = estimator._init_callback_context(max_subtasks=max_epochs)
+        self._epoch: Any = None
+        self._fit.call_on_fit_task_begin(estimator=estimator, **self._data)
+
+    def begin_epoch(self) -> None:
+        self._epoch = self._fit.subcontext(task_name="epoch")
+        self._epoch.call_on_fit_task_begin(estimator=self._estimator, **self._data)
+
+    def __call__(self, event: Epoch) -> bool:
+        if self._epoch is None:  # an iteration of L-BFGS has no beginning of its own
+            self.begin_epoch()
+        task, self._epoch = self._epoch, None
+        return bool(self._end(task))
+
+    def end(self) -> None:
+        self._end(self._fit)
+
+    def _end(self, task: Any) -> Any:
+        estimator = self._estimator
+        return task.call_on_fit_task_end(
+            estimator=estimator,
+            reconstruction_attributes=lambda: estimator._attributes_of(estimator.network_.copy()),
+            **self._data,
+        )
+
+
+def print_epoch(event: Epoch) -> None:
+    """What ``verbose=True`` prints, in scikit-learn's words."""
+    print(f"Iteration {event.epoch}, loss = {event.loss:.8f}")
+    if event.validation_score is not None:
+        print(f"Validation score: {event.validation_score:f}")
