@@ -7,7 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any, ClassVar, NamedTuple, TypeVar, cast
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 from jaxtyping import Float, Num
@@ -41,6 +41,7 @@ from deltaprop.training import data_loss, train
 
 FIRST_ORDER = ("sgd", "adam", "adamw")
 M = TypeVar("M", bound=Callable[..., Any])
+Task = Literal["learn", "same", "within"]
 
 
 class Rows(NamedTuple):
@@ -153,8 +154,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     # ------------------------------------------------------------ what differs
 
     @abstractmethod
-    def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, learn: bool) -> Rows:
-        """Check rows; with `learn`, take in what y says of the task (the classes)."""
+    def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
+        """Check rows, and y against the task: learn it, meet it again, or stay within it."""
 
     @abstractmethod
     def _output_layer(self) -> tuple[Loss, int, str]:
@@ -163,10 +164,6 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     @abstractmethod
     def _default_score(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float | None:
         """What ``scoring=None`` means, from the network's output; None for the loss."""
-
-    def _check_same_task(self, rows: Rows) -> None:
-        """Raise where a warm-started fit meets another task than the one before."""
-        return
 
     def _stratify(self, rows: Rows, n_held: int) -> np.ndarray | None:
         return None
@@ -221,11 +218,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        learn = first or not hasattr(self, "_learned")
-        rows = self._checked(X, y, sample_weight, reset=first, learn=learn)
-        self._learned = True
-        if not (first or incremental):
-            self._check_same_task(rows)
+        known = not first and hasattr(self, "_plateau")  # not so if the user set coefs_ by hand
+        task: Task = "within" if known and incremental else "same" if known else "learn"
+        rows = self._checked(X, y, sample_weight, reset=first, task=task)
         rng = check_random_state(self.random_state)
         progress = Progress()
         if incremental and hasattr(self, "_progress"):
@@ -239,12 +234,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         stopping = self.early_stopping and isinstance(solver, FirstOrder)
         held = None
         if validation[0] is not None:
-            held = self._checked(*validation, reset=False, learn=False)
+            held = self._checked(*validation, reset=False, task="within")
             held = held._replace(X=_sliceable(held.X))
         elif stopping:
             rows, held = self._set_aside(rows, rng)
         self._attach(net)
-        if first:
+        if not known:
             self._reset_curves(stopping)
         history = self._run(rows, held, solver, stopping, rng, progress, incremental)
         self._record(history, rows.X.shape[0], held is not None, stopping)

@@ -21,7 +21,7 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import validate_data
 
 from deltaprop import losses
-from deltaprop.estimators._base import BaseMLP, Rows, keeps_fit_on_failure
+from deltaprop.estimators._base import BaseMLP, Rows, Task, keeps_fit_on_failure
 from deltaprop.losses import Loss
 
 LOSSES = ("log_loss", "focal", "hinge")
@@ -278,7 +278,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     # ------------------------------------------------------------ what differs from regression
 
-    def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, learn: bool) -> Rows:
+    def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
         X, y = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True,
             dtype=(np.float64, np.float32), reset=reset,
@@ -287,14 +287,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         check_classification_targets(y)
-        self._know_classes(y, learn)
+        self._know_classes(y, task)
         w = self._check_weights(sample_weight, X)
         if self.class_weight is not None:
             balance = compute_sample_weight(self.class_weight, y).astype(X.dtype)
             w = balance if w is None else w * balance
         return Rows(X, self._codes(y), y, w)
 
-    def _know_classes(self, y: np.ndarray, learn: bool) -> None:
+    def _know_classes(self, y: np.ndarray, task: Task) -> None:
         kind = type_of_target(y, input_name="y")
         if kind == "multiclass-multioutput":
             raise ValueError(
@@ -303,26 +303,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 "sklearn.multioutput.MultiOutputClassifier."
             )
         present = unique_labels(y)
-        if learn and not self.__dict__.pop("_given", False):
-            self.classes_ = present
+        if task == "learn":
+            if not self.__dict__.pop("_given", False):
+                self.classes_ = present
+            several = "multiclass" if len(self.classes_) > 2 else "binary"
+            self._kind = "multilabel" if kind.startswith("multilabel") else several
+        if task == "same" and set(present) != set(self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous "
+                f"call to fit. Previously got {self.classes_}, `y` has {present}"
+            )
         if len(np.setdiff1d(present, self.classes_)):
             raise ValueError(
                 "`y` has classes not in `self.classes_`. "
                 f"`self.classes_` has {self.classes_}. 'y' has {present}."
-            )
-        if learn:
-            many = len(self.classes_) > 2
-            self._kind = (
-                "multilabel" if kind.startswith("multilabel") else
-                "multiclass" if many else "binary"
-            )  # fmt: skip
-
-    def _check_same_task(self, rows: Rows) -> None:
-        present = unique_labels(rows.labels)
-        if set(present) != set(self.classes_):
-            raise ValueError(
-                "warm_start can only be used where `y` has the same classes as in the previous "
-                f"call to fit. Previously got {self.classes_}, `y` has {present}"
             )
 
     def _codes(self, y: np.ndarray) -> np.ndarray:

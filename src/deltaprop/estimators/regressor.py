@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from deltaprop import losses
-from deltaprop.estimators._base import BaseMLP, Rows, keeps_fit_on_failure
+from deltaprop.estimators._base import BaseMLP, Rows, Task, keeps_fit_on_failure
 from deltaprop.losses import Loss
 
 LOSSES = (
@@ -269,7 +269,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     # ------------------------------------------------------------ what differs from classification
 
-    def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, learn: bool) -> Rows:
+    def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
         X, y = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True,
             dtype=(np.float64, np.float32), reset=reset,
@@ -277,7 +277,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         n_targets = 1 if y.ndim == 1 else y.shape[1]
-        if learn:
+        if task == "learn":
             self._n_targets = n_targets
         elif n_targets != getattr(self, "_n_targets", n_targets):
             raise ValueError(f"y has {n_targets} column(s), but was fitted with {self._n_targets}.")
