@@ -125,8 +125,8 @@ class OneCycle(Schedule):
 
     def factors(self, steps: Int[np.ndarray, " S"], clock: Clock) -> Float[np.ndarray, " S"]:
         last = max(1, clock.total_steps - 1)
-        top = max(1.0, self.peak * last)
-        up = _anneal(self.start, 1.0, steps / top)
+        top = self.peak * clock.total_steps - 1  # the step of the turn, as PyTorch counts it
+        up = _anneal(self.start, 1.0, steps / max(1.0, top))
         down = _anneal(1.0, self.final, (steps - top) / max(1.0, last - top))
         return np.where(steps < top, up, down)
 
