@@ -1,0 +1,150 @@
+"""The proofs can fail: bugs planted in a copy of `equations.py` turn them red, one by one."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from deltaprop import equations
+
+from .oracles import Problem, blocks_of, complex_step, disagreement
+from .strategies import distance_to_kink, make_problem
+
+SOURCE = Path(inspect.getfile(equations)).read_text(encoding="utf-8")
+
+# name: (what stands in the source, what is planted, equation that is broken)
+BUGS = {
+    "sign of δ_{l-1}": (
+        "delta.insert(0, f[l - 1].pull_back(a[l - 1], z, g, xp))",
+        "delta.insert(0, -f[l - 1].pull_back(a[l - 1], z, g, xp))",
+        "δ_",
+    ),
+    "sign of δ_{L-1}": ("return weights * delta", "return -weights * delta", "δ_"),
+    "W_l not transposed": ("delta[0] @ W[l].T", "delta[0] @ W[l]", "δ_"),
+    "W of the wrong layer": ("delta[0] @ W[l].T", "delta[0] @ W[l - 1].T", "δ_"),
+    "f′ missing": (
+        "delta.insert(0, f[l - 1].pull_back(a[l - 1], z, g, xp))",
+        "delta.insert(0, g)",
+        "δ_",
+    ),
+    "f′ at the wrong layer": (
+        "f[l - 1].pull_back(a[l - 1], z, g, xp)",
+        "f[l].pull_back(a[l], f[l].f(a[l], xp), g, xp)",
+        "δ_",
+    ),
+    "f′ at a instead of f(a)": ("z = X[l] if", "z = a[l - 1] if", "δ_"),
+    "δ without weights": ("return weights * delta", "return delta", "δ_"),
+    "X_l not transposed": ("X[l].T @ delta[l]", "X[l] @ delta[l]", "∂L/∂W_"),
+    "X of the wrong layer": ("X[l].T @ delta[l]", "X[l - 1].T @ delta[l]", "∂L/∂W_"),
+    "λ missing": ("dW[l] + l2 * W[l]", "dW[l]", "λ W_"),
+    "λ/N": ("dW[l] + l2 * W[l]", "dW[l] + l2 / X[0].shape[0] * W[l]", "λ W_"),
+    "2λ": ("dW[l] + l2 * W[l]", "dW[l] + 2 * l2 * W[l]", "λ W_"),
+    "sign of λ": ("dW[l] + l2 * W[l]", "dW[l] - l2 * W[l]", "λ W_"),
+    "λ in one layer only": ("dW[l] + l2 * W[l]", "dW[l] + (l2 if l == 0 else 0) * W[l]", "λ W_"),
+    "mean for Σ_n in ∂b": ("xp.sum(delta[l], axis=0)", "xp.mean(delta[l], axis=0)", "∂L/∂b_"),
+    "first row for Σ_n in ∂b": ("xp.sum(delta[l], axis=0)", "delta[l][0]", "∂L/∂b_"),
+    "b_l missing from a_l": ("X[l] @ W[l] + b[l]", "X[l] @ W[l]", "a_"),
+}
+
+
+def square_problem(N: int = 4) -> Problem:
+    """All widths and N are equal, so that no wrong index or transpose shows in a shape."""
+    problem = make_problem(
+        0,
+        ("tanh", "softplus", "silu", "softmax"),
+        (4, 4, 4, 4),
+        "cross_entropy",
+        N=N,
+        D=4,
+        l2=0.5,
+        weighted=True,
+    )
+    assert distance_to_kink(problem) > 1e-3
+    return problem
+
+
+def mutated(old: str, new: str) -> ModuleType:
+    """`equations.py` with one piece of text replaced, loaded as a module of its own."""
+    assert SOURCE.count(old) == 1, f"{old!r} must stand in equations.py once: mend BUGS"
+    module = ModuleType("deltaprop.equations_with_a_bug")
+    exec(compile(SOURCE.replace(old, new), "equations with a bug", "exec"), module.__dict__)
+    return module
+
+
+def plant(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put the module's functions wherever the package holds the original ones."""
+    functions = {
+        name: value for name, value in vars(equations).items() if inspect.isfunction(value)
+    }
+    ours = [m for name, m in sys.modules.items() if name.split(".")[0] == "deltaprop"]
+    for home in ours:
+        for name, value in list(vars(home).items()):
+            if any(value is function for function in functions.values()):
+                monkeypatch.setattr(home, name, getattr(module, value.__name__))
+
+
+def oracle_error(problem: Problem) -> float:
+    gradient = problem.network().gradient(*problem.data)
+    return disagreement(blocks_of(gradient), complex_step(problem), problem)
+
+
+def test_all_is_green_without_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = square_problem()
+    assert oracle_error(problem) <= 1e-12
+    assert problem.network().check(*problem.data).ok
+    plant(
+        mutated("from __future__ import annotations", "from __future__ import annotations"),
+        monkeypatch,
+    )  # the planting itself breaks nothing
+    assert oracle_error(problem) <= 1e-12
+    assert problem.network().check(*problem.data).ok
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_oracle_turns_red(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = square_problem()
+    old, new, _ = BUGS[bug]
+    plant(mutated(old, new), monkeypatch)
+    assert oracle_error(problem) > 1e-3
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_check_turns_red_and_names_the_equation(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = square_problem()
+    net = problem.network()
+    net.check(*problem.data)  # imports what the proof needs, so that planting reaches it
+    old, new, equation = BUGS[bug]
+    plant(mutated(old, new), monkeypatch)
+    report = net.check(*problem.data)
+    assert not report.ok
+    assert any(equation in row.equation for row in report.rows if not row.ok), str(report)
+    assert "FAIL" in str(report).upper()
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+@pytest.mark.parametrize("bug", ["sign of δ_{l-1}", "λ/N", "X of the wrong layer"])
+def test_check_turns_red_on_unscaled_data(
+    bug: str, scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = square_problem()
+    problem = problem.with_(X=problem.X * scale, W=(problem.W[0] / scale, *problem.W[1:]))
+    net = problem.network()
+    assert net.check(*problem.data).ok
+    old, new, _ = BUGS[bug]
+    plant(mutated(old, new), monkeypatch)
+    assert not net.check(*problem.data).ok
+
+
+def test_penalty_bug_shows_in_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = square_problem()
+    before = problem.network().loss(*problem.data)
+    plant(mutated("0.5 * l2 * sum(", "l2 * sum("), monkeypatch)
+    penalty = problem.l2 / 2 * sum(np.sum(W**2) for W in problem.W)
+    assert problem.network().loss(*problem.data) - before == pytest.approx(penalty)
+    report = problem.network().check(*problem.data)
+    assert not report.ok
