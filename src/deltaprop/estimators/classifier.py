@@ -324,8 +324,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if self._kind == "multilabel":
             return y.astype(np.int8)
         if self._kind == "multiclass" or self._one_hot():
-            return np.searchsorted(self.classes_, y)
-        return (y == self.classes_[-1]).astype(np.int8) * (len(self.classes_) > 1)
+            return cast(np.ndarray, np.searchsorted(self.classes_, y))
+        positive: np.ndarray = (y == self.classes_[-1]).astype(np.int8)
+        return positive if len(self.classes_) > 1 else np.zeros_like(positive)
 
     def _one_hot(self) -> bool:
         """Whether two classes have an output each, as the categorical cross-entropy wants."""

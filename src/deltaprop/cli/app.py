@@ -1,0 +1,426 @@
+"""The commands: train, predict, evaluate, check, info."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="Fully connected networks on your own table, back-propagation in closed form.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+TableFile = Annotated[
+    Path, typer.Argument(help="CSV, TSV, Parquet or Arrow; text may be compressed.")
+]
+ModelFile = Annotated[Path, typer.Argument(help="A model file that `deltaprop train` wrote.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+@app.command()
+def train(
+    table: TableFile,
+    target: Annotated[str, typer.Option(help="The column to predict.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Replaced if it exists.")] = Path(
+        "model.dp"
+    ),
+    task: Annotated[str, typer.Option(help="auto, classification or regression.")] = "auto",
+    drop: Annotated[
+        list[str] | None, typer.Option(help="A column to leave out; repeatable.")
+    ] = None,
+    weight: Annotated[str | None, typer.Option(help="The column of sample weights.")] = None,
+    test_size: Annotated[float, typer.Option(help="Share of rows held out for the report.")] = 0.2,
+    hidden: Annotated[
+        str, typer.Option(help="Units of the hidden layers, such as 128,64.")
+    ] = "128,64",
+    activation: Annotated[str, typer.Option(help="Of the hidden layers.")] = "silu",
+    loss: Annotated[str, typer.Option(help="auto, or a loss of that task.")] = "auto",
+    solver: Annotated[str, typer.Option(help="adamw, adam, sgd or lbfgs.")] = "adamw",
+    epochs: Annotated[int, typer.Option(help="Most passes over the rows.")] = 200,
+    batch_size: Annotated[int, typer.Option(help="Rows a step; 0 chooses.")] = 0,
+    learning_rate: Annotated[float, typer.Option(help="The first step size.")] = 0.002,
+    schedule: Annotated[str, typer.Option(help="constant, cosine, one_cycle, …")] = "constant",
+    l2: Annotated[float, typer.Option(help="Strength of the L2 penalty (alpha).")] = 0.0,
+    dropout: Annotated[float, typer.Option(help="Share of hidden outputs to drop.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
+    as_json: AsJson = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no report.")] = False,
+) -> None:
+    """Train a model on a table and report how good it is on rows held out.
+
+    Ctrl-C stops the training, keeps the best weights so far, saves them and exits with 130.
+    """
+    from deltaprop import save
+    from deltaprop.cli import report
+    from deltaprop.cli.progress import Progress
+    from deltaprop.estimators import TabularClassifier, TabularRegressor
+    from deltaprop.tables import TableError, read_table, recognise_task
+
+    _require_folder(output)
+    if not 0 < test_size < 1:
+        raise TableError(f"--test-size must lie between 0 and 1, got {test_size:g}.")
+    frame = read_table(table)
+    n_rows = len(frame)
+    X, y, w, left_out = _select(frame, target, drop or [], weight)
+    kind = _task(task, y, recognise_task)
+    train_rows, test_rows = _hold_out(y, kind, test_size, seed)
+    settings: dict[str, Any] = {
+        "hidden_layer_sizes": _sizes(hidden),
+        "activation": activation,
+        "solver": solver,
+        "max_iter": epochs,
+        "batch_size": batch_size or "auto",
+        "learning_rate_init": learning_rate,
+        "learning_rate": schedule,
+        "alpha": l2,
+        "dropout": dropout,
+        "random_state": seed,
+    }
+    if loss != "auto":
+        settings["loss"] = loss
+    estimator = TabularClassifier if kind == "classification" else TabularRegressor
+    started = time.perf_counter()
+    with Progress(quiet) as progress, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # convergence and interruption are reported below
+        model = estimator(**settings, callbacks=[progress]).fit(
+            X.iloc[train_rows],
+            y.iloc[train_rows],
+            None if w is None else w[train_rows],
+        )
+    seconds = time.perf_counter() - started
+    interrupted = model.mlp_.stop_reason_ == "interrupted"
+    if interrupted and model.mlp_.n_iter_ == 0:
+        raise KeyboardInterrupt
+    save(model, output)
+
+    held = X.iloc[test_rows], y.iloc[test_rows]
+    score = report.classification if kind == "classification" else report.regression
+    result: dict[str, Any] = {
+        "task": kind,
+        "target": target,
+        "rows": n_rows,
+        "rows_without_target": left_out,
+        "train_rows": len(train_rows),
+        "test_rows": len(test_rows),
+        "epochs": model.mlp_.n_iter_,
+        "stop_reason": model.mlp_.stop_reason_,
+        "seconds": round(seconds, 3),
+        "model": str(output),
+        **score(model, *held),
+    }
+    result["scores"] |= report.peers(model, (X.iloc[train_rows], y.iloc[train_rows]), held)
+    if as_json:
+        print(json.dumps(result))
+    elif not quiet:
+        _tell(result, model)
+    if interrupted:
+        _note(
+            f"Interrupted after epoch {model.mlp_.n_iter_}: "
+            f"the best weights so far are in {output}."
+        )
+        raise typer.Exit(130)
+
+
+@app.command()
+def predict(
+    model: ModelFile,
+    table: TableFile,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help=".csv, .tsv or .parquet; else printed.")
+    ] = None,
+    proba: Annotated[bool, typer.Option("--proba", help="Add each class's probability.")] = False,
+) -> None:
+    """Predict the target for each row of a table: CSV on standard output, or a file.
+
+    Columns may come in any order; extra ones are ignored, missing ones are an error.
+    """
+    from deltaprop.tables import TableError, read_table
+
+    if output is not None:
+        _require_folder(output)
+        if output.suffix.lower() not in (".csv", ".tsv", ".parquet"):
+            raise TableError(f"--output must end in .csv, .tsv or .parquet, got {str(output)!r}.")
+    fitted = _load_tabular(model)
+    if proba and not hasattr(fitted, "predict_proba"):
+        raise TableError("--proba needs a classifier; this model is a regressor.")
+    rows = _predictions(fitted, read_table(table), proba)
+    if output is None:
+        rows.to_csv(sys.stdout, index=False)
+        sys.stdout.flush()
+        return
+    _write_table(rows, output)
+    _note(f"{len(rows)} predictions are in {output}.")
+
+
+@app.command()
+def evaluate(model: ModelFile, table: TableFile, as_json: AsJson = False) -> None:
+    """Compare a model's predictions with the target column of a table."""
+    from rich.console import Console
+
+    from deltaprop.cli import report
+    from deltaprop.tables import TableError, read_table, split_target
+
+    fitted = _load_tabular(model)
+    if fitted.target_name_ is None:
+        raise TableError(
+            f"{str(model)!r} does not know its target's name; it was fitted to an array."
+        )
+    X, y, _ = split_target(read_table(table), fitted.target_name_)
+    if hasattr(fitted, "classes_"):
+        labels = report.as_labels(y, fitted.classes_)
+        unseen = sorted({str(label) for label in labels} - {str(c) for c in fitted.classes_})
+        if unseen:
+            _note(f"Classes that the model has never seen count as wrong: {', '.join(unseen)}.")
+        result = report.classification(fitted, X, y)
+    else:
+        result = report.regression(fitted, X, y)
+    result = {"rows": len(y), **result}
+    if as_json:
+        print(json.dumps(result))
+    else:
+        report.show(result, Console())
+
+
+@app.command()
+def check(
+    model: ModelFile,
+    table: TableFile,
+    as_json: AsJson = False,
+) -> None:
+    """Prove every equation of a model's network numerically, on rows of a table."""
+    from deltaprop.tables import TableError, read_table, split_target
+
+    fitted = _load_tabular(model)
+    if fitted.target_name_ is None:
+        raise TableError(
+            f"{str(model)!r} does not know its target's name; it was fitted to an array."
+        )
+    X, y, _ = split_target(read_table(table), fitted.target_name_)
+    proof = _proof(fitted, X.head(50), y.head(50))
+    if as_json:
+        print(json.dumps({"ok": proof.ok, "equations": [vars(row) for row in proof.rows]}))
+    else:
+        print(proof)
+    if not proof.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def info(model: ModelFile, as_json: AsJson = False) -> None:
+    """Say what a model file holds."""
+    from deltaprop.files import describe, load
+
+    header, fitted = describe(model), load(model)
+    net = fitted
+    for inner in ("mlp_", "network_"):
+        net = getattr(net, inner, net)
+    facts: dict[str, Any] = {
+        "file": str(model),
+        "kind": header["kind"],
+        "format": header["format"],
+        "deltaprop": header["deltaprop"],
+        "network": repr(net),
+        "parameters": int(net.theta.size),
+    }
+    if hasattr(fitted, "encoder_"):
+        facts["target"] = fitted.target_name_
+        facts["columns"] = fitted.encoder_.kinds_
+    if hasattr(fitted, "classes_"):
+        facts["classes"] = [str(label) for label in fitted.classes_]
+    if as_json:
+        print(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            value = ", ".join(f"{column} ({kind})" for column, kind in value.items())
+        print(f"{name:<11} {', '.join(value) if isinstance(value, list) else value}")
+
+
+# ---------------------------------------------------------------- pieces
+
+
+def is_bad_input(error: BaseException) -> bool:
+    """Whether an error is about what the user gave, not a bug of ours."""
+    from deltaprop.files import ModelFileError
+    from deltaprop.tables import TableError
+
+    if isinstance(error, (ModelFileError, TableError, MemoryError)):
+        return True
+    # What the estimators refuse (parameters, targets) is a plain ValueError.
+    return isinstance(error, ValueError)
+
+
+def _select(frame: Any, target: str, drop: list[str], weight: str | None) -> tuple[Any, ...]:
+    """X, y, sample weights, and the number of rows without a target."""
+    import numpy as np
+
+    from deltaprop.tables import TableError, split_target
+    from deltaprop.tables.task import require_columns
+
+    require_columns(frame, [target], "--target")
+    require_columns(frame, drop, "--drop")
+    if target in drop or target == weight:
+        raise TableError(f"--target {target!r} cannot also be dropped or be the weight.")
+    frame = frame.drop(columns=drop)
+    X, y, left_out = split_target(frame, target)
+    if weight is None:
+        return X, y, None, left_out
+    require_columns(frame, [weight], "--weight")
+    try:
+        w = X[weight].to_numpy(dtype=float)
+    except (TypeError, ValueError) as error:
+        raise TableError(f"--weight {weight!r} must hold numbers: {error}.") from error
+    if not np.isfinite(w).all() or (w < 0).any() or not w.any():
+        raise TableError(f"--weight {weight!r} must hold numbers >= 0, not all 0, none missing.")
+    if X.shape[1] == 1:
+        raise TableError("The table has no column besides the target and the weight.")
+    return X.drop(columns=weight), y, w, left_out
+
+
+def _task(task: str, y: Any, recognise: Any) -> str:
+    from deltaprop.tables import TableError
+
+    if task not in ("auto", "classification", "regression"):
+        raise TableError(f"--task must be auto, classification or regression, got {task!r}.")
+    recognised: str = recognise(y) if task == "auto" else task
+    if recognised == "regression":
+        import pandas as pd
+
+        if not pd.api.types.is_numeric_dtype(y):
+            raise TableError(
+                f"--task regression needs numbers, but column {y.name!r} holds words such as "
+                f"{y.iloc[0]!r}. Use --task classification."
+            )
+    return recognised
+
+
+def _hold_out(y: Any, kind: str, test_size: float, seed: int) -> tuple[Any, Any]:
+    import numpy as np
+    from sklearn.model_selection import train_test_split
+
+    from deltaprop.tables import TableError
+
+    if len(y) < 10:
+        raise TableError(f"The table has {len(y)} row(s) with a target; at least 10 are needed.")
+    stratify = None
+    if kind == "classification":
+        counts = y.value_counts()
+        counts = counts[counts > 0]
+        if counts.min() >= 2 and int(test_size * len(y)) >= len(counts):
+            stratify = y.astype(str)
+    split = train_test_split(
+        np.arange(len(y)), test_size=test_size, random_state=seed, stratify=stratify
+    )
+    return split[0], split[1]
+
+
+def _sizes(hidden: str) -> tuple[int, ...]:
+    from deltaprop.tables import TableError
+
+    parts = [part.strip() for part in hidden.split(",")]
+    if not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise TableError(f"--hidden must be positive whole numbers such as 128,64; got {hidden!r}.")
+    return tuple(int(part) for part in parts)
+
+
+def _require_folder(output: Path) -> None:
+    """Fail before the work, not after it."""
+    import os
+
+    from deltaprop.tables import TableError
+
+    folder = output.parent
+    if not folder.is_dir():
+        raise TableError(f"--output: there is no folder {str(folder)!r}.")
+    if output.is_dir():
+        raise TableError(f"--output: {str(output)!r} is a folder; name a file.")
+    if not os.access(folder, os.W_OK):
+        raise TableError(f"--output: the folder {str(folder)!r} cannot be written to.")
+
+
+def _load_tabular(path: Path) -> Any:
+    from deltaprop.files import ModelFileError, load
+
+    model = load(path)
+    if not hasattr(model, "encoder_"):
+        raise ModelFileError(
+            f"{str(path)!r} holds a {type(model).__name__}, which knows no table columns; use a "
+            "model that `deltaprop train` (or a Tabular estimator) wrote."
+        )
+    return model
+
+
+def _predictions(model: Any, frame: Any, proba: bool) -> Any:
+    import numpy as np
+    import pandas as pd
+
+    name = model.target_name_ or "prediction"
+    if hasattr(model, "classes_"):
+        if not proba:
+            return pd.DataFrame({name: model.predict(frame)})
+        P = model.predict_proba(frame)
+        winners = model.classes_[np.argmax(P, axis=1)]
+        columns = {f"probability_{label}": P[:, i] for i, label in enumerate(model.classes_)}
+        return pd.DataFrame({name: winners, **columns})
+    if model.mlp_.network_.loss_function.name == "gaussian_nll":
+        mean, std = model.predict(frame, return_std=True)
+        return pd.DataFrame({name: mean, f"{name}_std": std})
+    predicted = np.asarray(model.predict(frame))
+    if predicted.ndim == 1:
+        return pd.DataFrame({name: predicted})
+    levels = model.mlp_.network_.loss_function.settings["quantiles"]
+    return pd.DataFrame({f"{name}_q{q:g}": predicted[:, i] for i, q in enumerate(levels)})
+
+
+def _write_table(rows: Any, output: Path) -> None:
+    """All or nothing, as models are written."""
+    from deltaprop.files.models import write_atomically
+
+    if output.suffix.lower() == ".parquet":
+        data: bytes = rows.to_parquet(index=False)
+    else:
+        separator = "\t" if output.suffix.lower() == ".tsv" else ","
+        data = rows.to_csv(index=False, sep=separator).encode()
+    write_atomically(output, data)
+
+
+def _proof(model: Any, X: Any, y: Any) -> Any:
+    from deltaprop.cli.report import as_labels
+
+    Z, mlp = model.encoder_.transform(X), model.mlp_
+    if hasattr(model, "classes_"):
+        return mlp.network_.check(Z, mlp._codes(as_labels(y, model.classes_)))
+    return mlp.network_.check(Z, (y.to_numpy(dtype=float) - model.y_mean_) / model.y_scale_)
+
+
+def _tell(result: dict[str, Any], model: Any) -> None:
+    from rich.console import Console
+
+    from deltaprop.cli import report
+
+    console = Console()
+    classes = f" with {len(result['classes'])} classes" if "classes" in result else ""
+    console.print(
+        f"[bold]{result['target']}[/]: {result['task']}{classes}, {result['train_rows']:,} rows to "
+        f"train on, {result['test_rows']:,} held out."
+    )
+    if result["rows_without_target"]:
+        console.print(f"{result['rows_without_target']} row(s) without a target were left out.")
+    console.print(
+        f"{model.mlp_.network_.theta.size:,} parameters, {result['epochs']} epochs in "
+        f"{result['seconds']:.1f} s ({result['stop_reason']})."
+    )
+    report.show(result, console)
+    console.print(f"The model is in [bold]{result['model']}[/].")
+
+
+def _note(message: str) -> None:
+    print(message, file=sys.stderr)

@@ -1,0 +1,278 @@
+"""``deltaprop.save`` and ``deltaprop.load``: the file format, version 1 (docs/files.md)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deltaprop import __version__
+from deltaprop.files.codec import ModelFileError, Reader, Writer
+from deltaprop.network import Network
+
+FORMAT = 1
+LONGEST_HEADER = 100_000_000
+KINDS = ("Network", "MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor")
+NETWORK = ("network_", "coefs_", "intercepts_", "n_layers_", "n_outputs_", "out_activation_")
+NOT_SAVED = ("callbacks",)
+
+
+def save(model: Any, path: str | Path) -> None:
+    """Write a network or a fitted estimator to one file.
+
+    Parameters
+    ----------
+    model : Network, MLPClassifier, MLPRegressor, TabularClassifier or TabularRegressor
+    path : str or Path
+        Customarily ends in ``.dp``. An existing file is replaced, in one step: whatever happens,
+        there is the old file or the new one, never a half.
+
+    Raises
+    ------
+    ModelFileError
+        If the model is of another kind, holds what a file cannot hold, or the disk refuses.
+
+    Notes
+    -----
+    The user's own activations and losses are saved by name; ``load`` has to be given them.
+    Callbacks and a scorer that is a function are not saved.
+
+    Examples
+    --------
+    >>> import deltaprop as dp, tempfile, os
+    >>> net = dp.Network(2, [dp.Dense(1)], loss="huber", seed=0)
+    >>> path = os.path.join(tempfile.mkdtemp(), "net.dp")
+    >>> dp.save(net, path)
+    >>> dp.load(path)
+    Network(2 → 1 identity, loss='huber', l2=0, reduction='sum', 3 parameters)
+    """
+    path = Path(path)
+    kind = type(model).__name__
+    if kind not in KINDS:
+        raise ModelFileError(f"A model must be one of {', '.join(KINDS)} to be saved, got {kind}.")
+    writer = Writer()
+    body = _encode_model(model, writer)
+    header = {"format": FORMAT, "deltaprop": __version__, "kind": kind, "model": body}
+    from safetensors.numpy import save as to_bytes
+
+    data = to_bytes(writer.tensors, metadata={"deltaprop": json.dumps(header, allow_nan=False)})
+    write_atomically(path, data)
+
+
+def load(path: str | Path, custom: Mapping[str, Any] | None = None) -> Any:
+    """Read what :func:`save` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+    custom : mapping of name to Activation or Loss, optional
+        The user's own functions that the file names.
+
+    Returns
+    -------
+    Network or estimator
+        It predicts what the saved one predicted, bit by bit, and can go on training.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged, truncated, not a model, or of a newer format.
+    """
+    path = Path(path)
+    header, tensors = _read(path)
+    try:
+        return _decode_model(header["kind"], header["model"], Reader(tensors, dict(custom or {})))
+    except ModelFileError as error:
+        raise ModelFileError(f"{str(path)!r} cannot be loaded: {error}.") from error
+    except Exception as error:
+        raise ModelFileError(
+            f"{str(path)!r} is damaged: its header does not describe a model "
+            f"({type(error).__name__}: {error})."
+        ) from error
+
+
+def describe(path: str | Path) -> dict[str, Any]:
+    """The header of a model file: format, version, kind and the model's description."""
+    return _read(Path(path))[0]
+
+
+# ---------------------------------------------------------------- models
+
+
+def _encode_model(model: Any, writer: Writer) -> dict[str, Any]:
+    if isinstance(model, Network):
+        return {"config": model.config(), "theta": writer.encode(model.theta, "theta")}
+    from sklearn.utils.validation import check_is_fitted
+
+    check_is_fitted(model)
+    parameters, fitted = model.get_params(deep=False), {}
+    for name, value in vars(model).items():
+        if name in parameters or name in NETWORK or name in ("mlp_", "_skl_callbacks"):
+            continue
+        if name in ("_progress", "_plateau"):
+            fitted[name] = {"$dict": [
+                [key, writer.encode(_storable(item), f"{name}.{key}")]
+                for key, item in vars(value).items()
+            ]}  # fmt: skip
+            continue
+        fitted[name] = writer.encode(value, name)
+    body: dict[str, Any] = {
+        "parameters": {
+            name: writer.encode(_storable(None if name in NOT_SAVED else value), name)
+            for name, value in parameters.items()
+        },
+        "fitted": fitted,
+    }
+    if hasattr(model, "mlp_"):
+        body["mlp"] = _encode_model(model.mlp_, writer)
+    else:
+        body["network"] = _encode_model(model._network(), writer)
+    return body
+
+
+def _storable(value: Any) -> Any:
+    """A function is not stored: None, the default, stands in."""
+    return None if callable(value) and hasattr(value, "__code__") else value
+
+
+def _decode_model(kind: str, body: dict[str, Any], reader: Reader) -> Any:
+    if kind == "Network":
+        return _decode_network(body, reader)
+    from deltaprop import estimators
+
+    model = getattr(estimators, kind)(
+        **{name: reader.decode(value) for name, value in body["parameters"].items()}
+    )
+    allowed = _fitted_names(kind)
+    for name, value in body["fitted"].items():
+        if name not in allowed:
+            raise ModelFileError(f"its header holds an attribute that is not known, {name!r}")
+        model.__dict__[name] = reader.decode(value)
+    _rebuild_search(model)
+    if kind.startswith("Tabular"):
+        inner = kind.replace("Tabular", "MLP")
+        model.mlp_ = _decode_model(inner, body["mlp"], reader)
+    else:
+        model._attach(_decode_network(body["network"], reader))
+    return model
+
+
+def _fitted_names(kind: str) -> tuple[str, ...]:
+    shared = ("n_features_in_", "feature_names_in_", "classes_")
+    if kind.startswith("Tabular"):
+        return (*shared, "encoder_", "y_mean_", "y_scale_", "target_name_")
+    curves = ("loss_", "best_loss_", "loss_curve_", "validation_scores_", "validation_loss_curve_",
+              "best_validation_score_", "n_iter_", "t_", "stop_reason_")  # fmt: skip
+    return (*shared, *curves, "_kind", "_given", "_n_targets", "_progress", "_plateau")
+
+
+def _rebuild_search(model: Any) -> None:
+    from deltaprop.search import Plateau, Progress
+
+    for name, cls in (("_progress", Progress), ("_plateau", Plateau)):
+        if name in model.__dict__:
+            model.__dict__[name] = cls(**model.__dict__[name])
+
+
+def _decode_network(body: dict[str, Any], reader: Reader) -> Network:
+    config = body["config"]
+    for layer in config["layers"]:
+        reader.own(layer["activation"], "activation")
+    reader.own(config["loss"]["name"], "loss")
+    sizes = [config["n_features"], *(layer["units"] for layer in config["layers"])]
+    if not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise ModelFileError("its layers have sizes that are no positive integers")
+    expected = sum(D * H + H for D, H in pairwise(sizes))
+    theta = reader.decode(body["theta"])
+    if not isinstance(theta, np.ndarray) or theta.shape != (expected,):
+        raise ModelFileError(f"its layers need {expected} parameters, which it does not hold")
+    if theta.dtype.name != config["dtype"]:
+        raise ModelFileError(f"its parameters are {theta.dtype.name}, not {config['dtype']!r}")
+    if not np.isfinite(theta).all():
+        raise ModelFileError("its parameters contain NaN or infinity")
+    net = Network.from_config(config, reader.custom)
+    net.theta[...] = theta
+    return net
+
+
+# ---------------------------------------------------------------- bytes
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """All or nothing: a temporary file beside the target takes its place once it is on disk."""
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
+        )
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        Path(temporary).chmod(0o666 & ~umask)
+        Path(temporary).replace(path)
+    except BaseException as error:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                Path(temporary).unlink()
+        if isinstance(error, OSError):
+            raise ModelFileError(
+                f"{str(path)!r} could not be written: {error.strerror or error}. "
+                "Nothing was changed; choose another place with enough room."
+            ) from error
+        raise
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as from_bytes
+
+    if not path.exists():
+        raise ModelFileError(f"There is no file {str(path)!r}.")
+    if path.is_dir():
+        raise ModelFileError(f"{str(path)!r} is a folder, not a model file.")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
+    try:
+        header = _header(data)
+        tensors = from_bytes(data)
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = str(error) if isinstance(error, ModelFileError) else "it is damaged or truncated"
+        raise ModelFileError(f"{str(path)!r} is not a model file, or {reason}.") from error
+    version = header.get("format")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise ModelFileError(f"{str(path)!r} is damaged: it has no format version.")
+    if version > FORMAT:
+        raise ModelFileError(
+            f"{str(path)!r} was written by a newer deltaprop ({header.get('deltaprop')}, format "
+            f"{version}; this one reads up to {FORMAT}). Upgrade deltaprop to read it."
+        )
+    if header.get("kind") not in KINDS or not isinstance(header.get("model"), dict):
+        raise ModelFileError(f"{str(path)!r} is damaged: it does not say what model it holds.")
+    return header, tensors
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    """The JSON header inside a safetensors file's own header."""
+    if len(data) < 8:
+        raise ModelFileError("it is too short")
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > min(len(data) - 8, LONGEST_HEADER):
+        raise ModelFileError("it is truncated")
+    outer = json.loads(data[8 : 8 + length])
+    header = json.loads(outer["__metadata__"]["deltaprop"])
+    if not isinstance(header, dict):
+        raise ModelFileError("its header is not one of ours")
+    return header

@@ -1,0 +1,14 @@
+"""From a table to X and y: reading files, recognising the task, encoding columns."""
+
+from deltaprop.tables.encoder import TableEncoder, as_frame
+from deltaprop.tables.reading import TableError, read_table
+from deltaprop.tables.task import recognise_task, split_target
+
+__all__ = [
+    "TableEncoder",
+    "TableError",
+    "as_frame",
+    "read_table",
+    "recognise_task",
+    "split_target",
+]

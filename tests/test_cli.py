@@ -1,0 +1,178 @@
+"""The command line as people and scripts meet it: in processes of its own, through pipes."""
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import deltaprop as dp
+
+RUN = [sys.executable, "-m", "deltaprop.cli"]
+
+
+def deltaprop(*arguments, **kwargs):
+    command = [*RUN, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def penguins():
+    return str(Path("data/penguins.csv").resolve())
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, penguins):
+    path = tmp_path_factory.mktemp("cli") / "penguins.dp"
+    done = deltaprop("train", penguins, "--target", "species", "-o", path)
+    assert done.returncode == 0, done.stderr
+    assert "linear model" in done.stdout
+    assert "most frequent" in done.stdout
+    assert "Chinstrap" in done.stdout
+    assert done.stderr == ""  # no progress where there is no terminal
+    return path
+
+
+def test_training_writes_model_dp_into_the_current_folder(penguins, tmp_path):
+    done = deltaprop(
+        "train", penguins, "--target", "body_mass_g", "--epochs", 30, "--json", cwd=tmp_path
+    )
+    result = json.loads(done.stdout)
+    assert result["task"] == "regression"
+    assert result["rows_without_target"] == 2
+    assert set(result["scores"]) == {"deltaprop", "linear model", "mean"}
+    assert result["scores"]["deltaprop"]["r2"] > result["scores"]["mean"]["r2"]
+    assert list(result["residual_quantiles"]) == ["0.05", "0.25", "0.5", "0.75", "0.95"]
+    assert [p.name for p in tmp_path.iterdir()] == ["model.dp"]
+
+
+def test_the_same_seed_gives_the_same_model(penguins, tmp_path):
+    for name in ("a.dp", "b.dp"):
+        deltaprop("train", penguins, "--target", "sex", "-o", tmp_path / name, "--quiet")
+    assert (tmp_path / "a.dp").read_bytes() == (tmp_path / "b.dp").read_bytes()
+
+
+def test_predictions_are_the_python_model_s(model, penguins, tmp_path):
+    rows = pd.read_csv(penguins)
+    rows = rows[rows.columns[::-1]].assign(extra=1).replace({"island": {"Dream": "Atlantis"}})
+    rows.to_parquet(tmp_path / "rows.parquet")
+    done = deltaprop("predict", model, tmp_path / "rows.parquet", "--proba")
+    assert done.returncode == 0
+    printed = done.stdout.splitlines()
+    assert printed[0] == "species,probability_Adelie,probability_Chinstrap,probability_Gentoo"
+    assert [line.split(",")[0] for line in printed[1:]] == list(dp.load(model).predict(rows))
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.tsv", "p.parquet"])
+def test_predictions_go_to_a_file(name, model, penguins, tmp_path):
+    done = deltaprop("predict", model, penguins, "-o", tmp_path / name)
+    assert done.returncode == 0
+    assert done.stdout == ""
+    read = {".csv": pd.read_csv, ".tsv": lambda p: pd.read_csv(p, sep="\t")}
+    rows = read.get(name[1:], pd.read_parquet)(tmp_path / name)
+    assert len(rows) == 344
+
+
+def test_a_reader_that_closes_the_pipe_is_no_error(model, penguins):
+    command = f"{sys.executable} -m deltaprop.cli predict {model} {penguins} --proba | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert done.stdout.startswith("species,")
+
+
+def test_evaluate_info_and_check_read_the_model(model, penguins):
+    scores = json.loads(deltaprop("evaluate", model, penguins, "--json").stdout)
+    assert scores["scores"]["deltaprop"]["accuracy"] > 0.95
+    assert sum(c["rows"] for c in scores["classes"].values()) == 344
+    facts = json.loads(deltaprop("info", model, "--json").stdout)
+    assert facts["target"] == "species"
+    assert facts["classes"] == ["Adelie", "Chinstrap", "Gentoo"]
+    assert facts["columns"]["sex"] == "category"
+    proof = deltaprop("check", model, penguins)
+    assert proof.returncode == 0
+    assert "FAILS" not in proof.stdout
+    assert "δ_0 = f′ ⊙ (δ_1 W_1ᵀ)" in proof.stdout
+
+
+def test_training_options_reach_the_network(penguins, tmp_path):
+    done = deltaprop(
+        "train", penguins, "--target", "year", "--task", "regression", "-o", tmp_path / "m.dp",
+        "--hidden", "5", "--activation", "tanh", "--loss", "huber", "--l2", 0.5, "--drop", "island",
+        "--dropout", 0.1, "--schedule", "cosine", "--epochs", 3, "--weight", "flipper_length_mm",
+        "--quiet",
+    )  # fmt: skip
+    # flipper_length_mm is missing in two rows
+    assert done.returncode == 2
+    assert "--weight" in done.stderr
+    done = deltaprop(
+        "train", penguins, "--target", "year", "--task", "regression", "-o", tmp_path / "m.dp",
+        "--hidden", "5", "--activation", "tanh", "--loss", "huber", "--l2", 0.5, "--drop", "island",
+        "--dropout", 0.1, "--schedule", "cosine", "--epochs", 3, "--quiet",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == done.stderr == ""
+    loaded = dp.load(tmp_path / "m.dp")
+    assert "island" not in loaded.feature_names_in_
+    assert loaded.mlp_.network_.layers[0] == dp.Dense(5, "tanh", 0.1)
+    assert loaded.mlp_.network_.loss_function.name == "huber"
+    assert loaded.mlp_.alpha == 0.5
+
+
+def test_progress_shows_on_a_terminal(penguins, tmp_path):
+    main, worker = pty.openpty()
+    process = subprocess.Popen(
+        [*RUN, "train", penguins, "--target", "species", "-o", str(tmp_path / "m.dp")],
+        stdout=subprocess.PIPE, stderr=worker, env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
+    )  # fmt: skip
+    process.communicate(timeout=60)
+    os.close(worker)
+    seen = os.read(main, 100_000).decode()
+    os.close(main)
+    assert "epoch" in seen
+    assert "validation loss" in seen
+
+
+def test_ctrl_c_keeps_the_best_weights_and_says_so(tmp_path):
+    table = pd.read_csv("data/diamonds.csv.gz")
+    table.to_parquet(tmp_path / "t.parquet")
+    main, worker = pty.openpty()
+    process = subprocess.Popen(
+        [*RUN, "train", "t.parquet", "--target", "price", "--epochs", "100000", "--hidden", "16"],
+        stdout=subprocess.PIPE, stderr=worker, cwd=tmp_path, text=True, start_new_session=True,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
+    )  # fmt: skip
+    os.close(worker)
+    seen, deadline = "", time.monotonic() + 90
+    while "validation loss" not in seen and time.monotonic() < deadline:
+        seen += os.read(main, 4096).decode()
+    process.send_signal(signal.SIGINT)
+    rest = []
+    while True:
+        try:
+            chunk = os.read(main, 4096)
+        except OSError:
+            break
+        if not chunk:
+            break
+        rest.append(chunk.decode())
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "best weights so far are in model.dp" in "".join(rest)
+    assert "linear model" in printed
+    loaded = dp.load(tmp_path / "model.dp")
+    assert loaded.mlp_.stop_reason_ == "interrupted"
+    assert loaded.score(table.drop(columns="price"), table["price"]) > 0.5
+    os.close(main)
+
+
+def test_help_is_quick_and_names_the_commands():
+    done = deltaprop("--help")
+    assert done.returncode == 0
+    for command in ("train", "predict", "evaluate", "check", "info"):
+        assert command in done.stdout

@@ -1,0 +1,258 @@
+"""Model files: what goes in comes out, and nothing else can."""
+
+import errno
+import json
+import os
+import struct
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import load as from_bytes
+from safetensors.numpy import save as to_bytes
+
+import deltaprop as dp
+from deltaprop.files import ModelFileError, describe
+
+rng = np.random.RandomState(0)
+X = rng.randn(60, 3)
+LABELS = {
+    "words": np.array(["a", "b", "c"])[rng.randint(3, size=60)],
+    "objects": np.array(["a", "b"], dtype=object)[rng.randint(2, size=60)],
+    "integers": rng.randint(3, size=60),
+    "booleans": rng.rand(60) > 0.5,
+    "many": rng.rand(60, 3) > 0.5,
+}
+
+
+@pytest.fixture
+def table():
+    n = 60
+    return pd.DataFrame(
+        {
+            "size": np.where(rng.rand(n) > 0.1, rng.rand(n), np.nan),
+            "colour": np.array(["red", "blue", None], dtype=object)[rng.randint(3, size=n)],
+            "when": pd.date_range("2021-01-01", periods=n).astype(str),
+            "stamp": pd.date_range("2021-01-01", periods=n, tz="Europe/Paris"),
+            "note": [f"some words {i}" for i in range(n)],
+            "y": rng.rand(n),
+        }
+    )
+
+
+@pytest.mark.parametrize("labels", LABELS)
+def test_a_classifier_comes_back_bit_by_bit_and_goes_on_training(labels, tmp_path):
+    y = LABELS[labels]
+    model = dp.MLPClassifier(8, max_iter=5, random_state=0, dropout=0.2).fit(X, y)
+    dp.save(model, tmp_path / "m.dp")
+    loaded = dp.load(tmp_path / "m.dp")
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert loaded.loss_curve_ == model.loss_curve_
+    assert loaded.get_params() == model.get_params()
+    model.partial_fit(X, y)
+    loaded.partial_fit(X, y)
+    np.testing.assert_array_equal(loaded.coefs_[0], model.coefs_[0])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss": dp.losses.Quantile((0.1, 0.9))},
+        {"loss": "gaussian_nll", "activation": ["gelu", "mish"], "hidden_layer_sizes": (4, 3)},
+        {"solver": dp.SGD(0.1), "learning_rate": dp.schedules.WarmUp(then=dp.schedules.Cosine())},
+        {"random_state": np.random.RandomState(3), "n_iter_no_change": np.inf},
+    ],
+)
+def test_a_regressor_keeps_its_settings(settings, tmp_path):
+    model = dp.MLPRegressor(max_iter=3, **settings).fit(X, X[:, 0] ** 2 + 1)
+    dp.save(model, tmp_path / "m.dp")
+    loaded = dp.load(tmp_path / "m.dp")
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert repr(loaded)[:60] == repr(model)[:60]
+
+
+def test_a_table_s_preprocessing_comes_back(table, tmp_path):
+    model = dp.TabularRegressor(max_iter=3, random_state=0).fit(table.drop(columns="y"), table["y"])
+    dp.save(model, tmp_path / "m.dp")
+    loaded = dp.load(tmp_path / "m.dp")
+    new = table.assign(colour="unseen", size=None, when="never").drop(columns="y")
+    for rows in (table, new):
+        np.testing.assert_array_equal(loaded.predict(rows), model.predict(rows))
+
+
+def test_a_network_of_one_s_own_functions_needs_them_back(tmp_path):
+    sine = dp.Activation("sine", lambda a, xp: xp.sin(a), lambda a, z, xp: xp.cos(a))
+    fourth = dp.Loss("fourth", lambda t, o, xp: (o - t) ** 4, lambda t, o, xp: 4 * (o - t) ** 3)
+    net = dp.Network(3, [dp.Dense(2, sine), dp.Dense(1)], loss=fourth, dtype="float32", seed=0)
+    dp.save(net, tmp_path / "n.dp")
+    with pytest.raises(ModelFileError, match=r"'sine'.*custom="):
+        dp.load(tmp_path / "n.dp")
+    loaded = dp.load(tmp_path / "n.dp", custom={"sine": sine, "fourth": fourth})
+    np.testing.assert_array_equal(loaded.predict(X), net.predict(X))
+    estimator = dp.MLPRegressor(fourth, 4, sine, max_iter=2).fit(X, X[:, 0])
+    dp.save(estimator, tmp_path / "e.dp")
+    loaded = dp.load(tmp_path / "e.dp", custom={"sine": sine, "fourth": fourth})
+    np.testing.assert_array_equal(loaded.predict(X), estimator.predict(X))
+
+
+# ---------------------------------------------------------------- files that are no models
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "good.dp"
+    dp.save(dp.MLPClassifier(4, max_iter=2, random_state=0).fit(X, LABELS["words"]), path)
+    return path
+
+
+def rewritten(good, path, change):
+    """The good file with its header changed by `change`, and valid in every other respect."""
+    data = good.read_bytes()
+    header = describe(good)
+    tensors = from_bytes(data)
+    header, tensors = change(header, tensors) or (header, tensors)
+    path.write_bytes(to_bytes(tensors, metadata={"deltaprop": json.dumps(header)}))
+    return path
+
+
+def set_in(header, keys, value):
+    place = header
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+
+
+def nested(depth):
+    value = 0
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+HOSTILE = {
+    "a class of its own": (("model", "fitted", "t_"), {"$object": "Popen", "state": {}}),
+    "a method replaced": (
+        ("model", "fitted", "t_"),
+        {"$object": "SimpleImputer", "state": {"transform": 1}},
+    ),
+    "a dunder": (("model", "fitted", "t_"), {"$object": "ToFloat", "state": {"__class__": 1}}),
+    "an unknown attribute": (("model", "fitted", "evil"), 1),
+    "an unknown tag": (("model", "fitted", "t_"), {"$eval": "1"}),
+    "two tags": (("model", "fitted", "t_"), {"$tuple": [], "$set": []}),
+    "deep nesting": (("model", "fitted", "t_"), nested(200)),
+    "a missing tensor": (("model", "network", "theta"), {"$tensor": "../../x"}),
+    "huge layers": (("model", "network", "config", "layers", 0, "units"), 10**12),
+    "negative layers": (("model", "network", "config", "layers", 0, "units"), -4),
+    "another activation": (("model", "network", "config", "layers", 0, "activation"), "os.system"),
+    "another dtype": (("model", "network", "config", "dtype"), "float32"),
+    "a wrong parameter": (("model", "parameters", "nonsense"), 1),
+    "another kind": (("kind",), "Network"),
+    "no kind": (("kind",), "subprocess.Popen"),
+    "no version": (("format",), "1"),
+    "a random state": (("model", "fitted", "t_"), {"$random": {"$dict": [["a", 1]]}}),
+    "a false size": (
+        ("model", "fitted", "classes_"),
+        {"$array": ["a"], "shape": [2**40], "dtype": "O"},
+    ),
+}
+
+
+@pytest.mark.parametrize("attack", HOSTILE)
+def test_a_hostile_header_is_one_clear_error(attack, good, tmp_path):
+    keys, value = HOSTILE[attack]
+    bad = rewritten(good, tmp_path / "bad.dp", lambda h, t: set_in(h, keys, value))
+    with pytest.raises(ModelFileError, match=r"bad\.dp"):
+        dp.load(bad)
+
+
+def test_parameters_that_are_not_numbers_are_refused(good, tmp_path):
+    def spoil(header, tensors):
+        name = header["model"]["network"]["theta"]["$tensor"]
+        return header, tensors | {name: np.full_like(tensors[name], np.nan)}
+
+    with pytest.raises(ModelFileError, match="NaN or infinity"):
+        dp.load(rewritten(good, tmp_path / "bad.dp", spoil))
+
+
+def test_a_newer_file_says_to_upgrade(good, tmp_path):
+    bad = rewritten(good, tmp_path / "bad.dp", lambda h, t: set_in(h, ("format",), 99))
+    with pytest.raises(ModelFileError, match=r"newer deltaprop.*Upgrade"):
+        dp.load(bad)
+
+
+@given(st.data())
+def test_damaged_bytes_never_crash_and_never_give_a_half_model(good, tmp_path_factory, data):
+    content = bytearray(good.read_bytes())
+    if data.draw(st.booleans(), label="truncate"):
+        content = content[: data.draw(st.integers(0, len(content) - 1))]
+    else:
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at] ^= data.draw(st.integers(1, 255))
+    bad = tmp_path_factory.mktemp("bad") / "bad.dp"
+    bad.write_bytes(content)
+    try:
+        model = dp.load(bad)
+    except ModelFileError:
+        return
+    assert model.predict_proba(X).shape == (60, 3)  # the flip hit a number
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"x", b"PK\x03\x04 a zip", b"\x80\x04\x95 a pickle", struct.pack("<Q", 2**63) + b"{}"],
+)
+def test_other_files_are_not_models(content, tmp_path):
+    (tmp_path / "m.dp").write_bytes(content)
+    with pytest.raises(ModelFileError, match="is not a model file"):
+        dp.load(tmp_path / "m.dp")
+
+
+def test_missing_files_and_folders_say_so(tmp_path):
+    with pytest.raises(ModelFileError, match="no file"):
+        dp.load(tmp_path / "absent.dp")
+    with pytest.raises(ModelFileError, match="is a folder"):
+        dp.load(tmp_path)
+
+
+# ---------------------------------------------------------------- writing is all or nothing
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+@pytest.mark.parametrize("failure", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
+def test_a_full_disk_or_ctrl_c_leaves_the_old_file(step, failure, good, tmp_path, monkeypatch):
+    path = tmp_path / "m.dp"
+    path.write_bytes(good.read_bytes())
+
+    def fail(*args):
+        raise failure
+
+    if step == "fsync":
+        monkeypatch.setattr(os, "fsync", fail)
+    else:
+        monkeypatch.setattr("pathlib.Path.replace", fail)
+    expected = ModelFileError if isinstance(failure, OSError) else KeyboardInterrupt
+    with pytest.raises(expected):
+        dp.save(dp.Network(1, [dp.Dense(1)], loss="huber"), path)
+    assert path.read_bytes() == good.read_bytes()
+    assert [p.name for p in tmp_path.iterdir()] == ["m.dp"]
+
+
+def test_what_cannot_be_saved_is_refused_before_anything_is_written(tmp_path):
+    for thing in (object(), {"a": 1}, None):
+        with pytest.raises(ModelFileError, match="must be one of Network"):
+            dp.save(thing, tmp_path / "m.dp")
+    model = dp.MLPClassifier(4, max_iter=2).fit(X, LABELS["words"])
+    model.classes_ = np.array([object(), object(), object()])
+    with pytest.raises(ModelFileError, match=r"classes_.*cannot be saved"):
+        dp.save(model, tmp_path / "m.dp")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_pickle_is_in_the_file(good):
+    content = good.read_bytes()
+    assert b"\x80\x04" not in content[:2]
+    header = json.loads(content[8 : 8 + struct.unpack("<Q", content[:8])[0]])
+    assert set(header) - {"__metadata__"} == set(from_bytes(content))

@@ -1,0 +1,182 @@
+"""Tables in: files of every kind, the task, and columns of every kind."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import skrub
+
+import deltaprop as dp
+from deltaprop.tables import TableEncoder, TableError, read_table, recognise_task, split_target
+
+PENGUINS = "data/penguins.csv"
+
+
+@pytest.fixture
+def penguins():
+    return read_table(PENGUINS)
+
+
+@pytest.fixture
+def mixed(penguins):
+    """Every kind of column."""
+    n = len(penguins)
+    return penguins.assign(
+        when=pd.to_datetime(penguins.year.astype(str) + "-03-01").astype(str),
+        stamp=pd.date_range("2020-01-01", periods=n, freq="h", tz="UTC"),
+        note=[f"bird number {i} of the colony" for i in range(n)],
+        flag=penguins.year > 2007,
+        kind=pd.Categorical(penguins.island),
+        code=pd.Categorical(penguins.year),
+        empty=np.nan,
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["t.csv", "t.csv.gz", "t.csv.bz2", "t.csv.xz", "t.tsv", "t.parquet", "t.feather"]
+)
+def test_each_kind_of_file_gives_the_same_rows(name, tmp_path, penguins):
+    path = tmp_path / name
+    if name.endswith(".parquet"):
+        penguins.to_parquet(path)
+    elif name.endswith(".feather"):
+        penguins.to_feather(path)
+    else:
+        penguins.to_csv(path, index=False, sep="\t" if ".tsv" in name else ",")
+    pd.testing.assert_frame_equal(read_table(path), penguins, check_dtype=False)
+
+
+def test_semicolons_are_recognised(tmp_path, penguins):
+    penguins.to_csv(tmp_path / "t.csv", index=False, sep=";")
+    assert list(read_table(tmp_path / "t.csv").columns) == list(penguins.columns)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("absent.csv", None, "no file"),
+        ("t.xyz", b"a,b\n1,2\n", "Known endings are .csv"),
+        ("t.csv", b"", "is empty"),
+        ("t.csv", b"a,b\n", "no rows"),
+        ("t.csv", b"a,a\n1,2\n", "more than one column named 'a'"),
+        ("t.parquet", b"not parquet", "cannot be read as parquet"),
+        ("t.csv.gz", b"not gzip", "cannot be read as csv"),
+    ],
+)
+def test_a_table_that_cannot_be_read_says_why(name, content, message, tmp_path):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(TableError, match=message):
+        read_table(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("values", "task"),
+    [
+        (["a", "b"] * 5, "classification"),
+        ([True, False] * 5, "classification"),
+        ([0, 1, 2] * 5, "classification"),
+        (list(range(100)), "regression"),
+        ([0.5, 1.5] * 5, "regression"),
+        ([1.0, 2.0, None] * 5, "classification"),
+    ],
+)
+def test_the_task_is_recognised(values, task):
+    assert recognise_task(pd.Series(values, name="t").dropna()) == task
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ([1] * 10, "same value in every row"),
+        (pd.date_range("2020", periods=10), "dates"),
+        ([f"id{i}" for i in range(100)], "identifier"),
+        ([1.5, np.inf] * 5, "infinite"),
+    ],
+)
+def test_a_target_that_cannot_be_learnt_says_why(values, message):
+    with pytest.raises(TableError, match=message):
+        recognise_task(pd.Series(values, name="t"))
+
+
+def test_a_misspelt_target_gets_a_suggestion(penguins):
+    with pytest.raises(TableError, match="Did you mean 'species'"):
+        split_target(penguins, "speces")
+
+
+def test_encoding_is_skrub_s(mixed):
+    X = mixed.drop(columns="species")
+    encoder = TableEncoder().fit(X)
+    vectorizer = skrub.TableVectorizer(high_cardinality=skrub.StringEncoder(random_state=0))
+    theirs = vectorizer.fit_transform(X).to_numpy(dtype=float)
+    np.testing.assert_array_equal(encoder._encode(X), theirs.astype(np.float32))
+    assert encoder.kinds_ | {"island": "category"} == encoder.kinds_
+    assert {encoder.kinds_[c] for c in ("when", "stamp")} == {"date"}
+    assert encoder.kinds_["note"] == "text"
+    assert encoder.kinds_["empty"] == "dropped"
+
+
+def test_new_rows_may_be_reordered_widened_unseen_missing_or_odd(mixed):
+    X = mixed.drop(columns="species")
+    encoder = TableEncoder().fit(X)
+    before = encoder.transform(X)
+    shuffled = X[X.columns[::-1]].assign(extra="ignored")
+    np.testing.assert_array_equal(encoder.transform(shuffled), before)
+    odd = X.assign(island="Atlantis", body_mass_g=None, when="no date", sex=3, note=None)
+    assert np.isfinite(encoder.transform(odd)).all()
+    with pytest.raises(TableError, match=r"lacks column\(s\) that the model needs: sex, year"):
+        encoder.transform(X.drop(columns=["sex", "year"]))
+
+
+def test_infinite_numbers_count_as_missing(penguins):
+    X = penguins.drop(columns="species")
+    encoder = TableEncoder().fit(X)
+    with_nan, with_inf = X.copy(), X.copy()
+    with_nan.loc[0, "body_mass_g"], with_inf.loc[0, "body_mass_g"] = np.nan, np.inf
+    np.testing.assert_array_equal(encoder.transform(with_inf), encoder.transform(with_nan))
+
+
+def test_polars_and_arrow_tables_encode_as_pandas_ones(penguins):
+    X = penguins.drop(columns="species")
+    encoder = TableEncoder().fit(X)
+    expected = encoder.transform(X)
+    np.testing.assert_array_equal(encoder.transform(pl.from_pandas(X)), expected)
+    np.testing.assert_array_equal(encoder.transform(pl.from_pandas(X).to_arrow()), expected)
+
+
+def test_tabular_classifier_beats_a_guess_and_keeps_labels(penguins):
+    X, y = penguins.drop(columns="species"), penguins["species"]
+    model = dp.TabularClassifier(random_state=0).fit(X[::2], y[::2])
+    assert model.score(X[1::2], y[1::2]) > 0.95
+    assert set(model.predict(X)) == set(y)
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "huber", "gamma", "gaussian_nll"])
+def test_tabular_regressor_answers_on_the_target_s_own_scale(loss, penguins):
+    rows = penguins.dropna(subset=["body_mass_g"])
+    X, y = rows.drop(columns="body_mass_g"), rows["body_mass_g"]
+    model = dp.TabularRegressor(random_state=0, loss=loss).fit(X, y)
+    assert model.score(X, y) > 0.75
+
+
+def test_tabular_regressor_predicts_a_spread(penguins):
+    rows = penguins.dropna(subset=["body_mass_g"])
+    X, y = rows.drop(columns="body_mass_g"), rows["body_mass_g"]
+    model = dp.TabularRegressor(random_state=0, loss="gaussian_nll").fit(X, y)
+    mean, std = model.predict(X, return_std=True)
+    assert 0.8 < np.mean(np.abs(y - mean) < 1.96 * std) <= 1
+
+
+@pytest.mark.parametrize(
+    ("estimator", "y", "message"),
+    [
+        (dp.TabularClassifier(), ["a", None, "b"], "missing labels"),
+        (dp.TabularRegressor(), ["a", "b", "c"], "must hold numbers"),
+        (dp.TabularRegressor(), [1.0, np.nan, 2.0], "NaN or infinity"),
+    ],
+)
+def test_tabular_estimators_refuse_a_target_they_cannot_learn(estimator, y, message):
+    X = pd.DataFrame({"a": [1.0, 2.0, 3.0]})
+    with pytest.raises(ValueError, match=message):
+        estimator.fit(X, pd.Series(y, dtype=object))
