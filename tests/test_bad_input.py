@@ -132,6 +132,25 @@ def assert_unchanged(model: BaseEstimator, before: dict[str, Any]) -> None:
             assert value == before[name], name
 
 
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_a_failed_partial_fit_leaves_no_trace_in_later_ones(solver: str) -> None:
+    """Also the solver's memory and the random numbers are as if it had not been tried."""
+    touched, untouched = (regressor(solver=solver, dropout=0.2).fit(X, NUMBERS) for _ in range(2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        refuses(
+            lambda: touched.partial_fit(X * 1e200, NUMBERS),
+            ValueError,
+            "non-finite",
+            "large values",
+        )
+    refuses(lambda: touched.partial_fit(X_NAN, NUMBERS), ValueError, "NaN")
+    for model in (touched, untouched):
+        model.partial_fit(X, NUMBERS)
+    np.testing.assert_array_equal(touched.network_.theta, untouched.network_.theta)
+    assert touched.loss_curve_ == untouched.loss_curve_
+
+
 def test_divergence_is_an_error_and_keeps_the_model() -> None:
     model = regressor(solver="sgd").fit(X, NUMBERS)
     before = copy.deepcopy(model.__dict__)
@@ -240,6 +259,7 @@ PARAMETERS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "unknown engine": ({"engine": "quantum"}, ("engine", "quantum", "reference")),
     "unknown scorer": ({"early_stopping": True, "scoring": "best"}, ("scoring", "best")),
     "callbacks of the wrong type": ({"callbacks": 3}, ("callbacks", "3")),
+    "callback that cannot be called": ({"callbacks": ["print"]}, ("callbacks", "print")),
     "dropout with lbfgs": ({"dropout": 0.5, "solver": "lbfgs"}, ("dropout", "L-BFGS", "adam")),
     "random_state as text": ({"random_state": "x"}, ("random_state", "x")),
 }
@@ -261,6 +281,7 @@ def test_bad_parameters(case: str) -> None:
     ("weights", "words"),
     [
         ("heavy", ("class_weight", "heavy", "balanced")),
+        ({"ant": -1.0}, ("class_weight", "-1")),
         ([1.0, 2.0], ("class_weight",)),
     ],
 )
@@ -477,6 +498,8 @@ SEARCHES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "validation of other columns": ({"validation": (X[:, :2], INDICES)}, ("X", "2", "4")),
     "validation of other lengths": ({"validation": (X, INDICES[:5])}, ("30", "5")),
     "seed as text": ({"seed": "one"}, ("seed", "one")),
+    "callback that cannot be called": ({"callbacks": [3]}, ("callback", "3")),
+    "resume of another type": ({"resume": "last"}, ("resume", "last", "History")),
 }
 
 

@@ -582,6 +582,14 @@ def test_check_names_the_wrong_function(f: dp.Activation, loss: dp.Loss, named: 
     assert named in str(report)
 
 
+@pytest.mark.parametrize("own", [dp.Activation, dp.Loss])
+def test_own_functions_need_a_name_of_their_own(own) -> None:
+    """Collapsed forms and model files go by name: "logistic" means our logistic."""
+    name = "logistic" if own is dp.Activation else "huber"
+    with pytest.raises(ValueError, match=f"{name}.*taken by a built-in"):
+        own(name, lambda a, xp: a, lambda a, z, xp: 1 + 0 * a)
+
+
 # ---------------------------------------------------------------- any array library
 
 

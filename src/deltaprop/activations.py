@@ -77,6 +77,10 @@ class Activation:
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and self.name):
             raise ValueError(f"Activation: name must be a non-empty str, got {self.name!r}.")
+        if self.name in globals().get("_BY_NAME", ()):  # files and collapsed forms go by name
+            raise ValueError(
+                f"Activation: name {self.name!r} is taken by a built-in; choose another name."
+            )
         for part in ("f", "df", "d2f", "vjp"):
             function = getattr(self, part)
             optional = part in ("d2f", "vjp")

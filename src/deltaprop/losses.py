@@ -187,6 +187,10 @@ class Loss:
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and self.name):
             raise ValueError(f"Loss: name must be a non-empty str, got {self.name!r}.")
+        if self.name in _FACTORIES and not self.is_ours:  # files and collapsed forms go by name
+            raise ValueError(
+                f"Loss: name {self.name!r} is taken by a built-in; choose another name."
+            )
         for part in ("value", "d"):
             if not callable(getattr(self, part)):
                 raise TypeError(f"Loss {self.name!r}: {part} must be callable.")
@@ -230,7 +234,7 @@ class Loss:
     @property
     def is_ours(self) -> bool:
         """Whether name and parameters say all: the loss is not the user's own."""
-        return self.name in _FACTORIES and self.value.__module__ == __name__
+        return self.name in _FACTORIES and getattr(self.value, "__module__", "") == __name__
 
     def _identity(self) -> tuple[Any, ...]:
         functions = () if self.is_ours else (self.value, self.d, self.d2)

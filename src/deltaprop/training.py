@@ -116,6 +116,9 @@ def fit(
     solver = Adam() if solver is None else solver
     schedule = Constant() if schedule is None else schedule
     check_search(solver, schedule, batch_size, max_epochs, clip_norm, tol, patience, engine)
+    callbacks = checked_callbacks(callbacks)
+    if resume is not None and not isinstance(resume, History):
+        raise TypeError(f"resume must be a History that dp.fit returned, or None; got {resume!r}.")
     X, y, w = _checked_data(net, X, y, sample_weight)
     rng = check_random_state(seed)
     if resume is not None and resume.progress.rng is not None:
@@ -203,6 +206,18 @@ def train(
             stacklevel=3,
         )
     return history
+
+
+def checked_callbacks(callbacks: Iterable[Callback] | None) -> tuple[Callback, ...]:
+    """The callbacks, all of them callable."""
+    checked = tuple(callbacks or ())
+    for callback in checked:
+        if not callable(callback):
+            raise TypeError(
+                f"callbacks must be functions that take an Epoch, got {callback!r} of type "
+                f"{type(callback).__name__}."
+            )
+    return checked
 
 
 def rows_per_step(batch_size: int | str, N: int) -> int:

@@ -204,7 +204,7 @@ def check(
             f"{str(model)!r} does not know its target's name; it was fitted to an array."
         )
     X, y, _ = split_target(read_table(table), fitted.target_name_)
-    proof = _proof(fitted, X.head(50), y.head(50))
+    proof = _proof(fitted, X.head(20), y.head(20))
     if as_json:
         print(json.dumps({"ok": proof.ok, "equations": [vars(row) for row in proof.rows]}))
     else:

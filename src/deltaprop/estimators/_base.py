@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import warnings
 from abc import ABC, abstractmethod
@@ -37,7 +38,7 @@ from deltaprop.search import (
     Solver,
     schedules,
 )
-from deltaprop.training import data_loss, train
+from deltaprop.training import checked_callbacks, data_loss, train
 
 FIRST_ORDER = ("sgd", "adam", "adamw")
 M = TypeVar("M", bound=Callable[..., Any])
@@ -150,6 +151,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     network_: Network
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
+    _plateau: Plateau
+    _progress: Progress
 
     # ------------------------------------------------------------ what differs
 
@@ -215,6 +218,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     ) -> Any:  # fmt: skip
         self._validate_params()
         solver = self._solver()
+        checked_callbacks(self.callbacks)
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
@@ -224,7 +228,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         rng = check_random_state(self.random_state)
         progress = Progress()
         if incremental and hasattr(self, "_progress"):
-            progress = self._progress
+            progress = copy.deepcopy(self._progress)  # a failed call must not move it
             rng = progress.rng or rng
         net = self._new_network(rows.X, rng) if first else self._known_network(rows.X)
         net.encode(rows.y[:1])
@@ -239,7 +243,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         elif stopping:
             rows, held = self._set_aside(rows, rng)
         self._attach(net)
-        if not known:
+        if known:
+            self._plateau = copy.copy(self._plateau)
+        else:
             self._reset_curves(stopping)
         history = self._run(rows, held, solver, stopping, rng, progress, incremental)
         self._record(history, rows.X.shape[0], held is not None, stopping)

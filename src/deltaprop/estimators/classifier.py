@@ -291,6 +291,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         w = self._check_weights(sample_weight, X)
         if self.class_weight is not None:
             balance = compute_sample_weight(self.class_weight, y).astype(X.dtype)
+            if (balance < 0).any():
+                raise ValueError(
+                    f"class_weight must hold weights >= 0 for each class, got {self.class_weight}."
+                )
             w = balance if w is None else w * balance
         return Rows(X, self._codes(y), y, w)
 
