@@ -1,0 +1,22 @@
+"""Draw docs/train.svg, the README's picture: what the first command prints."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+root = Path(__file__).resolve().parent.parent
+command = ["train", "data/penguins.csv", "--target", "species", "-o", "/dev/shm/model.dp"]
+printed = subprocess.run(
+    [sys.executable, "-m", "deltaprop.cli", *command],
+    capture_output=True, text=True, check=True, cwd=root,
+).stdout.replace("/dev/shm/", "")  # fmt: skip
+console = Console(record=True, width=76, quiet=True)
+console.print(Text("$ deltaprop train data/penguins.csv --target species", style="bold"))
+console.print(Text(printed.rstrip()))
+svg = console.export_svg(title="deltaprop")
+svg = re.sub(r"@font-face {.*?}", "", svg, flags=re.DOTALL)  # no fonts from elsewhere
+(root / "docs" / "train.svg").write_text(svg)
