@@ -1,5 +1,6 @@
 """Draw docs/train.svg, the README's picture: what the first command prints."""
 
+import io
 import re
 import subprocess
 import sys
@@ -14,7 +15,7 @@ printed = subprocess.run(
     [sys.executable, "-m", "deltaprop.cli", *command],
     capture_output=True, text=True, check=True, cwd=root,
 ).stdout.replace("/dev/shm/", "")  # fmt: skip
-console = Console(record=True, width=76, quiet=True)
+console = Console(record=True, width=76, file=io.StringIO())
 console.print(Text("$ deltaprop train data/penguins.csv --target species", style="bold"))
 console.print(Text(printed.rstrip()))
 svg = console.export_svg(title="deltaprop")
