@@ -136,6 +136,7 @@ def test_progress_shows_on_a_terminal(penguins, tmp_path):
     os.close(main)
     assert "epoch" in seen
     assert "validation loss" in seen
+    assert "accuracy" in seen
 
 
 def test_ctrl_c_keeps_the_best_weights_and_says_so(tmp_path):

@@ -156,6 +156,7 @@ def train(
     engine: str,
     callbacks: Iterable[Callback],
     progress: Progress,
+    monitor_loss: bool = False,
     before_epoch: Callable[[], object] = lambda: None,
     horizon: int | None = None,
 ) -> History:
@@ -176,7 +177,7 @@ def train(
                 lambda: loss_and_gradient(net, X, y, w),
                 max_iter=max_epochs, max_fun=solver.max_fun, tol=plateau.tol, history=history,
                 plateau=plateau, evaluate=evaluate, stop_on_validation=stop_on_validation,
-                callbacks=callbacks, network=net,
+                monitor_loss=monitor_loss, callbacks=callbacks, network=net,
             )  # fmt: skip
         else:
             assert isinstance(solver, FirstOrder)
@@ -191,7 +192,7 @@ def train(
                 learning_rate=solver.learning_rate, schedule=schedule, max_epochs=max_epochs,
                 plateau=plateau, rng=rng, shuffle=shuffle, progress=progress, history=history,
                 evaluate=evaluate, stop_on_validation=stop_on_validation, callbacks=callbacks,
-                before_epoch=before_epoch, horizon=horizon, network=net,
+                monitor_loss=monitor_loss, before_epoch=before_epoch, horizon=horizon, network=net,
             )  # fmt: skip
         if not np.isfinite(net.theta).all():
             raise ValueError(DIVERGED)

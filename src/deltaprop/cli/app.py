@@ -88,7 +88,8 @@ def train(
         settings["loss"] = loss
     estimator = TabularClassifier if kind == "classification" else TabularRegressor
     started = time.perf_counter()
-    with Progress(quiet) as progress, warnings.catch_warnings():
+    score_name = "accuracy" if kind == "classification" else "R²"
+    with Progress(quiet, score_name) as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # convergence and interruption are reported below
         model = estimator(**settings, callbacks=[progress]).fit(
             X.iloc[train_rows],

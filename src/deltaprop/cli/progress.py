@@ -6,9 +6,9 @@ from typing import Any
 
 
 class Progress:
-    """Shows epoch, loss and validation loss on standard error; silent when that is no terminal."""
+    """Shows epoch, loss, validation loss and score on standard error, if that is a terminal."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, score: str) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bar
@@ -25,6 +25,7 @@ class Progress:
             transient=True,
         )
         self._task: Any = None
+        self._score = score
 
     def __enter__(self) -> Progress:
         self._bar.start()
@@ -39,4 +40,5 @@ class Progress:
         numbers = f"loss {event.loss:.4g}"
         if event.validation_loss is not None:
             numbers += f" · validation loss {event.validation_loss:.4g}"
+            numbers += f", {self._score} {event.validation_score:.4f}"
         self._bar.update(self._task, completed=event.epoch, numbers=numbers)

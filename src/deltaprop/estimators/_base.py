@@ -271,7 +271,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             solver=solver, schedule=self._schedule(), batch_size=self.batch_size,
             max_epochs=epochs, clip_norm=self.clip_norm, shuffle=self.shuffle, rng=rng,
             plateau=self._plateau, evaluate=self._evaluator(held) if held else None,
-            stop_on_validation=stopping, engine=self.engine, callbacks=callbacks,
+            stop_on_validation=stopping, monitor_loss=self.scoring == "loss",
+            engine=self.engine, callbacks=callbacks,
             progress=progress, horizon=int(self.max_iter), before_epoch=tasks.begin_epoch,
         )  # fmt: skip
         tasks.end()
@@ -384,7 +385,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _evaluator(self, held: Rows) -> Callable[[], tuple[float, float]]:
         view = self._view()
         scorer = None
-        if self.scoring is not None and self.scoring != "loss":
+        if self.scoring not in (None, "loss"):
             scorer = check_scoring(view, self.scoring)
         weights = {} if held.w is None else {"sample_weight": held.w}
 
@@ -393,14 +394,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             if not np.isfinite(net.theta).all():
                 return float("nan"), float("nan")
             loss = data_loss(net, held.X, held.y, held.w)
-            score = -loss
             if scorer is not None:
-                score = float(scorer(view, held.X, held.labels, **weights))
-            elif self.scoring is None:
-                Xs, _ = equations.forward(held.X, net.W, net.b, net.f)
-                found = self._default_score(Xs[-1], held) if np.isfinite(Xs[-1]).all() else np.nan
-                score = score if found is None else float(found)
-            return loss, score
+                return loss, float(scorer(view, held.X, held.labels, **weights))
+            Xs, _ = equations.forward(held.X, net.W, net.b, net.f)
+            if not np.isfinite(Xs[-1]).all():
+                return loss, float("nan")
+            score = self._default_score(Xs[-1], held)
+            return loss, -loss if score is None else score
 
         return evaluate
 
@@ -438,7 +438,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         self.best_loss_ = None if stopping else min(self.loss_curve_, default=float("inf"))
         self.best_validation_score_ = None
         if validated:
-            self.best_validation_score_ = max(self.validation_scores_ or [float("-inf")])
+            best = max(self.validation_scores_ or [float("-inf")])
+            self.best_validation_score_ = self._plateau.best if stopping else best
 
     # ------------------------------------------------------------ pickling
 

@@ -103,6 +103,7 @@ def search(
     history: History,
     evaluate: Evaluate | None = None,
     stop_on_validation: bool = False,
+    monitor_loss: bool = False,
     before_epoch: Callable[[], object] = lambda: None,
     callbacks: Iterable[Callback] = (),
     horizon: int | None = None,
@@ -110,8 +111,9 @@ def search(
 ) -> History:
     """Run epochs until a plateau, `max_epochs`, a callback's True, Ctrl-C or divergence.
 
-    With `stop_on_validation` the plateau is that of the validation score (or minus the
-    validation loss), and the best θ is put back at the end, however the search ends.
+    With `stop_on_validation` the plateau is that of the validation score (with `monitor_loss`, or
+    where there is no score, of minus the validation loss), and the best θ is put back at the end,
+    however the search ends.
     """
     N = engine.n_samples
     steps_per_epoch = -(-N // engine.batch_size)
@@ -134,8 +136,10 @@ def search(
                 history.stop_reason = "diverged"
 
             validation_loss, score = evaluate() if evaluate else (None, None)
-            value = _monitored(loss, validation_loss, score, stop_on_validation)
-            _record(history, validation_loss, score)
+            value = -loss
+            if stop_on_validation:
+                value = monitored(validation_loss, None if monitor_loss else score)
+            record(history, validation_loss, score)
             if plateau.update(value) and stop_on_validation:
                 best_theta = engine.theta.copy()
                 history.best_epoch = progress.epoch
@@ -183,15 +187,15 @@ def _next_order(
     return progress.order
 
 
-def _monitored(
-    loss: float, validation_loss: float | None, score: float | None, on_validation: bool
-) -> float:
-    if not on_validation:
-        return -loss
-    return score if score is not None else -float(validation_loss or 0.0)
+def monitored(validation_loss: float | None, score: float | None) -> float:
+    """What the search maximises on validation data: the score, else minus the loss."""
+    if score is not None:
+        return score
+    assert validation_loss is not None
+    return -validation_loss
 
 
-def _record(history: History, validation_loss: float | None, score: float | None) -> None:
+def record(history: History, validation_loss: float | None, score: float | None) -> None:
     if validation_loss is not None:
         history.validation_loss_curve = [*(history.validation_loss_curve or []), validation_loss]
     if score is not None:

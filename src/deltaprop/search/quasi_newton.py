@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from deltaprop.search.loop import Callback, Epoch, Evaluate, History, _monitored, _record
+from deltaprop.search.loop import Callback, Epoch, Evaluate, History, monitored, record
 from deltaprop.search.stopping import Plateau
 
 LossAndGradient = Callable[[], tuple[float, Float[np.ndarray, " P"]]]
@@ -27,6 +27,7 @@ def quasi_newton(
     plateau: Plateau,
     evaluate: Evaluate | None = None,
     stop_on_validation: bool = False,
+    monitor_loss: bool = False,
     callbacks: Iterable[Callback] = (),
     network: Any = None,
 ) -> History:
@@ -49,9 +50,9 @@ def quasi_newton(
         history.n_epochs += 1
         history.loss_curve.append(float(intermediate_result.fun))
         validation_loss, score = evaluate() if evaluate else (None, None)
-        _record(history, validation_loss, score)
+        record(history, validation_loss, score)
         if stop_on_validation and plateau.update(
-            _monitored(history.loss_curve[-1], validation_loss, score, True)
+            monitored(validation_loss, None if monitor_loss else score)
         ):
             best_theta = theta.copy()
             history.best_epoch = history.n_epochs
