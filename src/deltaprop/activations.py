@@ -29,8 +29,9 @@ from jaxtyping import Float
 
 from deltaprop._arrays import Array, erf, expit, real, softplus, where_positive
 
-Function = Callable[[Array, ModuleType], Array]
-Derivative = Callable[[Array, Array, ModuleType], Array]
+Values = Float[Array, "N H"]
+Function = Callable[[Values, ModuleType], Values]
+Derivative = Callable[[Values, Values, ModuleType], Values]
 
 SQRT_2 = math.sqrt(2)
 PDF_0 = 1 / math.sqrt(2 * math.pi)
@@ -72,7 +73,7 @@ class Activation:
     df: Derivative
     d2f: Derivative | None = None
     coupling: Literal["elementwise", "row"] = "elementwise"
-    vjp: Callable[[Array, Array, Array, ModuleType], Array] | None = None
+    vjp: Callable[[Values, Values, Values, ModuleType], Values] | None = None
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and self.name):
@@ -115,35 +116,35 @@ class Activation:
 # ---------------------------------------------------------------- polynomial and piecewise
 
 
-def _identity(a: Array, xp: ModuleType) -> Array:
+def _identity(a: Values, xp: ModuleType) -> Values:
     return a
 
 
-def _ones(a: Array, z: Array, xp: ModuleType) -> Array:
+def _ones(a: Values, z: Values, xp: ModuleType) -> Values:
     return xp.ones_like(a)
 
 
-def _zeros(a: Array, z: Array, xp: ModuleType) -> Array:
+def _zeros(a: Values, z: Values, xp: ModuleType) -> Values:
     return xp.zeros_like(a)
 
 
-def _step(a: Array, slope: float, xp: ModuleType) -> Array:
+def _step(a: Values, slope: float, xp: ModuleType) -> Values:
     return where_positive(a, xp.ones_like(a), xp.full_like(a, slope), xp)
 
 
 def _elu(alpha: float, scale: float, name: str) -> Activation:
     """scale · a for a > 0, scale · alpha (exp(a) - 1) otherwise."""
 
-    def negative(a: Array, xp: ModuleType) -> Array:
+    def negative(a: Values, xp: ModuleType) -> Values:
         return where_positive(a, xp.zeros_like(a), a, xp)  # exp of a large a would overflow
 
-    def f(a: Array, xp: ModuleType) -> Array:
+    def f(a: Values, xp: ModuleType) -> Values:
         return where_positive(a, scale * a, scale * alpha * xp.expm1(negative(a, xp)), xp)
 
-    def df(a: Array, z: Array, xp: ModuleType) -> Array:
+    def df(a: Values, z: Values, xp: ModuleType) -> Values:
         return where_positive(a, xp.full_like(a, scale), z + scale * alpha, xp)
 
-    def d2f(a: Array, z: Array, xp: ModuleType) -> Array:
+    def d2f(a: Values, z: Values, xp: ModuleType) -> Values:
         return where_positive(a, xp.zeros_like(a), z + scale * alpha, xp)
 
     return Activation(name, f, df, d2f)
@@ -152,64 +153,64 @@ def _elu(alpha: float, scale: float, name: str) -> Activation:
 # ---------------------------------------------------------------- smooth
 
 
-def _logistic_d2(a: Array, z: Array, xp: ModuleType) -> Array:
+def _logistic_d2(a: Values, z: Values, xp: ModuleType) -> Values:
     return z * (1 - z) * (1 - 2 * z)
 
 
-def _tanh_d2(a: Array, z: Array, xp: ModuleType) -> Array:
+def _tanh_d2(a: Values, z: Values, xp: ModuleType) -> Values:
     return -2 * z * (1 - z * z)
 
 
-def _silu_d1(a: Array, z: Array, xp: ModuleType) -> Array:
+def _silu_d1(a: Values, z: Values, xp: ModuleType) -> Values:
     s = expit(a, xp)
     return s + z * (1 - s)
 
 
-def _silu_d2(a: Array, z: Array, xp: ModuleType) -> Array:
+def _silu_d2(a: Values, z: Values, xp: ModuleType) -> Values:
     s = expit(a, xp)
     return s * (1 - s) * (2 + a * (1 - 2 * s))
 
 
-def _mish(a: Array, xp: ModuleType) -> Array:
+def _mish(a: Values, xp: ModuleType) -> Values:
     return a * xp.tanh(softplus(a, xp))
 
 
-def _mish_d1(a: Array, z: Array, xp: ModuleType) -> Array:
+def _mish_d1(a: Values, z: Values, xp: ModuleType) -> Values:
     t, s = xp.tanh(softplus(a, xp)), expit(a, xp)
     return t + a * s * (1 - t * t)
 
 
-def _mish_d2(a: Array, z: Array, xp: ModuleType) -> Array:
+def _mish_d2(a: Values, z: Values, xp: ModuleType) -> Values:
     t, s = xp.tanh(softplus(a, xp)), expit(a, xp)
     return s * (1 - t * t) * (2 + a * (1 - s - 2 * t * s))
 
 
-def _gaussian(a: Array, xp: ModuleType) -> Array:
+def _gaussian(a: Values, xp: ModuleType) -> Values:
     return PDF_0 * xp.exp(-0.5 * a * a)
 
 
-def _gaussian_cdf(a: Array, xp: ModuleType) -> Array:
+def _gaussian_cdf(a: Values, xp: ModuleType) -> Values:
     return 0.5 * (1 + erf(a / SQRT_2, xp))
 
 
-def _gelu_tanh_inner(a: Array) -> tuple[Array, Array, Array]:
+def _gelu_tanh_inner(a: Values) -> tuple[Values, Values, Values]:
     """u = √(2/π)(a + 0.044715 a³) with u′ and u″."""
     c, k = math.sqrt(2 / math.pi), 0.044715
     return c * (a + k * a * a * a), c * (1 + 3 * k * a * a), 6 * c * k * a
 
 
-def _gelu_tanh(a: Array, xp: ModuleType) -> Array:
+def _gelu_tanh(a: Values, xp: ModuleType) -> Values:
     u, _, _ = _gelu_tanh_inner(a)
     return 0.5 * a * (1 + xp.tanh(u))
 
 
-def _gelu_tanh_d1(a: Array, z: Array, xp: ModuleType) -> Array:
+def _gelu_tanh_d1(a: Values, z: Values, xp: ModuleType) -> Values:
     u, du, _ = _gelu_tanh_inner(a)
     t = xp.tanh(u)
     return 0.5 * (1 + t) + 0.5 * a * (1 - t * t) * du
 
 
-def _gelu_tanh_d2(a: Array, z: Array, xp: ModuleType) -> Array:
+def _gelu_tanh_d2(a: Values, z: Values, xp: ModuleType) -> Values:
     u, du, d2u = _gelu_tanh_inner(a)
     t = xp.tanh(u)
     return (1 - t * t) * (du + 0.5 * a * (d2u - 2 * t * du * du))
@@ -218,21 +219,21 @@ def _gelu_tanh_d2(a: Array, z: Array, xp: ModuleType) -> Array:
 # ---------------------------------------------------------------- coupled within a row
 
 
-def _softmax(a: Array, xp: ModuleType) -> Array:
+def _softmax(a: Values, xp: ModuleType) -> Values:
     e = xp.exp(a - xp.max(real(a, xp), axis=-1, keepdims=True))
     return e / xp.sum(e, axis=-1, keepdims=True)
 
 
-def _identity_matrix(z: Array, xp: ModuleType) -> Array:
+def _identity_matrix(z: Values, xp: ModuleType) -> Float[Array, "H H"]:
     return xp.eye(z.shape[-1], dtype=z.dtype)
 
 
-def _softmax_d1(a: Array, z: Array, xp: ModuleType) -> Array:
+def _softmax_d1(a: Values, z: Values, xp: ModuleType) -> Float[Array, "N H H"]:
     """∂z_h/∂a_k = z_h (1{h=k} - z_k), an (N, H, H) array."""
     return z[:, :, None] * (_identity_matrix(z, xp)[None] - z[:, None, :])
 
 
-def _softmax_d2(a: Array, z: Array, xp: ModuleType) -> Array:
+def _softmax_d2(a: Values, z: Values, xp: ModuleType) -> Float[Array, "N H H H"]:
     """∂²z_h/∂a_k∂a_m, an (N, H, H, H) array."""
     centred = _identity_matrix(z, xp)[None] - z[:, None, :]  # [n, h, k] = 1{h=k} - z_k
     jacobian = _softmax_d1(a, z, xp)
@@ -242,23 +243,23 @@ def _softmax_d2(a: Array, z: Array, xp: ModuleType) -> Array:
     )
 
 
-def _softmax_vjp(a: Array, z: Array, g: Array, xp: ModuleType) -> Array:
+def _softmax_vjp(a: Values, z: Values, g: Values, xp: ModuleType) -> Values:
     return z * (g - xp.sum(g * z, axis=-1, keepdims=True))
 
 
 def _in_halves(first: Function, second: Function) -> Function:
-    def apply(a: Array, xp: ModuleType) -> Array:
+    def apply(a: Values, xp: ModuleType) -> Values:
         K = a.shape[-1] // 2
         return xp.concat([first(a[:, :K], xp), second(a[:, K:], xp)], axis=-1)
 
     return apply
 
 
-def _exp(a: Array, xp: ModuleType) -> Array:
+def _exp(a: Values, xp: ModuleType) -> Values:
     return xp.exp(a)
 
 
-def _exp_d(a: Array, z: Array, xp: ModuleType) -> Array:
+def _exp_d(a: Values, z: Values, xp: ModuleType) -> Values:
     return z
 
 

@@ -45,7 +45,7 @@ class Pass(NamedTuple):
     delta: list[Array]
     dW: list[Array]
     db: list[Array]
-    loss: Array
+    loss: Float[Array, ""]
 
 
 def forward_backward(
@@ -177,12 +177,19 @@ def gradients(
     return dW, db
 
 
-def _summands(t: Array, a: Array, z: Array, f: Activation, function: Loss, xp: ModuleType) -> Array:
+def _summands(
+    t: Float[Array, "N K"],
+    a: Float[Array, "N H"],
+    z: Float[Array, "N H"],
+    f: Activation,
+    function: Loss,
+    xp: ModuleType,
+) -> Float[Array, "N M"]:
     closed = function.closed_form(f.name)
     if closed is not None:
         return closed.value(t, a, z, xp, **function.settings)
     return function.evaluate(t, z, xp)
 
 
-def _dropped(X: Array, l: int, masks: Masks | None) -> Array:
+def _dropped(X: Float[Array, "N H"], l: int, masks: Masks | None) -> Float[Array, "N H"]:
     return X if masks is None or masks[l] is None else X * masks[l]

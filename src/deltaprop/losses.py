@@ -38,7 +38,9 @@ from deltaprop._arrays import (
     where_positive,
 )
 
-LossFunction = Callable[..., Array]
+Values = Float[Array, "N H"]
+Target = Num[Array, "N ..."]
+LossFunction = Callable[..., Values]
 
 
 class ClosedForm(NamedTuple):
@@ -51,19 +53,19 @@ class ClosedForm(NamedTuple):
 # ---------------------------------------------------------------- targets
 
 
-def as_numbers(y: Array, H: int, dtype: Any, xp: ModuleType, **params: Any) -> Array:
+def as_numbers(y: Target, H: int, dtype: Any, xp: ModuleType, **params: Any) -> Values:
     """Numeric targets: (N,) stands for (N, 1)."""
     return xp.astype(y[:, None] if y.ndim == 1 else y, dtype)
 
 
-def as_indicators(y: Array, H: int, dtype: Any, xp: ModuleType, **params: Any) -> Array:
+def as_indicators(y: Target, H: int, dtype: Any, xp: ModuleType, **params: Any) -> Values:
     """Class indices (N,) become one-hot rows (N, H); rows of probabilities stay as they are."""
     if y.ndim == 1:
         y = y[:, None] == xp.arange(H, dtype=y.dtype)[None, :]
     return xp.astype(y, dtype)
 
 
-def check_numbers(y: Array, H: int, name: str, **params: Any) -> None:
+def check_numbers(y: Target, H: int, name: str, **params: Any) -> None:
     """Numeric targets must give one column an output."""
     columns = 1 if y.ndim == 1 else y.shape[1]
     if columns != H:
@@ -73,7 +75,7 @@ def check_numbers(y: Array, H: int, name: str, **params: Any) -> None:
         )
 
 
-def check_at_least(y: Array, H: int, name: str, strictly: bool = False, **params: Any) -> None:
+def check_at_least(y: Target, H: int, name: str, strictly: bool = False, **params: Any) -> None:
     """The domain of a loss for counts or amounts."""
     check_numbers(y, H, name)
     low = float(y.min())
@@ -86,7 +88,7 @@ def check_at_least(y: Array, H: int, name: str, strictly: bool = False, **params
         )
 
 
-def check_indicators(y: Array, H: int, name: str, **params: Any) -> None:
+def check_indicators(y: Target, H: int, name: str, **params: Any) -> None:
     """Class indices in 0 … H-1, or one row of non-negative weights over the H classes."""
     if y.ndim == 1:
         outside = (y < 0) | (y >= H) | (y != np.floor(y))
@@ -105,7 +107,7 @@ def check_indicators(y: Array, H: int, name: str, **params: Any) -> None:
         )
 
 
-def check_probabilities(y: Array, H: int, name: str, **params: Any) -> None:
+def check_probabilities(y: Target, H: int, name: str, **params: Any) -> None:
     """0/1 targets (or probabilities) for each output."""
     columns = y[:, None] if y.ndim == 1 else y
     _check_columns(columns, H, name)
@@ -117,7 +119,7 @@ def check_probabilities(y: Array, H: int, name: str, **params: Any) -> None:
         )
 
 
-def check_signs(y: Array, H: int, name: str, **params: Any) -> None:
+def check_signs(y: Target, H: int, name: str, **params: Any) -> None:
     """Class indices, or a column of 0/1 or -1/+1 for each output."""
     if y.ndim == 1 and H > 1:
         check_indicators(y, H, name)
@@ -128,7 +130,7 @@ def check_signs(y: Array, H: int, name: str, **params: Any) -> None:
         raise ValueError(f"y must hold 0/1 or -1/+1 for loss {name!r}; got other values.")
 
 
-def _check_columns(y: Array, H: int, name: str) -> None:
+def _check_columns(y: Target, H: int, name: str) -> None:
     if y.shape[1] != H:
         raise ValueError(
             f"y has {y.shape[1]} column(s), but the network has {H} output(s): loss {name!r} "
@@ -205,19 +207,19 @@ class Loss:
         """The parameters by name."""
         return dict(self.params)
 
-    def target(self, y: Num[Array, "N ..."], H: int, like: Array, xp: ModuleType) -> Array:
+    def target(self, y: Num[Array, "N ..."], H: int, like: Array, xp: ModuleType) -> Values:
         """t: the target in the shape that the loss works with, in the dtype of `like`."""
         return self.encode(y, H, like.dtype, xp, **self.settings)
 
-    def evaluate(self, t: Float[Array, "N K"], yhat: Float[Array, "N H"], xp: ModuleType) -> Array:
+    def evaluate(self, t: Float[Array, "N K"], yhat: Float[Array, "N H"], xp: ModuleType) -> Values:
         """The summands of equation (1.3)."""
         return self.value(t, yhat, xp, **self.settings)
 
-    def first(self, t: Float[Array, "N K"], yhat: Float[Array, "N H"], xp: ModuleType) -> Array:
+    def first(self, t: Float[Array, "N K"], yhat: Float[Array, "N H"], xp: ModuleType) -> Values:
         """∂loss/∂ŷ, the factor loss′ of equation (1.8)."""
         return self.d(t, yhat, xp, **self.settings)
 
-    def second(self, t: Float[Array, "N K"], yhat: Float[Array, "N H"], xp: ModuleType) -> Array:
+    def second(self, t: Float[Array, "N K"], yhat: Float[Array, "N H"], xp: ModuleType) -> Values:
         """∂²loss/∂ŷ_h² for each output."""
         if self.d2 is None:
             raise ValueError(f"Loss {self.name!r} was given without d2, its second derivative.")
@@ -283,16 +285,16 @@ def AbsoluteError() -> Loss:
     )
 
 
-def _huber(t: Array, yhat: Array, xp: ModuleType, delta: float) -> Array:
+def _huber(t: Values, yhat: Values, xp: ModuleType, delta: float) -> Values:
     r = absolute(yhat - t, xp)
     return where_positive(r - delta, delta * (r - 0.5 * delta), 0.5 * r * r, xp)
 
 
-def _huber_d(t: Array, yhat: Array, xp: ModuleType, delta: float) -> Array:
+def _huber_d(t: Values, yhat: Values, xp: ModuleType, delta: float) -> Values:
     return xp.clip(yhat - t, -delta, delta)
 
 
-def _huber_d2(t: Array, yhat: Array, xp: ModuleType, delta: float) -> Array:
+def _huber_d2(t: Values, yhat: Values, xp: ModuleType, delta: float) -> Values:
     return xp.astype(xp.abs(yhat - t) <= delta, yhat.dtype)
 
 
@@ -303,24 +305,24 @@ def Huber(delta: float = 1.0) -> Loss:
     return Loss("huber", _huber, _huber_d, _huber_d2, {"delta": float(delta)})
 
 
-def _levels(yhat: Array, quantiles: tuple[float, ...], xp: ModuleType) -> Array:
+def _levels(yhat: Values, quantiles: tuple[float, ...], xp: ModuleType) -> Values:
     """The level of each output column: targets are the outer index, levels the inner one."""
     return xp.asarray(quantiles * (yhat.shape[-1] // len(quantiles)), dtype=yhat.dtype)[None, :]
 
 
-def _pinball(t: Array, yhat: Array, xp: ModuleType, quantiles: tuple[float, ...]) -> Array:
+def _pinball(t: Values, yhat: Values, xp: ModuleType, quantiles: tuple[float, ...]) -> Values:
     r, q = t - yhat, _levels(xp.real(yhat) if _is_complex(yhat, xp) else yhat, quantiles, xp)
     return where_positive(r, q * r, (q - 1) * r, xp)
 
 
-def _pinball_d(t: Array, yhat: Array, xp: ModuleType, quantiles: tuple[float, ...]) -> Array:
+def _pinball_d(t: Values, yhat: Values, xp: ModuleType, quantiles: tuple[float, ...]) -> Values:
     q = _levels(yhat, quantiles, xp)
     return xp.where(t > yhat, -q, xp.where(t < yhat, 1 - q, xp.zeros_like(q)))
 
 
 def _repeat_levels(
-    y: Array, H: int, dtype: Any, xp: ModuleType, quantiles: tuple[float, ...]
-) -> Array:
+    y: Target, H: int, dtype: Any, xp: ModuleType, quantiles: tuple[float, ...]
+) -> Values:
     columns = as_numbers(y, H, dtype, xp)
     N, K = columns.shape
     return xp.reshape(
@@ -328,7 +330,7 @@ def _repeat_levels(
     )
 
 
-def _check_levels(y: Array, H: int, name: str, quantiles: tuple[float, ...]) -> None:
+def _check_levels(y: Target, H: int, name: str, quantiles: tuple[float, ...]) -> None:
     columns = 1 if y.ndim == 1 else y.shape[1]
     if columns * len(quantiles) != H:
         raise ValueError(
@@ -359,7 +361,7 @@ def Quantile(quantiles: float | tuple[float, ...] = 0.5) -> Loss:
     )
 
 
-def _log_cosh(t: Array, yhat: Array, xp: ModuleType) -> Array:
+def _log_cosh(t: Values, yhat: Values, xp: ModuleType) -> Values:
     r = absolute(yhat - t, xp)
     return r + xp.log1p(xp.exp(-2 * r)) - np.log(2.0).item()
 
@@ -377,11 +379,11 @@ def LogCosh() -> Loss:
 # ---------------------------------------------------------------- counts and amounts
 
 
-def _y_log_y(t: Array, xp: ModuleType) -> Array:
+def _y_log_y(t: Values, xp: ModuleType) -> Values:
     return t * xp.log(floored(t, xp))
 
 
-def _poisson(t: Array, yhat: Array, xp: ModuleType) -> Array:
+def _poisson(t: Values, yhat: Values, xp: ModuleType) -> Values:
     return _y_log_y(t, xp) - t * xp.log(floored(yhat, xp)) - t + yhat
 
 
@@ -402,7 +404,7 @@ def Poisson() -> Loss:
     )
 
 
-def _check_positive(y: Array, H: int, name: str, **params: Any) -> None:
+def _check_positive(y: Target, H: int, name: str, **params: Any) -> None:
     check_at_least(y, H, name, strictly=True)
 
 
@@ -423,27 +425,27 @@ def Gamma() -> Loss:
     )
 
 
-def _tweedie_constant(t: Array, xp: ModuleType, p: float) -> Array:
+def _tweedie_constant(t: Values, xp: ModuleType, p: float) -> Values:
     base = floored(t, xp) if p > 2 else t
     return base ** (2 - p) / ((1 - p) * (2 - p))
 
 
-def _tweedie(t: Array, yhat: Array, xp: ModuleType, power: float) -> Array:
+def _tweedie(t: Values, yhat: Values, xp: ModuleType, power: float) -> Values:
     p, mu = power, floored(yhat, xp)
     return _tweedie_constant(t, xp, p) - t * mu ** (1 - p) / (1 - p) + mu ** (2 - p) / (2 - p)
 
 
-def _tweedie_d(t: Array, yhat: Array, xp: ModuleType, power: float) -> Array:
+def _tweedie_d(t: Values, yhat: Values, xp: ModuleType, power: float) -> Values:
     mu = floored(yhat, xp)
     return mu ** (1 - power) - t * mu ** (-power)
 
 
-def _tweedie_d2(t: Array, yhat: Array, xp: ModuleType, power: float) -> Array:
+def _tweedie_d2(t: Values, yhat: Values, xp: ModuleType, power: float) -> Values:
     mu = floored(yhat, xp)
     return (1 - power) * mu ** (-power) + power * t * mu ** (-power - 1)
 
 
-def _tweedie_of_a(t: Array, a: Array, z: Array, xp: ModuleType, power: float) -> Array:
+def _tweedie_of_a(t: Values, a: Values, z: Values, xp: ModuleType, power: float) -> Values:
     p = power
     return (
         _tweedie_constant(t, xp, p)
@@ -452,11 +454,11 @@ def _tweedie_of_a(t: Array, a: Array, z: Array, xp: ModuleType, power: float) ->
     )
 
 
-def _tweedie_delta(t: Array, a: Array, z: Array, xp: ModuleType, power: float) -> Array:
+def _tweedie_delta(t: Values, a: Values, z: Values, xp: ModuleType, power: float) -> Values:
     return xp.exp((2 - power) * a) - t * xp.exp((1 - power) * a)
 
 
-def _check_tweedie(y: Array, H: int, name: str, power: float) -> None:
+def _check_tweedie(y: Target, H: int, name: str, power: float) -> None:
     check_at_least(y, H, name, strictly=power > 2)
 
 
@@ -481,41 +483,41 @@ def Tweedie(power: float = 1.5) -> Loss:
 # ---------------------------------------------------------------- mean and variance
 
 
-def _halves(x: Array) -> tuple[Array, Array]:
+def _halves(x: Values) -> tuple[Values, Values]:
     K = x.shape[-1] // 2
     return x[:, :K], x[:, K:]
 
 
-def _gaussian_nll(t: Array, yhat: Array, xp: ModuleType) -> Array:
+def _gaussian_nll(t: Values, yhat: Values, xp: ModuleType) -> Values:
     mu, v = _halves(yhat)
     v = floored(v, xp)
     return 0.5 * (xp.log(v) + (t - mu) ** 2 / v)
 
 
-def _gaussian_nll_d(t: Array, yhat: Array, xp: ModuleType) -> Array:
+def _gaussian_nll_d(t: Values, yhat: Values, xp: ModuleType) -> Values:
     mu, v = _halves(yhat)
     v = floored(v, xp)
     return xp.concat([(mu - t) / v, 0.5 * (1 - (t - mu) ** 2 / v) / v], axis=-1)
 
 
-def _gaussian_nll_d2(t: Array, yhat: Array, xp: ModuleType) -> Array:
+def _gaussian_nll_d2(t: Values, yhat: Values, xp: ModuleType) -> Values:
     mu, v = _halves(yhat)
     v = floored(v, xp)
     return xp.concat([1 / v, ((t - mu) ** 2 / v - 0.5) / v**2], axis=-1)
 
 
-def _gaussian_nll_of_a(t: Array, a: Array, z: Array, xp: ModuleType) -> Array:
+def _gaussian_nll_of_a(t: Values, a: Values, z: Values, xp: ModuleType) -> Values:
     mu, log_v = _halves(a)
     return 0.5 * (log_v + (t - mu) ** 2 * xp.exp(-log_v))
 
 
-def _gaussian_nll_delta(t: Array, a: Array, z: Array, xp: ModuleType) -> Array:
+def _gaussian_nll_delta(t: Values, a: Values, z: Values, xp: ModuleType) -> Values:
     mu, log_v = _halves(a)
     precision = xp.exp(-log_v)
     return xp.concat([(mu - t) * precision, 0.5 * (1 - (t - mu) ** 2 * precision)], axis=-1)
 
 
-def _check_gaussian(y: Array, H: int, name: str, **params: Any) -> None:
+def _check_gaussian(y: Target, H: int, name: str, **params: Any) -> None:
     columns = 1 if y.ndim == 1 else y.shape[1]
     if 2 * columns != H:
         raise ValueError(
@@ -541,46 +543,48 @@ def GaussianNLL() -> Loss:
 
 
 def _smoothed_binary(
-    y: Array, H: int, dtype: Any, xp: ModuleType, label_smoothing: float, class_weight: Any
-) -> Array:
+    y: Target, H: int, dtype: Any, xp: ModuleType, label_smoothing: float, class_weight: Any
+) -> Values:
     return as_numbers(y, H, dtype, xp) * (1 - label_smoothing) + label_smoothing / 2
 
 
-def _pair(t: Array, class_weight: tuple[float, float]) -> tuple[Array, Array]:
+def _pair(t: Values, class_weight: tuple[float, float]) -> tuple[Values, Values]:
     """Weights of log p and of log(1 - p)."""
     negative, positive = class_weight
     return positive * t, negative * (1 - t)
 
 
-def _bce(t: Array, yhat: Array, xp: ModuleType, label_smoothing: float, class_weight: Any) -> Array:
+def _bce(
+    t: Values, yhat: Values, xp: ModuleType, label_smoothing: float, class_weight: Any
+) -> Values:
     u, v = _pair(t, class_weight)
     return -(u * xp.log(floored(yhat, xp)) + v * xp.log(floored(1 - yhat, xp)))
 
 
 def _bce_d(
-    t: Array, yhat: Array, xp: ModuleType, label_smoothing: float, class_weight: Any
-) -> Array:
+    t: Values, yhat: Values, xp: ModuleType, label_smoothing: float, class_weight: Any
+) -> Values:
     u, v = _pair(t, class_weight)
     return v / floored(1 - yhat, xp) - u / floored(yhat, xp)
 
 
 def _bce_d2(
-    t: Array, yhat: Array, xp: ModuleType, label_smoothing: float, class_weight: Any
-) -> Array:
+    t: Values, yhat: Values, xp: ModuleType, label_smoothing: float, class_weight: Any
+) -> Values:
     u, v = _pair(t, class_weight)
     return v / floored(1 - yhat, xp) ** 2 + u / floored(yhat, xp) ** 2
 
 
 def _bce_of_a(
-    t: Array, a: Array, z: Array, xp: ModuleType, label_smoothing: float, class_weight: Any
-) -> Array:
+    t: Values, a: Values, z: Values, xp: ModuleType, label_smoothing: float, class_weight: Any
+) -> Values:
     u, v = _pair(t, class_weight)
     return u * softplus(-a, xp) + v * softplus(a, xp)
 
 
 def _bce_delta(
-    t: Array, a: Array, z: Array, xp: ModuleType, label_smoothing: float, class_weight: Any
-) -> Array:
+    t: Values, a: Values, z: Values, xp: ModuleType, label_smoothing: float, class_weight: Any
+) -> Values:
     u, v = _pair(t, class_weight)
     return v * z - u * expit(-a, xp)
 
@@ -611,15 +615,15 @@ def BinaryCrossEntropy(
 
 
 def _smoothed_classes(
-    y: Array, H: int, dtype: Any, xp: ModuleType, label_smoothing: float, class_weight: Any
-) -> Array:
+    y: Target, H: int, dtype: Any, xp: ModuleType, label_smoothing: float, class_weight: Any
+) -> Values:
     t = as_indicators(y, H, dtype, xp) * (1 - label_smoothing) + label_smoothing / H
     if class_weight:
         t = t * xp.asarray(class_weight, dtype=t.dtype)[None, :]
     return t
 
 
-def _check_weighted_classes(y: Array, H: int, name: str, **params: Any) -> None:
+def _check_weighted_classes(y: Target, H: int, name: str, **params: Any) -> None:
     weights = params["class_weight"]
     if weights and len(weights) != H:
         raise ValueError(
@@ -628,7 +632,7 @@ def _check_weighted_classes(y: Array, H: int, name: str, **params: Any) -> None:
     check_indicators(y, H, name)
 
 
-def _cross_entropy(t: Array, yhat: Array, xp: ModuleType, **_: Any) -> Array:
+def _cross_entropy(t: Values, yhat: Values, xp: ModuleType, **_: Any) -> Values:
     return -t * xp.log(floored(yhat, xp))
 
 
@@ -659,23 +663,23 @@ def CrossEntropy(
     )
 
 
-def _power(base: Array, exponent: float, xp: ModuleType) -> Array:
+def _power(base: Values, exponent: float, xp: ModuleType) -> Values:
     if exponent < 0:  # 0 to a negative power: kept finite
         eps = xp.finfo(base.dtype).eps
         base = where_positive(base - eps, base, xp.full_like(base, eps), xp)
     return base**exponent
 
 
-def _focal_term(p: Array, xp: ModuleType, gamma: float) -> Array:
+def _focal_term(p: Values, xp: ModuleType, gamma: float) -> Values:
     return -_power(1 - p, gamma, xp) * xp.log(floored(p, xp))
 
 
-def _focal_term_d(p: Array, xp: ModuleType, gamma: float) -> Array:
+def _focal_term_d(p: Values, xp: ModuleType, gamma: float) -> Values:
     p = floored(p, xp)
     return gamma * _power(1 - p, gamma - 1, xp) * xp.log(p) - _power(1 - p, gamma, xp) / p
 
 
-def _focal_term_d2(p: Array, xp: ModuleType, gamma: float) -> Array:
+def _focal_term_d2(p: Values, xp: ModuleType, gamma: float) -> Values:
     p = floored(p, xp)
     return (
         -gamma * (gamma - 1) * _power(1 - p, gamma - 2, xp) * xp.log(p)
@@ -684,34 +688,34 @@ def _focal_term_d2(p: Array, xp: ModuleType, gamma: float) -> Array:
     )
 
 
-def _focal(t: Array, yhat: Array, xp: ModuleType, gamma: float) -> Array:
+def _focal(t: Values, yhat: Values, xp: ModuleType, gamma: float) -> Values:
     value = t * _focal_term(yhat, xp, gamma)
     if yhat.shape[-1] == 1:
         value = value + (1 - t) * _focal_term(1 - yhat, xp, gamma)
     return value
 
 
-def _focal_d(t: Array, yhat: Array, xp: ModuleType, gamma: float) -> Array:
+def _focal_d(t: Values, yhat: Values, xp: ModuleType, gamma: float) -> Values:
     value = t * _focal_term_d(yhat, xp, gamma)
     if yhat.shape[-1] == 1:
         value = value - (1 - t) * _focal_term_d(1 - yhat, xp, gamma)
     return value
 
 
-def _focal_d2(t: Array, yhat: Array, xp: ModuleType, gamma: float) -> Array:
+def _focal_d2(t: Values, yhat: Values, xp: ModuleType, gamma: float) -> Values:
     value = t * _focal_term_d2(yhat, xp, gamma)
     if yhat.shape[-1] == 1:
         value = value + (1 - t) * _focal_term_d2(1 - yhat, xp, gamma)
     return value
 
 
-def _focal_softmax(t: Array, a: Array, z: Array, xp: ModuleType, gamma: float) -> Array:
+def _focal_softmax(t: Values, a: Values, z: Values, xp: ModuleType, gamma: float) -> Values:
     if z.shape[-1] == 1:
         return _focal(t, z, xp, gamma)
     return t * _power(1 - z, gamma, xp) * (log_sum_exp(a, xp) - a)
 
 
-def _focal_softmax_delta(t: Array, a: Array, z: Array, xp: ModuleType, gamma: float) -> Array:
+def _focal_softmax_delta(t: Values, a: Values, z: Values, xp: ModuleType, gamma: float) -> Values:
     if z.shape[-1] == 1:  # a softmax over one class is constant
         return xp.zeros_like(z)
     log_p = a - log_sum_exp(a, xp)
@@ -719,14 +723,14 @@ def _focal_softmax_delta(t: Array, a: Array, z: Array, xp: ModuleType, gamma: fl
     return q - z * xp.sum(q, axis=-1, keepdims=True)
 
 
-def _focal_logistic(t: Array, a: Array, z: Array, xp: ModuleType, gamma: float) -> Array:
+def _focal_logistic(t: Values, a: Values, z: Values, xp: ModuleType, gamma: float) -> Values:
     value = t * _power(expit(-a, xp), gamma, xp) * softplus(-a, xp)
     if z.shape[-1] == 1:
         value = value + (1 - t) * _power(z, gamma, xp) * softplus(a, xp)
     return value
 
 
-def _focal_logistic_delta(t: Array, a: Array, z: Array, xp: ModuleType, gamma: float) -> Array:
+def _focal_logistic_delta(t: Values, a: Values, z: Values, xp: ModuleType, gamma: float) -> Values:
     q = expit(-a, xp)
     delta = -t * _power(q, gamma, xp) * (gamma * z * softplus(-a, xp) + q)
     if z.shape[-1] == 1:
@@ -734,11 +738,11 @@ def _focal_logistic_delta(t: Array, a: Array, z: Array, xp: ModuleType, gamma: f
     return delta
 
 
-def _as_classes(y: Array, H: int, dtype: Any, xp: ModuleType, **params: Any) -> Array:
+def _as_classes(y: Target, H: int, dtype: Any, xp: ModuleType, **params: Any) -> Values:
     return (as_numbers if H == 1 else as_indicators)(y, H, dtype, xp)
 
 
-def _check_classes(y: Array, H: int, name: str, **params: Any) -> None:
+def _check_classes(y: Target, H: int, name: str, **params: Any) -> None:
     (check_probabilities if H == 1 else check_indicators)(y, H, name)
 
 
@@ -761,7 +765,7 @@ def Focal(gamma: float = 2.0) -> Loss:
     )
 
 
-def _as_signs(y: Array, H: int, dtype: Any, xp: ModuleType, **params: Any) -> Array:
+def _as_signs(y: Target, H: int, dtype: Any, xp: ModuleType, **params: Any) -> Values:
     return 2 * xp.astype(_as_classes(y, H, dtype, xp) > 0, dtype) - 1
 
 
@@ -784,7 +788,7 @@ def _is_number(x: Any) -> bool:
     return isinstance(x, (int, float, np.number)) and not isinstance(x, bool) and np.isfinite(x)
 
 
-def _is_complex(x: Array, xp: ModuleType) -> bool:
+def _is_complex(x: Values, xp: ModuleType) -> bool:
     return bool(xp.isdtype(x.dtype, "complex floating"))
 
 
