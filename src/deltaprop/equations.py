@@ -15,6 +15,23 @@ L = Σ_n Σ_h loss(y, ŷ) + λ/2 Σ_l ‖W_l‖²  (1.3), L2 section      :func:
 Arrays may be NumPy's, JAX's or any other array API library's; the namespace is taken from them.
 X_0 may be a SciPy sparse matrix. There is no state and no I/O.
 
+Examples
+--------
+>>> import numpy as np
+>>> from deltaprop import activations, equations, losses
+>>> X0, t = np.array([[1.0], [2.0]]), np.array([[3.0], [6.0]])
+>>> W, b, f = [np.array([[2.0]])], [np.array([1.0])], [activations.get("identity")]
+>>> X, a = equations.forward(X0, W, b, f)
+>>> X[1].ravel()
+array([3., 5.])
+>>> squared_error = losses.get("squared_error")
+>>> float(equations.loss(t, a[0], X[1], W, f[0], squared_error, l2=1.0))
+2.5
+>>> delta = equations.output_error(t, a[0], X[1], f[0], squared_error)
+>>> dW, db = equations.gradients(X, equations.error_signals(delta, X, a, W, f), W, l2=1.0)
+>>> dW[0], db[0]
+(array([[0.]]), array([-1.]))
+
 A data term that is averaged instead of summed, or sample weights, enter as `weights`: a number or
 an (N, 1) column by which every sample's loss, and with it its row of δ, is multiplied. Dropout
 enters as `masks`: layer l's output is multiplied by masks[l], an array of 0 and 1/(1-p), or by

@@ -266,7 +266,16 @@ def _rebuild_own(state: dict[str, Any]) -> Loss:
 
 
 def SquaredError() -> Loss:
-    """½ (ŷ - y)²."""
+    """½ (ŷ - y)².
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop import losses
+    >>> y, yhat = np.array([[1.0]]), np.array([[3.0]])
+    >>> losses.get("squared_error").evaluate(y, yhat, np).round(3)
+    array([[2.]])
+    """
     return Loss(
         "squared_error",
         lambda t, yhat, xp: 0.5 * (yhat - t) ** 2,
@@ -276,7 +285,16 @@ def SquaredError() -> Loss:
 
 
 def AbsoluteError() -> Loss:
-    """|ŷ - y|."""
+    """|ŷ - y|.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop import losses
+    >>> y, yhat = np.array([[1.0]]), np.array([[3.0]])
+    >>> losses.get("absolute_error").evaluate(y, yhat, np).round(3)
+    array([[2.]])
+    """
     return Loss(
         "absolute_error",
         lambda t, yhat, xp: absolute(yhat - t, xp),
@@ -299,7 +317,16 @@ def _huber_d2(t: Values, yhat: Values, xp: ModuleType, delta: float) -> Values:
 
 
 def Huber(delta: float = 1.0) -> Loss:
-    """½ r² for |r| ≤ delta, delta (|r| - ½ delta) beyond; r = ŷ - y. Huber (1964)."""
+    """½ r² for |r| ≤ delta, delta (|r| - ½ delta) beyond; r = ŷ - y. Huber (1964).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop import losses
+    >>> y, yhat = np.array([[1.0]]), np.array([[3.0]])
+    >>> losses.get("huber", delta=1.0).evaluate(y, yhat, np).round(3)
+    array([[1.5]])
+    """
     if not _is_number(delta) or delta <= 0:
         raise ValueError(f"delta of the Huber loss must be a number > 0, got {delta!r}.")
     return Loss("huber", _huber, _huber_d, _huber_d2, {"delta": float(delta)})
@@ -343,6 +370,14 @@ def Quantile(quantiles: float | tuple[float, ...] = 0.5) -> Loss:
     """max(q r, (q - 1) r), r = y - ŷ, for each level q. Koenker and Bassett (1978).
 
     With Q levels each column k of y has the Q outputs k Q … k Q + Q - 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop import losses
+    >>> y, yhat = np.array([[1.0]]), np.array([[3.0]])
+    >>> losses.get("quantile", quantiles=0.9).evaluate(y, yhat, np).round(3)
+    array([[0.2]])
     """
     levels: tuple[Any, ...] = tuple(np.atleast_1d(quantiles).tolist())
     if not levels or not all(_is_number(q) and 0 < q < 1 for q in levels):
@@ -367,7 +402,16 @@ def _log_cosh(t: Values, yhat: Values, xp: ModuleType) -> Values:
 
 
 def LogCosh() -> Loss:
-    """log cosh(ŷ - y)."""
+    """log cosh(ŷ - y).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop import losses
+    >>> y, yhat = np.array([[1.0]]), np.array([[1.0]])
+    >>> losses.get("log_cosh").evaluate(y, yhat, np).round(3)
+    array([[0.]])
+    """
     return Loss(
         "log_cosh",
         _log_cosh,
@@ -388,7 +432,16 @@ def _poisson(t: Values, yhat: Values, xp: ModuleType) -> Values:
 
 
 def Poisson() -> Loss:
-    """y log(y / ŷ) - y + ŷ: half the Poisson deviance, y ≥ 0, ŷ > 0."""
+    """y log(y / ŷ) - y + ŷ: half the Poisson deviance, y ≥ 0, ŷ > 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop import losses
+    >>> y, yhat = np.array([[2.0]]), np.array([[2.0]])
+    >>> losses.get("poisson").evaluate(y, yhat, np).round(3)
+    array([[0.]])
+    """
     return Loss(
         "poisson",
         _poisson,
@@ -409,7 +462,16 @@ def _check_positive(y: Target, H: int, name: str, **params: Any) -> None:
 
 
 def Gamma() -> Loss:
-    """log(ŷ / y) + y / ŷ - 1: half the gamma deviance, y > 0, ŷ > 0."""
+    """log(ŷ / y) + y / ŷ - 1: half the gamma deviance, y > 0, ŷ > 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop import losses
+    >>> y, yhat = np.array([[2.0]]), np.array([[2.0]])
+    >>> losses.get("gamma").evaluate(y, yhat, np).round(3)
+    array([[0.]])
+    """
     return Loss(
         "gamma",
         lambda t, yhat, xp: xp.log(floored(yhat, xp)) - xp.log(t) + t / floored(yhat, xp) - 1,
@@ -463,7 +525,16 @@ def _check_tweedie(y: Target, H: int, name: str, power: float) -> None:
 
 
 def Tweedie(power: float = 1.5) -> Loss:
-    """y^{2-p}/((1-p)(2-p)) - y ŷ^{1-p}/(1-p) + ŷ^{2-p}/(2-p): half the Tweedie deviance, ŷ > 0."""
+    """y^{2-p}/((1-p)(2-p)) - y ŷ^{1-p}/(1-p) + ŷ^{2-p}/(2-p): half the Tweedie deviance, ŷ > 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop import losses
+    >>> y, yhat = np.array([[4.0]]), np.array([[1.0]])
+    >>> losses.get("tweedie", power=1.5).evaluate(y, yhat, np).round(3)
+    array([[2.]])
+    """
     if not _is_number(power) or power <= 1 or power == 2:
         raise ValueError(
             f"power of the Tweedie loss must be a number > 1 other than 2, got {power!r}. Powers "
@@ -527,7 +598,16 @@ def _check_gaussian(y: Target, H: int, name: str, **params: Any) -> None:
 
 
 def GaussianNLL() -> Loss:
-    """½ (log v + (y - μ)² / v), ŷ = (μ | v). Nix and Weigend (1994)."""
+    """½ (log v + (y - μ)² / v), ŷ = (μ | v). Nix and Weigend (1994).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop import losses
+    >>> y, yhat = np.array([[2.0]]), np.array([[0.0, 1.0]])
+    >>> losses.get("gaussian_nll").evaluate(y, yhat, np).round(3)
+    array([[2.]])
+    """
     return Loss(
         "gaussian_nll",
         _gaussian_nll,
@@ -595,6 +675,14 @@ def BinaryCrossEntropy(
     """-(w₁ y log p + w₀ (1 - y) log(1 - p)) for each output: two classes, or many labels.
 
     Smoothing by ε replaces y by y (1 - ε) + ε / 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop import losses
+    >>> y, yhat = np.array([[1.0]]), np.array([[0.5]])
+    >>> losses.get("binary_cross_entropy").evaluate(y, yhat, np).round(3)
+    array([[0.693]])
     """
     weights = _class_weights(class_weight) or (1.0, 1.0)
     if len(weights) != 2:
@@ -642,6 +730,14 @@ def CrossEntropy(
     """-Σ_h w_h y_h log p_h: one of H classes, hard or soft labels.
 
     Smoothing by ε replaces y by y (1 - ε) + ε / H. Szegedy et al. (2016).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop import losses
+    >>> y, yhat = np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]])
+    >>> losses.get("cross_entropy").evaluate(y, yhat, np).round(3)
+    array([[0.693, 0.   ]])
     """
     return Loss(
         "cross_entropy",
@@ -747,7 +843,16 @@ def _check_classes(y: Target, H: int, name: str, **params: Any) -> None:
 
 
 def Focal(gamma: float = 2.0) -> Loss:
-    """-Σ_h y_h (1 - p_h)^γ log p_h; with one output, both classes of it. Lin et al. (2017)."""
+    """-Σ_h y_h (1 - p_h)^γ log p_h; with one output, both classes of it. Lin et al. (2017).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop import losses
+    >>> y, yhat = np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]])
+    >>> losses.get("focal", gamma=2.0).evaluate(y, yhat, np).round(3)
+    array([[0.173, 0.   ]])
+    """
     if not _is_number(gamma) or gamma < 0:
         raise ValueError(f"gamma of the focal loss must be a number >= 0, got {gamma!r}.")
     return Loss(
@@ -770,7 +875,16 @@ def _as_signs(y: Target, H: int, dtype: Any, xp: ModuleType, **params: Any) -> V
 
 
 def Hinge() -> Loss:
-    """max(0, 1 - y ŷ), y = ±1: for each output, one class against the rest."""
+    """max(0, 1 - y ŷ), y = ±1: for each output, one class against the rest.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop import losses
+    >>> y, yhat = np.array([[-1.0]]), np.array([[0.5]])
+    >>> losses.get("hinge").evaluate(y, yhat, np).round(3)
+    array([[1.5]])
+    """
     return Loss(
         "hinge",
         lambda t, yhat, xp: where_positive(1 - t * yhat, 1 - t * yhat, xp.zeros_like(yhat), xp),

@@ -202,7 +202,15 @@ class Network:
         self.initialize(seed)
 
     def initialize(self, seed: int | np.random.RandomState | None = None) -> Network:
-        """Draw new weights in place and return the network."""
+        """Draw new weights in place and return the network.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> net = dp.Network(1, [dp.Dense(1)], loss="squared_error", init="orthogonal")
+        >>> float(abs(net.initialize(0).W[0][0, 0]))
+        1.0
+        """
         from sklearn.utils import check_random_state
 
         rng = check_random_state(seed)
@@ -270,6 +278,14 @@ class Network:
         ------
         ValueError
             If shapes do not fit, values are not finite, or y is outside the loss's domain.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> net = dp.Network(2, [dp.Dense(3, "relu"), dp.Dense(1)], loss="squared_error", seed=0)
+        >>> t = net.trace([[1.0, 2.0], [3.0, 4.0]], [0.5, 1.5])
+        >>> t.X[0].shape, t.a[0].shape, t.delta[1].shape, t.dW[0].shape, t.db[1].shape
+        ((2, 2), (2, 3), (2, 1), (2, 3), (1,))
         """
         X, t, weights, l2 = self._prepare(X, y, sample_weight)
         done = equations.forward_backward(
@@ -278,7 +294,16 @@ class Network:
         return Trace(done.X, done.a, done.delta, done.dW, done.db, float(done.loss))
 
     def loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """L of equation (1.3) with L2, under the network's reduction. Arguments as in `trace`."""
+        """L of equation (1.3) with L2, under the network's reduction. Arguments as in `trace`.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> net = dp.Network(1, [dp.Dense(1)], loss="squared_error")
+        >>> net.theta = [2.0, 1.0]
+        >>> net.loss([[1.0], [2.0]], [3.0, 6.0])  # ŷ = 3, 5
+        0.5
+        """
         X, t, weights, l2 = self._prepare(X, y, sample_weight)
         Xs, a = equations.forward(X, self.W, self.b, self.f)
         return float(
@@ -286,7 +311,17 @@ class Network:
         )
 
     def gradient(self, X: Any, y: Any, sample_weight: Any = None) -> Gradient:
-        """∂L/∂θ, flat and as ∂L/∂W_l, ∂L/∂b_l. Arguments as in `trace`."""
+        """∂L/∂θ, flat and as ∂L/∂W_l, ∂L/∂b_l. Arguments as in `trace`.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> net = dp.Network(1, [dp.Dense(1)], loss="squared_error")
+        >>> net.theta = [2.0, 1.0]
+        >>> g = net.gradient([[1.0], [2.0]], [3.0, 6.0])  # δ = 0, -1
+        >>> g.flat, g.dW[0], g.db[0]
+        (array([-2., -1.]), array([[-2.]]), array([-1.]))
+        """
         X, t, weights, l2 = self._prepare(X, y, sample_weight)
         done = equations.forward_backward(
             X, t, self.W, self.b, self.f, self.loss_function, l2, weights
@@ -298,7 +333,17 @@ class Network:
         return Gradient(flat, dW, db)
 
     def predict(self, X: Any) -> Float[np.ndarray, "N H"]:
-        """ŷ = X_L for each row of X."""
+        """ŷ = X_L for each row of X.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> net = dp.Network(1, [dp.Dense(1)], loss="squared_error")
+        >>> net.theta = [2.0, 1.0]
+        >>> net.predict([[1.0], [2.0]])
+        array([[3.],
+               [5.]])
+        """
         Xs, _ = equations.forward(self._checked_X(X), self.W, self.b, self.f)
         return cast(np.ndarray, Xs[-1])
 
@@ -433,7 +478,17 @@ class Network:
         return net
 
     def copy(self) -> Network:
-        """An independent network with the same parameters."""
+        """An independent network with the same parameters.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> net = dp.Network(1, [dp.Dense(1)], loss="squared_error", seed=0)
+        >>> twin = net.copy()
+        >>> twin.theta[...] = 0
+        >>> bool(net.theta.any())
+        True
+        """
         twin = object.__new__(Network)
         twin.__setstate__(self.__getstate__())
         return twin

@@ -44,7 +44,15 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
-    """(samples seen + 1)^-power, updated after each epoch: scikit-learn's ``"invscaling"``."""
+    """(samples seen + 1)^-power, updated after each epoch: scikit-learn's ``"invscaling"``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop.search.schedules import Clock, InverseScaling
+    >>> InverseScaling().factors(np.arange(4), Clock(samples=3, total_steps=4)).round(2)
+    array([0.5, 0.5, 0.5, 0.5])
+    """
 
     power: float = 0.5
 
@@ -60,6 +68,13 @@ class Adaptive(Schedule):
     """1, divided by `divisor` at every plateau where others stop; stops below `minimum`.
 
     `minimum` is a learning rate, not a factor. scikit-learn's ``"adaptive"``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop.search.schedules import Clock, Adaptive
+    >>> Adaptive().factors(np.arange(4), Clock(samples=0, total_steps=4)).round(2)
+    array([1., 1., 1., 1.])
     """
 
     divisor: float = 5.0
@@ -75,7 +90,15 @@ class Adaptive(Schedule):
 
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """Half a cosine from 1 at the first step to `final` at the last. Loshchilov, Hutter (2017)."""
+    """Half a cosine from 1 at the first step to `final` at the last. Loshchilov, Hutter (2017).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop.search.schedules import Clock, Cosine
+    >>> Cosine().factors(np.arange(4), Clock(samples=0, total_steps=4)).round(2)
+    array([1.  , 0.75, 0.25, 0.  ])
+    """
 
     final: float = 0.0
 
@@ -88,7 +111,15 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """A straight line from 0 to 1 over the first `share` of all steps, then another schedule."""
+    """A straight line from 0 to 1 over the first `share` of all steps, then another schedule.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop.search.schedules import Clock, WarmUp
+    >>> WarmUp(0.5).factors(np.arange(4), Clock(samples=0, total_steps=4)).round(2)
+    array([0.5, 1. , 1. , 1. ])
+    """
 
     share: float = 0.05
     then: Schedule = field(default_factory=Constant)
@@ -112,6 +143,13 @@ class OneCycle(Schedule):
     References
     ----------
     Smith and Topin (2018), "Super-convergence", arXiv:1708.07120.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop.search.schedules import Clock, OneCycle
+    >>> OneCycle(peak=0.5).factors(np.arange(4), Clock(samples=0, total_steps=4)).round(2)
+    array([0.04, 1.  , 0.5 , 0.  ])
     """
 
     peak: float = 0.3
