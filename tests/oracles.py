@@ -325,7 +325,11 @@ def magnitudes(problem: Problem) -> list[np.ndarray]:
     db: list[np.ndarray] = []
     for l in reversed(range(L)):
         name = problem.activations[l]
-        jacobian = columns(lambda v, name=name: activate(name, v, NUMPY), a[l])
+        if name == "softmax":  # its entries z_h (1{h=k} - z_k) are differences themselves
+            z = X[l + 1]
+            jacobian = z[:, :, None] * (np.eye(z.shape[1]) + z[:, None, :])
+        else:
+            jacobian = columns(lambda v, name=name: activate(name, v, NUMPY), a[l])
         delta = np.einsum("nh,nhk->nk", g, jacobian)
         dW.insert(0, np.abs(X[l]).T @ delta + shrink * problem.l2 * np.abs(problem.W[l]))
         db.insert(0, delta.sum(axis=0))
