@@ -35,6 +35,7 @@ Derivative = Callable[[Values, Values, ModuleType], Values]
 
 SQRT_2 = math.sqrt(2)
 PDF_0 = 1 / math.sqrt(2 * math.pi)
+GELU_TANH_SCALE, GELU_TANH_CUBE = math.sqrt(2 / math.pi), 0.044715
 SELU_SCALE = 1.0507009873554804934193349852946
 SELU_ALPHA = 1.6732632423543772848170429916717
 
@@ -195,7 +196,7 @@ def _gaussian_cdf(a: Values, xp: ModuleType) -> Values:
 
 def _gelu_tanh_inner(a: Values) -> tuple[Values, Values, Values]:
     """u = √(2/π)(a + 0.044715 a³) with u′ and u″."""
-    c, k = math.sqrt(2 / math.pi), 0.044715
+    c, k = GELU_TANH_SCALE, GELU_TANH_CUBE
     return c * (a + k * a * a * a), c * (1 + 3 * k * a * a), 6 * c * k * a
 
 

@@ -720,8 +720,16 @@ def _check_weighted_classes(y: Target, H: int, name: str, **params: Any) -> None
     check_indicators(y, H, name)
 
 
-def _cross_entropy(t: Values, yhat: Values, xp: ModuleType, **_: Any) -> Values:
+def _cross_entropy(
+    t: Values, yhat: Values, xp: ModuleType, label_smoothing: float, class_weight: Any
+) -> Values:
     return -t * xp.log(floored(yhat, xp))
+
+
+def _cross_entropy_d(
+    t: Values, yhat: Values, xp: ModuleType, label_smoothing: float, class_weight: Any
+) -> Values:
+    return -t / floored(yhat, xp)
 
 
 def CrossEntropy(
@@ -742,7 +750,7 @@ def CrossEntropy(
     return Loss(
         "cross_entropy",
         _cross_entropy,
-        lambda t, yhat, xp, **_: -t / floored(yhat, xp),
+        _cross_entropy_d,
         lambda t, yhat, xp, **_: t / floored(yhat, xp) ** 2,
         {
             "label_smoothing": _smoothing(label_smoothing),

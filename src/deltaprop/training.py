@@ -78,7 +78,10 @@ def fit(
         Higher is better.
     restore_best : bool, default=True
         With `validation`: stop on it, and put the best epoch's θ back at the end.
-    engine : {"auto", "reference"}, default="auto"
+    engine : {"auto", "reference", "fused"}, default="auto"
+        "fused" is compiled with Numba and splits batches over threads; the first call of a process
+        compiles for some seconds. Where it cannot run a search it says so and "reference" runs it.
+        "auto" is "reference" for now.
     callbacks : iterable of callables
         Called with an :class:`~deltaprop.search.Epoch` after each epoch; True stops.
     resume : History, optional
@@ -183,7 +186,7 @@ def train(
             assert isinstance(solver, FirstOrder)
             if progress.dropout_seed is None and any(layer.dropout for layer in net.layers):
                 progress.dropout_seed = int(rng.randint(2**31 - 1))
-            runner = ReferenceEngine(
+            runner = _engine(engine, net, X, solver)(
                 net, X, y, w, solver=solver, batch_size=rows_per_step(batch_size, X.shape[0]),
                 clip_norm=clip_norm, progress=progress,
             )  # fmt: skip
@@ -207,6 +210,19 @@ def train(
             stacklevel=3,
         )
     return history
+
+
+def _engine(name: str, net: Network, X: Any, solver: FirstOrder) -> Any:
+    """The engine's class; where the fused one cannot run the search, the reference engine."""
+    if name != "fused":
+        return ReferenceEngine
+    from deltaprop.engines.fused import FusedEngine, unsupported
+
+    reason = unsupported(net, X, solver)
+    if reason is None:
+        return FusedEngine
+    warnings.warn(f"The reference engine runs this search: {reason}.", stacklevel=4)
+    return ReferenceEngine
 
 
 def checked_callbacks(callbacks: Iterable[Callback] | None) -> tuple[Callback, ...]:

@@ -2,6 +2,6 @@
 
 from deltaprop.engines.reference import ReferenceEngine
 
-NAMES = ("auto", "reference")
+NAMES = ("auto", "reference", "fused")
 
 __all__ = ["NAMES", "ReferenceEngine"]

@@ -104,8 +104,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     callbacks : list of callables or None, default=None
         Called with a ``deltaprop.search.Epoch`` after each epoch; returning True stops.
         scikit-learn's own callbacks are set with ``set_callbacks``.
-    engine : {"auto", "reference"}, default="auto"
-        Who computes.
+    engine : {"auto", "reference", "fused"}, default="auto"
+        Who computes; see :func:`deltaprop.fit`.
 
     Attributes
     ----------

@@ -1,0 +1,223 @@
+"""The fused engine against the reference engine, and its scalar functions against NumPy's."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import deltaprop as dp
+from deltaprop import activations, losses
+from deltaprop.engines.fused import FusedEngine, unsupported
+from deltaprop.engines.fused.functions import ROW_LOSSES
+from deltaprop.engines.fused.vector import namespace
+from deltaprop.search import Progress
+
+rng = np.random.RandomState(0)
+N = 70
+X = rng.randn(N, 4)
+WEIGHTS = rng.rand(N) + 0.1
+SOLVERS = [
+    dp.SGD(0.01), dp.SGD(0.01, nesterov=False), dp.Adam(0.01), dp.AdamW(0.01, weight_decay=0.1),
+]  # fmt: skip
+TARGETS = {
+    "cross_entropy": rng.randint(0, 3, N),
+    "hinge": rng.randint(0, 3, N),
+    "binary_cross_entropy": rng.randint(0, 2, (N, 3)),
+}
+OUTPUTS = {"poisson": "exp", "gamma": "exp", "tweedie": "exp", "binary_cross_entropy": "logistic"}
+POSITIVE = rng.rand(N, 3) + 0.1
+
+
+def both(layers, loss, y, dtype="float64", network=None, **search):
+    """The same search by both engines: networks and histories."""
+    found = []
+    for engine in ("reference", "fused"):
+        net = dp.Network(4, layers, loss=loss, seed=1, dtype=dtype, l2=0.1, **(network or {}))
+        settings = {"solver": dp.Adam(0.01), "batch_size": 32, "max_epochs": 3} | search
+        with np.errstate(all="ignore"):
+            history = dp.fit(net, X, y, engine=engine, patience=np.inf, **settings)
+        found.append((net, history))
+    return found
+
+
+def agree(found, rtol):
+    (reference, one), (fused, two) = found
+    np.testing.assert_allclose(fused.theta, reference.theta, rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(two.loss_curve, one.loss_curve, rtol=rtol)
+
+
+NAMES = sorted(set(activations.NAMES) - {"mean_variance", "sigmoid"})
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_activation_hidden_and_as_output(name, dtype):
+    layers = [dp.Dense(5, name), dp.Dense(3, name)]
+    found = both(layers, "huber", POSITIVE, dtype, clip_norm=1.0)
+    agree(found, 1e-9 if dtype == "float64" else 2e-4)
+
+
+@pytest.mark.parametrize("loss", sorted(set(losses.NAMES) - set(ROW_LOSSES)))
+@pytest.mark.parametrize("output", ["closed", "softmax"])
+def test_every_loss_collapsed_and_through_the_general_chain(loss, output):
+    closed = OUTPUTS.get(loss, "softmax" if loss == "cross_entropy" else "identity")
+    layers = [dp.Dense(5, "tanh"), dp.Dense(3, closed if output == "closed" else "softmax")]
+    if loss == "cross_entropy" and output == "softmax":
+        layers[-1] = dp.Dense(3, "logistic")  # the general chain
+    agree(both(layers, loss, TARGETS.get(loss, POSITIVE)), 1e-9)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.integers(1, 6), max_size=4),
+    st.sampled_from(["sum", "mean", "sklearn"]),
+    st.sampled_from(SOLVERS),
+    st.booleans(),
+    st.sampled_from([None, 0.05]),
+    st.sampled_from([0.0, 0.4]),
+    st.integers(1, 80),
+    st.sampled_from([dp.schedules.Constant(), dp.schedules.OneCycle(), dp.schedules.Adaptive()]),
+)
+def test_any_shape_and_search(
+    widths, reduction, solver, weighted, clip, dropout, batch_size, schedule
+):
+    layers = [dp.Dense(width, "relu", dropout) for width in widths]
+    found = both(
+        [*layers, dp.Dense(3, "softmax")], "cross_entropy", TARGETS["cross_entropy"],
+        network={"reduction": reduction}, solver=solver, clip_norm=clip, schedule=schedule,
+        batch_size=min(batch_size, N), sample_weight=WEIGHTS if weighted else None,
+    )  # fmt: skip
+    agree(found, 1e-8)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3])
+def test_threads_split_the_batch_and_agree(n_threads):
+    def thetas(n_threads):
+        net = dp.Network(4, [dp.Dense(50, "relu"), dp.Dense(3, "softmax")], loss="cross_entropy",
+                         seed=0)  # fmt: skip
+        progress = Progress(dropout_seed=0)
+        engine = FusedEngine(
+            net, X, TARGETS["cross_entropy"], None, solver=dp.Adam(0.01), batch_size=20,
+            clip_norm=1.0, progress=progress, n_threads=n_threads,
+        )  # fmt: skip
+        for _ in range(5):
+            engine.epoch(None, np.full(4, 0.01))
+        assert progress.step == 20
+        return net.theta
+
+    np.testing.assert_allclose(thetas(n_threads), thetas(1), rtol=1e-10, atol=1e-12)
+    np.testing.assert_array_equal(thetas(n_threads), thetas(n_threads))
+
+
+def test_blas_products_of_wide_layers_agree():
+    agree(
+        both([dp.Dense(300, "relu"), dp.Dense(300, "tanh"), dp.Dense(3)], "huber", POSITIVE), 1e-8
+    )
+
+
+def test_one_s_own_functions_are_compiled_into_the_loop():
+    sine = dp.Activation("sine", lambda a, xp: xp.sin(2 * a), lambda a, z, xp: 2 * xp.cos(2 * a))
+    fourth = dp.Loss("fourth", lambda t, o, xp, k: k * (o - t) ** 4,
+                     lambda t, o, xp, k: 4 * k * (o - t) ** 3, params={"k": 0.5})  # fmt: skip
+    agree(both([dp.Dense(5, sine), dp.Dense(3)], fourth, POSITIVE), 1e-9)
+
+
+def test_float32_stays_float32():
+    _, (net, _) = both([dp.Dense(5, "gelu"), dp.Dense(3)], "huber", POSITIVE, "float32")
+    assert net.theta.dtype == np.float32
+
+
+def test_rows_without_weight_are_skipped():
+    w = np.zeros(N)
+    w[:10] = 1
+    found = both(
+        [dp.Dense(3)], "huber", POSITIVE, sample_weight=w, shuffle=False, solver=dp.Adam(0.1)
+    )
+    agree(found, 1e-10)
+    assert found[0][1].progress.step == found[1][1].progress.step == 3
+
+
+def test_resuming_goes_on_in_either_engine():
+    layers = [dp.Dense(5, "tanh", 0.3), dp.Dense(3, "softmax")]
+    y, thetas = TARGETS["cross_entropy"], []
+    for first, second in [
+        ("reference", "reference"),
+        ("fused", "reference"),
+        ("reference", "fused"),
+    ]:
+        net = dp.Network(4, layers, loss="cross_entropy", seed=0)
+        part = dp.fit(net, X, y, engine=first, max_epochs=2, patience=np.inf, batch_size=16)
+        dp.fit(net, X, y, engine=second, max_epochs=2, patience=np.inf, batch_size=16, resume=part)
+        thetas.append(net.theta)
+    np.testing.assert_allclose(thetas[1], thetas[0], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(thetas[2], thetas[0], rtol=1e-9, atol=1e-12)
+
+
+def test_what_it_cannot_run_falls_back_and_says_so():
+    net = dp.Network(4, [dp.Dense(3)], loss="huber", seed=0)
+    with pytest.warns(UserWarning, match="reference engine runs this search: X is sparse"):
+        dp.fit(net, sp.csr_array(X), POSITIVE, engine="fused", max_epochs=1)
+    for loss in ROW_LOSSES:
+        net = dp.Network(4, [dp.Dense(2)], loss=loss)
+        assert loss in str(unsupported(net, X, dp.Adam()))
+
+
+def test_estimators_take_it():
+    y = TARGETS["cross_entropy"]
+    ours = dp.MLPClassifier(max_iter=5, random_state=0, engine="fused").fit(X, y)
+    reference = dp.MLPClassifier(max_iter=5, random_state=0).fit(X, y)
+    np.testing.assert_allclose(ours.loss_curve_, reference.loss_curve_, rtol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "limit"), [("exp", 2.0), ("tanh", 2.0)])
+def test_scalar_functions_are_accurate_to_two_units_in_the_last_place(name, limit, dtype):
+    low, high = (-87.0, 88.5) if dtype == "float32" else (-708.0, 709.5)
+    points = np.concatenate([np.linspace(low, high, 20_001), np.logspace(-30, 1, 4001),
+                             -np.logspace(-30, 1, 4001)])  # fmt: skip
+    x = points.astype(dtype)
+    f = getattr(namespace(dtype), name)
+    ours = np.array([f(value) for value in x], dtype=np.longdouble)
+    exact = getattr(np, name)(x.astype(np.longdouble))
+    ulps = np.abs(ours - exact) / np.spacing(np.abs(exact).astype(dtype)).astype(np.longdouble)
+    assert ulps.max() <= limit
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_scalar_functions_at_the_ends(dtype):
+    xp, T = namespace(dtype), np.dtype(dtype).type
+    assert xp.exp(T(np.inf)) == np.inf
+    assert xp.exp(T(-np.inf)) == 0
+    assert xp.tanh(T(np.inf)) == 1
+    assert xp.tanh(T(-1e30)) == -1
+    assert np.isnan(xp.exp(T(np.nan)))
+    assert np.isnan(xp.tanh(T(np.nan)))
+
+
+def test_ctrl_c_waits_for_the_threads_and_keeps_a_whole_step():
+    """SIGINT while two threads are inside the kernel: no deadlock, a consistent state."""
+    import os
+    import signal
+    import threading
+
+    big = rng.randn(20_000, 4)
+    net = dp.Network(4, [dp.Dense(64, "tanh"), dp.Dense(3)], loss="huber", seed=0)
+    engine = FusedEngine(
+        net, big, rng.rand(20_000, 3), None, solver=dp.Adam(0.01), batch_size=100,
+        clip_norm=None, progress=Progress(), n_threads=2,
+    )  # fmt: skip
+    engine.epoch(None, np.full(200, 0.01))
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+
+    def until_interrupted():
+        while True:
+            engine.epoch(None, np.full(200, 0.01))
+
+    with pytest.raises(KeyboardInterrupt):
+        until_interrupted()
+    timer.join()
+    assert np.isfinite(net.theta).all()
+    assert engine.progress.step > 200
+    engine.epoch(None, np.full(200, 0.01))  # and it goes on
