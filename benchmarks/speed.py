@@ -57,6 +57,7 @@ def main() -> None:
         times: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(ROUNDS + 1):
             for name, run in runs.items():
+                time.sleep(0.2)  # BLAS threads of the one before spin for a while
                 started = time.perf_counter()
                 run()
                 times[name].append((time.perf_counter() - started) / (rows / batch) * 1e6)

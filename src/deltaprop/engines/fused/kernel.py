@@ -11,13 +11,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, uint32
+from numba import njit, types, uint32
 
 from deltaprop.engines.fused.lowlevel import call_block, call_loss, fetch, fetch_add
 
 FAST = {"contract", "nsz", "arcp", "reassoc"}
+sched_yield = types.ExternalFunction("sched_yield", types.int32())
 SGD, ADAM = 0, 1
 SUM, MEAN, SKLEARN = 0, 1, 2
+SPINS = 2000  # some microseconds
 SMALL_PRODUCT = 60_000  # multiplications below which a loop beats a BLAS call
 
 
@@ -30,8 +32,11 @@ def _barrier(sync, n_threads):  # type: ignore[no-untyped-def]
         fetch_add(sync, 0, -n_threads)
         fetch_add(sync, 8, 1)
     else:
+        spins = 0
         while fetch(sync, 8) == generation:
-            pass
+            spins += 1
+            if spins > SPINS:  # the other thread may be waiting for this core
+                sched_yield()
 
 
 @njit(nogil=True, fastmath=FAST)
