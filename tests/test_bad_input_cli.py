@@ -20,6 +20,7 @@ def folder(tmp_path, monkeypatch):
     rows.assign(w="x").to_csv("words.csv", index=False)
     rows[["b"]].to_csv("only.csv", index=False)
     rows.assign(name=[f"n{i}" for i in range(40)]).to_csv("names.csv", index=False)
+    rows.assign(rare=["no"] * 39 + ["yes"]).to_csv("rare.csv", index=False)
     (tmp_path / "empty.csv").write_text("")
     (tmp_path / "broken.parquet").write_text("no")
     (tmp_path / "broken.dp").write_text("no")
@@ -70,6 +71,10 @@ BAD = {
     "epochs in words": (["train", "t.csv", "--target", "species", "--epochs", "x"], "--epochs"),
     "dropout": (["train", "t.csv", "--target", "species", "--dropout", "1"], "dropout"),
     "constant target": (["train", "constant.csv", "--target", "c"], "same value in every row"),
+    "a class of one row": (
+        ["train", "rare.csv", "--target", "rare"],
+        "1 row(s) of class 'yes'; two classes need at least 3",
+    ),
     "too few rows": (["train", "short.csv", "--target", "b"], "at least 10"),
     "only the target": (["train", "only.csv", "--target", "b"], "no column besides the target"),
     "identifiers": (["train", "names.csv", "--target", "name"], "identifier"),

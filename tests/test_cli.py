@@ -124,6 +124,15 @@ def test_training_options_reach_the_network(penguins, tmp_path):
     assert loaded.mlp_.alpha == 0.5
 
 
+def test_classes_of_a_row_or_two_are_learnt_from_not_held_out(tmp_path):
+    kinds = ["a", "b"] * 20 + ["c"]
+    pd.DataFrame({"x": range(41), "kind": kinds}).to_csv(tmp_path / "t.csv", index=False)
+    done = deltaprop("train", "t.csv", "--target", "kind", "--epochs", 3, "--json", cwd=tmp_path)
+    result = json.loads(done.stdout)
+    assert result["classes"]["c"]["rows"] == 0
+    assert list(dp.load(tmp_path / "model.dp").classes_) == ["a", "b", "c"]
+
+
 def test_progress_shows_on_a_terminal(penguins, tmp_path):
     main, worker = pty.openpty()
     process = subprocess.Popen(

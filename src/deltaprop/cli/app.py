@@ -22,6 +22,7 @@ TableFile = Annotated[
     Path, typer.Argument(help="CSV, TSV, Parquet or Arrow; text may be compressed.")
 ]
 ModelFile = Annotated[Path, typer.Argument(help="A model file that `deltaprop train` wrote.")]
+LEAST_ROWS_A_CLASS = 3
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
@@ -311,16 +312,24 @@ def _hold_out(y: Any, kind: str, test_size: float, seed: int) -> tuple[Any, Any]
 
     if len(y) < 10:
         raise TableError(f"The table has {len(y)} row(s) with a target; at least 10 are needed.")
-    stratify = None
-    if kind == "classification":
-        counts = y.value_counts()
-        counts = counts[counts > 0]
-        if counts.min() >= 2 and int(test_size * len(y)) >= len(counts):
-            stratify = y.astype(str)
-    split = train_test_split(
-        np.arange(len(y)), test_size=test_size, random_state=seed, stratify=stratify
-    )
-    return split[0], split[1]
+    rows = np.arange(len(y))
+    if kind == "regression":
+        split = train_test_split(rows, test_size=test_size, random_state=seed)
+        return split[0], split[1]
+    labels = y.astype(str).to_numpy()
+    counts = dict(zip(*np.unique(labels, return_counts=True), strict=True))
+    if sum(count >= LEAST_ROWS_A_CLASS for count in counts.values()) < 2:
+        rarest = min(counts, key=lambda label: counts[label])
+        raise TableError(
+            f"Column {y.name!r}, the target, has {counts[rarest]} row(s) of class {rarest!r}; two "
+            f"classes need at least {LEAST_ROWS_A_CLASS} rows each."
+        )
+    rare = np.array([counts[label] < LEAST_ROWS_A_CLASS for label in labels])  # all to train on
+    stratify = labels[~rare]
+    if int(test_size * len(stratify)) < len(set(stratify)):
+        stratify = None
+    split = train_test_split(rows[~rare], test_size=test_size, random_state=seed, stratify=stratify)
+    return np.concatenate([split[0], rows[rare]]), split[1]
 
 
 def _sizes(hidden: str) -> tuple[int, ...]:
