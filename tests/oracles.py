@@ -346,12 +346,12 @@ def disagreement(ours: list[np.ndarray], reference: list[np.ndarray], problem: P
     """The largest norm-wise relative error of a block; a cancelled block is held to rounding.
 
     Without cancellation this is ‖ours - reference‖ / ‖reference‖. Where summands of size m cancel
-    to less than m / 1000, the error is measured against m / 1000.
+    to less than m / 100, the error is measured against m / 100.
     """
     worst = 0.0
     for g, r, m in zip(ours, reference, magnitudes(problem), strict=True):
         assert g.shape == r.shape
-        scale = max(np.linalg.norm(r), 1e-3 * np.linalg.norm(m))
+        scale = max(np.linalg.norm(r), 1e-2 * np.linalg.norm(m))
         error = np.linalg.norm(g - r)
         worst = max(worst, 0.0 if error == 0 else error / scale)
     return worst

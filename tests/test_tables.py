@@ -180,3 +180,21 @@ def test_tabular_estimators_refuse_a_target_they_cannot_learn(estimator, y, mess
     X = pd.DataFrame({"a": [1.0, 2.0, 3.0]})
     with pytest.raises(ValueError, match=message):
         estimator.fit(X, pd.Series(y, dtype=object))
+
+
+def test_tabular_estimators_before_fit_say_so():
+    from sklearn.exceptions import NotFittedError
+
+    for model in (dp.TabularClassifier(), dp.TabularRegressor()):
+        with pytest.raises(NotFittedError):
+            model.predict(pd.DataFrame({"a": [1.0]}))
+
+
+@pytest.mark.parametrize(
+    ("y", "kind"), [([True, False] * 20, bool), ([1, 2] * 20, np.integer), (["a", 1] * 20, str)]
+)
+def test_labels_in_an_object_column_keep_their_kind(y, kind):
+    X = pd.DataFrame({"a": np.arange(40.0)})
+    model = dp.TabularClassifier(4, max_iter=2, random_state=0)
+    predicted = model.fit(X, pd.Series(y, dtype=object)).predict(X)
+    assert all(isinstance(label, (kind, np.bool_ if kind is bool else kind)) for label in predicted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
@@ -189,6 +190,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         labels = _column(y)
         if labels.dtype == object and any(label is None or label != label for label in labels):
             raise TableError("y has missing labels; leave those rows out.")
+        if labels.dtype == object:  # of booleans or numbers only, it is not an array of words
+            labels = pd.Series(labels).infer_objects().to_numpy()
         if labels.dtype == object:
             labels = np.array([str(label) for label in labels])
         Z = self._encode_new(X)
@@ -199,11 +202,13 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable class of each row."""
-        return cast(np.ndarray, self.mlp_.predict(self._encode(X)))
+        Z = self._encode(X)
+        return cast(np.ndarray, self.mlp_.predict(Z))
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "N C"]:
         """The probability of each class, in the order of ``classes_``."""
-        return cast(np.ndarray, self.mlp_.predict_proba(self._encode(X)))
+        Z = self._encode(X)
+        return cast(np.ndarray, self.mlp_.predict_proba(Z))
 
 
 class TabularRegressor(RegressorMixin, BaseTabular):
