@@ -175,9 +175,10 @@ def train(
                     "dropout needs a first-order solver (sgd, adam, adamw): L-BFGS cannot search "
                     "over a loss that changes from call to call."
                 )
+            t = net.loss_function.target(y, net.n_outputs, net.theta, np)
             quasi_newton(
                 net.theta,
-                lambda: loss_and_gradient(net, X, y, w),
+                lambda: loss_and_gradient(net, X, t, w),
                 max_iter=max_epochs, max_fun=solver.max_fun, tol=plateau.tol, history=history,
                 plateau=plateau, evaluate=evaluate, stop_on_validation=stop_on_validation,
                 monitor_loss=monitor_loss, callbacks=callbacks, network=net,

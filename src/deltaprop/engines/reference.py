@@ -51,7 +51,7 @@ class ReferenceEngine:
     def epoch(
         self, order: Int[np.ndarray, " N"] | None, learning_rates: Float[np.ndarray, " S"]
     ) -> float:
-        total = 0.0
+        net, total = self.net, 0.0
         for i, learning_rate in enumerate(learning_rates):
             start = i * self.batch_size
             stop = min(start + self.batch_size, self.n_samples)
@@ -60,9 +60,9 @@ class ReferenceEngine:
             if w is not None and not w.any():
                 continue  # no sample counts in this batch
             loss, g = loss_and_gradient(
-                self.net,
+                net,
                 self.X[rows],
-                self.y[rows],
+                net.loss_function.target(self.y[rows], net.n_outputs, self.theta, np),
                 w,
                 share=(stop - start) / self.n_samples,
                 masks=self._masks(stop - start),
@@ -100,7 +100,7 @@ class ReferenceEngine:
 def loss_and_gradient(
     net: Network,
     X: Any,
-    y: Num[np.ndarray, "N ..."],
+    t: Float[np.ndarray, "N K"],
     w: Float[np.ndarray, " N"] | None,
     share: float = 1.0,
     masks: list[Float[np.ndarray, "N H"] | None] | None = None,
@@ -110,7 +110,6 @@ def loss_and_gradient(
     Under reduction "sum" a batch carries its share of the penalty, so that the batches of an
     epoch add up to L.
     """
-    t = net.loss_function.target(y, net.n_outputs, net.theta, np)
     weights, l2 = net.scales(X.shape[0], w)
     if net.reduction == "sum":
         l2 *= share
