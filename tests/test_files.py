@@ -152,6 +152,12 @@ HOSTILE = {
     "another kind": (("kind",), "Network"),
     "no kind": (("kind",), "subprocess.Popen"),
     "no version": (("format",), "1"),
+    "other features": (("model", "fitted", "n_features_in_"), 2),
+    "fewer classes": (
+        ("model", "fitted", "classes_"),
+        {"$array": ["a"], "shape": [1], "dtype": "U"},
+    ),
+    "another task": (("model", "fitted", "_kind"), "none"),
     "a random state": (("model", "fitted", "t_"), {"$random": {"$dict": [["a", 1]]}}),
     "a false size": (
         ("model", "fitted", "classes_"),

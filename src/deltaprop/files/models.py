@@ -162,7 +162,21 @@ def _decode_model(kind: str, body: dict[str, Any], reader: Reader) -> Any:
         model.mlp_ = _decode_model(inner, body["mlp"], reader)
     else:
         model._attach(_decode_network(body["network"], reader))
+        _require_one_task(model)
     return model
+
+
+def _require_one_task(model: Any) -> None:
+    """The estimator's attributes must fit its network."""
+    net = model.network_
+    if model.n_features_in_ != net.n_features:
+        raise ModelFileError("its features are not those of its network")
+    if hasattr(model, "classes_"):
+        n_classes = len(model.classes_)
+        if net.n_outputs != n_classes and not (net.n_outputs == 1 and n_classes <= 2):
+            raise ModelFileError("its classes are not those of its network")
+        if model._kind not in ("binary", "multiclass", "multilabel"):
+            raise ModelFileError(f"its task, {model._kind!r}, is not known")
 
 
 def _fitted_names(kind: str) -> tuple[str, ...]:
