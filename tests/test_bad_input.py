@@ -184,6 +184,7 @@ def test_partial_fit_needs_all_classes_first() -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 def test_prediction_checks_its_input() -> None:
     table = pd.DataFrame(X, columns=list("abcd"))
     model = classifier().fit(table, LABELS)
