@@ -15,11 +15,17 @@ DIFFERENCE = 1e-5
 
 
 class Numerical(NamedTuple):
-    """A derivative, how it was found, and where it can be trusted."""
+    """A derivative, how it was found, and where it can be trusted.
+
+    At a corner any slope between the two sides is a derivative; `low` and `high` are those sides
+    there, and without bound at other points that are not smooth.
+    """
 
     value: Float[np.ndarray, "..."]
     method: str
     smooth: Bool[np.ndarray, "..."]
+    low: Float[np.ndarray, "..."]
+    high: Float[np.ndarray, "..."]
 
 
 def along(fun: Callable[[Array], Array], x: Array, direction: Array) -> Numerical:
@@ -27,20 +33,30 @@ def along(fun: Callable[[Array], Array], x: Array, direction: Array) -> Numerica
 
     By complex step, Im fun(x + ih · direction) / h, which is exact to rounding; by central
     differences where `fun` does not continue to complex numbers (it raises, or the two disagree).
-    Points where left and right difference disagree lie at a kink and are marked as not smooth.
+    Points at a corner, a jump or a pole are marked as not smooth.
     """
-    f0 = np.asarray(fun(x))
-    right = (np.asarray(fun(x + DIFFERENCE * direction)) - f0) / DIFFERENCE
-    left = (f0 - np.asarray(fun(x - DIFFERENCE * direction))) / DIFFERENCE
+    h = DIFFERENCE * max(1.0, float(np.max(np.abs(x), initial=0.0, where=direction != 0)))
+    f0, up, down = (np.asarray(fun(x + s * direction)) for s in (0.0, h, -h))
+    right, left = (up - f0) / h, (f0 - down) / h
     central = (right + left) / 2
-    size = np.max(np.abs(central), initial=0.0, where=np.isfinite(central))
-    smooth = np.abs(right - left) <= 1e-3 * np.abs(central) + 1e-4 * size + 10 * DIFFERENCE
+    half = (fun(x + h / 2 * direction) - fun(x - h / 2 * direction)) / h
+    finite = np.isfinite(right) & np.isfinite(left) & np.isfinite(half)
+    size = np.max(np.abs(central), initial=0.0, where=finite)
+    rough = 1e-3 * np.abs(central) + 1e-4 * size + 10 * h
+    # A corner shows as left against right, a jump as a slope that grows when the step shrinks.
+    steady = finite & (np.abs(half - central) <= rough)
+    smooth = steady & (np.abs(right - left) <= rough)
+    corner = steady & ~smooth
+    refined = (4 * half - central) / 3  # Richardson: the error of both cancels
+    low = np.where(corner, np.minimum(left, right), -np.inf)
+    high = np.where(corner, np.maximum(left, right), np.inf)
     exact = _complex_step(fun, x, direction)
     if exact is not None and exact.shape == central.shape:
-        apart = np.abs(exact - central)[smooth]
+        smooth &= np.isfinite(exact)
+        apart = np.abs(exact - refined)[smooth]
         if np.all(apart <= 1e-3 * (size + DIFFERENCE)):
-            return Numerical(exact, "complex step", smooth)
-    return Numerical(central, "central", smooth)
+            return Numerical(exact, "complex step", smooth, low, high)
+    return Numerical(refined, "central", smooth, low, high)
 
 
 def _complex_step(
