@@ -446,7 +446,7 @@ def Poisson() -> Loss:
         "poisson",
         _poisson,
         lambda t, yhat, xp: 1 - t / floored(yhat, xp),
-        lambda t, yhat, xp: t / floored(yhat, xp) ** 2,
+        lambda t, yhat, xp: t / floored(yhat, xp) / floored(yhat, xp),
         check=check_at_least,
         closed={
             "exp": ClosedForm(
@@ -476,7 +476,7 @@ def Gamma() -> Loss:
         "gamma",
         lambda t, yhat, xp: xp.log(floored(yhat, xp)) - xp.log(t) + t / floored(yhat, xp) - 1,
         lambda t, yhat, xp: (1 - t / floored(yhat, xp)) / floored(yhat, xp),
-        lambda t, yhat, xp: (2 * t / floored(yhat, xp) - 1) / floored(yhat, xp) ** 2,
+        lambda t, yhat, xp: (2 * t / floored(yhat, xp) - 1) / floored(yhat, xp) / floored(yhat, xp),
         check=_check_positive,
         closed={
             "exp": ClosedForm(
@@ -574,7 +574,7 @@ def _gaussian_nll_d(t: Values, yhat: Values, xp: ModuleType) -> Values:
 def _gaussian_nll_d2(t: Values, yhat: Values, xp: ModuleType) -> Values:
     mu, v = _halves(yhat)
     v = floored(v, xp)
-    return xp.concat([1 / v, ((t - mu) ** 2 / v - 0.5) / v**2], axis=-1)
+    return xp.concat([1 / v, ((t - mu) ** 2 / v - 0.5) / v / v], axis=-1)
 
 
 def _gaussian_nll_of_a(t: Values, a: Values, z: Values, xp: ModuleType) -> Values:
@@ -652,7 +652,9 @@ def _bce_d2(
     t: Values, yhat: Values, xp: ModuleType, label_smoothing: float, class_weight: Any
 ) -> Values:
     u, v = _pair(t, class_weight)
-    return v / floored(1 - yhat, xp) ** 2 + u / floored(yhat, xp) ** 2
+    return v / floored(1 - yhat, xp) / floored(1 - yhat, xp) + u / floored(yhat, xp) / floored(
+        yhat, xp
+    )
 
 
 def _bce_of_a(
@@ -751,7 +753,7 @@ def CrossEntropy(
         "cross_entropy",
         _cross_entropy,
         _cross_entropy_d,
-        lambda t, yhat, xp, **_: t / floored(yhat, xp) ** 2,
+        lambda t, yhat, xp, **_: t / floored(yhat, xp) / floored(yhat, xp),
         {
             "label_smoothing": _smoothing(label_smoothing),
             "class_weight": _class_weights(class_weight),
@@ -788,7 +790,7 @@ def _focal_term_d2(p: Values, xp: ModuleType, gamma: float) -> Values:
     return (
         -gamma * (gamma - 1) * _power(1 - p, gamma - 2, xp) * xp.log(p)
         + 2 * gamma * _power(1 - p, gamma - 1, xp) / p
-        + _power(1 - p, gamma, xp) / p**2
+        + _power(1 - p, gamma, xp) / p / p
     )
 
 
