@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import struct
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -81,6 +82,22 @@ def test_a_table_s_preprocessing_comes_back(table, tmp_path):
     new = table.assign(colour="unseen", size=None, when="never").drop(columns="y")
     for rows in (table, new):
         np.testing.assert_array_equal(loaded.predict(rows), model.predict(rows))
+
+
+def test_every_kind_of_category_comes_back(tmp_path):
+    n = 60
+    X = pd.DataFrame(
+        {
+            "year": pd.Categorical(2000 + rng.randint(3, size=n)),
+            "flag": np.array([True, False, None], dtype=object)[rng.randint(3, size=n)],
+            "word": np.array(["a", "b", None], dtype=object)[rng.randint(3, size=n)],
+            "two": np.array(["x", "y"], dtype=object)[rng.randint(2, size=n)],
+            "wait": pd.to_timedelta(rng.randint(100, size=n), unit="h"),
+        }
+    )
+    model = dp.TabularRegressor(4, max_iter=2, random_state=0).fit(X, rng.rand(n))
+    dp.save(model, tmp_path / "m.dp")
+    np.testing.assert_array_equal(dp.load(tmp_path / "m.dp").predict(X), model.predict(X))
 
 
 def test_a_network_of_one_s_own_functions_needs_them_back(tmp_path):
@@ -174,6 +191,124 @@ def test_a_hostile_header_is_one_clear_error(attack, good, tmp_path):
         dp.load(bad)
 
 
+def in_progress(header, name):
+    return next(pair for pair in header["model"]["fitted"]["_progress"]["$dict"] if pair[0] == name)
+
+
+SEARCH = {
+    "a memory of another size": ("solver_state", {"$tuple": [{"$tensor": "t1"}] * 2}),
+    "a memory that is none": ("solver_state", {"$tuple": [1, 2]}),
+    "rows that are not there": ("order", [0, 1, 2**40]),
+    "steps that count down": ("step", -1),
+    "a seed of words": ("dropout_seed", "1"),
+    "random numbers of words": ("rng", "1"),
+}
+
+
+@pytest.mark.parametrize("attack", SEARCH)
+def test_what_compiled_code_would_trust_is_checked(attack, good, tmp_path):
+    """Sizes and indices that a kernel takes on trust could reach into foreign memory."""
+    name, value = SEARCH[attack]
+
+    def change(header, tensors):
+        tensors = dict(tensors)
+        if attack.startswith("a memory of"):
+            value["$tuple"] = in_progress(header, name)[1]["$tuple"]
+            victim = value["$tuple"][0]["$tensor"]
+            tensors[victim] = tensors[victim][:-1].copy()
+        elif name == "order":
+            tensors[in_progress(header, name)[1]["$tensor"]][0] = 2**40
+        else:
+            in_progress(header, name)[1] = value
+        return header, tensors
+
+    with pytest.raises(ModelFileError, match=r"bad\.dp"):
+        dp.load(rewritten(good, tmp_path / "bad.dp", change))
+
+
+def test_random_numbers_out_of_their_table_are_refused(good, tmp_path):
+    def change(header, tensors):
+        state = dict(in_progress(header, "rng")[1]["$random"]["$dict"])
+        next(pair for pair in state["state"]["$dict"] if pair[0] == "pos")[1] = 2**30
+
+    with pytest.raises(ModelFileError, match="random numbers"):
+        dp.load(rewritten(good, tmp_path / "bad.dp", change))
+
+
+def test_a_surplus_tensor_is_refused(good, tmp_path):
+    with pytest.raises(ModelFileError, match="tensors that its header does not name"):
+        dp.load(rewritten(good, tmp_path / "bad.dp", lambda h, t: (h, t | {"x": np.ones(3)})))
+
+
+@pytest.fixture(scope="module")
+def good_table(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "table.dp"
+    frame = pd.DataFrame(
+        {
+            "size": rng.rand(60),
+            "colour": np.array(["red", "blue", "green"])[rng.randint(3, size=60)],
+            "note": [f"some words {i}" for i in range(60)],
+        }
+    )
+    dp.save(dp.TabularRegressor(4, max_iter=2, random_state=0).fit(frame, rng.rand(60)), path)
+    return path
+
+
+def states(header, name):
+    """The states of all objects of a class in a header."""
+    found, rest = [], [header]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, dict):
+            if item.get("$object") == name:
+                found.append(item["state"])
+            rest += item.values()
+        elif isinstance(item, list):
+            rest += item
+    assert found
+    return found
+
+
+def longer_vocabulary(header):
+    for pair in states(header, "TfidfVectorizer")[0]["vocabulary_"]["$dict"]:
+        pair[1] += 2**30
+
+
+TABLES = {
+    "no preprocessing": lambda h: set_in(h, ("model", "fitted", "encoder_"), None),
+    "a scale of NaN": lambda h: set_in(h, ("model", "fitted", "y_scale_"), {"$float": "nan"}),
+    "another width": lambda h: states(h, "SquashingScaler")[0].update(n_features_in_=2),
+    "categories without room": lambda h: states(h, "OneHotEncoder")[0].update(_n_features_outs=[1]),
+    "words out of range": longer_vocabulary,
+    "documents that are files": lambda h: states(h, "TfidfVectorizer")[0].update(input="filename"),
+    "a lost part": lambda h: states(h, "StringEncoder")[0].update(vectorizer_=None),
+}
+
+
+@pytest.mark.parametrize("damage", TABLES)
+def test_preprocessing_that_does_not_fit_together_fails_when_loaded(damage, good_table, tmp_path):
+    with pytest.raises(ModelFileError, match=r"bad\.dp"):
+        dp.load(rewritten(good_table, tmp_path / "bad.dp", lambda h, t: TABLES[damage](h)))
+
+
+def test_preprocessing_of_other_versions_says_which(good_table, tmp_path):
+    def change(header, tensors):
+        header["versions"]["skrub"] = "0.0.1"
+        states(header, "SquashingScaler")[0]["n_features_in_"] = 2
+
+    with pytest.raises(ModelFileError, match=r"written with .*skrub 0\.0\.1; here are"):
+        dp.load(rewritten(good_table, tmp_path / "bad.dp", change))
+
+
+def test_words_that_would_fill_the_memory_are_refused(good, tmp_path):
+    words = {"$array": ["a" * 10**6] + ["b"] * 300, "shape": [301], "dtype": "U"}
+    bad = rewritten(
+        good, tmp_path / "bad.dp", lambda h, t: set_in(h, ("model", "fitted", "classes_"), words)
+    )
+    with pytest.raises(ModelFileError, match="fill the memory"):
+        dp.load(bad)
+
+
 def test_parameters_that_are_not_numbers_are_refused(good, tmp_path):
     def spoil(header, tensors):
         name = header["model"]["network"]["theta"]["$tensor"]
@@ -244,6 +379,29 @@ def test_a_full_disk_or_ctrl_c_leaves_the_old_file(step, failure, good, tmp_path
         dp.save(dp.Network(1, [dp.Dense(1)], loss="huber"), path)
     assert path.read_bytes() == good.read_bytes()
     assert [p.name for p in tmp_path.iterdir()] == ["m.dp"]
+
+
+def test_a_link_is_followed_and_a_pipe_is_written_to_not_replaced(good, tmp_path):
+    net = dp.Network(1, [dp.Dense(1)], loss="huber", seed=0)
+    (tmp_path / "store").mkdir()
+    (tmp_path / "link.dp").symlink_to(tmp_path / "store" / "real.dp")
+    dp.save(net, tmp_path / "link.dp")
+    assert (tmp_path / "link.dp").is_symlink()
+    assert (tmp_path / "store" / "real.dp").is_file()
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        received = pool.submit((tmp_path / "pipe").read_bytes)
+        dp.save(net, tmp_path / "pipe")
+        assert received.result() == (tmp_path / "link.dp").read_bytes()
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_network_that_diverged_is_not_saved(tmp_path):
+    net = dp.Network(1, [dp.Dense(1)], loss="huber", seed=0)
+    net.theta[0] = np.nan
+    with pytest.raises(ModelFileError, match="diverged"):
+        dp.save(net, tmp_path / "m.dp")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_cannot_be_saved_is_refused_before_anything_is_written(tmp_path):

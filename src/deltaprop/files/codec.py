@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import importlib
 import math
+import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,8 @@ CLASSES = {
     for name in names
 }  # fmt: skip
 DEEPEST = 40
+DATES = re.compile(r"datetime64\[(s|ms|us|ns), [A-Za-z0-9_+\-:]+(/[A-Za-z0-9_+\-]+)*\]")
+LARGEST_WORDS = 1_000_000_000
 
 
 class ModelFileError(ValueError):
@@ -117,7 +121,7 @@ class Reader:
     """Decodes what :class:`Writer` encoded; anything else is an error."""
 
     def __init__(self, tensors: dict[str, np.ndarray], custom: dict[str, Any]) -> None:
-        self.tensors, self.custom = tensors, custom
+        self.tensors, self.custom, self.used = tensors, custom, set[str]()
 
     def decode(self, value: Any, depth: int = 0) -> Any:
         if depth > DEEPEST:
@@ -146,9 +150,7 @@ class Reader:
         if tags[0] == "$dict":
             return {self.decode(k, down): self.decode(v, down) for k, v in body}
         if tags[0] == "$random":
-            generator = np.random.RandomState()
-            generator.set_state(self.decode(body, down))
-            return generator
+            return _random(self.decode(body, down))
         if tags[0] == "$array":
             return self._object_array(value, down)
         if tags[0] == "$loss":
@@ -165,6 +167,7 @@ class Reader:
     def _tensor(self, body: Any) -> np.ndarray:
         if not isinstance(body, str) or body not in self.tensors:
             raise ModelFileError(f"its header names a tensor that it does not hold, {body!r}")
+        self.used.add(body)
         return self.tensors[body]
 
     def _dtype(self, body: Any) -> np.dtype:
@@ -176,7 +179,7 @@ class Reader:
     def _pandas(self, body: Any) -> Any:
         import pandas as pd
 
-        if not isinstance(body, str) or not body.startswith("datetime64[") or len(body) > 60:
+        if not isinstance(body, str) or not DATES.fullmatch(body):
             raise ModelFileError(f"its header holds {body!r} in place of a dtype")
         return pd.api.types.pandas_dtype(body)
 
@@ -206,7 +209,12 @@ class Reader:
         array = np.empty(len(items), dtype=object)
         array[:] = items
         array = array.reshape(shape)
-        return array.astype(str) if value["dtype"] == "U" else array
+        if value["dtype"] != "U":
+            return array
+        longest = max((len(str(item)) for item in items), default=0)
+        if 4 * longest * len(items) > LARGEST_WORDS:  # every word takes the longest one's room
+            raise ModelFileError("its header holds words that would fill the memory")
+        return array.astype(str)
 
     def _loss(self, value: dict[str, Any], depth: int) -> Any:
         from deltaprop import losses
@@ -227,7 +235,48 @@ class Reader:
             if callable(getattr(cls, key, None)):
                 raise ModelFileError(f"its header would replace a method of {name}, {key!r}")
             made.__dict__[key] = self.decode(item, depth)
+        if name in SOUND and not SOUND[name](made):
+            raise ModelFileError(f"the parts of its {name} do not fit together")
         return made
+
+
+def _sound_categories(encoder: Any) -> bool:
+    """Whether fitting to these categories gives this encoder."""
+    again = type(encoder)(**encoder.get_params())
+    names = list(encoder.feature_names_in_)
+    words = np.concatenate(encoder.categories_)
+    if len(names) != 1 or len(encoder.categories_) != 1 or encoder._infrequent_enabled:
+        return False
+    import pandas as pd
+
+    again.set_output(transform="default").fit(pd.DataFrame({names[0]: words}))
+    return all(
+        np.array_equal(getattr(again, name), getattr(encoder, name))
+        for name in ("_n_features_outs", "drop_idx_", "_drop_idx_after_grouping")
+    )
+
+
+def _sound_vocabulary(vectorizer: Any) -> bool:
+    """Whether words count from 0 without a gap, and documents are words, never files."""
+    numbers = sorted(vectorizer.vocabulary_.values())
+    return vectorizer.input == "content" and numbers == list(range(len(numbers)))
+
+
+# Where compiled code of scikit-learn's and SciPy's trusts fitted sizes and indices.
+SOUND: dict[str, Callable[[Any], bool]] = {
+    "OneHotEncoder": _sound_categories,
+    "TfidfVectorizer": _sound_vocabulary,
+}
+
+
+def _random(state: Any) -> np.random.RandomState:
+    inner = state["state"]
+    key, position = inner["key"], inner["pos"]
+    if state["bit_generator"] != "MT19937" or key.shape != (624,) or not 0 <= position <= 624:
+        raise ModelFileError("its random numbers are none")
+    generator = np.random.RandomState()
+    generator.set_state(state)
+    return generator
 
 
 def _class(name: str) -> type:

@@ -7,6 +7,7 @@ import json
 import os
 import struct
 import tempfile
+import warnings
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -61,6 +62,8 @@ def save(model: Any, path: str | Path) -> None:
     writer = Writer()
     body = _encode_model(model, writer)
     header = {"format": FORMAT, "deltaprop": __version__, "kind": kind, "model": body}
+    if kind.startswith("Tabular"):
+        header["versions"] = _versions()
     from safetensors.numpy import save as to_bytes
 
     data = to_bytes(writer.tensors, metadata={"deltaprop": json.dumps(header, allow_nan=False)})
@@ -89,14 +92,19 @@ def load(path: str | Path, custom: Mapping[str, Any] | None = None) -> Any:
     path = Path(path)
     header, tensors = _read(path)
     try:
-        return _decode_model(header["kind"], header["model"], Reader(tensors, dict(custom or {})))
+        reader = Reader(tensors, dict(custom or {}))
+        model = _decode_model(header["kind"], header["model"], reader)
+        if len(reader.used) != len(tensors):
+            raise ModelFileError("it holds tensors that its header does not name")
+        _require_predictions(model)
     except ModelFileError as error:
         raise ModelFileError(f"{str(path)!r} cannot be loaded: {error}.") from error
     except Exception as error:
         raise ModelFileError(
             f"{str(path)!r} is damaged: its header does not describe a model "
-            f"({type(error).__name__}: {error})."
+            f"({type(error).__name__}: {error}).{_other_versions(header)}"
         ) from error
+    return model
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -109,6 +117,11 @@ def describe(path: str | Path) -> dict[str, Any]:
 
 def _encode_model(model: Any, writer: Writer) -> dict[str, Any]:
     if isinstance(model, Network):
+        if not np.isfinite(model.theta).all():
+            raise ModelFileError(
+                "The network's parameters contain NaN or infinity: the training diverged. Train it "
+                "again with a smaller learning rate, then save it."
+            )
         return {"config": model.config(), "theta": writer.encode(model.theta, "theta")}
     from sklearn.utils.validation import check_is_fitted
 
@@ -156,13 +169,14 @@ def _decode_model(kind: str, body: dict[str, Any], reader: Reader) -> Any:
         if name not in allowed:
             raise ModelFileError(f"its header holds an attribute that is not known, {name!r}")
         model.__dict__[name] = reader.decode(value)
-    _rebuild_search(model)
     if kind.startswith("Tabular"):
         inner = kind.replace("Tabular", "MLP")
         model.mlp_ = _decode_model(inner, body["mlp"], reader)
+        _require_table(model)
     else:
         model._attach(_decode_network(body["network"], reader))
         _require_one_task(model)
+        _rebuild_search(model)
     return model
 
 
@@ -179,6 +193,54 @@ def _require_one_task(model: Any) -> None:
             raise ModelFileError(f"its task, {model._kind!r}, is not known")
 
 
+def _require_table(model: Any) -> None:
+    """What a tabular estimator repeats of its parts must be what the parts say."""
+    from deltaprop.tables import TableEncoder
+
+    if not isinstance(getattr(model, "encoder_", None), TableEncoder):
+        raise ModelFileError("it holds no preprocessing")
+    for name, part in (
+        ("classes_", model.mlp_), ("n_features_in_", model.encoder_),
+        ("feature_names_in_", model.encoder_),
+    ):  # fmt: skip
+        if hasattr(part, name) and not np.array_equal(getattr(model, name), getattr(part, name)):
+            raise ModelFileError(f"its {name} are not those of its parts")
+    if not np.isfinite([getattr(model, "y_mean_", 0.0), getattr(model, "y_scale_", 1.0)]).all():
+        raise ModelFileError("the scale of its target is not a number")
+
+
+def _require_predictions(model: Any) -> None:
+    """A model whose parts do not fit together fails here, not later on the user's rows."""
+    if isinstance(model, Network):
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if hasattr(model, "encoder_"):
+            import pandas as pd
+
+            # A row with nothing in it and a row of words go through every step.
+            model.predict(pd.DataFrame({name: [None, "1"] for name in model.encoder_.chains_}))
+        else:
+            model.predict(np.zeros((1, model.n_features_in_)))
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("scikit-learn", "skrub")}
+
+
+def _other_versions(header: dict[str, Any]) -> str:
+    """The likely reason, where the preprocessing comes from other versions than these."""
+    wrote = header.get("versions")
+    if not isinstance(wrote, dict) or wrote == (here := _versions()):
+        return ""
+    return (
+        f" It was written with {', '.join(f'{k} {v}' for k, v in wrote.items())}; here are "
+        f"{', '.join(f'{k} {v}' for k, v in here.items())}."
+    )
+
+
 def _fitted_names(kind: str) -> tuple[str, ...]:
     shared = ("n_features_in_", "feature_names_in_", "classes_")
     if kind.startswith("Tabular"):
@@ -189,11 +251,38 @@ def _fitted_names(kind: str) -> tuple[str, ...]:
 
 
 def _rebuild_search(model: Any) -> None:
+    """Where the search stopped. Compiled code trusts these sizes and indices: they are checked."""
     from deltaprop.search import Plateau, Progress
 
     for name, cls in (("_progress", Progress), ("_plateau", Plateau)):
         if name in model.__dict__:
             model.__dict__[name] = cls(**model.__dict__[name])
+    if not hasattr(model, "_progress"):
+        return
+    progress, theta = model._progress, model.network_.theta
+    memory, order = progress.solver_state, progress.order
+    if not isinstance(memory, tuple) or not all(
+        isinstance(part, np.ndarray) and part.shape == theta.shape and part.dtype == theta.dtype
+        for part in memory
+    ):
+        raise ModelFileError("the solver's memory is not of its network's size")
+    if order is not None and not (
+        isinstance(order, np.ndarray)
+        and order.dtype == np.int64
+        and np.array_equal(np.sort(order, axis=None), np.arange(len(order)))
+    ):
+        raise ModelFileError("the order of its rows is none")
+    for name in ("step", "epoch", "samples"):
+        if not _is_count(getattr(progress, name)):
+            raise ModelFileError(f"its number of {name}s is none")
+    if progress.dropout_seed is not None and not _is_count(progress.dropout_seed):
+        raise ModelFileError("its seed of dropout is none")
+    if not isinstance(progress.rng, (np.random.RandomState, type(None))):
+        raise ModelFileError("its random numbers are none")
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
 
 
 def _decode_network(body: dict[str, Any], reader: Reader) -> Network:
@@ -224,9 +313,11 @@ def write_atomically(path: Path, data: bytes) -> None:
     """All or nothing: a temporary file beside the target takes its place once it is on disk."""
     temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
-        )
+        target = path.resolve()  # of a link, the file that it leads to
+        if target.exists() and not target.is_file():
+            target.write_bytes(data)  # /dev/null and pipes are written to, never replaced
+            return
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".deltaprop.", suffix=".tmp")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
@@ -234,7 +325,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         umask = os.umask(0)
         os.umask(umask)
         Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
+        Path(temporary).replace(target)
     except BaseException as error:
         if temporary is not None:
             with contextlib.suppress(OSError):

@@ -160,6 +160,9 @@ def _run(chain: list[Any], column: Any) -> Any:
             if type(step).__name__ in ("CleanCategories", "ToStr"):
                 value = _words(value)
                 continue
+            if type(step).__name__ == "DurationToFloat":
+                # A CSV file holds the durations of a Parquet file as words.
+                value = pd.to_timedelta(value, errors="coerce")
             value = step.transform(
                 value.to_frame() if type(step).__name__ == "OneHotEncoder" else value
             )
