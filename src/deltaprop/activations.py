@@ -121,16 +121,20 @@ def _identity(a: Values, xp: ModuleType) -> Values:
     return a
 
 
+# A derivative that reads z alone lets an engine write z over a.
+
+
 def _ones(a: Values, z: Values, xp: ModuleType) -> Values:
-    return xp.ones_like(a)
+    return xp.ones_like(z)
 
 
 def _zeros(a: Values, z: Values, xp: ModuleType) -> Values:
-    return xp.zeros_like(a)
+    return xp.zeros_like(z)
 
 
-def _step(a: Values, slope: float, xp: ModuleType) -> Values:
-    return where_positive(a, xp.ones_like(a), xp.full_like(a, slope), xp)
+def _step(z: Values, slope: float, xp: ModuleType) -> Values:
+    """f′ of f = max(a, slope · a): z has the sign of a."""
+    return where_positive(z, xp.ones_like(z), xp.full_like(z, slope), xp)
 
 
 def _elu(alpha: float, scale: float, name: str) -> Activation:
@@ -143,10 +147,10 @@ def _elu(alpha: float, scale: float, name: str) -> Activation:
         return where_positive(a, scale * a, scale * alpha * xp.expm1(negative(a, xp)), xp)
 
     def df(a: Values, z: Values, xp: ModuleType) -> Values:
-        return where_positive(a, xp.full_like(a, scale), z + scale * alpha, xp)
+        return where_positive(z, xp.full_like(z, scale), z + scale * alpha, xp)
 
     def d2f(a: Values, z: Values, xp: ModuleType) -> Values:
-        return where_positive(a, xp.zeros_like(a), z + scale * alpha, xp)
+        return where_positive(z, xp.zeros_like(z), z + scale * alpha, xp)
 
     return Activation(name, f, df, d2f)
 
@@ -269,13 +273,13 @@ _ALL = [
     Activation(
         "relu",
         lambda a, xp: where_positive(a, a, xp.zeros_like(a), xp),
-        lambda a, z, xp: _step(a, 0.0, xp),
+        lambda a, z, xp: _step(z, 0.0, xp),
         _zeros,
     ),
     Activation(
         "leaky_relu",
         lambda a, xp: where_positive(a, a, 0.01 * a, xp),
-        lambda a, z, xp: _step(a, 0.01, xp),
+        lambda a, z, xp: _step(z, 0.01, xp),
         _zeros,
     ),
     _elu(1.0, 1.0, "elu"),

@@ -34,6 +34,7 @@ from deltaprop._arrays import (
     expit,
     floored,
     log_sum_exp,
+    real,
     softplus,
     where_positive,
 )
@@ -338,7 +339,7 @@ def _levels(yhat: Values, quantiles: tuple[float, ...], xp: ModuleType) -> Value
 
 
 def _pinball(t: Values, yhat: Values, xp: ModuleType, quantiles: tuple[float, ...]) -> Values:
-    r, q = t - yhat, _levels(xp.real(yhat) if _is_complex(yhat, xp) else yhat, quantiles, xp)
+    r, q = t - yhat, _levels(real(yhat, xp), quantiles, xp)
     return where_positive(r, q * r, (q - 1) * r, xp)
 
 
@@ -910,10 +911,6 @@ def Hinge() -> Loss:
 
 def _is_number(x: Any) -> bool:
     return isinstance(x, (int, float, np.number)) and not isinstance(x, bool) and np.isfinite(x)
-
-
-def _is_complex(x: Values, xp: ModuleType) -> bool:
-    return bool(xp.isdtype(x.dtype, "complex floating"))
 
 
 def _smoothing(label_smoothing: float) -> float:

@@ -219,7 +219,7 @@ def _engine(name: str, net: Network, X: Any, solver: FirstOrder) -> Any:
         return ReferenceEngine
     from deltaprop.engines.fused import FusedEngine, unsupported
 
-    reason = unsupported(net, X, solver)
+    reason = unsupported(net, solver)
     if reason is None:
         return FusedEngine
     warnings.warn(f"The reference engine runs this search: {reason}.", stacklevel=4)

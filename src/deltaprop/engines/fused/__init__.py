@@ -1,5 +1,6 @@
-"""The fused engine: a whole epoch in one compiled call, threads splitting each batch."""
+"""The fused engine: many steps in one compiled call, threads sharing the work of each."""
 
-from deltaprop.engines.fused.engine import FusedEngine, unsupported
+from deltaprop.engines.fused.engine import FusedEngine, loss_and_gradient, unsupported
+from deltaprop.engines.fused.prediction import Predictor
 
-__all__ = ["FusedEngine", "unsupported"]
+__all__ = ["FusedEngine", "Predictor", "loss_and_gradient", "unsupported"]

@@ -1,9 +1,12 @@
-"""The kernel: an epoch's steps in one call, the same code in every thread.
+"""The kernel: the steps of a search in one call, the same code in every thread.
 
-Thread k takes its share of each batch's rows through all layers, with one-threaded BLAS for the
-products (or plain loops where a call would cost more than the product), and leaves its gradient
-in G[k]. After a barrier each thread updates its share of θ from all of G, in one pass over θ and
-the solver's memory; after a second barrier the next step begins.
+A step has two halves. First each thread takes its share of the batch's rows through all layers,
+forward and back, and leaves X_l and δ_l. After a barrier each thread takes its share of the rows of
+every W_l: ∂W_l = X_lᵀ δ_l of the whole batch for some rows at a time, and the solver's update of
+these rows of θ while they are in the cache. After a second barrier the next step begins.
+Products go to BLAS, one-threaded, or to plain loops where a call would cost more than the product.
+
+Large batches (all rows, for L-BFGS) go through in slabs, so that memory does not grow with them.
 """
 
 from __future__ import annotations
@@ -11,19 +14,38 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit, types, uint32
+from numba import types, uint32
 
-from deltaprop.engines.fused.lowlevel import call_block, call_loss, fetch, fetch_add
+from deltaprop.engines.fused.constants import (
+    ADAM,
+    FRAME,
+    GRADIENT,
+    MOST_PIECES,
+    PIECE,
+    SKLEARN,
+    SMALL_PRODUCT,
+    SPINS,
+    SUM,
+)
+from deltaprop.engines.fused.lowlevel import (
+    call_block,
+    call_gather,
+    call_loss,
+    fetch,
+    fetch_add,
+    gemm,
+    matrix,
+    plain,
+    record_at,
+    size_of,
+    vector,
+)
 
-FAST = {"contract", "nsz", "arcp", "reassoc"}
+frame_at = record_at(FRAME)
 sched_yield = types.ExternalFunction("sched_yield", types.int32())
-SGD, ADAM = 0, 1
-SUM, MEAN, SKLEARN = 0, 1, 2
-SPINS = 2000  # some microseconds
-SMALL_PRODUCT = 60_000  # multiplications below which a loop beats a BLAS call
 
 
-@njit(nogil=True, inline="always")
+@plain
 def _barrier(sync, n_threads):  # type: ignore[no-untyped-def]
     if n_threads == 1:
         return
@@ -39,57 +61,156 @@ def _barrier(sync, n_threads):  # type: ignore[no-untyped-def]
                 sched_yield()
 
 
-@njit(nogil=True, fastmath=FAST)
-def _affine(X, W, b, a, N, D, H):  # type: ignore[no-untyped-def]
-    """a = X W + b."""
+# ---------------------------------------------------------------- products
+
+
+@plain
+def _affine(one, f, X_at, W_at, a_at, N, D, H):  # type: ignore[no-untyped-def]
+    """a = X W; the bias is added where the activation reads a."""
     if N * D * H > SMALL_PRODUCT:
-        np.dot(X, W, a)
-        for n in range(N):
-            for h in range(H):
-                a[n, h] += b[h]
+        gemm(one, f.gemm, 0, H, N, D, W_at, H, X_at, D, one - one, a_at, H)
         return
+    X, W, a = matrix(one, X_at, N, D), matrix(one, W_at, D, H), matrix(one, a_at, N, H)
     for n in range(N):
         for h in range(H):
-            a[n, h] = b[h]
+            a[n, h] = 0
         for d in range(D):
             x = X[n, d]
             for h in range(H):
                 a[n, h] += x * W[d, h]
 
 
-@njit(nogil=True, fastmath=FAST)
-def _gradients(X, delta, dW, db, N, D, H):  # type: ignore[no-untyped-def]
-    """dW = Xᵀ δ, db = Σ_n δ."""
-    if N * D * H > SMALL_PRODUCT:
-        np.dot(X.T, delta, dW)
-    else:
-        dW[:] = 0
+@plain
+def _affine_by_unit(one, X_at, W_at, a_at, N, D, H):  # type: ignore[no-untyped-def]
+    X, W, a = matrix(one, X_at, D, N), matrix(one, W_at, D, H), matrix(one, a_at, H, N)
+    for h in range(H):
         for n in range(N):
-            for d in range(D):
-                x = X[n, d]
-                for h in range(H):
-                    dW[d, h] += x * delta[n, h]
-    db[:] = 0
+            a[h, n] = 0
+        for d in range(D):
+            w = W[d, h]
+            for n in range(N):
+                a[h, n] += w * X[d, n]
+
+
+@plain
+def _affine_sparse(one, f, start, W_at, a_at, N, H):  # type: ignore[no-untyped-def]
+    order, indptr = vector(1, f.order, f.N), vector(1, f.indptr, f.N + 1)
+    indices, values = vector(np.int32(1), f.indices, 1), vector(one, f.X, 1)
+    a = matrix(one, a_at, N, H)
     for n in range(N):
         for h in range(H):
-            db[h] += delta[n, h]
+            a[n, h] = 0
+        row = order[start + n] if f.order else start + n
+        for j in range(indptr[row], indptr[row + 1]):
+            x, W_d = values[j], vector(one, W_at + indices[j] * H * size_of(one), H)
+            for h in range(H):
+                a[n, h] += x * W_d[h]
 
 
-@njit(nogil=True, fastmath=FAST)
-def _back(delta, W, g, N, D, H):  # type: ignore[no-untyped-def]
+@plain
+def _back(one, f, delta_at, W_at, g_at, N, D, H):  # type: ignore[no-untyped-def]
     """g = δ Wᵀ."""
     if N * D * H > SMALL_PRODUCT:
-        np.dot(delta, W.T, g)
+        gemm(one, f.gemm, 1, D, N, H, W_at, H, delta_at, H, one - one, g_at, D)
         return
+    delta, W, g = matrix(one, delta_at, N, H), matrix(one, W_at, D, H), matrix(one, g_at, N, D)
     for n in range(N):
         for d in range(D):
-            total = delta[n, 0] * W[d, 0]
-            for h in range(1, H):
+            total = one - one
+            for h in range(H):
                 total += delta[n, h] * W[d, h]
             g[n, d] = total
 
 
-@njit(nogil=True, inline="always")
+@plain
+def _back_by_unit(one, delta_at, W_at, g_at, N, D, H):  # type: ignore[no-untyped-def]
+    delta, W, g = matrix(one, delta_at, H, N), matrix(one, W_at, D, H), matrix(one, g_at, D, N)
+    for d in range(D):
+        for n in range(N):
+            g[d, n] = 0
+        for h in range(H):
+            w = W[d, h]
+            for n in range(N):
+                g[d, n] += w * delta[h, n]
+
+
+@plain
+def _dW(one, f, X_at, delta_at, dW_at, N, D, H, low, high, more):  # type: ignore[no-untyped-def]
+    """Rows low … high of dW = Xᵀ δ, added to what is there where there is `more` than one slab."""
+    beta = one if more else one - one
+    n_rows = high - low
+    if N * n_rows * H > SMALL_PRODUCT:
+        X_at, dW_at = X_at + low * size_of(one), dW_at + low * H * size_of(one)
+        gemm(one, f.gemm, 2, H, n_rows, N, delta_at, H, X_at, D, beta, dW_at, H)
+        return
+    X, delta, dW = matrix(one, X_at, N, D), matrix(one, delta_at, N, H), matrix(one, dW_at, D, H)
+    for d in range(low, high):
+        for h in range(H):
+            dW[d, h] *= beta
+    for n in range(N):
+        for d in range(low, high):
+            x = X[n, d]
+            for h in range(H):
+                dW[d, h] += x * delta[n, h]
+
+
+@plain
+def _dW_by_unit(one, X_at, delta_at, dW_at, N, D, H):  # type: ignore[no-untyped-def]
+    X, delta, dW = matrix(one, X_at, D, N), matrix(one, delta_at, H, N), matrix(one, dW_at, D, H)
+    for h in range(H):
+        for d in range(D):
+            total = one - one
+            for n in range(N):
+                total += X[d, n] * delta[h, n]
+            dW[d, h] = total
+
+
+@plain
+def _dW_sparse(one, f, start, delta_at, dW_at, N, H, low, high, stamp):  # type: ignore[no-untyped-def]
+    """Rows low … high of dW; a row that no sample of the batch touches keeps an older stamp."""
+    order, indptr = vector(1, f.order, f.N), vector(1, f.indptr, f.N + 1)
+    indices, values = vector(np.int32(1), f.indices, 1), vector(one, f.X, 1)
+    touched, delta = vector(1, f.touched, high), matrix(one, delta_at, N, H)
+    for n in range(N):
+        row = order[start + n]
+        for j in range(indptr[row], indptr[row + 1]):
+            d = indices[j]
+            if d < low or d >= high:
+                continue
+            x, dW_d = values[j], vector(one, dW_at + d * H * size_of(one), H)
+            if touched[d] != stamp:
+                touched[d] = stamp
+                for h in range(H):
+                    dW_d[h] = 0
+            for h in range(H):
+                dW_d[h] += x * delta[n, h]
+
+
+@plain
+def _db(one, delta_at, db_at, N, H, by_unit, more):  # type: ignore[no-untyped-def]
+    """db = Σ_n δ."""
+    db = vector(one, db_at, H)
+    if not more:
+        for h in range(H):
+            db[h] = 0
+    if by_unit:
+        delta = matrix(one, delta_at, H, N)
+        for h in range(H):
+            total = one - one
+            for n in range(N):
+                total += delta[h, n]
+            db[h] += total
+    else:
+        delta = matrix(one, delta_at, N, H)
+        for n in range(N):
+            for h in range(H):
+                db[h] += delta[n, h]
+
+
+# ---------------------------------------------------------------- dropout
+
+
+@plain
 def _mix(x):  # type: ignore[no-untyped-def]
     """The finaliser of engines/masks.py."""
     x = uint32(x)
@@ -100,9 +221,11 @@ def _mix(x):  # type: ignore[no-untyped-def]
     return uint32(x ^ (x >> uint32(16)))
 
 
-@njit(nogil=True)
-def _drop(values, seed, step, layer, first_row, N, H, p, scale):  # type: ignore[no-untyped-def]
+@plain
+def _drop(one, at, seed, step, layer, first_row, N, H, p, by_unit):  # type: ignore[no-untyped-def]
     """values ⊙ mask, the mask of engines/masks.py for rows first_row … of the batch."""
+    values, scale = vector(one, at, N * H), one / (one - one * p)
+    step_n, step_h = (1, N) if by_unit else (H, 1)
     key = _mix(uint32(seed))
     key = _mix(key ^ uint32(step))
     key = _mix(key ^ uint32(layer))
@@ -111,181 +234,328 @@ def _drop(values, seed, step, layer, first_row, N, H, p, scale):  # type: ignore
         row = _mix(key ^ uint32(first_row + n))
         for h in range(H):
             bits = _mix(row ^ _mix(uint32(uint32(h) + uint32(0x9E3779B9))))
-            if bits >= threshold:
-                values[n, h] *= scale
-            else:
-                values[n, h] = 0
+            i = n * step_n + h * step_h
+            values[i] = values[i] * scale if bits >= threshold else one - one
 
 
-@njit(nogil=True, fastmath=FAST)
-def _clip_scale(G, penalised, theta, l2, low, high, partial, k, n_threads, clip, sync):  # type: ignore[no-untyped-def]
-    """Gather G into G[0] with the penalty, and the factor that shortens it to the norm `clip`."""
-    total = 0.0
-    for i in range(low, high):
-        g = G[0, i]
-        for other in range(1, n_threads):
-            g += G[other, i]
-        g += l2 * penalised[i] * theta[i]
-        G[0, i] = g
-        total += float(g) * float(g)
-    partial[k, 2] = total
-    _barrier(sync, n_threads)
-    length = 0.0
-    for other in range(n_threads):
-        length += partial[other, 2]
-    length = math.sqrt(length)
-    return clip / length if length > clip else 1.0
+# ---------------------------------------------------------------- first half: rows
 
 
-@njit(nogil=True, fastmath=FAST, cache=True)
-def run(  # type: ignore[no-untyped-def]
-    k, n_threads, sync, theta, memory, G, penalised, work, partial,
-    X, codes, table, targets, weights, order, first, batch, sizes, dropout, keep_scale,
-    forward, pull_back, loss, collapsed,
-    rule, settings, rates, step, l2, reduction, clip, seed,
-):  # fmt: skip
-    """The steps of `rates` from row `first` of `order` on, as thread k of n_threads."""
-    N, L, P = len(order), len(sizes) - 1, len(theta)
-    K = table.shape[1] if len(codes) else targets.shape[1]
-    item = theta.itemsize
-    share = (batch + n_threads - 1) // n_threads
-    mine, base, G_k = work[k], work[k].ctypes.data, G[k]
-    at_X, at_a = np.empty(L + 1, np.int64), np.empty(L, np.int64)
-    widest, at = 1, share * sizes[0]
-    at_X[0] = 0
-    at_t = at
-    at += share * K
+@plain
+def _forward(one, f, start, low, high, batch_row, step, train):  # type: ignore[no-untyped-def]
+    """X_l and a_l of rows low … high of the slab that begins at `start` of the order."""
+    item, n, by_unit = size_of(one), high - low, f.by_unit
+    sizes, places = vector(1, f.sizes, f.L + 1), vector(1, f.places, 3 * f.L + 5)
+    forward, dropout = vector(1, f.forward, f.L), vector(1.0, f.dropout, f.L)
+    scratch = f.work + (places[3 * f.L + 3] + low * 2) * item
+    if not f.sparse:
+        D, X_0 = sizes[0], f.work + (places[0] + low * sizes[0]) * item
+        first = start + low
+        order_at = f.order + first * 8 if f.order else 0
+        call_gather(f.gather, f.X, f.row, f.column, order_at, first, n, D, X_0, by_unit)
+    W_at = f.theta
+    for l in range(f.L):
+        D, H = sizes[l], sizes[l + 1]
+        X_at = f.work + (places[l] + low * D) * item
+        z_at = f.work + (places[l + 1] + low * H) * item
+        a_at = f.work + (places[f.L + 1 + l] + low * H) * item
+        if l == 0 and f.sparse:
+            _affine_sparse(one, f, start + low, W_at, a_at, n, H)
+        elif by_unit:
+            _affine_by_unit(one, X_at, W_at, a_at, n, D, H)
+        else:
+            _affine(one, f, X_at, W_at, a_at, n, D, H)
+        call_block(forward[l], a_at, z_at, W_at + D * H * item, scratch, n, H, by_unit)
+        if train and dropout[l] > 0:
+            _drop(one, z_at, f.seed, step, l, batch_row + low, n, H, dropout[l], by_unit)
+        W_at += (D * H + H) * item
+
+
+@plain
+def _targets(one, f, start, low, high, t_at):  # type: ignore[no-untyped-def]
+    n, K = high - low, f.K
+    order, codes = vector(1, f.order, f.N), vector(1, f.codes, f.N)
+    t, step_n, step_k = vector(one, t_at, n * K), K, 1
+    if f.by_unit:
+        step_n, step_k = 1, n
+    for i in range(n):
+        row = order[start + low + i]
+        if f.codes:
+            row = codes[row]
+        y = vector(one, f.targets + row * K * size_of(one), K)
+        for k in range(K):
+            t[i * step_n + k * step_k] = y[k]
+
+
+@plain
+def _rows(one, f, start, low, high, batch_row, step, scale):  # type: ignore[no-untyped-def]
+    """Forward and back for rows low … high of the slab: their X_l, δ_l and losses."""
+    item, n, L, by_unit = size_of(one), high - low, f.L, f.by_unit
+    _forward(one, f, start, low, high, batch_row, step, True)
+    sizes, places = vector(1, f.sizes, L + 1), vector(1, f.places, 3 * L + 5)
+    forward, pull_back = vector(1, f.forward, L), vector(1, f.pull_back, L)
+    dropout, order = vector(1.0, f.dropout, L), vector(1, f.order, f.N)
+    scratch = f.work + (places[3 * L + 3] + low * 2) * item
+    t_at = f.work + (places[3 * L + 1] + low * f.K) * item
+    rows_at = f.work + (places[3 * L + 2] + low) * item
+    H = sizes[L]
+    a_at = f.work + (places[2 * L] + low * H) * item
+    z_at = f.work + (places[L] + low * H) * item
+    delta_at = f.work + (places[3 * L] + low * H) * item
+    _targets(one, f, start, low, high, t_at)
+    call_loss(f.loss, t_at, a_at, z_at, delta_at, rows_at, n, H, by_unit)
+    if not f.collapsed:
+        call_block(pull_back[L - 1], a_at, z_at, delta_at, scratch, n, H, by_unit)
+    losses, delta = vector(one, rows_at, n), vector(one, delta_at, n * H)
+    if f.weights:
+        weights = vector(one, f.weights, f.N)
+        step_n, step_h = (1, n) if by_unit else (H, 1)
+        for i in range(n):
+            w = weights[order[start + low + i]]
+            losses[i] *= w
+            for h in range(H):
+                delta[i * step_n + h * step_h] *= w * (one * scale)
+    elif scale != 1.0:
+        for i in range(n * H):
+            delta[i] *= one * scale
+    W_at = f.theta + f.P * item
+    for l in range(L - 1, 0, -1):
+        D, H = sizes[l], sizes[l + 1]
+        W_at -= (D * H + H) * item
+        delta_at = f.work + (places[2 * L + 1 + l] + low * H) * item
+        g_at = f.work + (places[2 * L + l] + low * D) * item
+        a_at = f.work + (places[L + l] + low * D) * item
+        z_at = f.work + (places[l] + low * D) * item
+        if by_unit:
+            _back_by_unit(one, delta_at, W_at, g_at, n, D, H)
+        else:
+            _back(one, f, delta_at, W_at, g_at, n, D, H)
+        p = dropout[l - 1]
+        if p > 0:
+            _drop(one, g_at, f.seed, step, l - 1, batch_row + low, n, D, p, by_unit)
+            # f′ may need f(a) without its mask, ∂W_l needs it with: X_l is restored below.
+            call_block(forward[l - 1], a_at, z_at, 0, scratch, n, D, by_unit)
+        call_block(pull_back[l - 1], a_at, z_at, g_at, scratch, n, D, by_unit)
+        if p > 0:
+            _drop(one, z_at, f.seed, step, l - 1, batch_row + low, n, D, p, by_unit)
+
+
+# ---------------------------------------------------------------- second half: parameters
+
+
+@plain
+def _pieces(f, D, H):  # type: ignore[no-untyped-def]
+    """In how many pieces the rows of W are worked on: each fits the cache, all threads have some.
+
+    Not in more, because a BLAS product packs δ anew for each piece.
+    """
+    each = (D * H + f.pieces * PIECE - 1) // (f.pieces * PIECE)
+    return max(1, min(MOST_PIECES, D // 16, f.pieces * each))
+
+
+@plain
+def _update(one, f, at, n, has_g, lam, decay, gain, shorten):  # type: ignore[no-untyped-def]
+    """n parameters from position `at` of θ on, by the solver's rule."""
+    at *= size_of(one)
+    theta, g_of = vector(one, f.theta + at, n), vector(one, f.G + at, n)
+    first, second = vector(one, f.first + at, n), vector(one, f.second + at, n)
+    lam, decay, gain, shorten = one * lam, one * decay, one * gain, one * shorten
+    share, b1, b2, eps = one if has_g else one - one, one * f.b1, one * f.b2, one * f.epsilon
+    c1, c2, nesterov = one * (1 - f.b1), one * (1 - f.b2), f.nesterov
+    if not has_g:
+        g_of = theta  # of a row that no sample touched: any numbers, times zero
+    if f.rule == ADAM:
+        for i in range(n):
+            x = theta[i]
+            g = (share * g_of[i] + lam * x) * shorten
+            m = b1 * first[i] + c1 * g
+            v = b2 * second[i] + c2 * (g * g)
+            first[i], second[i] = m, v
+            theta[i] = x - gain * m / (math.sqrt(v) + eps) - decay * x
+    else:
+        for i in range(n):
+            x = theta[i]
+            g = (share * g_of[i] + lam * x) * shorten
+            v = b1 * first[i] - gain * g
+            first[i] = v
+            theta[i] = x + (b1 * v - gain * g if nesterov else v)
+
+
+@plain
+def _squares(one, at, n):  # type: ignore[no-untyped-def]
+    values, total = vector(one, at, n), one - one
+    for i in range(n):
+        total += values[i] * values[i]
+    return float(total)
+
+
+@plain
+def _complete(one, f, at, n, lam):  # type: ignore[no-untyped-def]
+    """G with the penalty's part; returns its squared length."""
+    at *= size_of(one)
+    theta, g, lam = vector(one, f.theta + at, n), vector(one, f.G + at, n), one * lam
+    for i in range(n):
+        g[i] += lam * theta[i]
+    return _squares(one, f.G + at, n)
+
+
+@plain
+def _parameters(one, f, k, start, n, more, last, lam, rate, gain, shorten, stamp):  # type: ignore[no-untyped-def]
+    """∂W_l, ∂b_l of this thread's rows of W_l from n rows of the batch; then their update."""
+    item, L, T, by_unit = size_of(one), f.L, f.n_threads, f.by_unit
+    sizes, places = vector(1, f.sizes, L + 1), vector(1, f.places, 3 * L + 5)
+    parts = vector(1.0, f.parts, 2 * L * (MOST_PIECES + 1))
+    touched = vector(1, f.touched, 1)
+    whole = f.clip > 0 or f.rule == GRADIENT  # all of G is wanted before any update
+    decay, at = rate * f.decay, 0
     for l in range(L):
-        at_a[l] = at
-        at_X[l + 1] = at + share * sizes[l + 1]
-        at += 2 * share * sizes[l + 1]
-        widest = max(widest, sizes[l + 1])
-    at_one, at_two, at_rows = at, at + share * widest, at + 2 * share * widest
-    low, high = P * k // n_threads, P * (k + 1) // n_threads
-    moment, second = memory[0], memory[1]
-    one = theta[:1].copy()
-    one[0] = 1  # a scalar of the working dtype
+        D, H = sizes[l], sizes[l + 1]
+        pieces, slots = _pieces(f, D, H), 2 * l * (MOST_PIECES + 1)
+        X_at, delta_at = f.work + places[l] * item, f.work + places[2 * L + 1 + l] * item
+        sparse = l == 0 and f.sparse
+        for piece in range(pieces * k // T, pieces * (k + 1) // T):
+            low, high = D * piece // pieces, D * (piece + 1) // pieces
+            size, here = (high - low) * H, at + low * H
+            if sparse:
+                _dW_sparse(one, f, start, delta_at, f.G + at * item, n, H, low, high, stamp)
+            elif by_unit:
+                _dW_by_unit(one, X_at, delta_at, f.G + at * item, n, D, H)
+            else:
+                _dW(one, f, X_at, delta_at, f.G + at * item, n, D, H, low, high, more)
+            if not last:
+                continue
+            if lam > 0:
+                parts[slots + piece] = _squares(one, f.theta + here * item, size)
+            if whole:
+                if sparse:
+                    _clear_untouched(one, f, low, high, H, stamp)
+                parts[slots + MOST_PIECES + 1 + piece] = _complete(one, f, here, size, lam)
+            elif sparse:
+                for d in range(low, high):
+                    seen = touched[d] == stamp
+                    _update(one, f, at + d * H, H, seen, lam, decay, gain, shorten)
+            else:
+                _update(one, f, here, size, True, lam, decay, gain, shorten)
+        at += D * H
+        if k == T - 1:
+            _db(one, delta_at, f.G + at * item, n, H, by_unit, more)
+            if last and whole:
+                parts[slots + 2 * MOST_PIECES + 1] = _complete(one, f, at, H, 0.0)
+            elif last:
+                _update(one, f, at, H, True, 0.0, 0.0, gain, shorten)
+        at += H
 
-    for s in range(len(rates)):
-        start = first + s * batch
-        size = min(batch, N - start)
+
+@plain
+def _clear_untouched(one, f, low, high, H, stamp):  # type: ignore[no-untyped-def]
+    touched, G = vector(1, f.touched, high), matrix(one, f.G, high, H)
+    for d in range(low, high):
+        if touched[d] != stamp:
+            for h in range(H):
+                G[d, h] = 0
+
+
+@plain
+def _sum_of_parts(f, which):  # type: ignore[no-untyped-def]
+    """Σ W² (0) or the squared length of the gradient (1), added up in one order by any thread."""
+    sizes, parts = vector(1, f.sizes, f.L + 1), vector(1.0, f.parts, 1)
+    total = 0.0
+    for l in range(f.L):
+        slots = (2 * l + which) * (MOST_PIECES + 1)
+        for piece in range(_pieces(f, sizes[l], sizes[l + 1])):
+            total += parts[slots + piece]
+        if which == 1:
+            total += parts[slots + MOST_PIECES]
+    return total
+
+
+@plain
+def _update_all(one, f, k, rate, gain, shorten):  # type: ignore[no-untyped-def]
+    """The update alone, where the whole gradient had to be known first."""
+    sizes, at, T = vector(1, f.sizes, f.L + 1), 0, f.n_threads
+    for l in range(f.L):
+        D, H = sizes[l], sizes[l + 1]
+        pieces = _pieces(f, D, H)
+        low, high = D * (pieces * k // T) // pieces, D * (pieces * (k + 1) // T) // pieces
+        decay = rate * f.decay
+        _update(one, f, at + low * H, (high - low) * H, True, 0.0, decay, gain, shorten)
+        at += D * H
+        if k == T - 1:
+            _update(one, f, at, H, True, 0.0, 0.0, gain, shorten)
+        at += H
+
+
+# ---------------------------------------------------------------- entries
+
+
+@plain
+def run(one, k, frame):  # type: ignore[no-untyped-def]
+    """The steps of `rates`, as thread k of n_threads. θ, memory, step and loss are changed."""
+    f = frame_at(frame)
+    T, N, tile, step = f.n_threads, f.N, f.tile, f.step
+    sync, rates = vector(1, f.sync, 16), vector(1.0, f.rates, f.n_steps)
+    order, weights = vector(1, f.order, N), vector(one, f.weights, N)
+    places, result = vector(1, f.places, 3 * f.L + 5), vector(1.0, f.result, 2)
+    for s in range(f.n_steps):
+        start = f.start + s * f.batch
+        size = min(f.batch, N - start)
         total = float(size)
-        if len(weights):
+        if f.weights:
             total = 0.0
             for i in range(size):
                 total += weights[order[start + i]]
             if total == 0.0:
                 continue  # no sample counts in this batch; every thread sees the same
-        scale = 1.0 if reduction == SUM else 1.0 / total
-        lam = l2 / total if reduction == SKLEARN else l2
-        if reduction == SUM:
-            lam = l2 * size / N
-        row0 = size * k // n_threads
-        n = size * (k + 1) // n_threads - row0
-        loss_here = 0.0
-        if n == 0:
-            G_k[:] = 0
-        else:
-            X_0 = mine[: n * sizes[0]].reshape(n, sizes[0])
-            t = mine[at_t : at_t + n * K].reshape(n, K)
-            for i in range(n):
-                row = order[start + row0 + i]
-                X_0[i] = X[row]
-                t[i] = table[codes[row]] if len(codes) else targets[row]
-            q = 0
-            for l in range(L):
-                D, H = sizes[l], sizes[l + 1]
-                a = mine[at_a[l] : at_a[l] + n * H].reshape(n, H)
-                W = theta[q : q + D * H].reshape(D, H)
-                b = theta[q + D * H : q + D * H + H]
-                _affine(mine[at_X[l] : at_X[l] + n * D].reshape(n, D), W, b, a, n, D, H)
-                call_block(forward[l], base + at_a[l] * item, base + at_X[l + 1] * item, 0, n, H)
-                if dropout[l] > 0:
-                    z = mine[at_X[l + 1] : at_X[l + 1] + n * H].reshape(n, H)
-                    _drop(z, seed, step, l, row0, n, H, dropout[l], keep_scale[l])
-                q += D * H + H
-            H = sizes[L]
-            z_at = base + at_X[L] * item
-            call_loss(
-                loss, base + at_t * item, base + at_a[L - 1] * item, z_at,
-                base + at_one * item, base + at_rows * item, n, K, H,
-            )  # fmt: skip
-            here, there = at_one, at_two
-            if not collapsed:
-                call_block(
-                    pull_back[L - 1], base + at_a[L - 1] * item, z_at, base + here * item, n, H
-                )
-            delta = mine[here : here + n * H].reshape(n, H)
-            for i in range(n):
-                w = scale * weights[order[start + row0 + i]] if len(weights) else scale
-                loss_here += w * mine[at_rows + i]
-                w = w * one[0]
-                for h in range(H):
-                    delta[i, h] *= w
-            for l in range(L - 1, -1, -1):
-                D, H = sizes[l], sizes[l + 1]
-                q -= D * H + H
-                delta = mine[here : here + n * H].reshape(n, H)
-                X_l = mine[at_X[l] : at_X[l] + n * D].reshape(n, D)
-                dW = G_k[q : q + D * H].reshape(D, H)
-                _gradients(X_l, delta, dW, G_k[q + D * H : q + D * H + H], n, D, H)
-                if l > 0:
-                    g = mine[there : there + n * D].reshape(n, D)
-                    _back(delta, theta[q : q + D * H].reshape(D, H), g, n, D, H)
-                    a_at, z_at = base + at_a[l - 1] * item, base + at_X[l] * item
-                    if dropout[l - 1] > 0:
-                        _drop(g, seed, step, l - 1, row0, n, D, dropout[l - 1], keep_scale[l - 1])
-                        call_block(forward[l - 1], a_at, z_at, 0, n, D)  # f(a) without its mask
-                    call_block(pull_back[l - 1], a_at, z_at, base + there * item, n, D)
-                    here, there = there, here
-        _barrier(sync, n_threads)
-
-        step += 1
-        shorten = one[0]
-        gathered = clip > 0
-        if gathered:
-            shorten = one[0] * _clip_scale(
-                G, penalised, theta, one[0] * lam, low, high, partial, k, n_threads, clip, sync
-            )
-        penalty = _update(
-            rule, theta, moment, second, G, penalised, low, high, n_threads, gathered, shorten,
-            one[0], lam, rates[s], step, settings,
-        )  # fmt: skip
-        part = 1.0 if reduction == SUM else size / N
-        partial[k, 0] += part * (loss_here + 0.5 * lam * penalty)
-        partial[k, 1] = step
-        _barrier(sync, n_threads)
+        scale, lam, rate = 1.0 / total, f.l2, rates[s]
+        if f.reduction == SUM:
+            scale, lam = 1.0, f.l2 * size / N
+        elif f.reduction == SKLEARN:
+            lam = f.l2 / total
+        if f.rule != GRADIENT:
+            step += 1
+        gain = rate
+        if f.rule == ADAM:
+            gain = rate * math.sqrt(1 - f.b2**step) / (1 - f.b1**step)
+        loss, done = 0.0, 0
+        while done < size:
+            n = min(f.slab, size - done)
+            last = done + n == size
+            tiles = (n + tile - 1) // tile
+            for i in range(tiles * k // T, tiles * (k + 1) // T):
+                high = min(n, (i + 1) * tile)
+                _rows(one, f, start + done, i * tile, high, done, step - 1, scale)
+            _barrier(sync, T)
+            if k == 0:
+                losses = vector(one, f.work + places[3 * f.L + 2] * size_of(one), n)
+                for i in range(n):
+                    loss += scale * losses[i]
+            _parameters(one, f, k, start + done, n, done > 0, last, lam, rate, gain, 1.0, step + 1)
+            _barrier(sync, T)
+            done += n
+        if f.clip > 0 and f.rule != GRADIENT:
+            length = math.sqrt(_sum_of_parts(f, 1))
+            shorten = f.clip / length if length > f.clip else 1.0
+            _update_all(one, f, k, rate, gain, shorten)
+            _barrier(sync, T)
+        if k == 0:
+            part = 1.0 if f.reduction == SUM else size / N
+            penalty = 0.5 * lam * _sum_of_parts(f, 0) if lam > 0 else 0.0
+            result[0] += part * (loss + penalty)
+            result[1] = step
 
 
-@njit(nogil=True, fastmath=FAST)
-def _update(  # type: ignore[no-untyped-def]
-    rule, theta, moment, second, G, penalised, low, high, n_threads, gathered, shorten,
-    one, lam, rate, step, settings,
-):  # fmt: skip
-    """θ[low:high] by the solver's rule; returns Σ W² of it from before the step."""
-    squares = 0.0
-    l2, gain = one * lam, one * rate
-    first, second_rate, epsilon, decay, nesterov = settings
-    b1, b2, eps, shrink = one * first, one * second_rate, one * epsilon, one * (rate * decay)
-    c1, c2 = one * (1 - first), one * (1 - second_rate)
-    if rule == ADAM:
-        gain = one * (rate * math.sqrt(1 - second_rate**step) / (1 - first**step))
-    for i in range(low, high):
-        x = theta[i]
-        g = G[0, i]
-        if not gathered:
-            for other in range(1, n_threads):
-                g += G[other, i]
-            g += l2 * penalised[i] * x
-        g *= shorten
-        squares += penalised[i] * x * x
-        if rule == ADAM:
-            m = b1 * moment[i] + c1 * g
-            v = b2 * second[i] + c2 * (g * g)
-            moment[i], second[i] = m, v
-            theta[i] = x - gain * m / (math.sqrt(v) + eps) - shrink * penalised[i] * x
-        else:
-            v = b1 * moment[i] - gain * g
-            moment[i] = v
-            theta[i] = x + (b1 * v - gain * g if nesterov > 0 else v)
-    return squares
+@plain
+def predict(one, k, frame):  # type: ignore[no-untyped-def]
+    """The outputs of all N rows into `out`; thread k works in its own rows of the room."""
+    f = frame_at(frame)
+    sizes, places = vector(1, f.sizes, f.L + 1), vector(1, f.places, 3 * f.L + 5)
+    H, low = sizes[f.L], k * f.tile
+    end, row = f.N * (k + 1) // f.n_threads, f.N * k // f.n_threads
+    while row < end:
+        n = min(f.tile, end - row)
+        _forward(one, f, row - low, low, low + n, 0, 0, False)
+        z = vector(one, f.work + (places[f.L] + low * H) * size_of(one), n * H)
+        out = vector(one, f.out + row * H * size_of(one), n * H)
+        for i in range(n * H):
+            out[i] = z[i]
+        row += n

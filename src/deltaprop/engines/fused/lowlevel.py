@@ -1,46 +1,125 @@
-"""What the kernel needs below NumPy: atomics, calls through addresses, numbers from bits."""
+"""What the kernel needs below NumPy: views of addresses, atomics, calls, numbers from bits.
+
+Compiled code receives addresses and sizes only. It makes no object, raises nothing and calls no
+Python, so that its machine code can be kept on disk and run without Numba (see objects.py).
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numba
 from llvmlite import ir
-from numba import types
+from numba import njit, types
+from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
-_WORD = ir.IntType(64)
+FAST = {"contract", "nsz", "arcp", "reassoc"}
+WORD = ir.IntType(64)
+STATUS = ir.IntType(32)
+NOTHING = WORD.as_pointer()
+
+OPTIONS = {
+    "fastmath": FAST, "error_model": "numpy", "_nrt": False,
+    "no_cpython_wrapper": True, "no_cfunc_wrapper": True,
+}  # fmt: skip
+
+
+def plain(given: Any) -> Any:
+    """Decorate a function (or a signature, and then the function) to compile to plain code."""
+    if isinstance(given, tuple):
+        return lambda function: njit(types.void(*given), **OPTIONS)(function)
+    return njit(given, **OPTIONS)
+
+
+# ---------------------------------------------------------------- views
+
+
+def _view(scalar: Any, context: Any, builder: Any, address: Any, shape: Any) -> Any:
+    kind = types.Array(scalar, len(shape), "C")
+    array = context.make_array(kind)(context, builder)
+    of = context.get_data_type(scalar)
+    item = ir.Constant(WORD, context.get_abi_sizeof(of))
+    strides, step = [], item
+    for size in reversed(shape):
+        strides.insert(0, step)
+        step = builder.mul(step, size)
+    data = builder.inttoptr(address, of.as_pointer())
+    populate_array(array, data, shape, strides, item, meminfo=None)
+    return array._getvalue()
 
 
 @intrinsic
-def float32_of_bits(typing: Any, bits: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.FloatType())
+def vector(typing: Any, one: Any, address: Any, n: Any) -> Any:
+    """n scalars of the type of `one` at that address."""
+    one = types.unliteral(one)
 
-    return types.float32(types.int32), build
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _view(one, context, builder, args[1], [args[2]])
+
+    return types.Array(one, 1, "C")(one, types.int64, types.int64), build
 
 
 @intrinsic
-def float64_of_bits(typing: Any, bits: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], ir.DoubleType())
+def matrix(typing: Any, one: Any, address: Any, rows: Any, columns: Any) -> Any:
+    """rows × columns scalars of the type of `one` at that address."""
+    one = types.unliteral(one)
 
-    return types.float64(types.int64), build
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _view(one, context, builder, args[1], [args[2], args[3]])
+
+    return types.Array(one, 2, "C")(one, types.int64, types.int64, types.int64), build
 
 
 @intrinsic
-def float32_pointer(typing: Any, address: Any) -> Any:
+def size_of(typing: Any, one: Any) -> Any:
+    """Bytes of a scalar of the type of `one`."""
+
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], ir.FloatType().as_pointer())
+        return ir.Constant(WORD, context.get_abi_sizeof(context.get_data_type(one)))
 
-    return types.CPointer(types.float32)(types.int64), build
+    return types.int64(one), build
 
 
-@intrinsic
-def float64_pointer(typing: Any, address: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], ir.DoubleType().as_pointer())
+def record_at(dtype: Any) -> Any:
+    """An intrinsic that views an address as one record of that NumPy dtype."""
+    kind = numba.from_dtype(dtype)
 
-    return types.CPointer(types.float64)(types.int64), build
+    @intrinsic
+    def record(typing: Any, address: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], context.get_value_type(kind))
+
+        return kind(types.int64), build
+
+    return record
+
+
+# ---------------------------------------------------------------- bits
+
+
+def _bits_to(number: Any, bits: Any, kind: Any) -> Any:
+    @intrinsic
+    def cast(typing: Any, given: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.bitcast(args[0], kind)
+
+        return number(bits), build
+
+    return cast
+
+
+float32_of_bits = _bits_to(types.float32, types.int32, ir.FloatType())
+float64_of_bits = _bits_to(types.float64, types.int64, ir.DoubleType())
+
+
+# ---------------------------------------------------------------- threads
+
+
+def _place(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    data = context.make_array(signature.args[0])(context, builder, args[0]).data
+    return builder.gep(data, [args[1]])
 
 
 @intrinsic
@@ -48,8 +127,8 @@ def fetch_add(typing: Any, array: Any, index: Any, value: Any) -> Any:
     """array[index] += value for all threads at once; returns the old value."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        return builder.atomic_rmw("add", builder.gep(data, [args[1]]), args[2], "seq_cst")
+        place = _place(context, builder, signature, args)
+        return builder.atomic_rmw("add", place, args[2], "seq_cst")
 
     return types.int64(array, types.intp, types.int64), build
 
@@ -59,33 +138,85 @@ def fetch(typing: Any, array: Any, index: Any) -> Any:
     """array[index] as the other threads have left it."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        return builder.load_atomic(builder.gep(data, [args[1]]), "seq_cst", 8)
+        return builder.load_atomic(_place(context, builder, signature, args), "seq_cst", 8)
 
     return types.int64(array, types.intp), build
 
 
-@intrinsic
-def call_block(typing: Any, f: Any, a: Any, z: Any, g: Any, N: Any, H: Any) -> Any:
-    """Call the block function at address `f` (see functions.py)."""
+# ---------------------------------------------------------------- calls
+
+
+def _caller(n_arguments: int) -> Any:
+    """An intrinsic that calls the block (see blocks.py) at an address with that many words."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.FunctionType(ir.VoidType(), [_WORD] * 5)
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+        # Numba's own convention: where to put a result and an error, then the arguments.
+        kind = ir.FunctionType(STATUS, [NOTHING.as_pointer()] * 2 + [WORD] * n_arguments)
+        result = cgutils.alloca_once(builder, NOTHING)
+        error = cgutils.alloca_once(builder, NOTHING)
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [result, error, *args[1:]])
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 6), build
+    return types.void(*[types.int64] * (n_arguments + 1)), build
+
+
+@intrinsic
+def call_block(
+    typing: Any, f: Any, a: Any, z: Any, other: Any, room: Any, N: Any, H: Any, by_unit: Any
+) -> Any:
+    return _caller(7)
 
 
 @intrinsic
 def call_loss(
-    typing: Any, f: Any, t: Any, a: Any, z: Any, delta: Any, rows: Any, N: Any, K: Any, H: Any
+    typing: Any, f: Any, t: Any, a: Any, z: Any, delta: Any, rows: Any, N: Any, H: Any, by_unit: Any
 ) -> Any:
-    """Call the loss function at address `f` (see functions.py)."""
+    return _caller(8)
+
+
+@intrinsic
+def call_gather(
+    typing: Any, f: Any, X: Any, row: Any, column: Any, order: Any, first: Any, N: Any, D: Any,
+    out: Any, by_unit: Any,
+) -> Any:  # fmt: skip
+    return _caller(9)
+
+
+@intrinsic
+def gemm(
+    typing: Any, one: Any, f: Any, transposed: Any, m: Any, n: Any, k: Any,
+    A: Any, lda: Any, B: Any, ldb: Any, beta: Any, C: Any, ldc: Any,
+) -> Any:  # fmt: skip
+    """BLAS's C = op(A) op(B) + beta C, column-major, by its address.
+
+    `transposed` is 1 to transpose A, 2 to transpose B, 0 for neither.
+    """
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.FunctionType(ir.VoidType(), [_WORD] * 8)
-        builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+        _, f, transposed, m, n, k, A, lda, B, ldb, beta, C, ldc = args
+        scalar, letter, integer = context.get_data_type(one), ir.IntType(8), ir.IntType(32)
+
+        def place(value: Any) -> Any:
+            return cgutils.alloca_once_value(builder, value)
+
+        def flag(which: int) -> Any:
+            asked = builder.icmp_signed("==", transposed, ir.Constant(WORD, which))
+            yes, no = ir.Constant(letter, ord("T")), ir.Constant(letter, ord("N"))
+            return place(builder.select(asked, yes, no))
+
+        def size(value: Any) -> Any:
+            return place(builder.trunc(value, integer))
+
+        def data(value: Any) -> Any:
+            return builder.inttoptr(value, scalar.as_pointer())
+
+        arguments = [
+            flag(1), flag(2), size(m), size(n), size(k), place(ir.Constant(scalar, 1.0)),
+            data(A), size(lda), data(B), size(ldb), place(beta), data(C), size(ldc),
+        ]  # fmt: skip
+        kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
+        builder.call(builder.inttoptr(f, kind.as_pointer()), arguments)
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 9), build
+    words = [types.int64] * 9
+    return types.void(one, *words, one, types.int64, types.int64), build

@@ -1,0 +1,30 @@
+"""Numbers that the kernel and those who call it share."""
+
+import numpy as np
+
+SGD, ADAM, GRADIENT = 0, 1, 2
+SUM, MEAN, SKLEARN = 0, 1, 2
+SPINS = 2000  # some microseconds
+SMALL_PRODUCT = 60_000  # multiplications below which a loop beats a BLAS call
+MOST_PIECES = 64  # in which the rows of a W_l are worked on
+PIECE = 131_072  # parameters of a piece
+
+FRAME = np.dtype([
+    # addresses: the network
+    ("theta", "i8"), ("sizes", "i8"), ("forward", "i8"), ("pull_back", "i8"), ("loss", "i8"),
+    ("dropout", "i8"), ("gemm", "i8"), ("L", "i8"), ("P", "i8"), ("collapsed", "i8"),
+    # addresses: the rows
+    ("X", "i8"), ("row", "i8"), ("column", "i8"), ("gather", "i8"),
+    ("indices", "i8"), ("indptr", "i8"), ("sparse", "i8"), ("touched", "i8"),
+    ("codes", "i8"), ("targets", "i8"), ("K", "i8"), ("weights", "i8"), ("order", "i8"),
+    # room, and where each X_l, a_l, δ_l, … lies in it
+    ("work", "i8"), ("places", "i8"), ("by_unit", "i8"), ("slab", "i8"), ("tile", "i8"),
+    ("pieces", "i8"),
+    ("G", "i8"), ("first", "i8"), ("second", "i8"), ("sync", "i8"),
+    ("out", "i8"), ("parts", "i8"), ("result", "i8"),
+    # the search
+    ("n_threads", "i8"), ("N", "i8"), ("batch", "i8"), ("start", "i8"), ("n_steps", "i8"),
+    ("step", "i8"), ("rates", "i8"), ("rule", "i8"), ("reduction", "i8"), ("seed", "i8"),
+    ("nesterov", "i8"), ("b1", "f8"), ("b2", "f8"), ("epsilon", "f8"), ("decay", "f8"),
+    ("l2", "f8"), ("clip", "f8"),
+])  # fmt: skip

@@ -1,0 +1,241 @@
+"""Compiled units kept on disk: machine code that runs without Numba.
+
+A unit (the kernel, or one block) is compiled once for this machine and kept in a folder of the
+user's cache, in a file whose name is a hash of all that it depends on: the sources, the versions of
+Numba and llvmlite, Python, the CPU and its features, and the code of a user's own functions. A
+process that finds the file needs neither Numba nor the seconds that it takes to compile.
+
+The folder is ``$DELTAPROP_CACHE_DIR``, else the user's cache folder, else one in the temporary
+folder; machine code is only read from folders that nobody else can write to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FunctionType
+from typing import Any
+
+MAGIC = b"deltaprop object 1\n"
+
+
+class Unstorable(Exception):
+    """A function whose code depends on something that has no stable description."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Something to compile: `make` gives its compiled functions by name (needs Numba)."""
+
+    name: str
+    describes: tuple[Any, ...]
+    make: Callable[[], dict[str, Any]]
+
+    @functools.cached_property
+    def key(self) -> str | None:
+        """What its file is called; None where it cannot be kept on disk."""
+        try:
+            text = repr((self.name, *(_stable(part) for part in self.describes)))
+        except Unstorable:
+            return None
+        return hashlib.sha256(f"{_surroundings()}{text}".encode()).hexdigest()[:32]
+
+
+_addresses: dict[Any, dict[str, int]] = {}
+_kept: list[Any] = []
+
+
+def ready(unit: Unit) -> bool:
+    """Whether the unit can be had without compiling."""
+    return (unit.key or unit) in _addresses or any(path.exists() for path in _paths(unit))
+
+
+def addresses(unit: Unit) -> dict[str, int]:
+    """Where the unit's functions lie in memory; compiled where no file holds them."""
+    name = unit.key or unit
+    if name not in _addresses:
+        held = next((held for held in map(_read, _paths(unit)) if held), None)
+        if held is None:
+            held = _compiled(unit)
+            _write(unit, *held)
+        _addresses[name] = _loaded(*held)
+    return _addresses[name]
+
+
+# ---------------------------------------------------------------- what a unit depends on
+
+
+@functools.cache
+def _surroundings() -> str:
+    """All that decides the machine code of any unit."""
+    from importlib.metadata import version
+
+    import llvmlite.binding as llvm
+
+    package = Path(__file__).parents[2]
+    sources = [package / f"{name}.py" for name in ("_arrays", "activations", "losses")]
+    sources += sorted(Path(__file__).parent.glob("*.py"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    features = llvm.get_host_cpu_features().flatten()
+    versions = [version(name) for name in ("numba", "llvmlite", "numpy")]
+    machine = (sys.platform, sys.version, llvm.get_host_cpu_name(), features)
+    return repr((digest, versions, machine))
+
+
+def _stable(value: Any) -> Any:
+    """A description of a value, or of a function with all that it refers to, by content."""
+    if isinstance(value, (str, int, float, bool, bytes, type(None))):
+        return value
+    if isinstance(value, (tuple, list, frozenset)):
+        items = sorted(value, key=repr) if isinstance(value, frozenset) else value
+        return tuple(_stable(item) for item in items)
+    if isinstance(value, CodeType):
+        return (value.co_code, value.co_names, value.co_varnames, _stable(value.co_consts))
+    if isinstance(value, FunctionType):
+        if value.__module__ in ("deltaprop.activations", "deltaprop.losses", "deltaprop._arrays"):
+            return (value.__module__, value.__qualname__, _cells(value))
+        names = value.__code__.co_names
+        scope = [(n, _stable(value.__globals__[n])) for n in names if n in value.__globals__]
+        return (_stable(value.__code__), scope, _cells(value), _stable(value.__defaults__))
+    if hasattr(value, "dtype") and hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
+        return (str(value.dtype), value.item())
+    raise Unstorable
+
+
+def _cells(function: FunctionType) -> Any:
+    return [_stable(cell.cell_contents) for cell in function.__closure__ or ()]
+
+
+# ---------------------------------------------------------------- compiling and loading
+
+
+def _compiled(unit: Unit) -> tuple[dict[str, Any], bytes]:
+    """A header (functions, symbols needed) and an object file for each function."""
+    header: dict[str, Any] = {"functions": []}
+    code = b""
+    for name, function in unit.make().items():
+        (result,) = function.overloads.values()
+        library = result.library
+        machine = library._get_compiled_object()
+        needs = [f.name for f in library._final_module.functions if f.is_declaration]
+        needs = [symbol for symbol in needs if not symbol.startswith("llvm.")]
+        symbol = result.fndesc.llvm_func_name
+        header["functions"].append([name, symbol, len(machine), needs])
+        code += machine
+    return header, code
+
+
+def _loaded(header: dict[str, Any], code: bytes) -> dict[str, int]:
+    import llvmlite.binding as llvm
+
+    with contextlib.suppress(RuntimeError):  # newer versions do it themselves
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+    found, at = {}, 0
+    for name, symbol, length, needs in header["functions"]:
+        _require_symbols(needs)
+        machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code[at : at + length]))
+        engine.finalize_object()
+        _kept.append(engine)
+        found[name] = engine.get_function_address(symbol)
+        at += length
+    return found
+
+
+def _require_symbols(needs: list[str]) -> None:
+    """LLVM ends the process where a symbol is missing: ask before."""
+    import llvmlite.binding as llvm
+
+    def missing() -> list[str]:
+        process = ctypes.CDLL(None)
+        return [n for n in needs if not hasattr(process, n) and not llvm.address_of_symbol(n)]
+
+    if missing():
+        import numba  # noqa: F401  (it offers its own helpers to LLVM)
+    if missing():
+        raise RuntimeError(f"compiled code needs {', '.join(missing())}, which is not there")
+
+
+# ---------------------------------------------------------------- files
+
+
+def folders() -> Iterator[Path]:
+    """Where compiled units may lie, the preferred place first."""
+    if given := os.environ.get("DELTAPROP_CACHE_DIR"):
+        yield Path(given)
+    with contextlib.suppress(RuntimeError):  # no home
+        home = Path.home()
+        if sys.platform == "win32":
+            yield Path(os.environ.get("LOCALAPPDATA", home)) / "deltaprop"
+        elif sys.platform == "darwin":
+            yield home / "Library" / "Caches" / "deltaprop"
+        else:
+            yield Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "deltaprop"
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    yield Path(tempfile.gettempdir()) / f"deltaprop-{user}"
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether only this user (or the machine's owner) could have written there."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return False
+    if not hasattr(os, "getuid"):
+        return True
+    return status.st_uid in (0, os.getuid()) and not status.st_mode & 0o022
+
+
+def _paths(unit: Unit) -> list[Path]:
+    if unit.key is None:
+        return []
+    return [folder / f"{unit.key}.o" for folder in folders() if _is_private(folder)]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], bytes] | None:
+    """What the file holds; None where it is not there or damaged."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    head = len(MAGIC) + 32
+    if (
+        data[: len(MAGIC)] != MAGIC
+        or hashlib.sha256(data[head:]).digest() != data[len(MAGIC) : head]
+    ):
+        return None
+    line, _, code = data[head:].partition(b"\n")
+    return json.loads(line), code
+
+
+def _write(unit: Unit, header: dict[str, Any], code: bytes) -> None:
+    """Into the first folder that takes it; without one, each process compiles anew."""
+    if unit.key is None:
+        return
+    body = json.dumps(header).encode() + b"\n" + code
+    data = MAGIC + hashlib.sha256(body).digest() + body
+    for folder in folders():
+        with contextlib.suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not _is_private(folder):
+                continue
+            handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(data)
+                Path(temporary).replace(folder / f"{unit.key}.o")
+            except BaseException:
+                Path(temporary).unlink()
+                raise
+            return
