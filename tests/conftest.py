@@ -1,5 +1,9 @@
 """Settings that all tests share."""
 
+import os
+import subprocess
+import sys
+
 from hypothesis import HealthCheck, settings
 
 # Compiling oracles and busy machines take their time: no deadline a case.
@@ -7,3 +11,9 @@ settings.register_profile(
     "deltaprop", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=False
 )
 settings.load_profile("deltaprop")
+
+
+def pytest_configure():
+    """Compile the fused engine before the first test: engine="auto" is then the fused one."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        subprocess.run([sys.executable, "-m", "deltaprop.engines.fused.compiling"], check=True)

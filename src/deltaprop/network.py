@@ -19,6 +19,8 @@ from deltaprop.losses import Loss
 if TYPE_CHECKING:
     from deltaprop.inspect.proof import Proof
 
+# Engines widen these batch by batch.
+NARROW = ("float16", "bfloat16", "uint8", "int8", "uint16", "int16", "int32", "int64")
 REDUCTIONS = ("sum", "mean", "sklearn")
 
 
@@ -171,6 +173,7 @@ class Network:
     init: str
     W: tuple[Float[np.ndarray, "D H"], ...]
     b: tuple[Float[np.ndarray, " H"], ...]
+    _few: Any = None  # what engines.outputs has prepared for single rows
 
     def __init__(
         self,
@@ -344,8 +347,10 @@ class Network:
         array([[3.],
                [5.]])
         """
-        Xs, _ = equations.forward(self._checked_X(X), self.W, self.b, self.f)
-        return cast(np.ndarray, Xs[-1])
+        from deltaprop.engines.outputs import few, outputs
+
+        z = few(self, X)
+        return outputs(self, self._checked_X(X, NARROW)) if z is None else z
 
     def check(self, X: Any, y: Any, sample_weight: Any = None) -> Proof:
         """Prove each equation numerically on (X, y): see :func:`deltaprop.inspect.prove`.
@@ -364,10 +369,16 @@ class Network:
 
     # ------------------------------------------------------------ checked arguments
 
-    def _checked_X(self, X: Any) -> Array:
+    def _checked_X(self, X: Any, kept: tuple[str, ...] = ()) -> Array:
+        """X as rows of finite numbers in the network's dtype, or in one of those `kept`."""
         from sklearn.utils.validation import check_array
 
-        X = check_array(X, accept_sparse=["csr", "csc"], dtype=self.dtype, input_name="X")
+        if getattr(X, "dtype", None) == "bfloat16":  # NumPy's own checks do not know it
+            X = X if "bfloat16" in kept and np.isfinite(X).all() else X.astype(self.dtype)
+        if getattr(X, "dtype", None) != "bfloat16":
+            X = check_array(
+                X, accept_sparse=["csr", "csc"], dtype=[self.dtype, *kept], input_name="X"
+            )
         if X.shape[1] != self.n_features:
             raise ValueError(
                 f"X has {X.shape[1]} column(s), but the network expects {self.n_features} "
@@ -494,7 +505,7 @@ class Network:
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {k: v for k, v in self.__dict__.items() if k not in ("W", "b", "_theta")}
+        state = {k: v for k, v in self.__dict__.items() if k not in ("W", "b", "_theta", "_few")}
         return state | {"_theta": self._theta.copy()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

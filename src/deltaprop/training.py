@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from deltaprop import engines
-from deltaprop.engines.reference import ReferenceEngine, loss_and_gradient
-from deltaprop.network import Network, checked_weights
+from deltaprop.engines.choice import engine_for, gradient_for
+from deltaprop.engines.outputs import as_numbers
+from deltaprop.network import NARROW, Network, checked_weights
 from deltaprop.search import LBFGS, Adam, FirstOrder, History, Plateau, Progress, Solver
 from deltaprop.search.loop import Callback, Evaluate, search
 from deltaprop.search.quasi_newton import quasi_newton
@@ -43,6 +44,8 @@ def fit(
     scorer: Callable[[Network, Any, Any], float] | None = None,
     restore_best: bool = True,
     engine: str = "auto",
+    n_threads: int | None = None,
+    reproducible: bool = False,
     callbacks: Iterable[Callback] = (),
     resume: History | None = None,
 ) -> History:
@@ -79,9 +82,15 @@ def fit(
     restore_best : bool, default=True
         With `validation`: stop on it, and put the best epoch's θ back at the end.
     engine : {"auto", "reference", "fused"}, default="auto"
-        "fused" is compiled with Numba and splits batches over threads; the first call of a process
-        compiles for some seconds. Where it cannot run a search it says so and "reference" runs it.
-        "auto" is "reference" for now.
+        "fused" is compiled with Numba, once for a machine, and shares the work among threads; where
+        it cannot run a search it says so and "reference" runs it. "auto" is "fused", but does not
+        wait for the compiler: "reference" runs the epochs until another process has compiled.
+    n_threads : int, optional
+        Of the fused engine; by default the machine's, ``OMP_NUM_THREADS``, or 1 inside a parallel
+        job of joblib's.
+    reproducible : bool, default=False
+        Divide the work so that the fused engine's results are the same bits for any number of
+        threads. Without it they are for the same number.
     callbacks : iterable of callables
         Called with an :class:`~deltaprop.search.Epoch` after each epoch; True stops.
     resume : History, optional
@@ -119,6 +128,8 @@ def fit(
     solver = Adam() if solver is None else solver
     schedule = Constant() if schedule is None else schedule
     check_search(solver, schedule, batch_size, max_epochs, clip_norm, tol, patience, engine)
+    if n_threads is not None and not _is_int_from(n_threads, 1):
+        raise ValueError(f"n_threads must be an int >= 1 or None, got {n_threads!r}.")
     callbacks = checked_callbacks(callbacks)
     if resume is not None and not isinstance(resume, History):
         raise TypeError(f"resume must be a History that dp.fit returned, or None; got {resume!r}.")
@@ -135,7 +146,7 @@ def fit(
         solver=solver, schedule=schedule, batch_size=batch_size, max_epochs=max_epochs,
         clip_norm=clip_norm, shuffle=shuffle, rng=rng, plateau=Plateau(tol, patience),
         evaluate=evaluate, stop_on_validation=evaluate is not None and restore_best,
-        engine=engine, callbacks=callbacks,
+        engine=engine, n_threads=n_threads, reproducible=reproducible, callbacks=callbacks,
         progress=Progress() if resume is None else resume.progress,
     )  # fmt: skip
 
@@ -159,12 +170,15 @@ def train(
     engine: str,
     callbacks: Iterable[Callback],
     progress: Progress,
+    n_threads: int | None = None,
+    reproducible: bool = False,
     monitor_loss: bool = False,
     before_epoch: Callable[[], object] = lambda: None,
     horizon: int | None = None,
 ) -> History:
     """`fit` after all arguments have been checked; a failed search leaves θ as it was."""
     before = net.theta.copy()
+    threads = {"n_threads": n_threads, "reproducible": reproducible}
     callbacks = tuple(callbacks)
     history = History(progress=progress)
     progress.rng = rng
@@ -175,10 +189,9 @@ def train(
                     "dropout needs a first-order solver (sgd, adam, adamw): L-BFGS cannot search "
                     "over a loss that changes from call to call."
                 )
-            t = net.loss_function.target(y, net.n_outputs, net.theta, np)
             quasi_newton(
                 net.theta,
-                lambda: loss_and_gradient(net, X, t, w),
+                gradient_for(engine, net, X, y, w, solver, threads),
                 max_iter=max_epochs, max_fun=solver.max_fun, tol=plateau.tol, history=history,
                 plateau=plateau, evaluate=evaluate, stop_on_validation=stop_on_validation,
                 monitor_loss=monitor_loss, callbacks=callbacks, network=net,
@@ -187,9 +200,10 @@ def train(
             assert isinstance(solver, FirstOrder)
             if progress.dropout_seed is None and any(layer.dropout for layer in net.layers):
                 progress.dropout_seed = int(rng.randint(2**31 - 1))
-            runner = _engine(engine, net, X, solver)(
-                net, X, y, w, solver=solver, batch_size=rows_per_step(batch_size, X.shape[0]),
-                clip_norm=clip_norm, progress=progress,
+            runner = engine_for(
+                engine, net, X, y, w, solver=solver, max_epochs=max_epochs, threads=threads,
+                batch_size=rows_per_step(batch_size, X.shape[0]), clip_norm=clip_norm,
+                progress=progress,
             )  # fmt: skip
             search(
                 runner,
@@ -211,19 +225,6 @@ def train(
             stacklevel=3,
         )
     return history
-
-
-def _engine(name: str, net: Network, X: Any, solver: FirstOrder) -> Any:
-    """The engine's class; where the fused one cannot run the search, the reference engine."""
-    if name != "fused":
-        return ReferenceEngine
-    from deltaprop.engines.fused import FusedEngine, unsupported
-
-    reason = unsupported(net, solver)
-    if reason is None:
-        return FusedEngine
-    warnings.warn(f"The reference engine runs this search: {reason}.", stacklevel=4)
-    return ReferenceEngine
 
 
 def checked_callbacks(callbacks: Iterable[Callback] | None) -> tuple[Callback, ...]:
@@ -297,7 +298,7 @@ def _is_int_from(x: Any, low: int) -> bool:
 def _checked_data(
     net: Network, X: Any, y: Any, sample_weight: Any
 ) -> tuple[Any, Num[np.ndarray, "N ..."], Float[np.ndarray, " N"] | None]:
-    X = net._checked_X(X)
+    X = net._checked_X(X, NARROW)
     net.encode(y)
     y = np.asarray(y)
     y = y.astype(np.int8) if y.dtype.kind == "b" else y
@@ -358,6 +359,6 @@ def data_loss(
     from deltaprop import equations
 
     t = net.loss_function.target(y, net.n_outputs, net.theta, np)
-    Xs, a = equations.forward(X, net.W, net.b, net.f)
+    Xs, a = equations.forward(as_numbers(X, net.dtype), net.W, net.b, net.f)
     losses = equations.sample_losses(t, a[-1], Xs[-1], net.f[-1], net.loss_function)
     return float(np.average(losses, weights=w))

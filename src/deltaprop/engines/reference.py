@@ -10,6 +10,7 @@ from jaxtyping import Float, Int, Num
 
 from deltaprop import equations
 from deltaprop.engines.masks import dropout_mask
+from deltaprop.engines.outputs import as_numbers
 from deltaprop.network import Network
 from deltaprop.search import FirstOrder, Progress
 
@@ -114,7 +115,7 @@ def loss_and_gradient(
     if net.reduction == "sum":
         l2 *= share
     done = equations.forward_backward(
-        X, t, net.W, net.b, net.f, net.loss_function, l2, weights, masks
+        as_numbers(X, net.dtype), t, net.W, net.b, net.f, net.loss_function, l2, weights, masks
     )
     parts = [part.ravel() for pair in zip(done.dW, done.db, strict=True) for part in pair]
     return float(done.loss), np.concatenate(parts)

@@ -19,13 +19,14 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from deltaprop import activations, engines, equations, initializers
+from deltaprop import activations, engines, initializers
 from deltaprop.activations import Activation
+from deltaprop.engines.outputs import few, outputs
 from deltaprop.estimators._callbacks import SklearnTasks, print_epoch
 from deltaprop.losses import Loss
-from deltaprop.network import Dense, Network, checked_weights
+from deltaprop.network import NARROW, Dense, Network, checked_weights
 from deltaprop.search import (
     LBFGS,
     SGD,
@@ -40,6 +41,7 @@ from deltaprop.search import (
 )
 from deltaprop.training import checked_callbacks, data_loss, train
 
+KEPT = [np.float64, np.float32, *(name for name in NARROW if name != "bfloat16")]
 FIRST_ORDER = ("sgd", "adam", "adamw")
 M = TypeVar("M", bound=Callable[..., Any])
 Task = Literal["learn", "same", "within"]
@@ -304,8 +306,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return Network(
             X.shape[1],
             [*self._hidden_layers(), Dense(n_outputs, out)],
-            loss=loss, l2=float(self.alpha), reduction="sklearn", dtype=X.dtype, init=self.init,
-            seed=rng,
+            loss=loss, l2=float(self.alpha), reduction="sklearn", dtype=working_dtype(X),
+            init=self.init, seed=rng,
         )  # fmt: skip
 
     def _hidden_layers(self) -> list[Dense]:
@@ -320,7 +322,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """A network with the present parameters' settings and the fitted weights."""
         sizes = [X.shape[1], *(b.shape[0] for b in self.intercepts_)]
         net = self._new_network(
-            X if not hasattr(self, "network_") else X.astype(self.network_.dtype),
+            X if not hasattr(self, "network_") else X[:1].astype(self.network_.dtype),
             np.random.RandomState(0),
         )
         if [net.n_features, *(layer.units for layer in net.layers)] != sizes:
@@ -349,17 +351,20 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _output(self, X: Any) -> Float[np.ndarray, "N H"]:
         """The network's output for rows of X, checked."""
-        check_is_fitted(self)
+        if not hasattr(self, "network_"):  # quicker to ask than scikit-learn's question
+            check_is_fitted(self)
         net = self._network()
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=net.dtype, reset=False)
-        Xs, _ = equations.forward(X, net.W, net.b, net.f)
-        return cast(np.ndarray, Xs[-1])
+        z = None if hasattr(self, "feature_names_in_") else few(net, X)
+        if z is not None:
+            return z
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=KEPT, reset=False)
+        return outputs(net, X)
 
     def _network(self) -> Network:
         """The fitted network, after taking over arrays that the user put into `coefs_`."""
         net = self.network_
         for own, given in ((net.W, self.coefs_), (net.b, self.intercepts_)):
-            for l in range(net.n_layers):
+            for l in range(len(own)):
                 if given[l] is not own[l]:
                     own[l][...] = given[l]
                     given[l] = own[l]
@@ -396,10 +401,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             loss = data_loss(net, held.X, held.y, held.w)
             if scorer is not None:
                 return loss, float(scorer(view, held.X, held.labels, **weights))
-            Xs, _ = equations.forward(held.X, net.W, net.b, net.f)
-            if not np.isfinite(Xs[-1]).all():
+            z = outputs(net, held.X)
+            if not np.isfinite(z).all():
                 return loss, float("nan")
-            score = self._default_score(Xs[-1], held)
+            score = self._default_score(z, held)
             return loss, -loss if score is None else score
 
         return evaluate
@@ -473,7 +478,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _check_weights(self, sample_weight: Any, X: Any) -> Float[np.ndarray, " N"] | None:
         if sample_weight is None:
             return None
-        return checked_weights(_check_sample_weight(sample_weight, X, dtype=X.dtype), X)
+        return checked_weights(sample_weight, X)
+
+
+def working_dtype(X: Any) -> np.dtype:
+    """float32 for float32, else float64, as in scikit-learn."""
+    return np.dtype("float32" if X.dtype == np.float32 else "float64")
 
 
 def _sliceable(X: Any) -> Any:

@@ -21,7 +21,14 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import validate_data
 
 from deltaprop import losses
-from deltaprop.estimators._base import BaseMLP, Rows, Task, keeps_fit_on_failure
+from deltaprop.estimators._base import (
+    KEPT,
+    BaseMLP,
+    Rows,
+    Task,
+    keeps_fit_on_failure,
+    working_dtype,
+)
 from deltaprop.losses import Loss
 
 LOSSES = ("log_loss", "focal", "hinge")
@@ -281,7 +288,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
         X, y = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True,
-            dtype=(np.float64, np.float32), reset=reset,
+            dtype=KEPT, reset=reset,
         )  # fmt: skip
         y = y.toarray() if hasattr(y, "toarray") else y
         if y.ndim == 2 and y.shape[1] == 1:
@@ -290,7 +297,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self._know_classes(y, task)
         w = self._check_weights(sample_weight, X)
         if self.class_weight is not None:
-            balance = compute_sample_weight(self.class_weight, y).astype(X.dtype)
+            balance = compute_sample_weight(self.class_weight, y).astype(working_dtype(X))
             if (balance < 0).any():
                 raise ValueError(
                     f"class_weight must hold weights >= 0 for each class, got {self.class_weight}."

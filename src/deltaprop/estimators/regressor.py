@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from deltaprop import losses
-from deltaprop.estimators._base import BaseMLP, Rows, Task, keeps_fit_on_failure
+from deltaprop.estimators._base import KEPT, BaseMLP, Rows, Task, keeps_fit_on_failure
 from deltaprop.losses import Loss
 
 LOSSES = (
@@ -272,7 +272,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
         X, y = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True,
-            dtype=(np.float64, np.float32), reset=reset,
+            dtype=KEPT, reset=reset,
         )  # fmt: skip
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)

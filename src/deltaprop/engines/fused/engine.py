@@ -21,18 +21,6 @@ REDUCTIONS = {
 SECONDS_A_CALL = 0.2  # how long Ctrl-C may wait
 
 
-def unsupported(net: Network, solver: Any) -> str | None:
-    """Why the fused engine cannot run this search; None where it can."""
-    for f in net.f:
-        if f.coupling == "row" and f.name != "softmax":
-            return f"the activation {f.name!r} of the user's own couples outputs"
-    if not net.loss_function.is_ours and net.loss_function.outputs_per_target != 1:
-        return f"the loss {net.loss_function.name!r} of the user's own has several outputs a target"
-    if type(solver) not in (SGD, Adam, AdamW):
-        return f"the solver {type(solver).__name__} is not compiled"
-    return None
-
-
 class Frame:
     """The kernel's arguments: one record of addresses and numbers, and what keeps them alive."""
 

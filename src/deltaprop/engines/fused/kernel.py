@@ -67,7 +67,7 @@ def _barrier(sync, n_threads):  # type: ignore[no-untyped-def]
 @plain
 def _affine(one, f, X_at, W_at, a_at, N, D, H):  # type: ignore[no-untyped-def]
     """a = X W; the bias is added where the activation reads a."""
-    if N * D * H > SMALL_PRODUCT:
+    if N * D * H > SMALL_PRODUCT and N >= 4:
         gemm(one, f.gemm, 0, H, N, D, W_at, H, X_at, D, one - one, a_at, H)
         return
     X, W, a = matrix(one, X_at, N, D), matrix(one, W_at, D, H), matrix(one, a_at, N, H)

@@ -66,7 +66,7 @@ def prediction_room(net: Network, N: int, n_threads: int, sparse: bool) -> Room:
     sizes = layer_sizes(net)
     in_place = [f.coupling == "elementwise" and f.name != "mean_variance" for f in net.f]
     products = N * sum(D * H for D, H in pairwise(sizes))
-    n_threads = max(1, min(n_threads, products // (8 * WORK_FOR_TWO) + 1))
+    n_threads = max(1, min(n_threads, N, products // (8 * WORK_FOR_TWO) + 1))
     tile = min(-(-N // n_threads), TILE)
     places = _places(sizes, 0, tile * n_threads, sparse, in_place)
     return Room(n_threads, tile * n_threads, tile, 1, False, *places)

@@ -22,7 +22,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 MAGIC = b"deltaprop object 1\n"
@@ -34,17 +34,18 @@ class Unstorable(Exception):
 
 @dataclass(frozen=True)
 class Unit:
-    """Something to compile: `make` gives its compiled functions by name (needs Numba)."""
+    """Something to compile: `make(*of)` gives its compiled functions by name (needs Numba)."""
 
     name: str
     describes: tuple[Any, ...]
-    make: Callable[[], dict[str, Any]]
+    make: Callable[..., dict[str, Any]]
+    of: tuple[Any, ...]
 
     @functools.cached_property
     def key(self) -> str | None:
         """What its file is called; None where it cannot be kept on disk."""
         try:
-            text = repr((self.name, *(_stable(part) for part in self.describes)))
+            text = repr((self.make.__name__, *(_stable(part) for part in self.describes)))
         except Unstorable:
             return None
         return hashlib.sha256(f"{_surroundings()}{text}".encode()).hexdigest()[:32]
@@ -69,6 +70,25 @@ def addresses(unit: Unit) -> dict[str, int]:
             _write(unit, *held)
         _addresses[name] = _loaded(*held)
     return _addresses[name]
+
+
+def writable() -> bool:
+    """Whether compiled units can be kept at all."""
+    return any(map(_made, folders()))
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Inside, no other process of this user compiles: they would do the same work."""
+    folder = next(filter(_made, folders()), None)
+    if folder is None or sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 # ---------------------------------------------------------------- what a unit depends on
@@ -98,6 +118,8 @@ def _stable(value: Any) -> Any:
     if isinstance(value, (tuple, list, frozenset)):
         items = sorted(value, key=repr) if isinstance(value, frozenset) else value
         return tuple(_stable(item) for item in items)
+    if isinstance(value, ModuleType):
+        return ("module", value.__name__)
     if isinstance(value, CodeType):
         return (value.co_code, value.co_names, value.co_varnames, _stable(value.co_consts))
     if isinstance(value, FunctionType):
@@ -122,7 +144,7 @@ def _compiled(unit: Unit) -> tuple[dict[str, Any], bytes]:
     """A header (functions, symbols needed) and an object file for each function."""
     header: dict[str, Any] = {"functions": []}
     code = b""
-    for name, function in unit.make().items():
+    for name, function in unit.make(*unit.of).items():
         (result,) = function.overloads.values()
         library = result.library
         machine = library._get_compiled_object()
@@ -197,6 +219,13 @@ def _is_private(folder: Path) -> bool:
     return status.st_uid in (0, os.getuid()) and not status.st_mode & 0o022
 
 
+def _made(folder: Path) -> bool:
+    """Whether the folder is there, ours, and takes files."""
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return _is_private(folder) and os.access(folder, os.W_OK)
+
+
 def _paths(unit: Unit) -> list[Path]:
     if unit.key is None:
         return []
@@ -225,11 +254,8 @@ def _write(unit: Unit, header: dict[str, Any], code: bytes) -> None:
         return
     body = json.dumps(header).encode() + b"\n" + code
     data = MAGIC + hashlib.sha256(body).digest() + body
-    for folder in folders():
+    for folder in filter(_made, folders()):
         with contextlib.suppress(OSError):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not _is_private(folder):
-                continue
             handle, temporary = tempfile.mkstemp(dir=folder, suffix=".tmp")
             try:
                 with os.fdopen(handle, "wb") as file:

@@ -1,7 +1,9 @@
-"""Outputs of a network, compiled: many rows, or one at a time for a service."""
+"""Outputs of a network, compiled: many rows, or a few at a time without set-up."""
 
 from __future__ import annotations
 
+import ctypes
+import threading
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from deltaprop.engines.fused.engine import Frame
 from deltaprop.engines.fused.layout import prediction_room
 from deltaprop.engines.fused.rows import Rows
 from deltaprop.network import Network
+
+FEW = 16
 
 
 def predict(net: Network, X: Any, n_threads: int | None = None) -> Float[np.ndarray, "N H"]:
@@ -25,5 +29,27 @@ def predict(net: Network, X: Any, n_threads: int | None = None) -> Float[np.ndar
     return out
 
 
-class Predictor:
-    pass
+class FewRows:
+    """ŷ for up to FEW rows: everything but the numbers is prepared once for a network."""
+
+    def __init__(self, net: Network) -> None:
+        self._X = np.zeros((FEW, net.n_features), net.dtype)
+        self._out = np.zeros((FEW, net.n_outputs), net.dtype)
+        self._frame = Frame(net, Rows(net, self._X), prediction_room(net, FEW, 1, False))
+        self._frame.set(out=self._out)
+        self._kept = (ctypes.c_int64 * 2)()
+        place = ctypes.addressof(self._kept)
+        self._arguments = (place, place + 8, 1.0, 0, self._frame.record.ctypes.data)
+        self._entry, self._N = self._frame.compiled.predict, self._frame.record["N"]
+        self._lock = threading.Lock()
+
+    def __call__(self, X: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N H"] | None:
+        """None where X is not finite."""
+        N = len(X)
+        with self._lock:
+            self._X[:N] = X
+            if not np.isfinite(self._X[:N]).all():
+                return None
+            self._N[0] = N
+            self._entry(*self._arguments)
+            return self._out[:N].copy()

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deltaprop.engines.fused.objects import Unit, addresses, ready
+from deltaprop.activations import Activation
+from deltaprop.engines.fused.objects import Unit, addresses
+from deltaprop.losses import Loss
 from deltaprop.network import Network
 
 ENTRY = {
@@ -16,6 +18,12 @@ ENTRY = {
     )
     for dtype, scalar in (("float32", ctypes.c_float), ("float64", ctypes.c_double))
 }
+
+
+SOURCES = (
+    "float32", "float64", "float16", "bfloat16", "uint8", "int8", "uint16", "int16", "int32",
+    "int64", "bool",
+)  # fmt: skip
 
 
 class Compiled(NamedTuple):
@@ -31,64 +39,64 @@ class Compiled(NamedTuple):
 
 
 def kernel(dtype: str) -> Unit:
-    def make() -> dict[str, Any]:
-        from numba import types
-
-        from deltaprop.engines.fused import kernel
-        from deltaprop.engines.fused.lowlevel import plain
-
-        signature = (getattr(types, dtype), types.int64, types.int64)
-        return {
-            name: plain(signature)(getattr(kernel, name).py_func) for name in ("run", "predict")
-        }
-
-    return Unit("kernel", (dtype,), make)
+    return Unit("kernel", (dtype,), _make_kernel, (dtype,))
 
 
-def activation(f: Any, dtype: str) -> Unit:
-    def make() -> dict[str, Any]:
-        from deltaprop.engines.fused import blocks
+def _make_kernel(dtype: str) -> dict[str, Any]:
+    from numba import types
 
-        return {
-            "forward": blocks.forward_block(f, dtype),
-            "pull_back": blocks.pull_back_block(f, dtype),
-        }
+    from deltaprop.engines.fused import kernel
+    from deltaprop.engines.fused.lowlevel import plain
 
-    return Unit("activation", (f.name, f.f, f.df, dtype), make)
+    entry = plain((getattr(types, dtype), types.int64, types.int64))
+    return {name: entry(getattr(kernel, name).py_func) for name in ("run", "predict")}
 
 
-def loss(of: Any, output: str, dtype: str) -> Unit:
-    def make() -> dict[str, Any]:
-        from deltaprop.engines.fused import blocks
+def activation(f: Activation, dtype: str) -> Unit:
+    return Unit(f.name, (f.name, f.f, f.df, dtype), _make_activation, (f, dtype))
 
-        return {"loss": blocks.loss_block(of, output, dtype)}
 
+def _make_activation(f: Activation, dtype: str) -> dict[str, Any]:
+    from deltaprop.engines.fused import blocks
+
+    return {
+        "forward": blocks.forward_block(f, dtype),
+        "pull_back": blocks.pull_back_block(f, dtype),
+    }
+
+
+def loss(of: Loss, output: str, dtype: str) -> Unit:
     closed = of.closed_form(output)
-    functions = closed if closed else (of.value, of.d)
-    return Unit("loss", (of.name, of.params, *functions, output if closed else "", dtype), make)
+    output = output if closed else ""
+    describes = (of.name, of.params, *(closed or (of.value, of.d)), output, dtype)
+    return Unit(of.name, describes, _make_loss, (of, output, dtype))
+
+
+def _make_loss(of: Loss, output: str, dtype: str) -> dict[str, Any]:
+    from deltaprop.engines.fused import blocks
+
+    return {"loss": blocks.loss_block(of, output, dtype)}
 
 
 def gather(source: str, dtype: str) -> Unit:
-    def make() -> dict[str, Any]:
-        from deltaprop.engines.fused import blocks
+    return Unit("gather", (source, dtype), _make_gather, (source, dtype))
 
-        return {"gather": blocks.gather_block(source, dtype)}
 
-    return Unit("gather", (source, dtype), make)
+def _make_gather(source: str, dtype: str) -> dict[str, Any]:
+    from deltaprop.engines.fused import blocks
+
+    return {"gather": blocks.gather_block(source, dtype)}
+
+
+def of_functions(f: tuple[Activation, ...], of: Loss, dtype: str, source: str) -> list[Unit]:
+    """All units for these activations and this loss, where rows come in that dtype."""
+    blocks = [activation(each, dtype) for each in dict.fromkeys(f)]
+    return [kernel(dtype), gather(source, dtype), loss(of, f[-1].name, dtype), *blocks]
 
 
 def of(net: Network, source: str) -> list[Unit]:
     """All units of a network whose rows come in that dtype."""
-    dtype = net.dtype.name
-    return [
-        kernel(dtype), gather(source, dtype), loss(net.loss_function, net.f[-1].name, dtype),
-        *{f: activation(f, dtype) for f in net.f}.values(),
-    ]  # fmt: skip
-
-
-def all_ready(net: Network, source: str) -> bool:
-    """Whether nothing has to be compiled."""
-    return all(ready(unit) for unit in of(net, source))
+    return of_functions(net.f, net.loss_function, net.dtype.name, source)
 
 
 def compiled(net: Network, source: str) -> Compiled:

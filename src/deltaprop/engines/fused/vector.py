@@ -1,7 +1,11 @@
-"""exp, tanh, … on scalars, written so that loops over them become vector instructions.
+"""exp, tanh, log, erf, … on scalars, written so that loops over them become vector instructions.
 
 `namespace(dtype)` is a module that stands in for ``numpy`` when the functions of activations.py and
 losses.py are compiled: they receive it as `xp` and run on scalars of that dtype.
+
+But for sin and cos, no function branches, looks up a table or calls a library: a choice evaluates
+both sides, and powers of two come from shifted bits. NaN passes through the arithmetic. Results are
+within 2 ulp.
 """
 
 from __future__ import annotations
@@ -11,108 +15,330 @@ import math
 from types import ModuleType
 from typing import Any
 
-import numba as nb
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 from deltaprop.engines.fused.lowlevel import float32_of_bits, float64_of_bits
 
-FAST = {"contract", "nsz", "arcp"}
+# Not "arcp": float32 divisions would become estimates. Not "reassoc": x - n ln 2 in two steps would
+# become one. An instruction keeps its flags where the function is inlined.
+_scalar = functools.partial(njit, fastmath={"contract"}, error_model="numpy", forceinline=True)
 
 
-def _exp32() -> Any:
-    low, high = np.float32(-104.0), np.float32(88.72284)
-    log2e, magic = np.float32(1.44269504), np.float32(12582912.0)
-    ln2_head, ln2_tail = np.float32(0.693145752), np.float32(1.42860677e-6)
-    c = [np.float32(x) for x in (
-        1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1,
-        5.0000001201e-1,
-    )]  # fmt: skip
-    c0, c1, c2, c3, c4, c5 = c
-    one, infinity = np.float32(1), np.float32(np.inf)
+@intrinsic
+def bits_of(typing: Any, x: Any) -> Any:
+    """The bits of a float32 as an int32, of a float64 as an int64."""
 
-    @njit(fastmath=FAST)
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.IntType(x.bitwidth))
+
+    return getattr(types, f"int{x.bitwidth}")(x), build
+
+
+# Polynomials from the constant term on. "exp" (float64), "erf" and "erfc" are by Remez's algorithm,
+# for the least relative error of the result; "exp" (float32) is Moshier's, in Cephes; "log" comes
+# from Sun's fdlibm (float64) and FreeBSD's msun (float32).
+FITTED: dict[str, dict[str, tuple[float, ...]]] = {
+    "exp": {  # (exp(r) - 1 - r) / r², |r| <= ln(2) / 2
+        "float32": (
+            5.0000001201e-1, 1.6666665459e-1, 4.1665795894e-2, 8.3334519073e-3, 1.3981999507e-3,
+            1.9875691500e-4,
+        ),
+        "float64": (
+            0.5000000000000012740, 0.16666666666666698911, 0.041666666666515426932,
+            8.333333333307281031e-3, 1.3888888947014088678e-3, 1.984126991724715453e-4,
+            2.4801489943790032067e-5, 2.7557216404158805316e-6, 2.7631279878531467753e-7,
+            2.5117833150019482172e-8,
+        ),
+    },
+    "log": {  # (log(1 + f) / s - 2) / s², s = f / (2 + f), √½ <= 1 + f <= √2
+        "float32": (0.66666662693, 0.40000972152, 0.28498786688, 0.24279078841),
+        "float64": (
+            6.666666666666735130e-1, 3.999999999940941908e-1, 2.857142874366239149e-1,
+            2.222219843214978396e-1, 1.818357216161805012e-1, 1.531383769920937332e-1,
+            1.479819860510658591e-1,
+        ),
+    },
+    "erf": {  # erf(x) / x - 1 in x², |x| below "erf_near"
+        "float32": (
+            0.12837914996512384471, -0.37612496460290897834, 0.11281845873931570477,
+            -0.026767716173223309122, 4.9948244365356457853e-3, -5.9993759543838480604e-4,
+        ),
+        "float64": (
+            0.12837916709551256566, -0.37612638903183519578, 0.11283791670944186245,
+            -0.026866170643111695493, 5.2239776061202062309e-3, -8.5483259293908514492e-4,
+            1.2055293578998993215e-4, -1.4924712339141902332e-5, 1.6447131994961795045e-6,
+            -1.6206316772410775077e-7, 1.3710992561767276618e-8, -7.7794897660116292441e-10,
+        ),
+    },
+    "erfc": {  # -log(1 - erf(x)) / x - 1 above "erf_near"
+        "float32": (
+            0.12864848986907492, 0.63515131416611453575, 0.10623688883781941748,
+            -0.023762080112169879175, 3.6424712304511543154e-3, -3.2280795738671434736e-4,
+            1.1231831652856996356e-5,
+        ),
+        "float64": (
+            0.12837911083928882586, 0.63662025285170778588, 0.10277082634676866071,
+            -0.019124962763166656238, -2.1203988628427869161e-4, 1.6926125146927976458e-3,
+            -5.7466330631430112391e-4, -9.7132682468101996836e-7, 9.5484505110323965996e-5,
+            -5.6037619219264719849e-5, 2.0351056467065270482e-5, -5.3851637462543005085e-6,
+            1.0781120901599549297e-6, -1.6302124097581387136e-7, 1.8130377221818084444e-8,
+            -1.4023845636489438962e-9, 6.7445138668175091304e-11, -1.5187747837728034864e-12,
+        ),
+    },
+    "erf_range": {"float32": (0.92, 3.93), "float64": (1.0, 5.93)},
+    "exp_range": {"float32": (-104.0, 89.0), "float64": (-746.0, 710.0)},
+    "ln2": {  # in two parts; n times the first is exact
+        "float32": (0.693145752, 1.42860677e-6),
+        "float64": (6.93147180369123816490e-1, 1.90821492927058770002e-10),
+    },
+}  # fmt: skip
+
+
+class Format:
+    """A floating-point format: its types, the fields of its bits and what is fitted to them."""
+
+    def __init__(self, dtype: str) -> None:
+        self.T: Any = np.dtype(dtype).type
+        info = np.finfo(self.T)
+        self.I = getattr(types, f"int{info.bits}")
+        self.of_bits = {32: float32_of_bits, 64: float64_of_bits}[info.bits]
+        self.shift, self.bias = info.nmant, info.maxexp - 1
+        # Adding it rounds to an integer, which is then found in the lowest bits.
+        self.magic = self.T(1.5 * 2**info.nmant)
+        self.tiny, self.eps = info.smallest_normal, info.eps
+        self.fitted = {name: of[dtype] for name, of in FITTED.items()}
+
+    def numbers(self, *values: float) -> list[Any]:
+        return [self.T(value) for value in values]
+
+    def polynomial(self, name: str) -> Any:
+        """The fitted polynomial by Horner's scheme, unrolled."""
+        scope = {f"c{i}": self.T(c) for i, c in enumerate(self.fitted[name])}
+        terms = functools.reduce(lambda p, c: f"({p} * x + {c})", reversed(scope))
+        return _scalar(eval(f"lambda x: {terms}", scope))
+
+    def bits(self, value: Any) -> int:
+        """The bits of a constant."""
+        return int(self.T(value).view(np.dtype(f"i{self.T().nbytes}")))
+
+
+@functools.cache
+def _reduced(F: Format) -> Any:
+    """exp(x) = 2^k (1 + r + q): k, r and q."""
+    log2e, magic, magic_bits = F.T(1 / math.log(2)), F.magic, F.bits(F.magic)
+    (head, tail), polynomial, I = F.numbers(*F.fitted["ln2"]), F.polynomial("exp"), F.I
+
+    @_scalar
+    def reduced(x):  # type: ignore[no-untyped-def]
+        rounded = x * log2e + magic
+        n = rounded - magic
+        r = x - n * head - n * tail
+        return I(bits_of(rounded) - magic_bits), r, polynomial(r) * r * r
+
+    return reduced
+
+
+@functools.cache
+def _exp(F: Format) -> Any:
+    T, I, of_bits, shift, bias = F.T, F.I, F.of_bits, F.shift, F.bias
+    (low, high), one, reduced = F.numbers(*F.fitted["exp_range"]), F.T(1), _reduced(F)
+
+    @_scalar
     def exp(given):  # type: ignore[no-untyped-def]
-        x = nb.float32(given)
-        y = min(max(x, low), high)
-        n = (y * log2e + magic) - magic
-        r = y - n * ln2_head - n * ln2_tail
-        p = ((((c0 * r + c1) * r + c2) * r + c3) * r + c4) * r + c5
-        p = p * r * r + r + one
-        k = nb.int32(n)  # 2^k in two halves: k may lie outside the range of one exponent
-        half = k >> 1
-        scaled = p * float32_of_bits(nb.int32((half + 127) << 23))
-        scaled = scaled * float32_of_bits(nb.int32((k - half + 127) << 23))
-        return x if x != x else (infinity if x > high else scaled)
+        x = T(given)
+        x = low if x < low else x  # not min and max: these lose NaN
+        x = high if x > high else x
+        k, r, q = reduced(x)
+        half = I(k >> 1)  # 2^k in two parts: k may lie outside the range of one exponent
+        scaled = (q + r + one) * of_bits(I((half + bias) << shift))
+        return scaled * of_bits(I((k - half + bias) << shift))
 
     return exp
 
 
-def _exp64() -> Any:
-    low, high = -746.0, 709.782712893384
-    log2e, magic = 1.4426950408889634, 6755399441055744.0
-    ln2_head, ln2_tail = 6.93147180369123816490e-01, 1.90821492927058770002e-10
-    c = [1 / math.factorial(k) for k in range(13, 1, -1)]
-    d13, d12, d11, d10, d9, d8, d7, d6, d5, d4, d3, d2 = c
+def _expm1(F: Format) -> Any:
+    """2 (2^(k-1) (1 + r + q) - 1/2): 2^k itself may overflow."""
+    T, I, of_bits, shift, bias = F.T, F.I, F.of_bits, F.shift, F.bias
+    low, high, half, two, eps = F.numbers(-40, F.fitted["exp_range"][1], 0.5, 2, F.eps / 4)
+    reduced = _reduced(F)
 
-    @njit(fastmath=FAST)
-    def exp(x):  # type: ignore[no-untyped-def]
-        y = min(max(x, low), high)
-        n = (y * log2e + magic) - magic
-        r = y - n * ln2_head - n * ln2_tail
-        p = (((((d13 * r + d12) * r + d11) * r + d10) * r + d9) * r + d8) * r + d7
-        p = ((((p * r + d6) * r + d5) * r + d4) * r + d3) * r + d2
-        p = p * r * r + r + 1.0
-        k = nb.int64(n)
-        half = k >> 1
-        scaled = p * float64_of_bits((half + 1023) << 52)
-        scaled = scaled * float64_of_bits((k - half + 1023) << 52)
-        return x if x != x else (math.inf if x > high else scaled)
+    @_scalar
+    def expm1(given):  # type: ignore[no-untyped-def]
+        given = T(given)
+        x = low if given < low else given
+        x = high if x > high else x
+        k, r, q = reduced(x)
+        scale = of_bits(I((k + bias - 1) << shift))
+        value = two * ((scale * r + (scale - half)) + scale * q)
+        return given if abs(given) < eps else value
 
-    return exp
+    return expm1
 
 
-def _tanh(T: Any, exp: Any) -> Any:
+@functools.cache
+def _log_of(F: Format) -> Any:
+    """n ln 2 + log(1 + f), √½ <= 1 + f <= √2."""
+    (head, tail), (half, two) = F.numbers(*F.fitted["ln2"]), F.numbers(0.5, 2)
+    polynomial = F.polynomial("log")
+
+    @_scalar
+    def log_of(f, n):  # type: ignore[no-untyped-def]
+        s = f / (two + f)
+        z = s * s
+        square = half * f * f
+        return n * head - ((square - (s * (square + polynomial(z) * z) + n * tail)) - f)
+
+    return log_of
+
+
+@functools.cache
+def _split(F: Format) -> Any:
+    """x = 2^n m, √½ <= m < √2, of a normal x > 0: n as a float, n and m."""
+    I, of_bits, shift, magic = F.I, F.of_bits, F.shift, F.magic
+    root, fraction = F.bits(math.sqrt(0.5)), (1 << F.shift) - 1
+    to_one, bias, magic_bits = F.bits(1) - root, F.bias, F.bits(F.magic)
+
+    @_scalar
+    def split(x):  # type: ignore[no-untyped-def]
+        i = I(bits_of(x) + to_one)
+        n = I(I(i >> shift) - bias)
+        return of_bits(I(n + magic_bits)) - magic, n, of_bits(I((i & fraction) + root))
+
+    return split
+
+
+def _log(F: Format) -> Any:
+    T, split, log_of = F.T, _split(F), _log_of(F)
+    zero, one, tiny, up, digits, infinity, nan = F.numbers(
+        0, 1, F.tiny, 2.0 ** (F.shift + 2), F.shift + 2, math.inf, math.nan
+    )
+
+    @_scalar
+    def log(given):  # type: ignore[no-untyped-def]
+        x = T(given)
+        n, _, m = split(x * up if x < tiny else x)
+        value = log_of(m - one, n - (digits if x < tiny else zero))
+        value = value if x < infinity else x
+        return value if x > zero else (-infinity if x == zero else nan)
+
+    return log
+
+
+def _log1p(F: Format) -> Any:
+    """log(u), u = 1 + x, where what u loses of x joins f."""
+    T, I, of_bits, shift, bias = F.T, F.I, F.of_bits, F.shift, F.bias
+    zero, one, infinity, nan = F.numbers(0, 1, math.inf, math.nan)
+    split, log_of = _split(F), _log_of(F)
+
+    @_scalar
+    def log1p(given):  # type: ignore[no-untyped-def]
+        x = T(given)
+        u = one + x
+        lost = one - (u - x) if x > one else x - (u - one)
+        n, k, m = split(u)
+        inverse = of_bits(I(max(bias - k, 0) << shift))  # 2^-k, or 0 where nothing is lost
+        value = log_of((m - one) + lost * inverse, n)
+        value = value if x < infinity else x
+        value = value if u > zero else (-infinity if u == zero else nan)
+        return x if u == one else value
+
+    return log1p
+
+
+def _tanh(F: Format) -> Any:
     """Rational near 0 (Moshier's Cephes), 1 - 2 / (exp(2|x|) + 1) beyond 0.625."""
-    zero, one, two, near, far = T(0), T(1), T(2), T(0.625), T(22)
-    p = [T(x) for x in (-9.64399179425052238628e-1, -9.92877231001918586564e1,
-                        -1.61468768441708447952e3)]  # fmt: skip
-    q = [T(x) for x in (1.12811678491632931402e2, 2.23548839060100448583e3,
-                        4.84406305325125486048e3)]  # fmt: skip
-    p0, p1, p2 = p
-    q0, q1, q2 = q
+    T, exp = F.T, _exp(F)
+    one, two, near, far = F.numbers(1, 2, 0.625, 22)
+    p0, p1, p2 = F.numbers(
+        -9.64399179425052238628e-1, -9.92877231001918586564e1, -1.61468768441708447952e3
+    )
+    q0, q1, q2 = F.numbers(
+        1.12811678491632931402e2, 2.23548839060100448583e3, 4.84406305325125486048e3
+    )
 
-    @njit(fastmath=FAST)
+    @_scalar
     def tanh(given):  # type: ignore[no-untyped-def]
         x = T(given)
-        size = min(abs(x), far)
+        size = abs(x)
+        size = far if size > far else size
         z = size * size
-        small = size + size * z * (((p0 * z + p1) * z + p2) / (((z + q0) * z + q1) * z + q2))
-        large = one - two / (exp(two * size) + one)
-        value = small if size < near else large
-        value = value if x >= zero else -value
-        return x if x != x else value
+        small = size < near
+        over = size * z * ((p0 * z + p1) * z + p2) if small else -two
+        under = ((z + q0) * z + q1) * z + q2 if small else exp(two * size) + one
+        value = (size if small else one) + over / under
+        return math.copysign(value, x)
 
     return tanh
+
+
+def _erf(F: Format) -> Any:
+    """x + x P(x²) near 0, 1 - exp(-x - x Q(x)) beyond."""
+    T, one, exp = F.T, F.T(1), _exp(F)
+    near, far = F.numbers(*F.fitted["erf_range"])
+    inner, outer = F.polynomial("erf"), F.polynomial("erfc")
+
+    @_scalar
+    def erf(given):  # type: ignore[no-untyped-def]
+        x = T(given)
+        size = abs(x)
+        size = far if size > far else size
+        value = math.copysign(one - exp(-size - size * outer(size)), x)
+        return x + x * inner(x * x) if size < near else value
+
+    return erf
+
+
+def _expit(F: Format) -> Any:
+    """1 - e / (1 + e) or e - e² / (1 + e), e = exp(-|x|): 1 + e is rounded in a small term only."""
+    T, zero, one, exp = F.T, F.T(0), F.T(1), _exp(F)
+
+    @_scalar
+    def expit(given):  # type: ignore[no-untyped-def]
+        x = T(given)
+        e = exp(-abs(x))
+        top = e if x < zero else one
+        return top - top * e / (one + e)
+
+    return expit
+
+
+def _softplus(F: Format) -> Any:
+    """max(x, 0) + log(1 + e), e = exp(-|x|): log(1 + e) = ln 2 + log(1 + (e - 1) / 2)."""
+    T, exp, log_of = F.T, _exp(F), _log_of(F)
+    zero, half, one, root = F.numbers(0, 0.5, 1, math.sqrt(2) - 1)
+
+    @_scalar
+    def softplus(given):  # type: ignore[no-untyped-def]
+        x = T(given)
+        e = exp(-abs(x))
+        large = e > root
+        tail = log_of((e - one) * half if large else e, one if large else zero)
+        return (zero if x < zero else x) + tail
+
+    return softplus
 
 
 @functools.cache
 def namespace(dtype: str) -> ModuleType:
     """The stand-in for ``numpy`` on scalars of that dtype."""
-    T: Any = np.dtype(dtype).type
-    zero, one = T(0), T(1)
-    exp = _exp32() if T is np.float32 else _exp64()
-    tiny = T(np.finfo(T).smallest_normal)
+    F = Format(dtype)
+    T: Any = F.T
+    zero, one, tiny = F.numbers(0, 1, F.tiny)
     functions = {
-        "exp": exp,
-        "tanh": _tanh(T, exp),
-        "log": njit(lambda x: T(math.log(x)) if x > zero else T(np.log(x))),
-        "log1p": njit(lambda x: T(math.log1p(x))),
-        "expm1": njit(lambda x: T(math.expm1(x))),
+        "exp": _exp(F),
+        "expm1": _expm1(F),
+        "log": _log(F),
+        "log1p": _log1p(F),
+        "tanh": _tanh(F),
+        "erf": _erf(F),
+        "expit": _expit(F),
+        "softplus": _softplus(F),
         "sqrt": njit(lambda x: T(math.sqrt(x))),
         "sin": njit(lambda x: T(math.sin(x))),
         "cos": njit(lambda x: T(math.cos(x))),
-        "erf": njit(lambda x: T(math.erf(x))),
         "abs": njit(lambda x: abs(x)),
         "sign": njit(lambda x: one if x > zero else (-one if x < zero else x)),
         "where": njit(lambda condition, x, y: x if condition else y),

@@ -1,0 +1,110 @@
+"""Which engine runs a search: the one asked for, or the fastest that is ready."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, Num
+
+from deltaprop.engines.reference import ReferenceEngine, loss_and_gradient
+from deltaprop.network import Network
+from deltaprop.search import FirstOrder, Solver
+
+PACE = 10e9  # multiplications a second of the reference engine, at best
+PATIENCE = 5.0  # seconds of reference epochs beyond which waiting for the compiler is quicker
+_said: set[str] = set()
+
+
+def engine_for(
+    name: str,
+    net: Network,
+    X: Any,
+    y: Num[np.ndarray, "N ..."],
+    w: Float[np.ndarray, " N"] | None,
+    *,
+    solver: FirstOrder,
+    max_epochs: int,
+    threads: dict[str, Any],
+    **search: Any,
+) -> Any:
+    """The engine of that name, or for "auto" the fused one as soon as it is compiled."""
+    if name == "reference" or _only_reference(net, solver):
+        return ReferenceEngine(net, X, y, w, solver=solver, **search)
+    from deltaprop.engines.fused import FusedEngine, compiling
+
+    def fused() -> Any:
+        return FusedEngine(net, X, y, w, solver=solver, **threads, **search)
+
+    if name == "fused" or compiling.ready(net, X):
+        compiling.finish(net, X)
+        return fused()
+    elsewhere, seconds = compiling.start(net, X), seconds_an_epoch(net, X.shape[0])
+    if seconds * (1 if elsewhere else max_epochs) > PATIENCE:
+        compiling.finish(net, X)
+        return fused()
+    reference = ReferenceEngine(net, X, y, w, solver=solver, **search)
+    return Handover(reference, lambda: fused() if compiling.ready(net, X) else None)
+
+
+def gradient_for(
+    name: str,
+    net: Network,
+    X: Any,
+    y: Num[np.ndarray, "N ..."],
+    w: Float[np.ndarray, " N"] | None,
+    solver: Solver,
+    threads: dict[str, Any],
+) -> Any:
+    """A function that gives L and ∂L/∂θ over all rows at the network's current θ."""
+    if name != "reference" and not _only_reference(net, solver):
+        from deltaprop.engines.fused import compiling
+        from deltaprop.engines.fused import loss_and_gradient as fused
+
+        ready = compiling.ready(net, X)
+        if not ready and name == "auto":
+            compiling.start(net, X)
+        if ready or name == "fused":
+            compiling.finish(net, X)
+            return fused(net, X, y, w, **threads)
+    t = net.loss_function.target(y, net.n_outputs, net.theta, np)
+    return lambda: loss_and_gradient(net, X, t, w)
+
+
+class Handover:
+    """Reference epochs until the fused engine is compiled, fused ones from then on."""
+
+    def __init__(self, reference: ReferenceEngine, fused: Any) -> None:
+        self._engine: Any = reference
+        self._fused = fused
+        self.theta, self.n_samples = reference.theta, reference.n_samples
+        self.batch_size = reference.batch_size
+
+    def epoch(
+        self, order: Int[np.ndarray, " N"] | None, learning_rates: Float[np.ndarray, " S"]
+    ) -> float:
+        if isinstance(self._engine, ReferenceEngine):
+            self._engine = self._fused() or self._engine
+        loss: float = self._engine.epoch(order, learning_rates)
+        return loss
+
+
+def seconds_an_epoch(net: Network, N: int) -> float:
+    """What an epoch of the reference engine costs, at best."""
+    return 3 * N * sum(W.size for W in net.W) / PACE
+
+
+def _only_reference(net: Network, solver: Solver) -> bool:
+    from deltaprop.engines.fused.support import unsupported
+
+    reason = unsupported(net, solver)
+    if reason is not None:
+        _say_once(f"The reference engine runs this search: {reason}.")
+    return reason is not None
+
+
+def _say_once(message: str) -> None:
+    if message not in _said:
+        _said.add(message)
+        warnings.warn(message, stacklevel=5)

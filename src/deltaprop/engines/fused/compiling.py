@@ -1,0 +1,121 @@
+"""Compiling what a search needs: in another process while it runs, or now.
+
+``python -m deltaprop.engines.fused.compiling`` compiles everything that is built in, for a machine
+or an image whose processes cannot write to a cache folder later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
+import time
+from typing import Any
+
+from deltaprop import activations, losses
+from deltaprop.engines.fused import objects, units
+from deltaprop.network import Network
+
+_child: list[subprocess.Popen[bytes]] = []
+
+
+def source(net: Network, X: Any) -> str:
+    """The dtype in which the kernel meets the rows."""
+    name: str = net.dtype.name if hasattr(X, "tocsr") else X.dtype.name
+    return name
+
+
+def needed(net: Network, X: Any) -> list[objects.Unit]:
+    """The units of the network that would have to be compiled."""
+    return [unit for unit in units.of(net, source(net, X)) if not objects.ready(unit)]
+
+
+def ready(net: Network, X: Any) -> bool:
+    """Whether nothing has to be compiled."""
+    return not needed(net, X)
+
+
+def finish(net: Network, X: Any) -> None:
+    """Wait until nothing has to be compiled; a terminal is told why, and how far it is."""
+    todo = needed(net, X)
+    if not todo:
+        return
+    if _child and _child[-1].poll() is None and all(unit.key for unit in todo):
+        _say(f"compiling for this machine, once: {', '.join(unit.name for unit in todo)} …")
+        while _child[-1].poll() is None and needed(net, X):
+            time.sleep(0.05)
+    compile_all(needed(net, X))
+
+
+def compile_all(todo: list[objects.Unit]) -> None:
+    """Compile units, here and now."""
+    for i, unit in enumerate(todo):
+        _say(f"compiling for this machine, once: {unit.name} ({i + 1} of {len(todo)}) …")
+        objects.addresses(unit)
+
+
+def start(net: Network, X: Any) -> bool:
+    """Begin to compile in another process; False where what is missing cannot be had that way."""
+    if _child and _child[-1].poll() is None:
+        return True  # one at a time: the next search asks again
+    sent = [pickled for pickled in map(_pickled, needed(net, X)) if pickled]
+    failed = _child and _child[-1].returncode != 0
+    if not sent or failed or not sys.executable or not objects.writable():
+        return False
+    child = subprocess.Popen(
+        [sys.executable, "-m", __name__, "-"],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for this process
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )  # fmt: skip
+    assert child.stdin is not None
+    with child.stdin:
+        pickle.dump(sent, child.stdin)
+    _child.append(child)
+    _say("compiling its fast engine for this machine in the background, once (some 20 s) …")
+    return True
+
+
+def _pickled(unit: objects.Unit) -> bytes | None:
+    """None for functions that another process cannot find, such as lambdas of the user's."""
+    factory = getattr(units, unit.make.__name__.removeprefix("_make_"))
+    try:
+        return pickle.dumps((factory, unit.of)) if unit.key else None
+    except (pickle.PicklingError, AttributeError, TypeError):
+        return None
+
+
+def built_in() -> list[objects.Unit]:
+    """Every unit whose functions are deltaprop's own, most wanted first."""
+    functions = {f.name: f for f in map(activations.get, activations.NAMES)}.values()
+    all_losses = [losses.get(name) for name in losses.NAMES]
+    found = []
+    for dtype in ("float32", "float64"):
+        found += [units.kernel(dtype), units.gather(dtype, dtype)]
+        found += [units.activation(f, dtype) for f in functions]
+        for loss in all_losses:
+            closed = [f.name for f in functions if loss.closed_form(f.name)]
+            found += [units.loss(loss, name, dtype) for name in ("", *closed)]
+        found += [units.gather(name, dtype) for name in units.SOURCES if name != dtype]
+    return found
+
+
+def _say(message: str) -> None:
+    if sys.stderr and sys.stderr.isatty():
+        print(f"deltaprop: {message}", file=sys.stderr, flush=True)
+
+
+def _main() -> None:
+    with objects.alone():
+        if sys.argv[1:] == ["-"]:
+            todo = [make(*of) for make, of in map(pickle.loads, pickle.load(sys.stdin.buffer))]
+        else:
+            todo = built_in()
+        with contextlib.suppress(BrokenPipeError):
+            compile_all([unit for unit in todo if not objects.ready(unit)])
+
+
+if __name__ == "__main__":
+    _main()
