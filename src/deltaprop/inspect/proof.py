@@ -334,7 +334,9 @@ def _verdict(
         1e-30,
     )
     gap = np.where(found.smooth, np.abs(claimed - found.value) / size, 0.0)
-    outside = np.maximum(found.low - claimed, claimed - found.high) / size
+    sides = np.maximum(np.abs(found.low), np.abs(found.high))
+    sides = max(size, np.max(sides, initial=0.0, where=corner))
+    outside = np.maximum(found.low - claimed, claimed - found.high) / sides
     gap = np.where(corner & (outside > 1e-3), outside, gap)
     gap = np.where(np.isnan(gap), np.inf, gap)
     worst = int(np.argmax(gap))

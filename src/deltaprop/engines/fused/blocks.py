@@ -33,23 +33,30 @@ SOURCES = {name: name for name in ("float32", "float64", "int8", "int16", "int32
 }  # fmt: skip
 
 
+inlined = njit(fastmath=FAST, error_model="numpy", forceinline=True)
+"""What is called in a loop over a block: a call that is left there keeps it from vectorising."""
+
+
 # ---------------------------------------------------------------- from plain Python to scalars
 
 
 def _replacements(dtype: str) -> dict[Any, Any]:
     """Helpers of the derivation that scalars do in another way."""
     xp = namespace(dtype)
-    floored, erf, eps = xp.floored, xp.erf, np.finfo(dtype).eps
+    floored, erf, expit, softplus = xp.floored, xp.erf, xp.expit, xp.softplus
+    eps = np.finfo(dtype).eps
 
     def power(base, exponent, xp):  # type: ignore[no-untyped-def]
         return (max(base, eps) if exponent < 0 else base) ** exponent
 
     return {
-        _arrays.real: njit(lambda x, xp: x),
-        _arrays.floored: njit(lambda x, xp: floored(x)),
-        _arrays.erf: njit(lambda x, xp: erf(x)),
-        losses._levels: njit(lambda yhat, quantiles, xp: quantiles[0]),
-        losses._power: njit(power, fastmath=FAST),
+        _arrays.real: inlined(lambda x, xp: x),
+        _arrays.floored: inlined(lambda x, xp: floored(x)),
+        _arrays.erf: inlined(lambda x, xp: erf(x)),
+        _arrays.expit: inlined(lambda x, xp: expit(x)),
+        _arrays.softplus: inlined(lambda x, xp: softplus(x)),
+        losses._levels: inlined(lambda yhat, quantiles, xp: quantiles[0]),
+        losses._power: inlined(power),
     }
 
 
@@ -76,7 +83,7 @@ def specialised(f: Any, dtype: str, seen: dict[Any, Any] | None = None) -> Any:
         code.replace(co_consts=constants), {**f.__globals__, **scope}, f.__name__,
         f.__defaults__, cells,
     )  # fmt: skip
-    seen[f] = njit(twin, fastmath=FAST)
+    seen[f] = inlined(twin)
     return seen[f]
 
 
@@ -328,7 +335,7 @@ def _bound(function: Any, loss: Loss, dtype: str, closed: bool) -> Any:
         f"    return function({'t, a, z' if closed else 't, z'}, xp{filled})",
         scope,
     )
-    return njit(scope["bound"], fastmath=FAST)
+    return inlined(scope["bound"])
 
 
 def _softmax_cross_entropy(dtype: str) -> Any:
@@ -407,18 +414,18 @@ def _focal(loss: Loss, activation: str, dtype: str) -> Any:
         softplus = specialised(_arrays.softplus, dtype)
         expit = specialised(_arrays.expit, dtype)
 
-        @njit
+        @inlined
         def term(a, z):  # type: ignore[no-untyped-def]
             return power(expit(-a, xp), gamma, xp) * softplus(-a, xp)
 
-        @njit
+        @inlined
         def term_d(a, z):  # type: ignore[no-untyped-def]
             q = expit(-a, xp)
             return -power(q, gamma, xp) * (gamma * z * softplus(-a, xp) + q)
     else:
         of_p, of_p_d = (specialised(f, dtype) for f in (losses._focal_term, losses._focal_term_d))
-        term = njit(lambda a, z: of_p(z, xp, gamma))
-        term_d = njit(lambda a, z: of_p_d(z, xp, gamma))
+        term = inlined(lambda a, z: of_p(z, xp, gamma))
+        term_d = inlined(lambda a, z: of_p_d(z, xp, gamma))
 
     @plain(LOSS)
     def block(t_at, a_at, z_at, d_at, rows_at, N, H, by_unit):  # type: ignore[no-untyped-def]
@@ -480,7 +487,7 @@ def gather_block(source: str, dtype: str) -> Any:
     """Rows `order` of X, of any source dtype and layout, as numbers of the working dtype."""
     T, one = types.float32 if dtype == "float32" else types.float64, np.dtype(dtype).type(1)
     item = np.dtype(SOURCES[source]).type(1)
-    widened = {"float16": _of_half, "bfloat16": _of_brain}.get(source, njit(lambda x: T(x)))
+    widened = {"float16": _of_half, "bfloat16": _of_brain}.get(source, inlined(lambda x: T(x)))
     size = item.itemsize
 
     @plain(GATHER)
@@ -500,7 +507,7 @@ def gather_block(source: str, dtype: str) -> Any:
     return block
 
 
-@njit
+@inlined
 def _of_half(bits):  # type: ignore[no-untyped-def]
     """float16 by its bits: the exponent is moved by a product, which also mends subnormals."""
     size = float32_of_bits(np.int32((np.int32(bits) & 0x7FFF) << 13)) * np.float32(2.0**112)
@@ -509,6 +516,6 @@ def _of_half(bits):  # type: ignore[no-untyped-def]
     return -size if bits & 0x8000 else size
 
 
-@njit
+@inlined
 def _of_brain(bits):  # type: ignore[no-untyped-def]
     return float32_of_bits(np.int32(np.int32(bits) << 16))

@@ -1,0 +1,83 @@
+"""The machine: keep everything to a few cores, and say what it is."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "deltaprop", "numpy", "scipy", "scikit-learn", "numba", "torch", "jax", "keras", "onnxruntime",
+)  # fmt: skip
+
+
+def pin(threads: int) -> None:
+    """Keep this process and its children to that many cores, where the system can.
+
+    Every library then sizes its pool of threads by the same rule; there is no setting that all of
+    them obey. Call it before any of them is imported.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, _distinct_cores()[:threads])
+
+
+def describe() -> dict[str, Any]:
+    """What a reader has to know to judge the numbers."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "processor": _processor(),
+        "processors": os.cpu_count(),
+        "used": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+        "blas": _blas(),
+    }
+
+
+def load() -> float | None:
+    """What else runs, about: the system's load average over the last minute."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def _distinct_cores() -> list[int]:
+    """The processors we may use, second hardware threads of a core last."""
+    allowed = sorted(os.sched_getaffinity(0))
+    seen: set[str] = set()
+    first, second = [], []
+    for k in allowed:
+        siblings = Path(f"/sys/devices/system/cpu/cpu{k}/topology/thread_siblings_list")
+        core = siblings.read_text() if siblings.exists() else str(k)
+        (second if core in seen else first).append(k)
+        seen.add(core)
+    return first + second
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _blas() -> list[str]:
+    import scipy.linalg  # noqa: F401  # loads the BLAS of SciPy beside NumPy's
+    from threadpoolctl import threadpool_info
+
+    return sorted(
+        f"{pool['internal_api']} {pool['version']}, {pool['num_threads']} threads"
+        for pool in threadpool_info()
+        if pool["user_api"] == "blas"
+    )

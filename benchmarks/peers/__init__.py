@@ -1,0 +1,30 @@
+"""One module for each contestant of the training cases: ``build(problem, threads)`` → a turn."""
+
+from __future__ import annotations
+
+import importlib
+from functools import partial
+
+from benchmarks.problem import Problem
+from benchmarks.turns import Build, Turn
+
+MODULES = {
+    "deltaprop": "ours",
+    "scikit-learn": "scikit_learn",
+    "torch": "torch_eager",
+    "torch.compile": "torch_compiled",
+    "jax": "jax_scan",
+    "keras": "keras_fit",
+    "floor": "floor",
+}
+
+
+def training(problem: Problem, threads: int) -> dict[str, Build]:
+    """All contestants; each is imported when it is built, so that one may be missing."""
+    return {name: partial(_build, name, problem, threads) for name in MODULES}
+
+
+def _build(name: str, problem: Problem, threads: int) -> Turn:
+    module = importlib.import_module(f"benchmarks.peers.{MODULES[name]}")
+    turn: Turn = module.build(problem, threads)
+    return turn

@@ -1,0 +1,42 @@
+"""Keras: one ``Model.fit`` a turn, on JAX unless ``KERAS_BACKEND`` says otherwise.
+
+It draws its own order of rows, so its loss differs from the others' in the last digits.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+import keras
+
+from benchmarks.problem import RATE, Problem
+from benchmarks.turns import Turn, Unavailable
+
+
+def build(problem: Problem, threads: int) -> Turn:
+    if problem.sparse:
+        raise Unavailable("its fit makes a sparse X dense")
+    outputs = problem.sizes[-1]
+    layers = [keras.layers.Dense(units, "relu") for units in problem.sizes[1:-1]]
+    model = keras.Sequential(
+        [keras.Input((problem.sizes[0],)), *layers, keras.layers.Dense(outputs)]
+    )
+    model.set_weights([p for pair in zip(*problem.start, strict=True) for p in pair])
+    loss = (
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        if outputs > 1
+        else keras.losses.BinaryCrossentropy(from_logits=True)
+    )
+    model.compile(optimizer=keras.optimizers.Adam(RATE), loss=loss)
+
+    def turn(t: int) -> float:
+        rows = problem.slice(t)
+        history = model.fit(
+            problem.X[rows], problem.y[rows],
+            batch_size=problem.batch, epochs=problem.passes, shuffle=True, verbose=0,
+        )  # fmt: skip
+        return float(history.history["loss"][-1])
+
+    return turn

@@ -1,0 +1,40 @@
+"""deltaprop: one ``dp.fit`` a turn on a network that stays, with all that a call sets up."""
+
+from __future__ import annotations
+
+import math
+
+import deltaprop as dp
+from benchmarks.problem import RATE, Problem
+from benchmarks.turns import Turn
+
+
+def build(problem: Problem, threads: int) -> Turn:
+    net = network(problem)
+
+    def turn(t: int) -> float:
+        rows = problem.slice(t)
+        history = dp.fit(
+            net, problem.X[rows], problem.y[rows],
+            solver=dp.Adam(RATE), batch_size=problem.batch, max_epochs=problem.passes,
+            tol=0, patience=math.inf, seed=t, engine="fused", n_threads=threads,
+        )  # fmt: skip
+        return history.loss_curve[-1]
+
+    return turn
+
+
+def network(problem: Problem) -> dp.Network:
+    """The problem's network at its start."""
+    hidden = [dp.Dense(units, "relu") for units in problem.sizes[1:-1]]
+    outputs = problem.sizes[-1]
+    output, loss = (
+        ("softmax", "cross_entropy") if outputs > 1 else ("sigmoid", "binary_cross_entropy")
+    )
+    net = dp.Network(
+        problem.sizes[0], [*hidden, dp.Dense(outputs, output)],
+        loss=loss, reduction="mean", dtype="float32", seed=0,
+    )  # fmt: skip
+    for l, (W, b) in enumerate(zip(*problem.start, strict=True)):
+        net.W[l][...], net.b[l][...] = W, b
+    return net

@@ -1,0 +1,30 @@
+"""scikit-learn: one warm-started ``MLPClassifier.fit`` a turn."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from sklearn.neural_network import MLPClassifier
+
+from benchmarks.problem import RATE, Problem
+from benchmarks.turns import Turn
+
+
+def build(problem: Problem, threads: int) -> Turn:
+    model = MLPClassifier(
+        problem.sizes[1:-1], batch_size=problem.batch, learning_rate_init=RATE, alpha=0,
+        max_iter=1, tol=0, n_iter_no_change=math.inf, warm_start=True,
+    )  # fmt: skip
+    # It has no weights to set before a first fit; a row of each class is enough for that.
+    _, one_of_each = np.unique(problem.y, return_index=True)
+    model.fit(problem.X[one_of_each], problem.y[one_of_each])
+    W, b = problem.start
+    model.coefs_, model.intercepts_ = [w.copy() for w in W], [v.copy() for v in b]
+
+    def turn(t: int) -> float:
+        model.set_params(max_iter=problem.passes, random_state=t)
+        rows = problem.slice(t)
+        return float(model.fit(problem.X[rows], problem.y[rows]).loss_)
+
+    return turn

@@ -1,0 +1,49 @@
+"""PyTorch with the whole step compiled: rows, loss, gradient and Adam in one graph."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+# Its compiler would leave a pool of processes waiting beside the contestants.
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
+import torch
+
+from benchmarks.peers.torch_eager import data, loss_of, start
+from benchmarks.problem import RATE, Problem
+from benchmarks.turns import Turn, Unavailable
+
+BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
+
+
+def build(problem: Problem, threads: int) -> Turn:
+    if not any(map(shutil.which, (os.environ.get("CXX", ""), "g++", "clang++", "cl"))):
+        raise Unavailable("no C++ compiler")
+    torch.set_num_threads(threads)
+    X, y = data(problem)
+    theta, step_count = start(problem), torch.zeros(())
+    m, v = [torch.zeros_like(p) for p in theta], [torch.zeros_like(p) for p in theta]
+
+    def step(batch: torch.Tensor) -> torch.Tensor:
+        gradient, loss = torch.func.grad_and_value(loss_of)(theta, X[batch], y[batch], sparse)
+        step_count.add_(1)
+        rate = RATE * (1 - BETA_2**step_count).sqrt() / (1 - BETA_1**step_count)
+        for p, m_p, v_p, g in zip(theta, m, v, gradient, strict=True):
+            m_p.mul_(BETA_1).add_(g, alpha=1 - BETA_1)
+            v_p.mul_(BETA_2).addcmul_(g, g, value=1 - BETA_2)
+            p.sub_(rate * m_p / (v_p.sqrt() + EPSILON))
+        return loss
+
+    sparse = problem.sparse
+    torch._dynamo.reset()  # networks of other cases do not count as recompilations of this one
+    compiled = torch.compile(step)
+
+    def turn(t: int) -> float:
+        for order in problem.orders(t):
+            total = torch.zeros(())
+            for batch in torch.from_numpy(order).split(problem.batch):
+                total += compiled(batch)
+        return float(total) / (problem.rows // problem.batch)
+
+    return turn

@@ -1,0 +1,71 @@
+"""Contestants take turns at the same work; one that fails is told apart and stops no other."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+PAUSE = 0.1  # seconds: the BLAS threads of the one before spin for about 0.02
+
+# Does turn number t, and returns a number that must come out alike for all contestants: the loss of
+# its last epoch, the first probability, the best score. None where there is no such number.
+Turn = Callable[[int], float | None]
+Build = Callable[[], Turn]
+
+
+class Unavailable(Exception):
+    """Why a contestant cannot take part."""
+
+
+@dataclass
+class Times:
+    """What a contestant needed: its first turn, which compiles, apart from the others."""
+
+    first: float | None = None
+    seconds: list[float] = field(default_factory=list)
+    value: float | None = None  # what its first turn returned
+    error: str | None = None
+
+    @property
+    def median(self) -> float | None:
+        return statistics.median(self.seconds) if self.seconds and not self.error else None
+
+
+def take_turns(contestants: dict[str, Build], turns: int) -> dict[str, Times]:
+    """A first turn and `turns` timed ones of each contestant, interleaved."""
+    times = {name: Times() for name in contestants}
+    ready: dict[str, Turn] = {}
+    for name, build in contestants.items():
+        try:
+            ready[name] = build()
+        except Exception as error:
+            times[name].error = in_one_line(error)
+    for t in range(turns + 1):
+        # Back and forth, so that nobody always follows the same one.
+        for name in list(ready)[:: 1 if t % 2 == 0 else -1]:
+            time.sleep(PAUSE)
+            try:
+                started = time.perf_counter()
+                value = ready[name](t)
+                seconds = time.perf_counter() - started
+            except Exception as error:
+                times[name].error = in_one_line(error)
+                del ready[name]
+                continue
+            if t == 0:
+                times[name].first, times[name].value = seconds, value
+            else:
+                times[name].seconds.append(seconds)
+    return times
+
+
+def in_one_line(error: Exception) -> str:
+    """What a table can say about a failure."""
+    if isinstance(error, Unavailable):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return f"not installed: {error.name}"
+    said = str(error).strip() or "no message"
+    return f"{type(error).__name__}: {said.splitlines()[0][:160]}"
