@@ -252,8 +252,10 @@ def test_the_number_of_threads_does_not_matter_where_it_is_asked_not_to():
     for n_threads in (1, 2, 3, 5):
         net = dp.Network(40, [dp.Dense(120, "relu"), dp.Dense(90, "tanh"), dp.Dense(3, "softmax")],
                          loss="cross_entropy", seed=0)  # fmt: skip
-        engine = FusedEngine(net, big, y, None, solver=dp.Adam(0.01), batch_size=300, clip_norm=1.0,
-                             progress=Progress(), n_threads=n_threads, reproducible=True)  # fmt: skip
+        engine = FusedEngine(
+            net, big, y, None, solver=dp.Adam(0.01), batch_size=300, clip_norm=1.0,
+            progress=Progress(), n_threads=n_threads, reproducible=True,
+        )  # fmt: skip
         assert engine.room.n_threads == n_threads
         losses = [engine.epoch(None, np.full(3, 0.01)) for _ in range(3)]
         found.append((net.theta.tobytes(), losses))

@@ -23,7 +23,9 @@ _HOME = {
     "SGD": "deltaprop.search",
     "TabularClassifier": "deltaprop.estimators",
     "TabularRegressor": "deltaprop.estimators",
+    "cross_validate": "deltaprop.many",
     "fit": "deltaprop.training",
+    "fit_many": "deltaprop.many",
     "load": "deltaprop.files",
     "save": "deltaprop.files",
 }
@@ -44,9 +46,11 @@ __all__ = [
     "TabularClassifier",
     "TabularRegressor",
     "activations",
+    "cross_validate",
     "equations",
     "files",
     "fit",
+    "fit_many",
     "initializers",
     "load",
     "losses",
@@ -73,6 +77,7 @@ if TYPE_CHECKING:
     )
     from deltaprop.files import load, save
     from deltaprop.losses import Loss
+    from deltaprop.many import cross_validate, fit_many
     from deltaprop.network import Dense, Network
     from deltaprop.search import LBFGS, SGD, Adam, AdamW, schedules
     from deltaprop.training import fit

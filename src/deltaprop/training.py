@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Float, Int, Num
 
 from deltaprop import engines
 from deltaprop.engines.choice import engine_for, gradient_for
@@ -32,6 +32,7 @@ def fit(
     *,
     solver: Solver | None = None,
     sample_weight: Any = None,
+    rows: Any = None,
     batch_size: int | str = "auto",
     max_epochs: int = 200,
     schedule: Schedule | None = None,
@@ -60,6 +61,8 @@ def fit(
         As for :meth:`Network.loss`.
     solver : SGD, Adam, AdamW or LBFGS, default=Adam()
     sample_weight : array-like (N,), optional
+    rows : array-like of int (M,), optional
+        The rows of X to train on, where not all; they are read in place. A row may come often.
     batch_size : int or "auto", default="auto"
         Rows a step; "auto" is min(200, N). L-BFGS uses all rows.
     max_epochs : int, default=200
@@ -137,9 +140,10 @@ def fit(
     rng = check_random_state(seed)
     if resume is not None and resume.progress.rng is not None:
         rng = resume.progress.rng
+    rows = None if rows is None else _checked_rows(rows, X)
     held_out = None
     if validation is not None:
-        X, y, w, held_out = _split(net, X, y, w, validation, rng)
+        rows, held_out = _split(net, X, y, w, rows, validation, rng)
     evaluate = None if held_out is None else _evaluator(net, *held_out, scorer)
     return train(
         net, X, y, w,
@@ -147,7 +151,7 @@ def fit(
         clip_norm=clip_norm, shuffle=shuffle, rng=rng, plateau=Plateau(tol, patience),
         evaluate=evaluate, stop_on_validation=evaluate is not None and restore_best,
         engine=engine, n_threads=n_threads, reproducible=reproducible, callbacks=callbacks,
-        progress=Progress() if resume is None else resume.progress,
+        rows=rows, progress=Progress() if resume is None else resume.progress,
     )  # fmt: skip
 
 
@@ -172,6 +176,7 @@ def train(
     progress: Progress,
     n_threads: int | None = None,
     reproducible: bool = False,
+    rows: Int[np.ndarray, " M"] | None = None,
     monitor_loss: bool = False,
     before_epoch: Callable[[], object] = lambda: None,
     horizon: int | None = None,
@@ -191,7 +196,7 @@ def train(
                 )
             quasi_newton(
                 net.theta,
-                gradient_for(engine, net, X, y, w, solver, threads),
+                gradient_for(engine, net, X, y, w, solver, threads, rows),
                 max_iter=max_epochs, max_fun=solver.max_fun, tol=plateau.tol, history=history,
                 plateau=plateau, evaluate=evaluate, stop_on_validation=stop_on_validation,
                 monitor_loss=monitor_loss, callbacks=callbacks, network=net,
@@ -202,8 +207,8 @@ def train(
                 progress.dropout_seed = int(rng.randint(2**31 - 1))
             runner = engine_for(
                 engine, net, X, y, w, solver=solver, max_epochs=max_epochs, threads=threads,
-                batch_size=rows_per_step(batch_size, X.shape[0]), clip_norm=clip_norm,
-                progress=progress,
+                batch_size=rows_per_step(batch_size, X.shape[0] if rows is None else len(rows)),
+                clip_norm=clip_norm, progress=progress, subset=rows,
             )  # fmt: skip
             search(
                 runner,
@@ -308,15 +313,31 @@ def _checked_data(
     return X, y, None if sample_weight is None else checked_weights(sample_weight, X)
 
 
+def _checked_rows(rows: Any, X: Any) -> Int[np.ndarray, " M"]:
+    rows = np.asarray(rows)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu" or len(rows) == 0:
+        raise ValueError(
+            f"rows must be a sequence of int with at least one entry, got dtype {rows.dtype} and "
+            f"shape {rows.shape}."
+        )
+    if rows.min() < 0 or rows.max() >= X.shape[0]:
+        raise ValueError(
+            f"rows must lie in 0 to {X.shape[0] - 1}, as X has {X.shape[0]} row(s); they range "
+            f"from {rows.min()} to {rows.max()}."
+        )
+    return np.ascontiguousarray(rows, np.int64)
+
+
 def _split(
     net: Network,
     X: Any,
     y: Num[np.ndarray, "N ..."],
     w: Float[np.ndarray, " N"] | None,
+    rows: Int[np.ndarray, " M"] | None,
     validation: Any,
     rng: np.random.RandomState,
-) -> tuple[Any, Any, Any, tuple[Any, Any, Any]]:
-    """Training rows, and the rows to validate on."""
+) -> tuple[Int[np.ndarray, " M"] | None, tuple[Any, Any, Any]]:
+    """The rows to train on (None for all), and the data to validate on."""
     if isinstance(validation, Real) and not isinstance(validation, bool):
         if not 0 < float(validation) < 1:
             raise ValueError(
@@ -326,17 +347,17 @@ def _split(
         from sklearn.model_selection import train_test_split
 
         kept, held = train_test_split(
-            np.arange(X.shape[0]), test_size=float(validation), random_state=rng
-        )
-        part = (X[held], y[held], None if w is None else w[held])
-        return X[kept], y[kept], None if w is None else w[kept], part
+            np.arange(X.shape[0]) if rows is None else rows,
+            test_size=float(validation), random_state=rng,
+        )  # fmt: skip
+        return kept, (X[held], y[held], None if w is None else w[held])
     if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
         raise TypeError(
             "validation must be a share in (0, 1), (X, y) or (X, y, sample_weight); "
             f"got {type(validation).__name__}."
         )
     X_val, y_val, *rest = validation
-    return X, y, w, _checked_data(net, X_val, y_val, rest[0] if rest else None)
+    return rows, _checked_data(net, X_val, y_val, rest[0] if rest else None)
 
 
 def _evaluator(

@@ -37,12 +37,11 @@ def engine_for(
     def fused() -> Any:
         return FusedEngine(net, X, y, w, solver=solver, **threads, **search)
 
-    if name == "fused" or compiling.ready(net, X):
-        compiling.finish(net, X)
-        return fused()
-    elsewhere, seconds = compiling.start(net, X), seconds_an_epoch(net, X.shape[0])
-    if seconds * (1 if elsewhere else max_epochs) > PATIENCE:
-        compiling.finish(net, X)
+    now = name == "fused" or compiling.ready(net, X)
+    if not now:
+        elsewhere, seconds = compiling.start(net, X), seconds_an_epoch(net, X.shape[0])
+        now = seconds * (1 if elsewhere else max_epochs) > PATIENCE
+    if now and _finished(net, X):
         return fused()
     reference = ReferenceEngine(net, X, y, w, solver=solver, **search)
     return Handover(reference, lambda: fused() if compiling.ready(net, X) else None)
@@ -56,6 +55,7 @@ def gradient_for(
     w: Float[np.ndarray, " N"] | None,
     solver: Solver,
     threads: dict[str, Any],
+    subset: Int[np.ndarray, " M"] | None,
 ) -> Any:
     """A function that gives L and ∂L/∂θ over all rows at the network's current θ."""
     if name != "reference" and not _only_reference(net, solver):
@@ -65,9 +65,10 @@ def gradient_for(
         ready = compiling.ready(net, X)
         if not ready and name == "auto":
             compiling.start(net, X)
-        if ready or name == "fused":
-            compiling.finish(net, X)
-            return fused(net, X, y, w, **threads)
+        if (ready or name == "fused") and _finished(net, X):
+            return fused(net, X, y, w, subset=subset, **threads)
+    if subset is not None:
+        X, y, w = X[subset], y[subset], None if w is None else w[subset]
     t = net.loss_function.target(y, net.n_outputs, net.theta, np)
     return lambda: loss_and_gradient(net, X, t, w)
 
@@ -102,6 +103,19 @@ def _only_reference(net: Network, solver: Solver) -> bool:
     if reason is not None:
         _say_once(f"The reference engine runs this search: {reason}.")
     return reason is not None
+
+
+def _finished(net: Network, X: Any) -> bool:
+    """Wait for the compiler; False, and a warning, where it does not take the user's functions."""
+    from deltaprop.engines.fused import compiling
+    from deltaprop.engines.fused.objects import Uncompilable
+
+    try:
+        compiling.finish(net, X)
+    except Uncompilable as error:
+        _say_once(f"The reference engine runs this search: {error}.")
+        return False
+    return True
 
 
 def _say_once(message: str) -> None:

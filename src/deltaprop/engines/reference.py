@@ -26,6 +26,8 @@ class ReferenceEngine:
     y : ndarray (N,) or (N, K), already checked
     w : ndarray (N,) or None
         Sample weights.
+    subset : ndarray of int (M,), optional
+        The rows of X to train on, in place of all.
     """
 
     def __init__(
@@ -39,7 +41,10 @@ class ReferenceEngine:
         batch_size: int,
         clip_norm: float | None,
         progress: Progress,
+        subset: Int[np.ndarray, " M"] | None = None,
     ) -> None:
+        if subset is not None:
+            X, y, w = X[subset], y[subset], None if w is None else w[subset]
         self.net, self.X, self.y, self.w = net, X, y, w
         self.solver, self.batch_size, self.clip_norm = solver, batch_size, clip_norm
         self.progress = progress

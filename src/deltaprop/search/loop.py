@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -42,6 +44,10 @@ class Epoch:
     validation_score: float | None
     seconds: float
     network: Any
+
+
+cancelled: ContextVar[threading.Event | None] = ContextVar("cancelled", default=None)
+"""Set from another thread, it ends the searches of this context as Ctrl-C would."""
 
 
 Callback = Callable[[Epoch], object]
@@ -122,6 +128,8 @@ def search(
     started = time.perf_counter()
     try:
         for _ in range(max_epochs):
+            if (event := cancelled.get()) is not None and event.is_set():
+                raise KeyboardInterrupt
             before_epoch()
             steps = np.arange(progress.step, progress.step + steps_per_epoch)
             factors = schedule.factors(steps, Clock(progress.samples, clock_steps))
@@ -144,7 +152,7 @@ def search(
                 best_theta = engine.theta.copy()
                 history.best_epoch = progress.epoch
 
-            event = Epoch(
+            happened = Epoch(
                 progress.epoch,
                 horizon or max_epochs,
                 loss,
@@ -155,7 +163,7 @@ def search(
                 network,
             )
             # Every callback sees every epoch, also when an earlier one asks to stop.
-            if any([bool(callback(event)) for callback in callbacks]):  # noqa: C419
+            if any([bool(callback(happened)) for callback in callbacks]):  # noqa: C419
                 history.stop_reason = "callback"
             if history.stop_reason != "max_epochs":
                 break

@@ -6,7 +6,6 @@ or an image whose processes cannot write to a cache folder later.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
 import subprocess
@@ -113,8 +112,15 @@ def _main() -> None:
             todo = [make(*of) for make, of in map(pickle.loads, pickle.load(sys.stdin.buffer))]
         else:
             todo = built_in()
-        with contextlib.suppress(BrokenPipeError):
-            compile_all([unit for unit in todo if not objects.ready(unit)])
+        failed = []
+        for unit in todo:
+            if not objects.ready(unit):
+                try:
+                    objects.addresses(unit)
+                except objects.Uncompilable as error:
+                    failed.append(str(error))
+    if failed:
+        sys.exit("; ".join(failed))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import numpy as np
 
 SGD, ADAM, GRADIENT = 0, 1, 2
 SUM, MEAN, SKLEARN = 0, 1, 2
-SPINS = 2000  # some microseconds
+SPINS, YIELDS = 2000, 100  # how long a thread waits awake: some microseconds each
 SMALL_PRODUCT = 60_000  # multiplications below which a loop beats a BLAS call
 MOST_PIECES = 64  # in which the rows of a W_l are worked on
 PIECE = 131_072  # parameters of a piece

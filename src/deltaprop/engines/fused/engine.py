@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Int, Num, Shaped
 
 from deltaprop.engines.fused import constants, threads, units
 from deltaprop.engines.fused.layout import Room, layer_sizes, training_room
@@ -27,8 +28,11 @@ class Frame:
     def __init__(self, net: Network, rows: Rows, room: Room) -> None:
         self.net, self.room = net, room
         self.compiled = units.compiled(net, rows.source)
-        self.record = np.zeros(1, constants.FRAME)
-        self._kept: list[Any] = [rows]
+        record = np.zeros(1, constants.FRAME)
+        self.at = {name: record[name] for name in constants.FRAME.names or ()}
+        self._place, errors = address(record), np.zeros(2, np.int64)
+        self._error = address(errors)  # of Numba's calling convention; nothing in there raises
+        self._kept: list[Any] = [rows, errors]
         self.set(
             theta=net.theta, sizes=np.array(layer_sizes(net)), forward=self.compiled.forward,
             pull_back=self.compiled.pull_back, loss=self.compiled.loss,
@@ -45,22 +49,25 @@ class Frame:
         for name, value in fields.items():
             if isinstance(value, np.ndarray):
                 self._kept.append(value)
-                value = value.ctypes.data
-            self.record[name] = value
+                value = address(value)
+            self.at[name][0] = value
 
     def call(self, entry: Any) -> None:
         """Run an entry of the kernel in all threads."""
-        at = self.record.ctypes.data
 
         def thread(k: int) -> None:
-            error = (ctypes.c_int64 * 2)()
-            place = ctypes.addressof(error)
-            entry(place, place + 8, 1.0, k, at)
+            entry(self._error, self._error + 8, 1.0, k, self._place)
 
         if self.room.n_threads == 1:
             thread(0)
         else:
             threads.together(self.room.n_threads, thread)
+
+
+def address(array: Shaped[np.ndarray, "..."]) -> int:
+    """Where an array's numbers lie (a quicker way than `array.ctypes`)."""
+    at: int = array.__array_interface__["data"][0]
+    return at
 
 
 class FusedEngine:
@@ -73,6 +80,8 @@ class FusedEngine:
         where a step is too small to share.
     reproducible : bool, default=False
         Divide the work so that results do not depend on the number of threads.
+    subset : ndarray of int (M,), optional
+        The rows of X to train on, in place of all.
     """
 
     def __init__(
@@ -88,10 +97,12 @@ class FusedEngine:
         progress: Progress,
         n_threads: int | None = None,
         reproducible: bool = False,
+        subset: Int[np.ndarray, " M"] | None = None,
     ) -> None:
         self.net, self.solver, self.progress = net, solver, progress
-        self.theta, self.n_samples, self.batch_size = net.theta, X.shape[0], batch_size
-        rows = Rows(net, X, y, w)
+        self.theta, self.batch_size = net.theta, batch_size
+        rows = Rows(net, X, y, w, subset)
+        self.n_samples, self._subset = rows.N, subset
         self.room = training_room(
             net, rows.K, batch_size, n_threads or threads.available(), rows.sparse,
             reproducible,
@@ -114,30 +125,45 @@ class FusedEngine:
     ) -> float:
         if order is None:
             if self._in_order is None:
-                self._in_order = np.arange(self.n_samples)
+                self._in_order = np.arange(self.n_samples) if self._subset is None else self._subset
             order = self._in_order
+        elif self._subset is not None:
+            order = self._subset[order]
         assert order is not None
         rates = np.ascontiguousarray(learning_rates, np.float64)
-        state, frame, result = self.progress.solver_state, self._frame, self._result
-        frame.record["order"], frame.record["first"] = order.ctypes.data, state[0].ctypes.data
-        frame.record["second"] = state[-1].ctypes.data
+        state, at, result = self.progress.solver_state, self._frame.at, self._result
+        at["order"][0], at["rates"][0] = address(order), address(rates)
+        at["first"][0], at["second"][0] = address(state[0]), address(state[-1])
         result[:] = 0.0, self.progress.step
-        done = 0
-        blas = threads.nothing if self.room.by_unit else threads.one_blas_thread
-        with blas(), threads.interrupt_between_calls() as check:
-            while done < len(rates):
-                steps = min(self._steps_a_call, len(rates) - done)
-                frame.record["start"] = done * self.batch_size
-                frame.record["n_steps"], frame.record["step"] = steps, self.progress.step
-                frame.record["rates"] = rates.ctypes.data + 8 * done
-                started = time.perf_counter()
-                frame.call(frame.compiled.run)
-                pace = (time.perf_counter() - started) / steps
-                self._steps_a_call = max(1, int(SECONDS_A_CALL / max(pace, 1e-9)))
-                self.progress.step = int(result[1])
-                done += steps
-                check()
+        if self.room.n_threads > 1:
+            with threads.one_blas_thread(), threads.interrupt_between_calls() as check:
+                self._steps(len(rates), check)
+        elif self.room.by_unit:
+            self._steps(len(rates), _nothing)
+        else:
+            with threads.one_blas_thread():
+                self._steps(len(rates), _nothing)
         return float(result[0])
+
+    def _steps(self, n_steps: int, check: Callable[[], None]) -> None:
+        at, done, rates_at = self._frame.at, 0, int(self._frame.at["rates"][0])
+        while done < n_steps:
+            steps = min(self._steps_a_call, n_steps - done)
+            at["start"][0], at["n_steps"][0] = done * self.batch_size, steps
+            at["step"][0], at["rates"][0] = self.progress.step, rates_at + 8 * done
+            started = time.perf_counter()
+            try:
+                self._frame.call(self._frame.compiled.run)
+            finally:  # one thread needs no more than this for Ctrl-C: it waits for the call
+                self.progress.step = int(self._result[1])
+            pace = (time.perf_counter() - started) / steps
+            self._steps_a_call = max(1, int(SECONDS_A_CALL / max(pace, 1e-9)))
+            done += steps
+            check()
+
+
+def _nothing() -> None:
+    return
 
 
 def loss_and_gradient(
@@ -147,16 +173,18 @@ def loss_and_gradient(
     w: Float[np.ndarray, " N"] | None,
     n_threads: int | None = None,
     reproducible: bool = False,
+    subset: Int[np.ndarray, " M"] | None = None,
 ) -> Any:
     """A function that gives L and ∂L/∂θ over all rows at the network's current θ, for L-BFGS."""
-    rows = Rows(net, X, y, w)
+    rows = Rows(net, X, y, w, subset)
+    order = np.arange(rows.N) if subset is None else subset
     room = training_room(
         net, rows.K, rows.N, n_threads or threads.available(), rows.sparse, reproducible
     )
     frame, result, G = Frame(net, rows, room), np.zeros(2), np.zeros_like(net.theta)
     touched = np.zeros(net.n_features if rows.sparse else 1, np.int64)
     frame.set(
-        G=G, result=result, batch=rows.N, n_steps=1, rates=np.zeros(1), order=np.arange(rows.N),
+        G=G, result=result, batch=rows.N, n_steps=1, rates=np.zeros(1), order=order,
         parts=np.zeros(2 * net.n_layers * (constants.MOST_PIECES + 1)), touched=touched,
         first=G, second=G, rule=constants.GRADIENT, reduction=REDUCTIONS[net.reduction], l2=net.l2,
     )  # fmt: skip

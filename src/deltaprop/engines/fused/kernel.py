@@ -26,6 +26,7 @@ from deltaprop.engines.fused.constants import (
     SMALL_PRODUCT,
     SPINS,
     SUM,
+    YIELDS,
 )
 from deltaprop.engines.fused.lowlevel import (
     call_block,
@@ -42,6 +43,7 @@ from deltaprop.engines.fused.lowlevel import (
 )
 
 frame_at = record_at(FRAME)
+usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
 sched_yield = types.ExternalFunction("sched_yield", types.int32())
 
 
@@ -57,7 +59,9 @@ def _barrier(sync, n_threads):  # type: ignore[no-untyped-def]
         spins = 0
         while fetch(sync, 8) == generation:
             spins += 1
-            if spins > SPINS:  # the other thread may be waiting for this core
+            if spins > SPINS + YIELDS:  # on a busy machine who sleeps is soon given a core again
+                usleep(uint32(20))
+            elif spins > SPINS:  # the other thread may be waiting for this core
                 sched_yield()
 
 

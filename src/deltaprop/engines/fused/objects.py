@@ -28,6 +28,10 @@ from typing import Any
 MAGIC = b"deltaprop object 1\n"
 
 
+class Uncompilable(Exception):
+    """Functions of the user's own that Numba cannot compile."""
+
+
 class Unstorable(Exception):
     """A function whose code depends on something that has no stable description."""
 
@@ -52,6 +56,7 @@ class Unit:
 
 
 _addresses: dict[Any, dict[str, int]] = {}
+_failed: dict[Any, str] = {}
 _kept: list[Any] = []
 
 
@@ -61,12 +66,18 @@ def ready(unit: Unit) -> bool:
 
 
 def addresses(unit: Unit) -> dict[str, int]:
-    """Where the unit's functions lie in memory; compiled where no file holds them."""
+    """Where the unit's functions lie in memory; compiled where no file holds them.
+
+    Raises
+    ------
+    Uncompilable
+        If Numba does not take the unit.
+    """
     name = unit.key or unit
     if name not in _addresses:
         held = next((held for held in map(_read, _paths(unit)) if held), None)
         if held is None:
-            held = _compiled(unit)
+            held = _compiled_once(unit, name)
             _write(unit, *held)
         _addresses[name] = _loaded(*held)
     return _addresses[name]
@@ -103,7 +114,8 @@ def _surroundings() -> str:
 
     package = Path(__file__).parents[2]
     sources = [package / f"{name}.py" for name in ("_arrays", "activations", "losses")]
-    sources += sorted(Path(__file__).parent.glob("*.py"))
+    here = ("blocks", "constants", "kernel", "lowlevel", "units", "vector")
+    sources += [Path(__file__).with_name(f"{name}.py") for name in here]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     features = llvm.get_host_cpu_features().flatten()
     versions = [version(name) for name in ("numba", "llvmlite", "numpy")]
@@ -138,6 +150,20 @@ def _cells(function: FunctionType) -> Any:
 
 
 # ---------------------------------------------------------------- compiling and loading
+
+
+def _compiled_once(unit: Unit, name: Any) -> tuple[dict[str, Any], bytes]:
+    """A unit that failed is not tried again in this process."""
+    if name not in _failed:
+        try:
+            return _compiled(unit)
+        except Exception as error:  # whatever Numba makes of a function that is not for it
+            reason = str(error).strip().splitlines()
+            last = next((line for line in reversed(reason) if ">>>" in line), (reason or [""])[0])
+            _failed[name] = (
+                f"Numba cannot compile {unit.name!r} ({last.replace('>>>', '').strip()})"
+            )
+    raise Uncompilable(_failed[name])
 
 
 def _compiled(unit: Unit) -> tuple[dict[str, Any], bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from typing import Any
 
@@ -37,10 +36,7 @@ class FewRows:
         self._out = np.zeros((FEW, net.n_outputs), net.dtype)
         self._frame = Frame(net, Rows(net, self._X), prediction_room(net, FEW, 1, False))
         self._frame.set(out=self._out)
-        self._kept = (ctypes.c_int64 * 2)()
-        place = ctypes.addressof(self._kept)
-        self._arguments = (place, place + 8, 1.0, 0, self._frame.record.ctypes.data)
-        self._entry, self._N = self._frame.compiled.predict, self._frame.record["N"]
+        self._N = self._frame.at["N"]
         self._lock = threading.Lock()
 
     def __call__(self, X: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N H"] | None:
@@ -51,5 +47,5 @@ class FewRows:
             if not np.isfinite(self._X[:N]).all():
                 return None
             self._N[0] = N
-            self._entry(*self._arguments)
+            self._frame.call(self._frame.compiled.predict)
             return self._out[:N].copy()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Num
+from jaxtyping import Float, Int, Num
 
 from deltaprop.network import Network
 
@@ -19,8 +19,9 @@ class Rows:
         X: Any,
         y: Num[np.ndarray, "N ..."] | None = None,
         w: Float[np.ndarray, " N"] | None = None,
+        subset: Int[np.ndarray, " M"] | None = None,
     ) -> None:
-        self.N, self.sparse = X.shape[0], hasattr(X, "tocsr")
+        self.N, self.sparse = X.shape[0] if subset is None else len(subset), hasattr(X, "tocsr")
         self.source = net.dtype.name if self.sparse else X.dtype.name
         self._fields: dict[str, Any] = {"sparse": self.sparse}
         if self.sparse:
@@ -37,7 +38,7 @@ class Rows:
             row, column = (stride // item for stride in X.strides)
             # Of one column or one row NumPy's strides may be anything.
             column = column if X.shape[1] > 1 else 1
-            self._fields |= {"X": X, "row": row if self.N > 1 else 0, "column": column}
+            self._fields |= {"X": X, "row": row if X.shape[0] > 1 else 0, "column": column}
         self.K = 0
         if y is not None:
             self._set_targets(net, y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,7 @@ class Compiled(NamedTuple):
     collapsed: bool
 
 
+@functools.lru_cache(maxsize=512)
 def kernel(dtype: str) -> Unit:
     return Unit("kernel", (dtype,), _make_kernel, (dtype,))
 
@@ -52,6 +54,7 @@ def _make_kernel(dtype: str) -> dict[str, Any]:
     return {name: entry(getattr(kernel, name).py_func) for name in ("run", "predict")}
 
 
+@functools.lru_cache(maxsize=512)
 def activation(f: Activation, dtype: str) -> Unit:
     return Unit(f.name, (f.name, f.f, f.df, dtype), _make_activation, (f, dtype))
 
@@ -65,6 +68,7 @@ def _make_activation(f: Activation, dtype: str) -> dict[str, Any]:
     }
 
 
+@functools.lru_cache(maxsize=512)
 def loss(of: Loss, output: str, dtype: str) -> Unit:
     closed = of.closed_form(output)
     output = output if closed else ""
@@ -78,6 +82,7 @@ def _make_loss(of: Loss, output: str, dtype: str) -> dict[str, Any]:
     return {"loss": blocks.loss_block(of, output, dtype)}
 
 
+@functools.lru_cache(maxsize=512)
 def gather(source: str, dtype: str) -> Unit:
     return Unit("gather", (source, dtype), _make_gather, (source, dtype))
 

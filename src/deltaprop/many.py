@@ -1,0 +1,175 @@
+"""Many independent models at once: one a thread, sharing the data."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from deltaprop.network import Network
+from deltaprop.search.loop import cancelled
+from deltaprop.training import fit
+
+
+def fit_many(
+    models: Iterable[Any],
+    X: Any,
+    y: Any,
+    *,
+    rows: Sequence[Any] | None = None,
+    n_jobs: int | None = None,
+    **search: Any,
+) -> list[Any]:
+    """Train independent networks or estimators, as many at a time as there are cores.
+
+    The compiled engine runs without Python's lock, so threads of one process are enough: nothing is
+    pickled and X is shared. Each model trains on one thread, to the same bits as on its own.
+
+    Parameters
+    ----------
+    models : iterable of Network or of estimators
+        All of them different objects; they are changed in place.
+    X, y : array-like
+        The data of all models.
+    rows : sequence of int arrays, optional
+        For each model the rows of X to train on: folds, or draws with replacement (bagging).
+    n_jobs : int, optional
+        How many models train at a time; by default one a core.
+    **search
+        For each model: arguments of :func:`deltaprop.fit` for networks, of ``fit`` for estimators.
+
+    Returns
+    -------
+    list
+        A History for each network; the fitted estimators.
+
+    Raises
+    ------
+    ValueError
+        If a model comes twice, or `rows` has another length. An error in one model ends the others.
+
+    Examples
+    --------
+    >>> import numpy as np, deltaprop as dp
+    >>> X = np.linspace(-1, 1, 50)[:, None]
+    >>> nets = [dp.Network(1, [dp.Dense(5, "tanh"), dp.Dense(1)], loss="squared_error", seed=s)
+    ...         for s in range(4)]
+    >>> histories = dp.fit_many(nets, X, X[:, 0] ** 2, max_epochs=3)
+    >>> [h.n_epochs for h in histories]
+    [3, 3, 3, 3]
+    """
+    models = list(models)
+    if len({id(model) for model in models}) < len(models):
+        raise ValueError("models must be different objects; one of them comes more than once.")
+    if rows is not None and len(rows) != len(models):
+        raise ValueError(f"rows has {len(rows)} entries for {len(models)} model(s).")
+
+    def one(i: int) -> Any:
+        part = None if rows is None else rows[i]
+        if isinstance(models[i], Network):
+            return fit(models[i], X, y, rows=part, **search)
+        if part is None:
+            return models[i].fit(X, y, **search)
+        return models[i].fit(_take(X, part), _take(y, part), **search)
+
+    return _in_threads(one, range(len(models)), n_jobs)
+
+
+def cross_validate(
+    models: Iterable[Any],
+    X: Any,
+    y: Any,
+    *,
+    cv: Any = 5,
+    scoring: Any = None,
+    n_jobs: int | None = None,
+) -> Float[np.ndarray, "M F"]:
+    """The score of each estimator on each fold, all fits side by side in threads.
+
+    What ``GridSearchCV`` computes, without copies of the data for other processes. The estimators
+    stay as they are: clones of them are fitted.
+
+    Parameters
+    ----------
+    models : iterable of estimators
+    X, y : array-like
+    cv : int, splitter or iterable of splits, default=5
+        As in scikit-learn; folds are stratified for classifiers.
+    scoring : str or callable, optional
+        As in scikit-learn; by default the estimator's own ``score``.
+    n_jobs : int, optional
+        How many fits run at a time; by default one a core.
+
+    Returns
+    -------
+    scores : ndarray (n_models, n_folds)
+        NaN where a fit or its score failed; a warning says why.
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> models = [dp.MLPClassifier(8, alpha=a, max_iter=300, random_state=0) for a in (1e-4, 1.0)]
+    >>> scores = dp.cross_validate(models, X, y, cv=3)
+    >>> scores.shape
+    (2, 3)
+    >>> best = models[scores.mean(axis=1).argmax()].fit(X, y)
+    """
+    import warnings
+
+    from sklearn.base import clone, is_classifier
+    from sklearn.metrics import check_scoring
+    from sklearn.model_selection import check_cv
+
+    models = list(models)
+    splits = list(check_cv(cv, y, classifier=bool(models) and is_classifier(models[0])).split(X, y))
+    parts = [(_take(X, a), _take(y, a), _take(X, b), _take(y, b)) for a, b in splits]
+    scores = np.full((len(models), len(splits)), np.nan)
+
+    def one(job: int) -> None:
+        m, fold = divmod(job, len(splits))
+        X_train, y_train, X_test, y_test = parts[fold]
+        try:
+            model = clone(models[m]).fit(X_train, y_train)
+            scores[m, fold] = check_scoring(model, scoring)(model, X_test, y_test)
+        except Exception as error:  # one bad configuration must not cost the others
+            warnings.warn(f"{models[m]!r} failed on fold {fold}: {error}", stacklevel=2)
+
+    _in_threads(one, range(len(models) * len(splits)), n_jobs)
+    return scores
+
+
+def _in_threads(one: Callable[[int], Any], jobs: Iterable[int], n_jobs: int | None) -> list[Any]:
+    """one(i) for each job; on Ctrl-C or an error the searches under way end after their epoch."""
+    from joblib import Parallel, delayed
+
+    from deltaprop.engines.fused.threads import available
+
+    stop = threading.Event()
+
+    def guarded(i: int) -> Any:
+        token = cancelled.set(stop)
+        try:
+            return one(i)
+        except BaseException:
+            stop.set()
+            raise
+        finally:
+            cancelled.reset(token)
+
+    run = Parallel(n_jobs=available() if n_jobs is None else n_jobs, backend="threading")
+    try:
+        found: list[Any] = run(delayed(guarded)(i) for i in jobs)
+        return found
+    finally:
+        stop.set()
+
+
+def _take(data: Any, rows: Any) -> Any:
+    from sklearn.utils import _safe_indexing
+
+    return _safe_indexing(data, rows)
