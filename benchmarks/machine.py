@@ -38,16 +38,24 @@ def describe() -> dict[str, Any]:
     }
 
 
-def load() -> float | None:
-    """What else runs, about: the system's load average over the last minute."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+def busy_seconds() -> float | None:
+    """How long our processors have worked, for whomever; None where the system does not say."""
+    statistics = Path("/proc/stat")
+    if not statistics.exists():
+        return None
+    ours = {f"cpu{k}" for k in os.sched_getaffinity(0)}
+    rows = [line.split() for line in statistics.read_text().splitlines()]
+    # user, nice, system, (idle, waiting,) interrupts twice, and stolen by other virtual machines
+    ticks = sum(int(row[k]) for row in rows if row[0] in ours for k in (1, 2, 3, 6, 7, 8))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _distinct_cores() -> list[int]:
     """The processors we may use, second hardware threads of a core last."""
     allowed = sorted(os.sched_getaffinity(0))
     seen: set[str] = set()
-    first, second = [], []
+    first: list[int] = []
+    second: list[int] = []
     for k in allowed:
         siblings = Path(f"/sys/devices/system/cpu/cpu{k}/topology/thread_siblings_list")
         core = siblings.read_text() if siblings.exists() else str(k)

@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-PAUSE = 0.1  # seconds: the BLAS threads of the one before spin for about 0.02
+from benchmarks import machine
+
+PAUSE = 0.1  # seconds between turns: the BLAS threads of the one before spin for about 0.02
 
 # Does turn number t, and returns a number that must come out alike for all contestants: the loss of
 # its last epoch, the first probability, the best score. None where there is no such number.
@@ -33,8 +35,12 @@ class Times:
         return statistics.median(self.seconds) if self.seconds and not self.error else None
 
 
-def take_turns(contestants: dict[str, Build], turns: int) -> dict[str, Times]:
-    """A first turn and `turns` timed ones of each contestant, interleaved."""
+def take_turns(contestants: dict[str, Build], turns: int) -> tuple[dict[str, Times], float | None]:
+    """A first turn and `turns` timed ones of each contestant, interleaved.
+
+    Returns the times, and how many processors others kept busy during the pauses, on average.
+    """
+    pauses: list[float | None] = []
     times = {name: Times() for name in contestants}
     ready: dict[str, Turn] = {}
     for name, build in contestants.items():
@@ -45,7 +51,7 @@ def take_turns(contestants: dict[str, Build], turns: int) -> dict[str, Times]:
     for t in range(turns + 1):
         # Back and forth, so that nobody always follows the same one.
         for name in list(ready)[:: 1 if t % 2 == 0 else -1]:
-            time.sleep(PAUSE)
+            pauses.append(_pause())
             try:
                 started = time.perf_counter()
                 value = ready[name](t)
@@ -58,7 +64,19 @@ def take_turns(contestants: dict[str, Build], turns: int) -> dict[str, Times]:
                 times[name].first, times[name].value = seconds, value
             else:
                 times[name].seconds.append(seconds)
-    return times
+    known = [busy for busy in pauses if busy is not None]
+    return times, statistics.fmean(known) if known else None
+
+
+def _pause() -> float | None:
+    """Wait; how many processors somebody else used in the second half, when our threads rest."""
+    time.sleep(PAUSE / 2)
+    started, before = time.perf_counter(), machine.busy_seconds()
+    time.sleep(PAUSE / 2)
+    after = machine.busy_seconds()
+    if before is None or after is None:
+        return None
+    return (after - before) / (time.perf_counter() - started)
 
 
 def in_one_line(error: Exception) -> str:

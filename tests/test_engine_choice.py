@@ -192,8 +192,9 @@ def test_own_functions_that_no_file_can_describe_are_compiled_each_time():
     class Settings:
         pass
 
+    settings = Settings()
     f = dp.Activation("mine", lambda a, xp: a, lambda a, z, xp: 1 + 0 * a)
-    g = dp.Activation("mine", lambda a, xp: a, lambda a, z, xp, s=Settings(): 1 + 0 * a)
+    g = dp.Activation("mine", lambda a, xp: a, lambda a, z, xp, s=settings: 1 + 0 * a)
     assert units.activation(f, "float64").key is not None
     assert units.activation(g, "float64").key is None
 

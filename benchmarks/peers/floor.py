@@ -4,12 +4,14 @@ A step counts, and nothing else:
 
 - forward, X_l W_l for each layer;
 - backward, X_lᵀ δ_l for each layer, and δ_l W_lᵀ for each but the first;
-- once through memory as Adam goes: read θ, m, v and the gradient, write θ, m and v, which is 7 times
-  the size of θ. NumPy's additions do that on one thread.
+- once through memory as Adam goes: read θ, m, v and the gradient g, write θ, m and v, 7 times the
+  size of θ. Two additions and a fill of NumPy's do that, on one thread.
 
 Left out: picking the batch's rows (one batch, warm in the cache, serves all steps), biases,
 activations, the loss, the order of rows. A sparse X is multiplied by SciPy, on one thread and with
-outputs of its own. BLAS uses as many threads as it does by default.
+outputs of its own. BLAS uses as many threads as it does by default. It is NumPy's floor: where a
+network is tiny, what Python takes to call BLAS is more than the products, and a step of compiled
+code can be under it.
 """
 
 from __future__ import annotations
@@ -49,7 +51,8 @@ def products(problem: Problem, backward: bool = True) -> list[Callable[[], objec
 def adam_traffic(problem: Problem) -> Callable[[], None]:
     """Reads θ, m, v and g once, and writes θ, m and v once."""
     W, b = problem.start
-    theta, m, v, g = np.zeros((4, sum(p.size for p in (*W, *b))), np.float32)
+    # Not zeros: pages that nobody has written to would all be one and the same in memory.
+    theta, m, v, g = np.full((4, sum(p.size for p in (*W, *b))), 1e-3, np.float32)
 
     def go() -> None:
         np.add(v, g, out=v)

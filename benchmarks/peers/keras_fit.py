@@ -1,6 +1,6 @@
 """Keras: one ``Model.fit`` a turn, on JAX unless ``KERAS_BACKEND`` says otherwise.
 
-It draws its own order of rows, so its loss differs from the others' in the last digits.
+It draws its own order of rows, so its loss differs from the others'.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""scikit-learn: one warm-started ``MLPClassifier.fit`` a turn."""
+"""scikit-learn: one warm-started ``MLPClassifier.fit`` a turn.
+
+For two classes it knows only one logistic output, never two softmax outputs. It then starts as the
+same function as the others, but learns at another pace: its loss differs.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +23,10 @@ def build(problem: Problem, threads: int) -> Turn:
     # It has no weights to set before a first fit; a row of each class is enough for that.
     _, one_of_each = np.unique(problem.y, return_index=True)
     model.fit(problem.X[one_of_each], problem.y[one_of_each])
-    W, b = problem.start
-    model.coefs_, model.intercepts_ = [w.copy() for w in W], [v.copy() for v in b]
+    W, b = ([p.copy() for p in parameters] for parameters in problem.start)
+    if problem.sizes[-1] == 2:
+        W[-1], b[-1] = W[-1][:, 1:] - W[-1][:, :1], b[-1][1:] - b[-1][:1]
+    model.coefs_, model.intercepts_ = W, b
 
     def turn(t: int) -> float:
         model.set_params(max_iter=problem.passes, random_state=t)

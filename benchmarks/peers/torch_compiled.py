@@ -21,7 +21,7 @@ def build(problem: Problem, threads: int) -> Turn:
     if not any(map(shutil.which, (os.environ.get("CXX", ""), "g++", "clang++", "cl"))):
         raise Unavailable("no C++ compiler")
     torch.set_num_threads(threads)
-    X, y = data(problem)
+    X, y, sparse = *data(problem), problem.sparse
     theta, step_count = start(problem), torch.zeros(())
     m, v = [torch.zeros_like(p) for p in theta], [torch.zeros_like(p) for p in theta]
 
@@ -35,7 +35,6 @@ def build(problem: Problem, threads: int) -> Turn:
             p.sub_(rate * m_p / (v_p.sqrt() + EPSILON))
         return loss
 
-    sparse = problem.sparse
     torch._dynamo.reset()  # networks of other cases do not count as recompilations of this one
     compiled = torch.compile(step)
 

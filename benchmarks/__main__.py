@@ -1,0 +1,96 @@
+"""``python -m benchmarks``: run cases, print tables, write numbers and the chart."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine
+
+
+def main() -> None:
+    options = parsed()
+    report = json.loads(options.load.read_text()) if options.load else run(options)
+    if options.json:
+        write_json(options.json, report)
+    if options.chart:
+        from benchmarks.chart import svg
+
+        options.chart.write_text(svg(report["cases"], report["machine"]))
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """Run the cases one after the other; what is done is on disk before the next begins."""
+    machine.pin(options.threads)  # before any library is imported
+    quieten()
+    from rich.console import Console
+
+    from benchmarks import report, turns
+    from benchmarks.cases import CASES, NAMES, PEERS, chosen
+
+    check_names("--case", options.case, NAMES)
+    check_names("--peers", options.peers, PEERS)
+    console = Console(width=100)
+    results: dict[str, Any] = {
+        "machine": machine.describe(),
+        "settings": {"threads": options.threads, "turns": options.turns, "dtype": "float32"},
+        "cases": [],
+    }
+    for case in CASES:
+        if options.case is None or case.name in options.case:
+            contestants = chosen(case, options.threads, options.peers)
+            times, others = turns.take_turns(contestants, options.turns)
+            results["cases"].append(report.record(case, times, others))
+            report.show(results["cases"][-1], console)
+            if options.json:
+                write_json(options.json, results)
+    return results
+
+
+def parsed() -> argparse.Namespace:
+    """The command line. Names are checked later, when libraries may be loaded."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="Time deltaprop beside its peers."
+    )
+    add = parser.add_argument
+    add(
+        "--case",
+        action="append",
+        metavar="NAME",
+        help="a case to run; may be repeated; ? lists them",
+    )
+    add("--peers", type=lambda text: text.split(","), help="only these, such as torch,jax,floor")
+    add("--turns", type=int, default=7, help="timed turns of each contestant (default 7)")
+    add("--quick", action="store_true", help="one timed turn: does it run at all?")
+    add("--threads", type=int, default=2, help="threads of each contestant (default 2)")
+    add("--json", type=Path, metavar="FILE", help="write all numbers there")
+    add("--chart", type=Path, metavar="FILE", help="draw the README's chart there (SVG)")
+    add("--load", type=Path, metavar="FILE", help="run nothing: take the numbers of --json's file")
+    options = parser.parse_args()
+    options.turns = 1 if options.quick else max(1, options.turns)
+    return options
+
+
+def check_names(option: str, given: list[str] | None, known: tuple[str, ...]) -> None:
+    """End the program at a name that is not known."""
+    for name in given or ():
+        if name not in known:
+            raise SystemExit(f"{option} must be of {', '.join(known)}; got {name!r}.")
+
+
+def quieten() -> None:
+    """No warnings in between the tables, from the processes that contestants start neither."""
+    warnings.simplefilter("ignore")
+    os.environ["PYTHONWARNINGS"] = "ignore"
+
+
+def write_json(path: Path, report: dict[str, Any]) -> None:
+    path.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""All cases: what a turn does, who takes part, and the unit that its time is told in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from benchmarks import first_fit, grid, peers, prediction
+from benchmarks.problem import PROBLEMS
+from benchmarks.turns import Build
+
+
+@dataclass(frozen=True)
+class Case:
+    """`scale` turns the seconds of a turn into `unit`; `contestants` takes the threads."""
+
+    name: str
+    title: str
+    unit: str
+    scale: float
+    contestants: Callable[[int], dict[str, Build]]
+
+
+CASES = (
+    *(
+        Case(p.name, p.title, "µs a step", 1e6 / p.steps, partial(peers.training, p))
+        for p in PROBLEMS
+    ),
+    Case(
+        "grid",
+        "grid: 5-fold cross-validation of 20 configurations on digits",
+        "s",
+        1,
+        grid.contestants,
+    ),
+    Case(
+        "predict-one",
+        "predict-one: probabilities of one row, 64 → 100 → 10",
+        "µs a call",
+        1e6 / prediction.CALLS,
+        prediction.one_row,
+    ),
+    Case(
+        "predict-bulk",
+        "predict-bulk: probabilities of 100,000 rows, 784 → 256 → 128 → 10",
+        "ms",
+        1e3,
+        prediction.bulk,
+    ),
+    Case(
+        "first-fit",
+        "first-fit: a new process that imports and trains on iris",
+        "s",
+        1,
+        first_fit.contestants,
+    ),
+)
+NAMES = tuple(case.name for case in CASES)
+OURS = "deltaprop"  # what the others are compared with; names that begin so always run
+PEERS = (*peers.MODULES, "onnxruntime")
+
+
+def chosen(case: Case, threads: int, names: list[str] | None) -> dict[str, Build]:
+    """The contestants of a case that were asked for."""
+    everyone = case.contestants(threads)
+    if names is None:
+        return everyone
+    return {k: build for k, build in everyone.items() if k.startswith(OURS) or k in names}

@@ -1,0 +1,83 @@
+"""From nothing to a fitted model: start Python, import the library, train on iris, end.
+
+Every turn is a process of its own. 4 → 100 → 3, 200 steps over all 150 rows; the rows come from a
+file, so that nobody pays for another library's data sets. deltaprop and scikit-learn run with their
+defaults. What a library has compiled to disk in the first turn stays there for the others.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_iris
+
+from benchmarks.turns import Build, Turn, Unavailable
+
+READ = """
+import sys, warnings, numpy as np
+warnings.simplefilter("ignore")
+data = np.load(sys.argv[1])
+X, y = data["X"], data["y"]
+"""
+ESTIMATOR = "MLPClassifier(batch_size=150, tol=0, n_iter_no_change=200).fit(X, y)"
+DELTAPROP = f"{READ}from deltaprop import MLPClassifier\n{ESTIMATOR}"
+SCIKIT_LEARN = f"{READ}from sklearn.neural_network import MLPClassifier\n{ESTIMATOR}"
+TORCH = f"""{READ}
+import torch
+X, y = torch.from_numpy(X), torch.from_numpy(y)
+net = torch.nn.Sequential(torch.nn.Linear(4, 100), torch.nn.ReLU(), torch.nn.Linear(100, 3))
+adam = torch.optim.Adam(net.parameters(), lr=1e-3, fused=True)
+for _ in range(200):
+    torch.nn.functional.cross_entropy(net(X), y).backward()
+    adam.step()
+    adam.zero_grad()
+"""
+JAX = f"""{READ}
+import jax, jax.numpy as jnp
+rng = np.random.default_rng(0)
+theta = [rng.normal(0, s ** -0.5, (s, t)).astype("f") for s, t in ((4, 100), (100, 3))]
+theta = [theta[0], np.zeros(100, "f"), theta[1], np.zeros(3, "f")]
+def loss(theta):
+    W, b, U, c = theta
+    return -jnp.take_along_axis(
+        jax.nn.log_softmax(jax.nn.relu(X @ W + b) @ U + c), y[:, None], 1).mean()
+@jax.jit
+def train(theta):
+    def step(k, state):
+        theta, m, v = state
+        g = jax.grad(loss)(theta)
+        m = [0.9 * a + 0.1 * b for a, b in zip(m, g)]
+        v = [0.999 * a + 0.001 * b * b for a, b in zip(v, g)]
+        rate = 1e-3 * jnp.sqrt(1 - 0.999 ** (k + 1.0)) / (1 - 0.9 ** (k + 1.0))
+        return [p - rate * a / (jnp.sqrt(b) + 1e-8) for p, a, b in zip(theta, m, v)], m, v
+    zeros = [jnp.zeros_like(p) for p in theta]
+    return jax.lax.fori_loop(0, 200, step, (theta, zeros, zeros))
+jax.block_until_ready(train(theta))
+"""
+PROGRAMS = {"deltaprop": DELTAPROP, "scikit-learn": SCIKIT_LEARN, "torch": TORCH, "jax": JAX}
+
+
+def contestants(threads: int) -> dict[str, Build]:
+    folder = tempfile.TemporaryDirectory()  # gone when the last contestant is
+    rows = Path(folder.name) / "iris.npz"
+    X, y = load_iris(return_X_y=True)
+    np.savez(rows, X=X.astype(np.float32), y=y.astype(np.int64))
+    return {name: partial(_build, code, rows, folder) for name, code in PROGRAMS.items()}
+
+
+def _build(code: str, rows: Path, folder: tempfile.TemporaryDirectory[str]) -> Turn:
+    def turn(t: int) -> None:
+        # A folder that holds a package of the same name must not get in: hence -P.
+        command = [sys.executable, "-P", "-c", code, str(rows)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+            raise Unavailable(said[-1].replace("ModuleNotFoundError: ", "not installed: "))
+
+    turn.folder = folder  # type: ignore[attr-defined]  # keeps the rows
+    return turn

@@ -1,0 +1,178 @@
+"""The same network's probabilities from each library: for one row, and for many."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from benchmarks.problem import Problem
+from benchmarks.turns import Build, Turn
+
+ONE = Problem("one row", (64, 100, 10), batch=1, rows=1000, passes=1)
+CALLS = 1000  # a turn's, for one row
+BULK = Problem("bulk", (784, 256, 128, 10), batch=100_000, rows=100_000, passes=1)
+
+Predict = Callable[[np.ndarray], Any]
+
+
+def one_row(threads: int) -> dict[str, Build]:
+    return _contestants(ONE, threads, CALLS)
+
+
+def bulk(threads: int) -> dict[str, Build]:
+    contestants = _contestants(BULK, threads, 1)
+    contestants["floor"] = _floor
+    return contestants
+
+
+def _contestants(problem: Problem, threads: int, calls: int) -> dict[str, Build]:
+    makers = {
+        "deltaprop": _estimator,
+        "deltaprop Network": _network,
+        "scikit-learn": _scikit_learn,
+        "onnxruntime": _onnxruntime,
+        "torch": _torch,
+        "jax": _jax,
+    }
+    return {
+        name: partial(_build, make, problem, threads, calls) for name, make in makers.items()
+    }  # fmt: skip
+
+
+def _build(
+    make: Callable[[Problem, int], Predict], problem: Problem, threads: int, calls: int
+) -> Turn:
+    predict, X = make(problem, threads), problem.X[: problem.batch]
+
+    def turn(t: int) -> float:
+        for _ in range(calls):
+            probabilities = predict(X)
+        return float(probabilities[0][0])
+
+    return turn
+
+
+# ---------------------------------------------------------------- contestants
+
+
+def _estimator(problem: Problem, threads: int) -> Predict:
+    from deltaprop import MLPClassifier
+
+    model = _fitted(MLPClassifier, problem)
+    for ours, start in zip((model.coefs_, model.intercepts_), problem.start, strict=True):
+        for view, values in zip(ours, start, strict=True):
+            view[...] = values  # views into the network's θ
+    return model.predict_proba
+
+
+def _network(problem: Problem, threads: int) -> Predict:
+    from benchmarks.peers.ours import network
+
+    return network(problem).predict
+
+
+def _scikit_learn(problem: Problem, threads: int) -> Predict:
+    from sklearn.neural_network import MLPClassifier
+
+    model = _fitted(MLPClassifier, problem)
+    model.coefs_, model.intercepts_ = problem.start
+    return model.predict_proba
+
+
+def _onnxruntime(problem: Problem, threads: int) -> Predict:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(
+        _onnx_model(problem), options, providers=["CPUExecutionProvider"]
+    )
+    return lambda X: session.run(None, {"X": X})[0]
+
+
+def _torch(problem: Problem, threads: int) -> Predict:
+    import torch
+
+    torch.set_num_threads(threads)
+    layers: list[torch.nn.Module] = []
+    for W, b in zip(*problem.start, strict=True):
+        linear = torch.nn.Linear(*W.shape)
+        linear.weight.data[...] = torch.from_numpy(W.T)
+        linear.bias.data[...] = torch.from_numpy(b)
+        layers += [linear, torch.nn.ReLU()]
+    model = torch.nn.Sequential(*layers[:-1], torch.nn.Softmax(dim=1)).eval()
+
+    def predict(X: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            return model(torch.from_numpy(X)).numpy()
+
+    return predict
+
+
+def _jax(problem: Problem, threads: int) -> Predict:
+    import jax
+
+    theta = [
+        (jax.numpy.asarray(W), jax.numpy.asarray(b)) for W, b in zip(*problem.start, strict=True)
+    ]
+
+    @jax.jit
+    def forward(theta: Any, X: jax.Array) -> jax.Array:
+        for l, (W, b) in enumerate(theta):
+            X = X @ W + b
+            X = jax.nn.relu(X) if l + 1 < len(theta) else jax.nn.softmax(X)
+        return X
+
+    return lambda X: np.asarray(forward(theta, X))
+
+
+def _floor() -> Turn:
+    """The products alone, with outputs made beforehand."""
+    from benchmarks.peers.floor import products
+
+    work = products(BULK, backward=False)
+
+    def turn(t: int) -> None:
+        for do in work:
+            do()
+
+    return turn
+
+
+# ---------------------------------------------------------------- how they get the weights
+
+
+def _fitted(estimator: Any, problem: Problem) -> Any:
+    """An estimator of the problem's shape; its weights are to be replaced."""
+    _, one_of_each = np.unique(problem.y[:1000], return_index=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = estimator(problem.sizes[1:-1], max_iter=1, random_state=0)
+        return model.fit(problem.X[one_of_each], problem.y[one_of_each])
+
+
+def _onnx_model(problem: Problem) -> bytes:
+    """The network as an ONNX file, by hand."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, constants, name = [], [], "X"
+    last = len(problem.sizes) - 2
+    for l, (W, b) in enumerate(zip(*problem.start, strict=True)):
+        constants += [numpy_helper.from_array(W, f"W{l}"), numpy_helper.from_array(b, f"b{l}")]
+        nodes.append(helper.make_node("Gemm", [name, f"W{l}", f"b{l}"], [f"a{l}"]))
+        name = f"X{l + 1}"
+        nodes.append(helper.make_node("Relu" if l < last else "Softmax", [f"a{l}"], [name]))
+    floats, sizes = TensorProto.FLOAT, problem.sizes
+    graph = helper.make_graph(
+        nodes, "network",
+        [helper.make_tensor_value_info("X", floats, ["N", sizes[0]])],
+        [helper.make_tensor_value_info(name, floats, ["N", sizes[-1]])],
+        constants,
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    serialized: bytes = model.SerializeToString()
+    return serialized

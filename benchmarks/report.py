@@ -1,0 +1,91 @@
+"""What came out: a record for files, and a table for the eye."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.cases import OURS, Case
+from benchmarks.turns import Times
+
+BUSY = 0.3  # processors that others use: more than that, and the times are not worth reading
+ALIKE = 0.05  # relative difference of what contestants return; rounding alone grows to 0.03
+
+
+def record(case: Case, times: dict[str, Times], others: float | None) -> dict[str, Any]:
+    """A case's results as JSON-able values."""
+    ours = times[OURS].median
+    return {
+        "name": case.name,
+        "title": case.title,
+        "unit": case.unit,
+        "processors_used_by_others": others,
+        "contestants": {
+            name: {
+                "median": _scaled(t.median, case.scale),
+                "over_ours": t.median / ours if t.median and ours else None,
+                "first_seconds": t.first,
+                "turns": [_scaled(s, case.scale) for s in t.seconds],
+                "value": t.value,
+                "error": t.error,
+            }
+            for name, t in times.items()
+        },
+    }
+
+
+def show(result: dict[str, Any], console: Console) -> None:
+    """A case's table, and our time beside the floor's."""
+    table = Table(title=result["title"], title_justify="left")
+    table.add_column("", no_wrap=True)
+    for heading in (
+        result["unit"],
+        "fastest – slowest",
+        "× ours",
+        "first turn, s",
+        "loss or score",
+    ):
+        table.add_column(heading, justify="right")
+    values = result["contestants"]
+    for name, it in values.items():
+        if it["error"]:
+            continue
+        low, high = min(it["turns"]), max(it["turns"])
+        table.add_row(
+            name,
+            _number(it["median"]),
+            f"{_number(low)} – {_number(high)}",
+            "" if it["over_ours"] is None else f"{it['over_ours']:.2f}",
+            f"{it['first_seconds']:.2f}",
+            _value(it["value"], values[OURS]["value"]),
+        )
+    console.print(table)
+    for name, it in values.items():
+        if it["error"]:
+            console.print(f"{name}: {it['error']}", style="dim", markup=False)
+    others = result["processors_used_by_others"]
+    if others is not None and others > BUSY:
+        console.print(f"Others used {others:.1f} of these processors: run it again.", style="red")
+    ours, floor = values[OURS]["median"], values.get("floor", {}).get("median")
+    if ours and floor:
+        console.print(
+            f"ours: {_number(ours)} {result['unit']}, {ours / floor:.2f} × the floor", style="bold"
+        )
+
+
+def _scaled(seconds: float | None, scale: float) -> float | None:
+    return None if seconds is None else seconds * scale
+
+
+def _number(x: float) -> str:
+    return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
+
+
+def _value(value: float | None, ours: float | None) -> str:
+    """The number that must be alike, marked where it is not: then the work was not the same."""
+    if value is None:
+        return ""
+    differs = ours is not None and abs(value - ours) > ALIKE * abs(ours)
+    return f"{value:.4g}{' (differs)' if differs else ''}"
