@@ -91,7 +91,7 @@ class Problem:
 
 
 PROBLEMS = (
-    Problem("tiny", (4, 10, 3), batch=32, rows=6400, passes=20),
+    Problem("tiny", (4, 10, 3), batch=32, rows=6400, passes=60),
     Problem("small", (64, 100, 10), batch=200, rows=20_000, passes=10),
     Problem("medium", (784, 256, 128, 10), batch=128, rows=6400, passes=4),
     Problem("large", (100, 512, 512, 2), batch=1024, rows=10_240, passes=3),

@@ -15,8 +15,6 @@ from jaxtyping import Float, Num
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import check_scoring
-from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -375,6 +373,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _set_aside(self, rows: Rows, rng: np.random.RandomState) -> tuple[Rows, Rows]:
         N = rows.X.shape[0]
         n_held = int(np.ceil(self.validation_fraction * N))
+        from sklearn.model_selection import train_test_split
+
         kept, held = train_test_split(
             np.arange(N), test_size=self.validation_fraction, random_state=rng,
             stratify=self._stratify(rows, n_held),
@@ -391,6 +391,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         view = self._view()
         scorer = None
         if self.scoring not in (None, "loss"):
+            from sklearn.metrics import check_scoring
+
             scorer = check_scoring(view, self.scoring)
         weights = {} if held.w is None else {"sample_weight": held.w}
 

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float
 from sklearn.base import ClassifierMixin
 from sklearn.callback import with_callbacks
-from sklearn.metrics import accuracy_score
 from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -377,6 +376,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return cast(np.ndarray, self.classes_[index])
 
     def _default_score(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float:
+        from sklearn.metrics import accuracy_score
+
         return float(accuracy_score(rows.labels, self._labels(z), sample_weight=rows.w))
 
     def _stratify(self, rows: Rows, n_held: int) -> np.ndarray | None:

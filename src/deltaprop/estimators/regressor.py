@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float
 from sklearn.base import RegressorMixin
 from sklearn.callback import with_callbacks
-from sklearn.metrics import r2_score
 from sklearn.utils import column_or_1d
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
@@ -300,6 +299,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _default_score(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float | None:
         if self._has_several_quantiles():
             return None
+        from sklearn.metrics import r2_score
+
         return float(r2_score(rows.labels, self._means(z), sample_weight=rows.w))
 
 
