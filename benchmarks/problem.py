@@ -97,5 +97,5 @@ PROBLEMS = (
     Problem("large", (100, 512, 512, 2), batch=1024, rows=10_240, passes=3),
     Problem("deep", (64, *8 * (256,), 10), batch=256, rows=5120, passes=3),
     Problem("million", (28, 512, 512, 1), batch=4096, rows=65_536, passes=1, all_rows=1_000_000),
-    Problem("sparse", (10_000, 128, 2), batch=256, rows=5120, passes=1, sparse=True),
+    Problem("sparse", (10_000, 128, 2), batch=256, rows=5120, passes=5, sparse=True),
 )

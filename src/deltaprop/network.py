@@ -373,12 +373,17 @@ class Network:
         """X as rows of finite numbers in the network's dtype, or in one of those `kept`."""
         from sklearn.utils.validation import check_array
 
-        if getattr(X, "dtype", None) == "bfloat16":  # NumPy's own checks do not know it
-            X = X if "bfloat16" in kept and np.isfinite(X).all() else X.astype(self.dtype)
-        if getattr(X, "dtype", None) != "bfloat16":
+        name = str(getattr(X, "dtype", ""))
+        halves = name in ("float16", "bfloat16") and name in kept and isinstance(X, np.ndarray)
+        if name == "bfloat16" and not halves:  # scikit-learn's check does not know it
+            X = X.astype(self.dtype)
+        # Its sum of half numbers overflows, and then it makes a mask as large as X.
+        finite = halves and X.ndim == 2 and _all_finite(X)
+        if name != "bfloat16" or not finite:
             X = check_array(
-                X, accept_sparse=["csr", "csc"], dtype=[self.dtype, *kept], input_name="X"
-            )
+                X, accept_sparse=["csr", "csc"], dtype=[self.dtype, *kept], input_name="X",
+                ensure_all_finite=not finite,
+            )  # fmt: skip
         if X.shape[1] != self.n_features:
             raise ValueError(
                 f"X has {X.shape[1]} column(s), but the network expects {self.n_features} "
@@ -388,7 +393,13 @@ class Network:
 
     def encode(self, y: Any) -> Float[np.ndarray, "N K"]:
         """The target t that the loss works with; checks y's shape and domain."""
-        y = np.asarray(y)
+        y = self._checked_y(y)
+        t: np.ndarray = self.loss_function.target(y, self.n_outputs, self._theta, np)
+        return t
+
+    def _checked_y(self, y: Any) -> Num[np.ndarray, "N ..."]:
+        """y as numbers of the loss's domain, not yet encoded."""
+        y: np.ndarray = np.asarray(y)
         if y.ndim not in (1, 2) or y.size == 0:
             raise ValueError(f"y must have shape (N,) or (N, K) and not be empty, got {y.shape}.")
         if y.dtype.kind not in "biuf":
@@ -402,8 +413,7 @@ class Network:
             y = y.astype(np.int8)
         function = self.loss_function
         function.check(y, self.n_outputs, function.name, **function.settings)
-        t: np.ndarray = function.target(y, self.n_outputs, self._theta, np)
-        return t
+        return y
 
     def _prepare(
         self, X: Any, y: Any, sample_weight: Any
@@ -531,6 +541,11 @@ def checked_weights(sample_weight: Any, X: Num[Array, "N D"]) -> Float[np.ndarra
     if not w.any():
         raise ValueError("sample_weight is zero for every sample; at least one must be > 0.")
     return w
+
+
+def _all_finite(X: Num[np.ndarray, "N D"]) -> bool:
+    rows = max(1, 1_000_000 // max(1, X.shape[1]))
+    return all(np.isfinite(X[at : at + rows]).all() for at in range(0, len(X), rows))
 
 
 def _positive_int(name: str, value: Any) -> int:

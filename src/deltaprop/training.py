@@ -304,9 +304,7 @@ def _checked_data(
     net: Network, X: Any, y: Any, sample_weight: Any
 ) -> tuple[Any, Num[np.ndarray, "N ..."], Float[np.ndarray, " N"] | None]:
     X = net._checked_X(X, NARROW)
-    net.encode(y)
-    y = np.asarray(y)
-    y = y.astype(np.int8) if y.dtype.kind == "b" else y
+    y = net._checked_y(y)
     if X.shape[0] != y.shape[0]:
         raise ValueError(f"X has {X.shape[0]} row(s) and y has {y.shape[0]}; they must agree.")
     X = X.tocsr() if hasattr(X, "tocsr") else X

@@ -15,7 +15,7 @@ FRAME = np.dtype([
     ("dropout", "i8"), ("gemm", "i8"), ("L", "i8"), ("P", "i8"), ("collapsed", "i8"),
     # addresses: the rows
     ("X", "i8"), ("row", "i8"), ("column", "i8"), ("gather", "i8"),
-    ("indices", "i8"), ("indptr", "i8"), ("sparse", "i8"), ("touched", "i8"),
+    ("indices", "i8"), ("indptr", "i8"), ("sparse", "i8"),
     ("codes", "i8"), ("targets", "i8"), ("K", "i8"), ("weights", "i8"), ("order", "i8"),
     # room, and where each X_l, a_l, δ_l, … lies in it
     ("work", "i8"), ("places", "i8"), ("by_unit", "i8"), ("slab", "i8"), ("tile", "i8"),

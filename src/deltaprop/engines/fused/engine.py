@@ -113,7 +113,6 @@ class FusedEngine:
         self._frame.set(
             G=np.zeros_like(net.theta), result=self._result, batch=batch_size,
             parts=np.zeros(2 * net.n_layers * (constants.MOST_PIECES + 1)),
-            touched=np.zeros(net.n_features if rows.sparse else 1, np.int64),
             reduction=REDUCTIONS[net.reduction], l2=net.l2, clip=clip_norm or 0.0,
             seed=progress.dropout_seed or 0, **_rule(solver),
         )  # fmt: skip
@@ -182,16 +181,15 @@ def loss_and_gradient(
         net, rows.K, rows.N, n_threads or threads.available(), rows.sparse, reproducible
     )
     frame, result, G = Frame(net, rows, room), np.zeros(2), np.zeros_like(net.theta)
-    touched = np.zeros(net.n_features if rows.sparse else 1, np.int64)
     frame.set(
         G=G, result=result, batch=rows.N, n_steps=1, rates=np.zeros(1), order=order,
-        parts=np.zeros(2 * net.n_layers * (constants.MOST_PIECES + 1)), touched=touched,
+        parts=np.zeros(2 * net.n_layers * (constants.MOST_PIECES + 1)),
         first=G, second=G, rule=constants.GRADIENT, reduction=REDUCTIONS[net.reduction], l2=net.l2,
     )  # fmt: skip
 
     def evaluate() -> tuple[float, Float[np.ndarray, " P"]]:
         result[:] = 0
-        touched[:] = 0
+        G[:] = 0  # of sparse rows only the entries that are there are added up
         blas = threads.nothing if room.by_unit else threads.one_blas_thread
         with blas(), threads.interrupt_between_calls() as check:
             frame.call(frame.compiled.run)

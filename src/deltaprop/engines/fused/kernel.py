@@ -170,24 +170,34 @@ def _dW_by_unit(one, X_at, delta_at, dW_at, N, D, H):  # type: ignore[no-untyped
 
 
 @plain
-def _dW_sparse(one, f, start, delta_at, dW_at, N, H, low, high, stamp):  # type: ignore[no-untyped-def]
-    """Rows low … high of dW; a row that no sample of the batch touches keeps an older stamp."""
+def _dW_sparse(one, f, start, delta_at, dW_at, N, H, low, high):  # type: ignore[no-untyped-def]
+    """Rows low … high of dW, added to G, which is zero wherever the batch has no entry."""
     order, indptr = vector(1, f.order, f.N), vector(1, f.indptr, f.N + 1)
     indices, values = vector(np.int32(1), f.indices, 1), vector(one, f.X, 1)
-    touched, delta = vector(1, f.touched, high), matrix(one, delta_at, N, H)
+    delta = matrix(one, delta_at, N, H)
     for n in range(N):
         row = order[start + n]
         for j in range(indptr[row], indptr[row + 1]):
             d = indices[j]
-            if d < low or d >= high:
-                continue
-            x, dW_d = values[j], vector(one, dW_at + d * H * size_of(one), H)
-            if touched[d] != stamp:
-                touched[d] = stamp
+            if low <= d < high:
+                x, dW_d = values[j], vector(one, dW_at + d * H * size_of(one), H)
+                for h in range(H):
+                    dW_d[h] += x * delta[n, h]
+
+
+@plain
+def _forget_sparse(one, f, start, dW_at, N, H, low, high):  # type: ignore[no-untyped-def]
+    """Rows low … high of G zero again."""
+    order, indptr = vector(1, f.order, f.N), vector(1, f.indptr, f.N + 1)
+    indices = vector(np.int32(1), f.indices, 1)
+    for n in range(N):
+        row = order[start + n]
+        for j in range(indptr[row], indptr[row + 1]):
+            d = indices[j]
+            if low <= d < high:
+                dW_d = vector(one, dW_at + d * H * size_of(one), H)
                 for h in range(H):
                     dW_d[h] = 0
-            for h in range(H):
-                dW_d[h] += x * delta[n, h]
 
 
 @plain
@@ -358,20 +368,18 @@ def _pieces(f, D, H):  # type: ignore[no-untyped-def]
 
 
 @plain
-def _update(one, f, at, n, has_g, lam, decay, gain, shorten):  # type: ignore[no-untyped-def]
+def _update(one, f, at, n, lam, decay, gain, shorten):  # type: ignore[no-untyped-def]
     """n parameters from position `at` of θ on, by the solver's rule."""
     at *= size_of(one)
     theta, g_of = vector(one, f.theta + at, n), vector(one, f.G + at, n)
     first, second = vector(one, f.first + at, n), vector(one, f.second + at, n)
     lam, decay, gain, shorten = one * lam, one * decay, one * gain, one * shorten
-    share, b1, b2, eps = one if has_g else one - one, one * f.b1, one * f.b2, one * f.epsilon
+    b1, b2, eps = one * f.b1, one * f.b2, one * f.epsilon
     c1, c2, nesterov = one * (1 - f.b1), one * (1 - f.b2), f.nesterov
-    if not has_g:
-        g_of = theta  # of a row that no sample touched: any numbers, times zero
     if f.rule == ADAM:
         for i in range(n):
             x = theta[i]
-            g = (share * g_of[i] + lam * x) * shorten
+            g = (g_of[i] + lam * x) * shorten
             m = b1 * first[i] + c1 * g
             v = b2 * second[i] + c2 * (g * g)
             first[i], second[i] = m, v
@@ -379,7 +387,7 @@ def _update(one, f, at, n, has_g, lam, decay, gain, shorten):  # type: ignore[no
     else:
         for i in range(n):
             x = theta[i]
-            g = (share * g_of[i] + lam * x) * shorten
+            g = (g_of[i] + lam * x) * shorten
             v = b1 * first[i] - gain * g
             first[i] = v
             theta[i] = x + (b1 * v - gain * g if nesterov else v)
@@ -404,12 +412,11 @@ def _complete(one, f, at, n, lam):  # type: ignore[no-untyped-def]
 
 
 @plain
-def _parameters(one, f, k, start, n, more, last, lam, rate, gain, shorten, stamp):  # type: ignore[no-untyped-def]
+def _parameters(one, f, k, start, n, batch_rows, more, last, lam, rate, gain):  # type: ignore[no-untyped-def]
     """∂W_l, ∂b_l of this thread's rows of W_l from n rows of the batch; then their update."""
     item, L, T, by_unit = size_of(one), f.L, f.n_threads, f.by_unit
     sizes, places = vector(1, f.sizes, L + 1), vector(1, f.places, 3 * L + 5)
     parts = vector(1.0, f.parts, 2 * L * (MOST_PIECES + 1))
-    touched = vector(1, f.touched, 1)
     whole = f.clip > 0 or f.rule == GRADIENT  # all of G is wanted before any update
     decay, at = rate * f.decay, 0
     for l in range(L):
@@ -421,7 +428,7 @@ def _parameters(one, f, k, start, n, more, last, lam, rate, gain, shorten, stamp
             low, high = D * piece // pieces, D * (piece + 1) // pieces
             size, here = (high - low) * H, at + low * H
             if sparse:
-                _dW_sparse(one, f, start, delta_at, f.G + at * item, n, H, low, high, stamp)
+                _dW_sparse(one, f, start, delta_at, f.G + at * item, n, H, low, high)
             elif by_unit:
                 _dW_by_unit(one, X_at, delta_at, f.G + at * item, n, D, H)
             else:
@@ -431,32 +438,20 @@ def _parameters(one, f, k, start, n, more, last, lam, rate, gain, shorten, stamp
             if lam > 0:
                 parts[slots + piece] = _squares(one, f.theta + here * item, size)
             if whole:
-                if sparse:
-                    _clear_untouched(one, f, low, high, H, stamp)
                 parts[slots + MOST_PIECES + 1 + piece] = _complete(one, f, here, size, lam)
-            elif sparse:
-                for d in range(low, high):
-                    seen = touched[d] == stamp
-                    _update(one, f, at + d * H, H, seen, lam, decay, gain, shorten)
             else:
-                _update(one, f, here, size, True, lam, decay, gain, shorten)
+                _update(one, f, here, size, lam, decay, gain, 1.0)
+                if sparse:
+                    back, rows = start + n - batch_rows, batch_rows
+                    _forget_sparse(one, f, back, f.G + at * item, rows, H, low, high)
         at += D * H
         if k == T - 1:
             _db(one, delta_at, f.G + at * item, n, H, by_unit, more)
             if last and whole:
                 parts[slots + 2 * MOST_PIECES + 1] = _complete(one, f, at, H, 0.0)
             elif last:
-                _update(one, f, at, H, True, 0.0, 0.0, gain, shorten)
+                _update(one, f, at, H, 0.0, 0.0, gain, 1.0)
         at += H
-
-
-@plain
-def _clear_untouched(one, f, low, high, H, stamp):  # type: ignore[no-untyped-def]
-    touched, G = vector(1, f.touched, high), matrix(one, f.G, high, H)
-    for d in range(low, high):
-        if touched[d] != stamp:
-            for h in range(H):
-                G[d, h] = 0
 
 
 @plain
@@ -482,10 +477,14 @@ def _update_all(one, f, k, rate, gain, shorten):  # type: ignore[no-untyped-def]
         pieces = _pieces(f, D, H)
         low, high = D * (pieces * k // T) // pieces, D * (pieces * (k + 1) // T) // pieces
         decay = rate * f.decay
-        _update(one, f, at + low * H, (high - low) * H, True, 0.0, decay, gain, shorten)
+        _update(one, f, at + low * H, (high - low) * H, 0.0, decay, gain, shorten)
+        if l == 0 and f.sparse:
+            G = vector(one, f.G + low * H * size_of(one), (high - low) * H)
+            for i in range((high - low) * H):
+                G[i] = 0
         at += D * H
         if k == T - 1:
-            _update(one, f, at, H, True, 0.0, 0.0, gain, shorten)
+            _update(one, f, at, H, 0.0, 0.0, gain, shorten)
         at += H
 
 
@@ -533,7 +532,7 @@ def run(one, k, frame):  # type: ignore[no-untyped-def]
                 losses = vector(one, f.work + places[3 * f.L + 2] * size_of(one), n)
                 for i in range(n):
                     loss += scale * losses[i]
-            _parameters(one, f, k, start + done, n, done > 0, last, lam, rate, gain, 1.0, step + 1)
+            _parameters(one, f, k, start + done, n, size, done > 0, last, lam, rate, gain)
             _barrier(sync, T)
             done += n
         if f.clip > 0 and f.rule != GRADIENT:
