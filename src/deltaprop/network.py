@@ -399,7 +399,7 @@ class Network:
 
     def _checked_y(self, y: Any) -> Num[np.ndarray, "N ..."]:
         """y as numbers of the loss's domain, not yet encoded."""
-        y: np.ndarray = np.asarray(y)
+        y = np.asarray(y)
         if y.ndim not in (1, 2) or y.size == 0:
             raise ValueError(f"y must have shape (N,) or (N, K) and not be empty, got {y.shape}.")
         if y.dtype.kind not in "biuf":
@@ -413,7 +413,7 @@ class Network:
             y = y.astype(np.int8)
         function = self.loss_function
         function.check(y, self.n_outputs, function.name, **function.settings)
-        return y
+        return cast(np.ndarray, y)
 
     def _prepare(
         self, X: Any, y: Any, sample_weight: Any
