@@ -265,8 +265,22 @@ def test_the_number_of_threads_does_not_matter_where_it_is_asked_not_to():
 def test_estimators_take_it():
     y = TARGETS["cross_entropy"]
     ours = dp.MLPClassifier(max_iter=5, random_state=0, engine="fused").fit(X, y)
-    reference = dp.MLPClassifier(max_iter=5, random_state=0).fit(X, y)
+    reference = dp.MLPClassifier(max_iter=5, random_state=0, engine="reference").fit(X, y)
     np.testing.assert_allclose(ours.loss_curve_, reference.loss_curve_, rtol=1e-10)
+
+
+def test_estimators_say_how_many_threads():
+    big, y = rng.randn(600, 100), rng.randn(600)
+    models = [
+        dp.MLPRegressor((200, 200), batch_size=300, max_iter=2, random_state=0, engine="fused",
+                        n_threads=n, reproducible=True).fit(big, y)
+        for n in (1, 2)
+    ]  # fmt: skip
+    np.testing.assert_array_equal(models[0].coefs_[1], models[1].coefs_[1])
+    with pytest.raises(ValueError, match="n_threads"):
+        dp.MLPRegressor(n_threads=0).fit(big, y)
+    with pytest.raises(ValueError, match="n_threads must be an int >= 1 or None, got 0"):
+        dp.fit(dp.Network(4, [dp.Dense(3)], loss="huber"), X, POSITIVE, n_threads=0)
 
 
 def test_ctrl_c_waits_for_the_threads_and_keeps_a_whole_step():

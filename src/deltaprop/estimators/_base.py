@@ -113,6 +113,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "scoring": [None, str, callable],
         "callbacks": [None, list, tuple],
         "engine": [StrOptions(set(engines.NAMES))],
+        "n_threads": [None, Interval(Integral, 1, None, closed="left")],
+        "reproducible": ["boolean"],
     }
 
     loss: Any
@@ -147,6 +149,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     scoring: Any
     callbacks: Any
     engine: str
+    n_threads: int | None
+    reproducible: bool
 
     network_: Network
     coefs_: list[np.ndarray]
@@ -272,7 +276,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             max_epochs=epochs, clip_norm=self.clip_norm, shuffle=self.shuffle, rng=rng,
             plateau=self._plateau, evaluate=self._evaluator(held) if held else None,
             stop_on_validation=stopping, monitor_loss=self.scoring == "loss",
-            engine=self.engine, callbacks=callbacks,
+            engine=self.engine, n_threads=self.n_threads, reproducible=self.reproducible,
+            callbacks=callbacks,
             progress=progress, horizon=int(self.max_iter), before_epoch=tasks.begin_epoch,
         )  # fmt: skip
         tasks.end()

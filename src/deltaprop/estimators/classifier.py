@@ -112,6 +112,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         scikit-learn's own callbacks are set with ``set_callbacks``.
     engine : {"auto", "reference", "fused"}, default="auto"
         Who computes; see :func:`deltaprop.fit`.
+    n_threads : int or None, default=None
+    reproducible : bool, default=False
+        As in :func:`deltaprop.fit`: threads of the fused engine, and whether results must be the
+        same bits for any number of them.
 
     Attributes
     ----------
@@ -191,6 +195,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         scoring: Any = None,
         callbacks: Any = None,
         engine: str = "auto",
+        n_threads: int | None = None,
+        reproducible: bool = False,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -225,6 +231,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.scoring = scoring
         self.callbacks = callbacks
         self.engine = engine
+        self.n_threads = n_threads
+        self.reproducible = reproducible
 
     @available_if(lambda self: self._has_partial_fit())
     @keeps_fit_on_failure

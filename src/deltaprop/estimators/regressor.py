@@ -96,6 +96,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         scikit-learn's own callbacks are set with ``set_callbacks``.
     engine : {"auto", "reference", "fused"}, default="auto"
         Who computes; see :func:`deltaprop.fit`.
+    n_threads : int or None, default=None
+    reproducible : bool, default=False
+        As in :func:`deltaprop.fit`: threads of the fused engine, and whether results must be the
+        same bits for any number of them.
 
     Attributes
     ----------
@@ -171,6 +175,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         scoring: Any = None,
         callbacks: Any = None,
         engine: str = "auto",
+        n_threads: int | None = None,
+        reproducible: bool = False,
     ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -204,6 +210,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.scoring = scoring
         self.callbacks = callbacks
         self.engine = engine
+        self.n_threads = n_threads
+        self.reproducible = reproducible
 
     @available_if(lambda self: self._has_partial_fit())
     @keeps_fit_on_failure
