@@ -272,8 +272,10 @@ def test_estimators_take_it():
 def test_estimators_say_how_many_threads():
     big, y = rng.randn(600, 100), rng.randn(600)
     models = [
-        dp.MLPRegressor((200, 200), batch_size=300, max_iter=2, random_state=0, engine="fused",
-                        n_threads=n, reproducible=True).fit(big, y)
+        dp.MLPRegressor(
+            hidden_layer_sizes=(200, 200), batch_size=300, max_iter=2, random_state=0,
+            engine="fused", n_threads=n, reproducible=True,
+        ).fit(big, y)
         for n in (1, 2)
     ]  # fmt: skip
     np.testing.assert_array_equal(models[0].coefs_[1], models[1].coefs_[1])
@@ -309,3 +311,51 @@ def test_ctrl_c_waits_for_the_threads_and_keeps_a_whole_step():
     assert np.isfinite(net.theta).all()
     assert engine.progress.step > 200
     engine.epoch(None, np.full(200, 0.01))  # and it goes on
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize(
+    ("schedule", "tol", "patience", "rate"),
+    [
+        (dp.schedules.Constant(), 1e-3, 2, 0.02),
+        (dp.schedules.Adaptive(), 1e-2, 1, 0.05),
+        (dp.schedules.OneCycle(), 0, np.inf, 0.02),
+        (dp.schedules.Constant(), 0, np.inf, 1e200),
+    ],
+    ids=["plateau", "adaptive", "one cycle", "diverges"],
+)
+def test_epochs_that_nobody_looks_at_run_in_one_call(schedule, tol, patience, rate, shuffle):
+    """Many epochs a call, the last of them taken back: the same as one by one, to the bit."""
+    found = []
+    for callbacks in ([], [lambda event: None]):
+        net = dp.Network(4, [dp.Dense(6, "tanh", 0.2), dp.Dense(3)], loss="huber", seed=0)
+        seed = np.random.RandomState(0)
+        search = {
+            "solver": dp.SGD(rate), "batch_size": 16, "tol": tol, "patience": patience,
+            "schedule": schedule, "seed": seed, "shuffle": shuffle, "engine": "fused",
+        }  # fmt: skip
+        try:
+            history = dp.fit(net, X, POSITIVE, callbacks=callbacks, max_epochs=150, **search)
+        except ValueError as error:
+            found.append((str(error), seed.get_state()[1:]))
+            continue
+        p = history.progress
+        more = dp.fit(net, X, POSITIVE, callbacks=callbacks, max_epochs=3, resume=history, **search)
+        found.append((
+            net.theta, np.array(history.loss_curve + more.loss_curve), history.stop_reason,
+            (p.step, p.epoch, p.samples, p.scale), *seed.get_state()[1:],
+        ))  # fmt: skip
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_equal(one, other)
+
+
+def test_epochs_are_run_in_one_call_where_they_are_short(monkeypatch):
+    calls, epochs = [], FusedEngine.epochs
+    monkeypatch.setattr(
+        FusedEngine, "epochs", lambda self, o, r: calls.append(len(o)) or epochs(self, o, r)
+    )
+    net = dp.Network(4, [dp.Dense(6), dp.Dense(3)], loss="huber", seed=0)
+    dp.fit(net, X, POSITIVE, engine="fused", max_epochs=200, patience=np.inf)
+    assert calls[0] == 1
+    assert sum(calls) == 200
+    assert max(calls) > 10

@@ -178,7 +178,7 @@ def train(
     reproducible: bool = False,
     rows: Int[np.ndarray, " M"] | None = None,
     monitor_loss: bool = False,
-    before_epoch: Callable[[], object] = lambda: None,
+    before_epoch: Callable[[], object] | None = None,
     horizon: int | None = None,
 ) -> History:
     """`fit` after all arguments have been checked; a failed search leaves θ as it was."""

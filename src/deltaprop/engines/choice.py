@@ -82,6 +82,17 @@ class Handover:
         self.theta, self.n_samples = reference.theta, reference.n_samples
         self.batch_size = reference.batch_size
 
+    @property
+    def at_once(self) -> int:
+        return getattr(self._engine, "at_once", 1)
+
+    def epochs(self, orders: Any, learning_rates: Any) -> list[float]:
+        losses: list[float] = self._engine.epochs(orders, learning_rates)
+        return losses
+
+    def again(self, n: int) -> None:
+        self._engine.again(n)
+
     def epoch(
         self, order: Int[np.ndarray, " N"] | None, learning_rates: Float[np.ndarray, " S"]
     ) -> float:

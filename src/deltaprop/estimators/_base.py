@@ -268,8 +268,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         rng: np.random.RandomState, progress: Progress, incremental: bool,
     ) -> History:  # fmt: skip
         epochs = 1 if incremental else int(self.max_iter)
-        tasks = SklearnTasks(self, rows.X, rows.labels, epochs)
-        callbacks = [*([print_epoch] if self.verbose else []), *(self.callbacks or []), tasks]
+        callbacks = [*([print_epoch] if self.verbose else []), *(self.callbacks or [])]
+        tasks = None
+        if getattr(self, "_skl_callbacks", None):
+            tasks = SklearnTasks(self, rows.X, rows.labels, epochs)
+            callbacks.append(tasks)
         history = train(
             self.network_, _sliceable(rows.X), rows.y, rows.w,
             solver=solver, schedule=self._schedule(), batch_size=self.batch_size,
@@ -278,9 +281,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             stop_on_validation=stopping, monitor_loss=self.scoring == "loss",
             engine=self.engine, n_threads=self.n_threads, reproducible=self.reproducible,
             callbacks=callbacks,
-            progress=progress, horizon=int(self.max_iter), before_epoch=tasks.begin_epoch,
+            progress=progress, horizon=int(self.max_iter),
+            before_epoch=tasks.begin_epoch if tasks else None,
         )  # fmt: skip
-        tasks.end()
+        if tasks:
+            tasks.end()
         return history
 
     def _solver(self) -> Solver:

@@ -110,7 +110,7 @@ def search(
     evaluate: Evaluate | None = None,
     stop_on_validation: bool = False,
     monitor_loss: bool = False,
-    before_epoch: Callable[[], object] = lambda: None,
+    before_epoch: Callable[[], object] | None = None,
     callbacks: Iterable[Callback] = (),
     horizon: int | None = None,
     network: Any = None,
@@ -121,56 +121,60 @@ def search(
     where there is no score, of minus the validation loss), and the best θ is put back at the end,
     however the search ends.
     """
-    N = engine.n_samples
-    steps_per_epoch = -(-N // engine.batch_size)
-    clock_steps = (horizon or max_epochs) * steps_per_epoch
     best_theta: Float[np.ndarray, " P"] | None = None
     started = time.perf_counter()
+    watched = bool(callbacks) or evaluate is not None or before_epoch is not None
+
+    def rates(ahead: int, steps: int) -> Float[np.ndarray, " S"]:
+        clock = Clock(progress.samples + ahead * engine.n_samples, (horizon or max_epochs) * steps)
+        first = progress.step + ahead * steps
+        factors = schedule.factors(np.arange(first, first + steps), clock)
+        return learning_rate * progress.scale * factors
+
     try:
-        for _ in range(max_epochs):
+        while history.n_epochs < max_epochs and history.stop_reason == "max_epochs":
             if (event := cancelled.get()) is not None and event.is_set():
                 raise KeyboardInterrupt
-            before_epoch()
-            steps = np.arange(progress.step, progress.step + steps_per_epoch)
-            factors = schedule.factors(steps, Clock(progress.samples, clock_steps))
-            rates = learning_rate * progress.scale * factors
-            loss = engine.epoch(_next_order(N, shuffle, rng, progress), rates)
+            if before_epoch is not None:
+                before_epoch()
+            most = 1 if watched else getattr(engine, "at_once", 1)
+            ahead = _Ahead(engine, rng, shuffle, progress)
+            losses = ahead.run(min(most, max_epochs - history.n_epochs), rates)
+            for e, loss in enumerate(losses, 1):
+                progress.epoch += 1
+                progress.samples += engine.n_samples
+                history.n_epochs += 1
+                history.loss_curve.append(loss)
+                validation_loss, score = evaluate() if evaluate else (None, None)
+                value = -loss
+                if stop_on_validation:
+                    value = monitored(validation_loss, None if monitor_loss else score)
+                record(history, validation_loss, score)
+                if plateau.update(value) and stop_on_validation:
+                    best_theta = engine.theta.copy()
+                    history.best_epoch = progress.epoch
 
-            progress.epoch += 1
-            progress.samples += N
-            history.n_epochs += 1
-            history.loss_curve.append(loss)
-            if not np.isfinite(loss) and not np.isfinite(engine.theta).all():
+                happened = Epoch(
+                    progress.epoch,
+                    horizon or max_epochs,
+                    loss,
+                    ahead.last_rate(e),
+                    validation_loss,
+                    score,
+                    time.perf_counter() - started,
+                    network,
+                )
+                # Every callback sees every epoch, also when an earlier one asks to stop.
+                if any([bool(callback(happened)) for callback in callbacks]):  # noqa: C419
+                    history.stop_reason = "callback"
+                if plateau.reached or not np.isfinite(loss):
+                    ahead.end_after(e)
+                    break
+            if not np.isfinite(losses[e - 1]) and not np.isfinite(engine.theta).all():
                 history.stop_reason = "diverged"
-
-            validation_loss, score = evaluate() if evaluate else (None, None)
-            value = -loss
-            if stop_on_validation:
-                value = monitored(validation_loss, None if monitor_loss else score)
-            record(history, validation_loss, score)
-            if plateau.update(value) and stop_on_validation:
-                best_theta = engine.theta.copy()
-                history.best_epoch = progress.epoch
-
-            happened = Epoch(
-                progress.epoch,
-                horizon or max_epochs,
-                loss,
-                float(rates[-1]),
-                validation_loss,
-                score,
-                time.perf_counter() - started,
-                network,
-            )
-            # Every callback sees every epoch, also when an earlier one asks to stop.
-            if any([bool(callback(happened)) for callback in callbacks]):  # noqa: C419
-                history.stop_reason = "callback"
-            if history.stop_reason != "max_epochs":
-                break
-            if plateau.reached:
+            if plateau.reached and history.stop_reason == "max_epochs":
                 if not _shrink(schedule, learning_rate, progress):
                     history.stop_reason = "converged"
-                    break
                 plateau.count = 0
     except KeyboardInterrupt:
         history.stop_reason = "interrupted"
@@ -181,18 +185,53 @@ def search(
     return history
 
 
-def _next_order(
-    N: int, shuffle: bool, rng: np.random.RandomState, progress: Progress
-) -> Int[np.ndarray, " N"] | None:
-    if not shuffle:
-        return None
-    if progress.order is None or len(progress.order) != N:
-        progress.order = np.arange(N)
-    # scikit-learn shuffles the previous epoch's order through a fresh permutation.
-    permutation = np.arange(N)
-    rng.shuffle(permutation)
-    progress.order = progress.order[permutation]
-    return progress.order
+class _Ahead:
+    """Epochs that run in one call of the engine, and can be taken back where one was the last."""
+
+    def __init__(
+        self, engine: Engine, rng: np.random.RandomState, shuffle: bool, progress: Progress
+    ) -> None:
+        self._engine, self._rng, self._shuffle, self._progress = engine, rng, shuffle, progress
+        self._before: Any = None
+
+    def run(self, n: int, rates: Callable[[int, int], Float[np.ndarray, " S"]]) -> list[float]:
+        """The losses of n epochs; `rates(e, steps)` are the learning rates e from now."""
+        engine, progress = self._engine, self._progress
+        if n > 1:
+            self._before = self._rng.get_state(), progress.order
+        steps = -(-engine.n_samples // engine.batch_size)
+        self._rates = [rates(e, steps) for e in range(n)]
+        orders = [self._next_order() for _ in range(n)]
+        if n == 1:
+            return [engine.epoch(orders[0], self._rates[0])]
+        losses: list[float] = engine.epochs(orders, self._rates)  # type: ignore[attr-defined]
+        return losses
+
+    def last_rate(self, e: int) -> float:
+        """The learning rate at the end of the e-th epoch, from 1 on."""
+        return float(self._rates[e - 1][-1])
+
+    def end_after(self, n: int) -> None:
+        """Undo all but the first n epochs: θ, the solver's memory, the order and the seeds."""
+        if n == len(self._rates):
+            return
+        self._engine.again(n)  # type: ignore[attr-defined]
+        state, self._progress.order = self._before
+        self._rng.set_state(state)
+        for _ in range(n):
+            self._next_order()
+
+    def _next_order(self) -> Int[np.ndarray, " N"] | None:
+        progress, N = self._progress, self._engine.n_samples
+        if not self._shuffle:
+            return None
+        if progress.order is None or len(progress.order) != N:
+            progress.order = np.arange(N)
+        # scikit-learn shuffles the previous epoch's order through a fresh permutation.
+        permutation = np.arange(N)
+        self._rng.shuffle(permutation)
+        progress.order = progress.order[permutation]
+        return progress.order
 
 
 def monitored(validation_loss: float | None, score: float | None) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ REDUCTIONS = {
     "sum": constants.SUM, "mean": constants.MEAN, "sklearn": constants.SKLEARN
 }  # fmt: skip
 SECONDS_A_CALL = 0.2  # how long Ctrl-C may wait
+SECONDS_AT_ONCE, ROWS_AT_ONCE = 0.02, 200_000  # of epochs that run in one call
 
 
 class Frame:
@@ -109,54 +111,83 @@ class FusedEngine:
         )  # fmt: skip
         if not progress.solver_state:
             progress.solver_state = solver.init(net.theta)
-        self._frame, self._result = Frame(net, rows, self.room), np.zeros(2)
+        self._frame = Frame(net, rows, self.room)
         self._frame.set(
-            G=np.zeros_like(net.theta), result=self._result, batch=batch_size,
+            G=np.zeros_like(net.theta), batch=batch_size,
             parts=np.zeros(2 * net.n_layers * (constants.MOST_PIECES + 1)),
             reduction=REDUCTIONS[net.reduction], l2=net.l2, clip=clip_norm or 0.0,
             seed=progress.dropout_seed or 0, **_rule(solver),
         )  # fmt: skip
-        self._in_order: Int[np.ndarray, " N"] | None = None
-        self._steps_a_call = 1  # until the pace is known
+        self._pace = SECONDS_A_CALL  # seconds a step, until it is known
+        self._before: Any = None
+
+    @property
+    def at_once(self) -> int:
+        """How many epochs one call should run, where nobody looks at each."""
+        steps = -(-self.n_samples // self.batch_size)
+        most = min(
+            int(SECONDS_AT_ONCE / max(self._pace * steps, 1e-9)), ROWS_AT_ONCE // self.n_samples
+        )
+        return max(1, most)
 
     def epoch(
         self, order: Int[np.ndarray, " N"] | None, learning_rates: Float[np.ndarray, " S"]
     ) -> float:
-        if order is None:
-            if self._in_order is None:
-                self._in_order = np.arange(self.n_samples) if self._subset is None else self._subset
-            order = self._in_order
-        elif self._subset is not None:
-            order = self._subset[order]
-        assert order is not None
-        rates = np.ascontiguousarray(learning_rates, np.float64)
-        state, at, result = self.progress.solver_state, self._frame.at, self._result
-        at["order"][0], at["rates"][0] = address(order), address(rates)
-        at["first"][0], at["second"][0] = address(state[0]), address(state[-1])
-        result[:] = 0.0, self.progress.step
-        if self.room.n_threads > 1:
-            with threads.one_blas_thread(), threads.interrupt_between_calls() as check:
-                self._steps(len(rates), check)
-        elif self.room.by_unit:
-            self._steps(len(rates), _nothing)
-        else:
-            with threads.one_blas_thread():
-                self._steps(len(rates), _nothing)
-        return float(result[0])
+        return self.epochs([order], [learning_rates])[0]
 
-    def _steps(self, n_steps: int, check: Callable[[], None]) -> None:
+    def epochs(
+        self,
+        orders: list[Int[np.ndarray, " N"] | None],
+        learning_rates: list[Float[np.ndarray, " S"]],
+    ) -> list[float]:
+        """Several epochs in one call. `again` can take the last of them back."""
+        self._before = None
+        if len(orders) > 1:
+            kept = [part.copy() for part in (self.theta, *self.progress.solver_state)]
+            self._before = (kept, self.progress.step, orders, learning_rates)
+        order = np.concatenate([self._rows(each) for each in orders])
+        rates = np.concatenate([np.asarray(each, np.float64) for each in learning_rates])
+        result = np.zeros(1 + len(orders))
+        result[0] = self.progress.step
+        state, at = self.progress.solver_state, self._frame.at
+        at["order"][0], at["rates"][0], at["result"][0] = map(address, (order, rates, result))
+        at["first"][0], at["second"][0] = address(state[0]), address(state[-1])
+        with ExitStack() as around:
+            check = _nothing
+            if not self.room.by_unit:
+                around.enter_context(threads.one_blas_thread())
+            if self.room.n_threads > 1 or len(orders) > 1:
+                check = around.enter_context(threads.interrupt_between_calls())
+            self._steps(result, len(rates), check)
+        return [float(loss) for loss in result[1:]]
+
+    def again(self, n: int) -> None:
+        """Back to where only the first n epochs of the last call have been run."""
+        assert self._before is not None
+        kept, self.progress.step, orders, rates = self._before
+        for part, was in zip((self.theta, *self.progress.solver_state), kept, strict=True):
+            part[...] = was
+        self.epochs(orders[:n], rates[:n])
+
+    def _rows(self, order: Int[np.ndarray, " N"] | None) -> Int[np.ndarray, " N"]:
+        if self._subset is None:
+            return np.arange(self.n_samples) if order is None else order
+        return self._subset if order is None else self._subset[order]
+
+    def _steps(
+        self, result: Float[np.ndarray, " E"], n_steps: int, check: Callable[[], None]
+    ) -> None:
         at, done, rates_at = self._frame.at, 0, int(self._frame.at["rates"][0])
         while done < n_steps:
-            steps = min(self._steps_a_call, n_steps - done)
-            at["start"][0], at["n_steps"][0] = done * self.batch_size, steps
+            steps = min(max(1, int(SECONDS_A_CALL / self._pace)), n_steps - done)
+            at["start"][0], at["n_steps"][0] = done, steps
             at["step"][0], at["rates"][0] = self.progress.step, rates_at + 8 * done
             started = time.perf_counter()
             try:
                 self._frame.call(self._frame.compiled.run)
             finally:  # one thread needs no more than this for Ctrl-C: it waits for the call
-                self.progress.step = int(self._result[1])
-            pace = (time.perf_counter() - started) / steps
-            self._steps_a_call = max(1, int(SECONDS_A_CALL / max(pace, 1e-9)))
+                self.progress.step = int(result[0])
+            self._pace = max((time.perf_counter() - started) / steps, 1e-9)
             done += steps
             check()
 
@@ -194,7 +225,7 @@ def loss_and_gradient(
         with blas(), threads.interrupt_between_calls() as check:
             frame.call(frame.compiled.run)
             check()
-        return float(result[0]), G
+        return float(result[1]), G
 
     return evaluate
 

@@ -493,15 +493,19 @@ def _update_all(one, f, k, rate, gain, shorten):  # type: ignore[no-untyped-def]
 
 @plain
 def run(one, k, frame):  # type: ignore[no-untyped-def]
-    """The steps of `rates`, as thread k of n_threads. θ, memory, step and loss are changed."""
+    """n_steps from step `start` of the epochs whose orders follow one another, as thread k.
+
+    θ and the solver's memory are changed; `result` is the step and then each epoch's loss.
+    """
     f = frame_at(frame)
     T, N, tile, step = f.n_threads, f.N, f.tile, f.step
+    a_pass = (N + f.batch - 1) // f.batch  # steps of an epoch
     sync, rates = vector(1, f.sync, 16), vector(1.0, f.rates, f.n_steps)
     order, weights = vector(1, f.order, N), vector(one, f.weights, N)
-    places, result = vector(1, f.places, 3 * f.L + 5), vector(1.0, f.result, 2)
+    places, result = vector(1, f.places, 3 * f.L + 5), vector(1.0, f.result, 1)
     for s in range(f.n_steps):
-        start = f.start + s * f.batch
-        size = min(f.batch, N - start)
+        epoch, i = (f.start + s) // a_pass, (f.start + s) % a_pass
+        start, size = epoch * N + i * f.batch, min(f.batch, N - i * f.batch)
         total = float(size)
         if f.weights:
             total = 0.0
@@ -543,8 +547,8 @@ def run(one, k, frame):  # type: ignore[no-untyped-def]
         if k == 0:
             part = 1.0 if f.reduction == SUM else size / N
             penalty = 0.5 * lam * _sum_of_parts(f, 0) if lam > 0 else 0.0
-            result[0] += part * (loss + penalty)
-            result[1] = step
+            result[1 + epoch] += part * (loss + penalty)
+            result[0] = step
 
 
 @plain
