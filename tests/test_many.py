@@ -101,19 +101,6 @@ def test_scikit_learn_s_own_helpers_on_threads():
     assert bag.score(X, y) > 0.5
 
 
-def test_blas_threads_come_back_also_after_an_error():
-    before = [lib["num_threads"] for lib in threads._controller().info()]
-
-    def fail():
-        with threads.one_blas_thread():
-            assert all(lib["num_threads"] == 1 for lib in threads._controller().info())
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail()
-    assert [lib["num_threads"] for lib in threads._controller().info()] == before
-
-
 @pytest.mark.filterwarnings("ignore:Training interrupted")
 def test_ctrl_c_ends_all_searches():
     nets = [network(s) for s in range(4)]

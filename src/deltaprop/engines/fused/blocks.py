@@ -25,7 +25,7 @@ from deltaprop.engines.fused.vector import namespace
 from deltaprop.losses import Loss
 
 BLOCK = (types.int64,) * 7  # a, z, bias or gradient, 2 N scalars of room, N, H, by unit
-LOSS = (types.int64,) * 8  # t, a, z, δ, rows' losses, N, H, by unit
+LOSS = (types.int64,) * 9  # t, a, z, δ, rows' losses, 2 N scalars of room, N, H, by unit
 GATHER = (types.int64,) * 9  # X, strides, order or first row, N, D, where to, by unit
 SOURCES = {name: name for name in ("float32", "float64", "int8", "int16", "int32", "int64",
                                   "uint8", "uint16")} | {
@@ -292,7 +292,7 @@ def loss_block(loss: Loss, activation: str, dtype: str) -> Any:
     slope = _bound(slope, loss, dtype, bool(closed))
 
     @plain(LOSS)
-    def block(t_at, a_at, z_at, d_at, rows_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
         t, a, z = vector(one, t_at, N * H), vector(one, a_at, N * H), vector(one, z_at, N * H)
         d, rows = vector(one, d_at, N * H), vector(one, rows_at, N)
         if by_unit:
@@ -344,28 +344,48 @@ def _softmax_cross_entropy(dtype: str) -> Any:
     zero = one - one
 
     @plain
-    def units(t, a, z, d, rows, N, H):  # type: ignore[no-untyped-def]
+    def by_row(t, a, z, d, rows, N, H):  # type: ignore[no-untyped-def]
         for n in range(N):
-            top, largest, mass, dot = a[0, n], z[0, n], zero, zero
+            top, largest, mass, dot = a[n, 0], z[n, 0], zero, zero
             for h in range(H):
-                top, largest = max(top, a[h, n]), max(largest, z[h, n])
-                mass += t[h, n]
+                top, largest = max(top, a[n, h]), max(largest, z[n, h])
+                mass += t[n, h]
             for h in range(H):
-                dot += t[h, n] * (a[h, n] - top)
-                d[h, n] = z[h, n] * mass - t[h, n]
+                dot += t[n, h] * (a[n, h] - top)
+                d[n, h] = z[n, h] * mass - t[n, h]
             rows[n] = -mass * log(largest) - dot
 
+    @plain
+    def by_units(t, a, z, d, rows, mass, most, N, H):  # type: ignore[no-untyped-def]
+        for n in range(N):
+            mass[n], most[n], rows[n] = t[0, n], a[0, n], zero
+        for h in range(1, H):
+            for n in range(N):
+                mass[n] += t[h, n]
+                most[n] = max(most[n], a[h, n])
+        for h in range(H):
+            for n in range(N):
+                rows[n] -= t[h, n] * (a[h, n] - most[n])
+                d[h, n] = z[h, n] * mass[n] - t[h, n]
+        for n in range(N):
+            most[n] = z[0, n]
+        for h in range(1, H):
+            for n in range(N):
+                most[n] = max(most[n], z[h, n])
+        for n in range(N):
+            rows[n] -= mass[n] * log(most[n])
+
     @plain(LOSS)
-    def block(t_at, a_at, z_at, d_at, rows_at, N, H, by_unit):  # type: ignore[no-untyped-def]
-        rows = vector(one, rows_at, N)
+    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+        rows, s = vector(one, rows_at, N), matrix(one, s_at, 2, N)
         if by_unit:
             t, a = matrix(one, t_at, H, N), matrix(one, a_at, H, N)
             z, d = matrix(one, z_at, H, N), matrix(one, d_at, H, N)
-            units(t, a, z, d, rows, N, H)
+            by_units(t, a, z, d, rows, s[0], s[1], N, H)
         else:
-            t, a = matrix(one, t_at, N, H).T, matrix(one, a_at, N, H).T
-            z, d = matrix(one, z_at, N, H).T, matrix(one, d_at, N, H).T
-            units(t, a, z, d, rows, N, H)
+            t, a = matrix(one, t_at, N, H), matrix(one, a_at, N, H)
+            z, d = matrix(one, z_at, N, H), matrix(one, d_at, N, H)
+            by_row(t, a, z, d, rows, N, H)
 
     return block
 
@@ -377,7 +397,7 @@ def _gaussian_nll(closed: bool, dtype: str) -> Any:
     half, zero = one / (one + one), one - one
 
     @plain(LOSS)
-    def block(t_at, a_at, z_at, d_at, rows_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
         step_n, step_h = (1, N) if by_unit else (H, 1)
         K = H // 2
         step_t = 1 if by_unit else K
@@ -428,7 +448,7 @@ def _focal(loss: Loss, activation: str, dtype: str) -> Any:
         term_d = inlined(lambda a, z: of_p_d(z, xp, gamma))
 
     @plain(LOSS)
-    def block(t_at, a_at, z_at, d_at, rows_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
         step_n, step_h = (1, N) if by_unit else (H, 1)
         t, a, z = vector(one, t_at, N * H), vector(one, a_at, N * H), vector(one, z_at, N * H)
         d, rows = vector(one, d_at, N * H), vector(one, rows_at, N)
@@ -452,7 +472,7 @@ def _focal_softmax(gamma: Any, dtype: str) -> Any:
     power = specialised(losses._power, dtype)
 
     @plain(LOSS)
-    def block(t_at, a_at, z_at, d_at, rows_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
         step_n, step_h = (1, N) if by_unit else (H, 1)
         t, a, z = vector(one, t_at, N * H), vector(one, a_at, N * H), vector(one, z_at, N * H)
         d, rows = vector(one, d_at, N * H), vector(one, rows_at, N)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -39,11 +38,12 @@ class Frame:
             theta=net.theta, sizes=np.array(layer_sizes(net)), forward=self.compiled.forward,
             pull_back=self.compiled.pull_back, loss=self.compiled.loss,
             dropout=np.array([float(layer.dropout) for layer in net.layers]),
-            gemm=_gemm(net.dtype.name), L=net.n_layers, P=net.theta.size,
-            collapsed=self.compiled.collapsed, gather=self.compiled.gather, N=rows.N,
+            L=net.n_layers, P=net.theta.size, N=rows.N,
+            collapsed=self.compiled.collapsed, gather=self.compiled.gather,
+            rows_times=self.compiled.rows_times, columns_times=self.compiled.columns_times,
             work=np.zeros(room.length, net.dtype), places=room.places, by_unit=room.by_unit,
-            slab=room.slab, tile=room.tile, pieces=room.pieces, n_threads=room.n_threads,
-            sync=np.zeros(16, np.int64), **rows.fields(),
+            backward=room.backward, slab=room.slab, tile=room.tile, pieces=room.pieces,
+            n_threads=room.n_threads, sync=np.zeros(16, np.int64), **rows.fields(),
         )  # fmt: skip
 
     def set(self, **fields: Any) -> None:
@@ -120,6 +120,7 @@ class FusedEngine:
         )  # fmt: skip
         self._pace = SECONDS_A_CALL  # seconds a step, until it is known
         self._before: Any = None
+        self._room_for_orders = np.empty(0, np.int64)
 
     @property
     def at_once(self) -> int:
@@ -145,7 +146,7 @@ class FusedEngine:
         if len(orders) > 1:
             kept = [part.copy() for part in (self.theta, *self.progress.solver_state)]
             self._before = (kept, self.progress.step, orders, learning_rates)
-        order = np.concatenate([self._rows(each) for each in orders])
+        order = self._joined([self._rows(each) for each in orders])
         rates = np.concatenate([np.asarray(each, np.float64) for each in learning_rates])
         result = np.zeros(1 + len(orders))
         result[0] = self.progress.step
@@ -154,8 +155,6 @@ class FusedEngine:
         at["first"][0], at["second"][0] = address(state[0]), address(state[-1])
         with ExitStack() as around:
             check = _nothing
-            if not self.room.by_unit:
-                around.enter_context(threads.one_blas_thread())
             if self.room.n_threads > 1 or len(orders) > 1:
                 check = around.enter_context(threads.interrupt_between_calls())
             self._steps(result, len(rates), check)
@@ -168,6 +167,15 @@ class FusedEngine:
         for part, was in zip((self.theta, *self.progress.solver_state), kept, strict=True):
             part[...] = was
         self.epochs(orders[:n], rates[:n])
+
+    def _joined(self, orders: list[Int[np.ndarray, " N"]]) -> Int[np.ndarray, " M"]:
+        """One after the other, in room that is kept from call to call."""
+        if len(orders) == 1:
+            return orders[0]
+        M = sum(map(len, orders))
+        if len(self._room_for_orders) < M:
+            self._room_for_orders = np.empty(M, np.int64)
+        return np.concatenate(orders, out=self._room_for_orders[:M])
 
     def _rows(self, order: Int[np.ndarray, " N"] | None) -> Int[np.ndarray, " N"]:
         if self._subset is None:
@@ -221,8 +229,7 @@ def loss_and_gradient(
     def evaluate() -> tuple[float, Float[np.ndarray, " P"]]:
         result[:] = 0
         G[:] = 0  # of sparse rows only the entries that are there are added up
-        blas = threads.nothing if room.by_unit else threads.one_blas_thread
-        with blas(), threads.interrupt_between_calls() as check:
+        with threads.interrupt_between_calls() as check:
             frame.call(frame.compiled.run)
             check()
         return float(result[1]), G
@@ -239,16 +246,3 @@ def _rule(solver: FirstOrder) -> dict[str, Any]:
         "rule": constants.ADAM, "b1": solver.beta_1, "b2": solver.beta_2,
         "epsilon": solver.epsilon, "decay": decay,
     }  # fmt: skip
-
-
-def _gemm(dtype: str) -> int:
-    """The address of SciPy's BLAS product for that dtype."""
-    from scipy.linalg import cython_blas
-
-    capsule = cython_blas.__pyx_capi__["sgemm" if dtype == "float32" else "dgemm"]
-    name_of, pointer_of = ctypes.pythonapi.PyCapsule_GetName, ctypes.pythonapi.PyCapsule_GetPointer
-    name_of.restype, name_of.argtypes = ctypes.c_char_p, [ctypes.py_object]
-    pointer_of.restype = ctypes.c_void_p
-    pointer_of.argtypes = [ctypes.py_object, ctypes.c_char_p]
-    address: int = pointer_of(capsule, name_of(capsule))
-    return address

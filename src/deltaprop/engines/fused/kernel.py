@@ -4,7 +4,8 @@ A step has two halves. First each thread takes its share of the batch's rows thr
 forward and back, and leaves X_l and δ_l. After a barrier each thread takes its share of the rows of
 every W_l: ∂W_l = X_lᵀ δ_l of the whole batch for some rows at a time, and the solver's update of
 these rows of θ while they are in the cache. After a second barrier the next step begins.
-Products go to BLAS, one-threaded, or to plain loops where a call would cost more than the product.
+Products are those of products.py. They read W_l and W_lᵀ from panels that the update keeps in step
+with θ, and δ_l from panels that each thread fills with its rows.
 
 Large batches (all rows, for L-BFGS) go through in slabs, so that memory does not grow with them.
 """
@@ -18,29 +19,33 @@ from numba import types, uint32
 
 from deltaprop.engines.fused.constants import (
     ADAM,
+    FEW,
     FRAME,
     GRADIENT,
     MOST_PIECES,
+    NV,
     PIECE,
+    ROOM,
     SKLEARN,
-    SMALL_PRODUCT,
     SPINS,
     SUM,
+    VECTOR_BYTES,
     YIELDS,
 )
 from deltaprop.engines.fused.lowlevel import (
     call_block,
     call_gather,
     call_loss,
+    call_product,
     fetch,
     fetch_add,
-    gemm,
     matrix,
     plain,
     record_at,
     size_of,
     vector,
 )
+from deltaprop.engines.fused.products import panels_of, panels_of_transpose
 
 frame_at = record_at(FRAME)
 usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
@@ -69,11 +74,20 @@ def _barrier(sync, n_threads):  # type: ignore[no-untyped-def]
 
 
 @plain
-def _affine(one, f, X_at, W_at, a_at, N, D, H):  # type: ignore[no-untyped-def]
-    """a = X W; the bias is added where the activation reads a."""
-    if N * D * H > SMALL_PRODUCT and N >= 4:
-        gemm(one, f.gemm, 0, H, N, D, W_at, H, X_at, D, one - one, a_at, H)
-        return
+def _width(one):  # type: ignore[no-untyped-def]
+    """Columns of a panel."""
+    return NV * (VECTOR_BYTES // size_of(one))
+
+
+@plain
+def _affine(one, f, X_at, panels, a_at, N, D, H):  # type: ignore[no-untyped-def]
+    """a = X W, W in panels; the bias is added where the activation reads a."""
+    W = _width(one)
+    call_product(f.rows_times, X_at, D, panels, W, D * W, a_at, H, N, H, D, 0, 0)
+
+
+@plain
+def _affine_few(one, X_at, W_at, a_at, N, D, H):  # type: ignore[no-untyped-def]
     X, W, a = matrix(one, X_at, N, D), matrix(one, W_at, D, H), matrix(one, a_at, N, H)
     for n in range(N):
         for h in range(H):
@@ -85,15 +99,9 @@ def _affine(one, f, X_at, W_at, a_at, N, D, H):  # type: ignore[no-untyped-def]
 
 
 @plain
-def _affine_by_unit(one, X_at, W_at, a_at, N, D, H):  # type: ignore[no-untyped-def]
-    X, W, a = matrix(one, X_at, D, N), matrix(one, W_at, D, H), matrix(one, a_at, H, N)
-    for h in range(H):
-        for n in range(N):
-            a[h, n] = 0
-        for d in range(D):
-            w = W[d, h]
-            for n in range(N):
-                a[h, n] += w * X[d, n]
+def _affine_by_unit(one, f, X_at, W_at, a_at, N, D, H):  # type: ignore[no-untyped-def]
+    """aᵀ = Wᵀ Xᵀ."""
+    call_product(f.columns_times, W_at, H, X_at, N, _width(one), a_at, N, H, N, D, 0, 0)
 
 
 @plain
@@ -112,61 +120,32 @@ def _affine_sparse(one, f, start, W_at, a_at, N, H):  # type: ignore[no-untyped-
 
 
 @plain
-def _back(one, f, delta_at, W_at, g_at, N, D, H):  # type: ignore[no-untyped-def]
-    """g = δ Wᵀ."""
-    if N * D * H > SMALL_PRODUCT:
-        gemm(one, f.gemm, 1, D, N, H, W_at, H, delta_at, H, one - one, g_at, D)
-        return
-    delta, W, g = matrix(one, delta_at, N, H), matrix(one, W_at, D, H), matrix(one, g_at, N, D)
-    for n in range(N):
-        for d in range(D):
-            total = one - one
-            for h in range(H):
-                total += delta[n, h] * W[d, h]
-            g[n, d] = total
+def _back(one, f, delta_at, panels, g_at, N, D, H):  # type: ignore[no-untyped-def]
+    """g = δ Wᵀ, Wᵀ in panels."""
+    W = _width(one)
+    call_product(f.rows_times, delta_at, H, panels, W, H * W, g_at, D, N, D, H, 0, 0)
 
 
 @plain
-def _back_by_unit(one, delta_at, W_at, g_at, N, D, H):  # type: ignore[no-untyped-def]
-    delta, W, g = matrix(one, delta_at, H, N), matrix(one, W_at, D, H), matrix(one, g_at, D, N)
-    for d in range(D):
-        for n in range(N):
-            g[d, n] = 0
-        for h in range(H):
-            w = W[d, h]
-            for n in range(N):
-                g[d, n] += w * delta[h, n]
+def _back_by_unit(one, f, delta_at, W_at, g_at, N, D, H):  # type: ignore[no-untyped-def]
+    """gᵀ = W δᵀ."""
+    call_product(f.rows_times, W_at, H, delta_at, N, _width(one), g_at, N, D, N, H, 0, 0)
 
 
 @plain
-def _dW(one, f, X_at, delta_at, dW_at, N, D, H, low, high, more):  # type: ignore[no-untyped-def]
+def _dW(one, f, X_at, panels, dW_at, N, D, H, low, high, more, room):  # type: ignore[no-untyped-def]
     """Rows low … high of dW = Xᵀ δ, added to what is there where there is `more` than one slab."""
-    beta = one if more else one - one
-    n_rows = high - low
-    if N * n_rows * H > SMALL_PRODUCT:
-        X_at, dW_at = X_at + low * size_of(one), dW_at + low * H * size_of(one)
-        gemm(one, f.gemm, 2, H, n_rows, N, delta_at, H, X_at, D, beta, dW_at, H)
-        return
-    X, delta, dW = matrix(one, X_at, N, D), matrix(one, delta_at, N, H), matrix(one, dW_at, D, H)
-    for d in range(low, high):
-        for h in range(H):
-            dW[d, h] *= beta
-    for n in range(N):
-        for d in range(low, high):
-            x = X[n, d]
-            for h in range(H):
-                dW[d, h] += x * delta[n, h]
+    X_at, dW_at, W = X_at + low * size_of(one), dW_at + low * H * size_of(one), _width(one)
+    adds = 1 if more else 0
+    call_product(
+        f.columns_times, X_at, D, panels, W, f.slab * W, dW_at, H, high - low, H, N, adds, room
+    )
 
 
 @plain
-def _dW_by_unit(one, X_at, delta_at, dW_at, N, D, H):  # type: ignore[no-untyped-def]
-    X, delta, dW = matrix(one, X_at, D, N), matrix(one, delta_at, H, N), matrix(one, dW_at, D, H)
-    for h in range(H):
-        for d in range(D):
-            total = one - one
-            for n in range(N):
-                total += X[d, n] * delta[h, n]
-            dW[d, h] = total
+def _dW_by_unit(one, f, X_at, panels, dW_at, N, D, H, more):  # type: ignore[no-untyped-def]
+    W, adds = _width(one), 1 if more else 0
+    call_product(f.rows_times, X_at, N, panels, W, f.slab * W, dW_at, H, D, H, N, adds, 0)
 
 
 @plain
@@ -259,7 +238,7 @@ def _drop(one, at, seed, step, layer, first_row, N, H, p, by_unit):  # type: ign
 def _forward(one, f, start, low, high, batch_row, step, train):  # type: ignore[no-untyped-def]
     """X_l and a_l of rows low … high of the slab that begins at `start` of the order."""
     item, n, by_unit = size_of(one), high - low, f.by_unit
-    sizes, places = vector(1, f.sizes, f.L + 1), vector(1, f.places, 3 * f.L + 5)
+    sizes, places = vector(1, f.sizes, f.L + 1), vector(1, f.places, 6 * f.L + 5)
     forward, dropout = vector(1, f.forward, f.L), vector(1.0, f.dropout, f.L)
     scratch = f.work + (places[3 * f.L + 3] + low * 2) * item
     if not f.sparse:
@@ -276,9 +255,11 @@ def _forward(one, f, start, low, high, batch_row, step, train):  # type: ignore[
         if l == 0 and f.sparse:
             _affine_sparse(one, f, start + low, W_at, a_at, n, H)
         elif by_unit:
-            _affine_by_unit(one, X_at, W_at, a_at, n, D, H)
+            _affine_by_unit(one, f, X_at, W_at, a_at, n, D, H)
+        elif f.N < FEW:
+            _affine_few(one, X_at, W_at, a_at, n, D, H)
         else:
-            _affine(one, f, X_at, W_at, a_at, n, D, H)
+            _affine(one, f, X_at, f.work + places[3 * f.L + 4 + l] * item, a_at, n, D, H)
         call_block(forward[l], a_at, z_at, W_at + D * H * item, scratch, n, H, by_unit)
         if train and dropout[l] > 0:
             _drop(one, z_at, f.seed, step, l, batch_row + low, n, H, dropout[l], by_unit)
@@ -306,7 +287,7 @@ def _rows(one, f, start, low, high, batch_row, step, scale):  # type: ignore[no-
     """Forward and back for rows low … high of the slab: their X_l, δ_l and losses."""
     item, n, L, by_unit = size_of(one), high - low, f.L, f.by_unit
     _forward(one, f, start, low, high, batch_row, step, True)
-    sizes, places = vector(1, f.sizes, L + 1), vector(1, f.places, 3 * L + 5)
+    sizes, places = vector(1, f.sizes, L + 1), vector(1, f.places, 6 * L + 5)
     forward, pull_back = vector(1, f.forward, L), vector(1, f.pull_back, L)
     dropout, order = vector(1.0, f.dropout, L), vector(1, f.order, f.N)
     scratch = f.work + (places[3 * L + 3] + low * 2) * item
@@ -317,7 +298,7 @@ def _rows(one, f, start, low, high, batch_row, step, scale):  # type: ignore[no-
     z_at = f.work + (places[L] + low * H) * item
     delta_at = f.work + (places[3 * L] + low * H) * item
     _targets(one, f, start, low, high, t_at)
-    call_loss(f.loss, t_at, a_at, z_at, delta_at, rows_at, n, H, by_unit)
+    call_loss(f.loss, t_at, a_at, z_at, delta_at, rows_at, scratch, n, H, by_unit)
     if not f.collapsed:
         call_block(pull_back[L - 1], a_at, z_at, delta_at, scratch, n, H, by_unit)
     losses, delta = vector(one, rows_at, n), vector(one, delta_at, n * H)
@@ -333,17 +314,20 @@ def _rows(one, f, start, low, high, batch_row, step, scale):  # type: ignore[no-
         for i in range(n * H):
             delta[i] *= one * scale
     W_at = f.theta + f.P * item
-    for l in range(L - 1, 0, -1):
+    for l in range(L - 1, -1, -1):
         D, H = sizes[l], sizes[l + 1]
         W_at -= (D * H + H) * item
         delta_at = f.work + (places[2 * L + 1 + l] + low * H) * item
+        _delta_panels(one, f, l, delta_at, low, n, H)
+        if l == 0:
+            break
         g_at = f.work + (places[2 * L + l] + low * D) * item
         a_at = f.work + (places[L + l] + low * D) * item
         z_at = f.work + (places[l] + low * D) * item
         if by_unit:
-            _back_by_unit(one, delta_at, W_at, g_at, n, D, H)
+            _back_by_unit(one, f, delta_at, W_at, g_at, n, D, H)
         else:
-            _back(one, f, delta_at, W_at, g_at, n, D, H)
+            _back(one, f, delta_at, f.work + places[4 * L + 4 + l] * item, g_at, n, D, H)
         p = dropout[l - 1]
         if p > 0:
             _drop(one, g_at, f.seed, step, l - 1, batch_row + low, n, D, p, by_unit)
@@ -354,15 +338,26 @@ def _rows(one, f, start, low, high, batch_row, step, scale):  # type: ignore[no-
             _drop(one, z_at, f.seed, step, l - 1, batch_row + low, n, D, p, by_unit)
 
 
+@plain
+def _delta_panels(one, f, l, delta_at, low, n, H):  # type: ignore[no-untyped-def]
+    """n rows of δ_l, from row `low` of the slab on, into the panels that ∂W_l is computed from."""
+    item, W = size_of(one), _width(one)
+    places = vector(1, f.places, 6 * f.L + 5)
+    to_at = f.work + (places[5 * f.L + 4 + l] + low * W) * item
+    if l == 0 and f.sparse:
+        return
+    if f.by_unit:
+        panels_of_transpose(one, delta_at, n, to_at, f.slab * W, 0, H)
+    else:
+        panels_of(one, delta_at, H, to_at, f.slab * W, 0, n)
+
+
 # ---------------------------------------------------------------- second half: parameters
 
 
 @plain
 def _pieces(f, D, H):  # type: ignore[no-untyped-def]
-    """In how many pieces the rows of W are worked on: each fits the cache, all threads have some.
-
-    Not in more, because a BLAS product packs δ anew for each piece.
-    """
+    """In how many pieces the rows of W are worked on: they fit the cache, each thread has some."""
     each = (D * H + f.pieces * PIECE - 1) // (f.pieces * PIECE)
     return max(1, min(MOST_PIECES, D // 16, f.pieces * each))
 
@@ -412,15 +407,43 @@ def _complete(one, f, at, n, lam):  # type: ignore[no-untyped-def]
 
 
 @plain
+def _W_panels(one, f, l, W_at, low, high):  # type: ignore[no-untyped-def]
+    """Rows low … high of W_l into the panels of W_l and, where error signals pass, of W_lᵀ."""
+    item, L, W = size_of(one), f.L, _width(one)
+    sizes, places = vector(1, f.sizes, L + 1), vector(1, f.places, 6 * L + 5)
+    D, H = sizes[l], sizes[l + 1]
+    if f.by_unit or (l == 0 and f.sparse):
+        return
+    panels_of(one, W_at, H, f.work + places[3 * L + 4 + l] * item, D * W, low, high)
+    if l > 0 and f.backward:
+        to_at = f.work + places[4 * L + 4 + l] * item
+        panels_of_transpose(one, W_at, H, to_at, H * W, low, high)
+
+
+@plain
+def _all_W_panels(one, f, k):  # type: ignore[no-untyped-def]
+    """The panels of θ as it is; thread k does its share."""
+    sizes, W_at, T = vector(1, f.sizes, f.L + 1), f.theta, f.n_threads
+    for l in range(f.L):
+        D, H = sizes[l], sizes[l + 1]
+        _W_panels(one, f, l, W_at, D * k // T, D * (k + 1) // T)
+        W_at += (D * H + H) * size_of(one)
+    _barrier(vector(1, f.sync, 16), T)
+
+
+@plain
 def _parameters(one, f, k, start, n, batch_rows, more, last, lam, rate, gain):  # type: ignore[no-untyped-def]
     """∂W_l, ∂b_l of this thread's rows of W_l from n rows of the batch; then their update."""
     item, L, T, by_unit = size_of(one), f.L, f.n_threads, f.by_unit
-    sizes, places = vector(1, f.sizes, L + 1), vector(1, f.places, 3 * L + 5)
+    sizes, places = vector(1, f.sizes, L + 1), vector(1, f.places, 6 * L + 5)
     parts = vector(1.0, f.parts, 2 * L * (MOST_PIECES + 1))
     whole = f.clip > 0 or f.rule == GRADIENT  # all of G is wanted before any update
+    at_once = by_unit and last and not whole and lam == 0 and f.decay == 0  # loops that pay
     decay, at = rate * f.decay, 0
+    room = f.work + (places[6 * L + 4] + k * ROOM) * item
     for l in range(L):
         D, H = sizes[l], sizes[l + 1]
+        panels = f.work + places[5 * L + 4 + l] * item
         pieces, slots = _pieces(f, D, H), 2 * l * (MOST_PIECES + 1)
         X_at, delta_at = f.work + places[l] * item, f.work + places[2 * L + 1 + l] * item
         sparse = l == 0 and f.sparse
@@ -430,10 +453,10 @@ def _parameters(one, f, k, start, n, batch_rows, more, last, lam, rate, gain):  
             if sparse:
                 _dW_sparse(one, f, start, delta_at, f.G + at * item, n, H, low, high)
             elif by_unit:
-                _dW_by_unit(one, X_at, delta_at, f.G + at * item, n, D, H)
+                _dW_by_unit(one, f, X_at, panels, f.G + at * item, n, D, H, more)
             else:
-                _dW(one, f, X_at, delta_at, f.G + at * item, n, D, H, low, high, more)
-            if not last:
+                _dW(one, f, X_at, panels, f.G + at * item, n, D, H, low, high, more, room)
+            if not last or at_once:
                 continue
             if lam > 0:
                 parts[slots + piece] = _squares(one, f.theta + here * item, size)
@@ -441,17 +464,20 @@ def _parameters(one, f, k, start, n, batch_rows, more, last, lam, rate, gain):  
                 parts[slots + MOST_PIECES + 1 + piece] = _complete(one, f, here, size, lam)
             else:
                 _update(one, f, here, size, lam, decay, gain, 1.0)
+                _W_panels(one, f, l, f.theta + at * item, low, high)
                 if sparse:
                     back, rows = start + n - batch_rows, batch_rows
                     _forget_sparse(one, f, back, f.G + at * item, rows, H, low, high)
         at += D * H
-        if k == T - 1:
+        if k == l % T:
             _db(one, delta_at, f.G + at * item, n, H, by_unit, more)
             if last and whole:
                 parts[slots + 2 * MOST_PIECES + 1] = _complete(one, f, at, H, 0.0)
-            elif last:
+            elif last and not at_once:
                 _update(one, f, at, H, 0.0, 0.0, gain, 1.0)
         at += H
+    if at_once:
+        _update(one, f, 0, f.P, 0.0, 0.0, gain, 1.0)
 
 
 @plain
@@ -478,6 +504,7 @@ def _update_all(one, f, k, rate, gain, shorten):  # type: ignore[no-untyped-def]
         low, high = D * (pieces * k // T) // pieces, D * (pieces * (k + 1) // T) // pieces
         decay = rate * f.decay
         _update(one, f, at + low * H, (high - low) * H, 0.0, decay, gain, shorten)
+        _W_panels(one, f, l, f.theta + at * size_of(one), low, high)
         if l == 0 and f.sparse:
             G = vector(one, f.G + low * H * size_of(one), (high - low) * H)
             for i in range((high - low) * H):
@@ -500,9 +527,10 @@ def run(one, k, frame):  # type: ignore[no-untyped-def]
     f = frame_at(frame)
     T, N, tile, step = f.n_threads, f.N, f.tile, f.step
     a_pass = (N + f.batch - 1) // f.batch  # steps of an epoch
+    _all_W_panels(one, f, k)
     sync, rates = vector(1, f.sync, 16), vector(1.0, f.rates, f.n_steps)
     order, weights = vector(1, f.order, N), vector(one, f.weights, N)
-    places, result = vector(1, f.places, 3 * f.L + 5), vector(1.0, f.result, 1)
+    places, result = vector(1, f.places, 6 * f.L + 5), vector(1.0, f.result, 1)
     for s in range(f.n_steps):
         epoch, i = (f.start + s) // a_pass, (f.start + s) % a_pass
         start, size = epoch * N + i * f.batch, min(f.batch, N - i * f.batch)
@@ -555,7 +583,9 @@ def run(one, k, frame):  # type: ignore[no-untyped-def]
 def predict(one, k, frame):  # type: ignore[no-untyped-def]
     """The outputs of all N rows into `out`; thread k works in its own rows of the room."""
     f = frame_at(frame)
-    sizes, places = vector(1, f.sizes, f.L + 1), vector(1, f.places, 3 * f.L + 5)
+    if f.N >= FEW:
+        _all_W_panels(one, f, k)
+    sizes, places = vector(1, f.sizes, f.L + 1), vector(1, f.places, 6 * f.L + 5)
     H, low = sizes[f.L], k * f.tile
     end, row = f.N * (k + 1) // f.n_threads, f.N * k // f.n_threads
     while row < end:

@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Int
 
 from deltaprop.activations import Activation
-from deltaprop.engines.fused.constants import SMALL_PRODUCT
+from deltaprop.engines.fused.constants import MR, NV, ROOM, VECTOR_BYTES
 from deltaprop.network import Network
 
 WORK_FOR_TWO = 500_000  # multiplications a step below which a second thread costs more than it does
 LARGEST_SLAB = 4096  # rows worked on at a time; larger batches go through in slabs
-TILE = 512  # most rows of a thread's share that go through the layers together
+TILE = 16 * MR  # most rows of a thread's share that go through the layers together
+SMALL_PRODUCT = 60_000  # multiplications of a layer below which loops over units are too short
 FIXED_TILE, FIXED_PIECES = 64, 16  # where results must not depend on the number of threads
 
 
@@ -27,6 +28,7 @@ class Room(NamedTuple):
     tile: int
     pieces: int
     by_unit: bool
+    backward: bool
     places: Int[np.ndarray, " M"]
     length: int
 
@@ -40,11 +42,10 @@ def training_room(
     net: Network, K: int, batch: int, n_threads: int, sparse: bool, reproducible: bool
 ) -> Room:
     """For batches of that many rows and targets of K columns."""
-    sizes = layer_sizes(net)
     # The loss reads the last a; under dropout f(a) is wanted without its mask.
     in_place = [reads_only_z(layer.activation) and not layer.dropout for layer in net.layers]
     in_place[-1] = False
-    products = [batch * D * H for D, H in pairwise(sizes)]
+    products = [batch * D * H for D, H in pairwise(layer_sizes(net))]
     by_unit = not sparse and max(products) <= SMALL_PRODUCT and sum(products) < WORK_FOR_TWO
     if sum(products) < WORK_FOR_TWO and not sparse:
         n_threads = 1
@@ -58,36 +59,54 @@ def training_room(
     else:
         share = -(-slab // n_threads)
         tile = -(-share // -(-share // TILE))
-    return Room(n_threads, slab, tile, pieces, by_unit, *_places(sizes, K, slab, sparse, in_place))
+    places = _places(net, K, slab, n_threads, in_place, sparse, by_unit)
+    return Room(n_threads, slab, tile, pieces, by_unit, True, *places)
 
 
 def prediction_room(net: Network, N: int, n_threads: int, sparse: bool) -> Room:
     """For N rows, each thread working in rows of its own."""
-    sizes = layer_sizes(net)
     in_place = [f.coupling == "elementwise" and f.name != "mean_variance" for f in net.f]
-    products = N * sum(D * H for D, H in pairwise(sizes))
+    products = N * sum(W.size for W in net.W)
     n_threads = max(1, min(n_threads, N, products // (8 * WORK_FOR_TWO) + 1))
     tile = min(-(-N // n_threads), TILE)
-    places = _places(sizes, 0, tile * n_threads, sparse, in_place)
-    return Room(n_threads, tile * n_threads, tile, 1, False, *places)
+    places = _places(net, 0, tile * n_threads, n_threads, in_place, sparse, False)
+    return Room(n_threads, tile * n_threads, tile, 1, False, False, *places)
 
 
 def _places(
-    sizes: list[int], K: int, rows: int, sparse: bool, in_place: list[bool]
-) -> tuple[Int[np.ndarray, " M"], int]:
-    """X_0 … X_L, a_0 … a_{L-1}, δ_0 … δ_{L-1}, targets, losses, scratch: each on a cache line.
+    net: Network, K: int, rows: int, n_threads: int, in_place: list[bool], sparse: bool,
+    by_unit: bool,
+) -> tuple[Int[np.ndarray, " M"], int]:  # fmt: skip
+    """Where each quantity begins, on a cache line, and how much room they take together.
 
-    Where z is written over a, the two have one place.
+    X_0 … X_L, a_0 … a_{L-1}, δ_0 … δ_{L-1}, targets, losses, scratch; then panels of W_l, of W_lᵀ
+    and of δ_l, and each thread's room for a block of a product. Where z is written over a, the two
+    have one place. Nothing goes backward where there is no target (K = 0).
     """
-    L, outputs = len(sizes) - 1, sizes[1:]
+    sizes, L, backward = layer_sizes(net), net.n_layers, K > 0
+    columns = NV * VECTOR_BYTES // net.dtype.itemsize
+
+    def padded(width: int) -> int:
+        return -(-width // columns) * columns
+
+    outputs = sizes[1:]
     a = [0 if shared else width for shared, width in zip(in_place, outputs, strict=True)]
-    delta = outputs if K else [0] * L
-    widths = [0 if sparse else sizes[0], *outputs, *a, *delta, K, 1, 2, 0]
-    starts = np.cumsum([0] + [-(-rows * width // 16) * 16 for width in widths])
+    delta = outputs if backward else [0] * L
+    of_rows = [0 if sparse else sizes[0], *outputs, *a, *delta, K, 1, 2]
+    needs = [rows * width for width in of_rows]
+    dense = [not by_unit and not (sparse and l == 0) for l in range(L)]
+    layers = list(zip(dense, pairwise(sizes), strict=True))
+    needs += [D * padded(H) if it else 0 for it, (D, H) in layers]
+    needs += [
+        H * padded(D) if it and backward and l > 0 else 0 for l, (it, (D, H)) in enumerate(layers)
+    ]
+    needs += [rows * padded(H) if (it or by_unit) and backward else 0 for it, (_, H) in layers]
+    needs += [n_threads * ROOM if backward and not by_unit else 0]
+    starts = np.cumsum([0] + [-(-need // 16) * 16 for need in needs])
     for l in range(L):
         if in_place[l]:
             starts[L + 1 + l] = starts[l + 1]
-    return starts[:-1].astype(np.int64), int(starts[-1]) + 16
+    return starts[:-1].astype(np.int64), int(starts[-1]) + columns
 
 
 def reads_only_z(f: Activation) -> bool:

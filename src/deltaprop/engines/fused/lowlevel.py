@@ -169,9 +169,10 @@ def call_block(
 
 @intrinsic
 def call_loss(
-    typing: Any, f: Any, t: Any, a: Any, z: Any, delta: Any, rows: Any, N: Any, H: Any, by_unit: Any
-) -> Any:
-    return _caller(8)
+    typing: Any, f: Any, t: Any, a: Any, z: Any, delta: Any, rows: Any, room: Any, N: Any, H: Any,
+    by_unit: Any,
+) -> Any:  # fmt: skip
+    return _caller(9)
 
 
 @intrinsic
@@ -183,40 +184,8 @@ def call_gather(
 
 
 @intrinsic
-def gemm(
-    typing: Any, one: Any, f: Any, transposed: Any, m: Any, n: Any, k: Any,
-    A: Any, lda: Any, B: Any, ldb: Any, beta: Any, C: Any, ldc: Any,
+def call_product(
+    typing: Any, f: Any, A: Any, a_step: Any, B: Any, b_k: Any, b_panel: Any, C: Any, ldc: Any,
+    M: Any, N: Any, K: Any, more: Any, room: Any,
 ) -> Any:  # fmt: skip
-    """BLAS's C = op(A) op(B) + beta C, column-major, by its address.
-
-    `transposed` is 1 to transpose A, 2 to transpose B, 0 for neither.
-    """
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        _, f, transposed, m, n, k, A, lda, B, ldb, beta, C, ldc = args
-        scalar, letter, integer = context.get_data_type(one), ir.IntType(8), ir.IntType(32)
-
-        def place(value: Any) -> Any:
-            return cgutils.alloca_once_value(builder, value)
-
-        def flag(which: int) -> Any:
-            asked = builder.icmp_signed("==", transposed, ir.Constant(WORD, which))
-            yes, no = ir.Constant(letter, ord("T")), ir.Constant(letter, ord("N"))
-            return place(builder.select(asked, yes, no))
-
-        def size(value: Any) -> Any:
-            return place(builder.trunc(value, integer))
-
-        def data(value: Any) -> Any:
-            return builder.inttoptr(value, scalar.as_pointer())
-
-        arguments = [
-            flag(1), flag(2), size(m), size(n), size(k), place(ir.Constant(scalar, 1.0)),
-            data(A), size(lda), data(B), size(ldb), place(beta), data(C), size(ldc),
-        ]  # fmt: skip
-        kind = ir.FunctionType(ir.VoidType(), [argument.type for argument in arguments])
-        builder.call(builder.inttoptr(f, kind.as_pointer()), arguments)
-        return context.get_dummy_value()
-
-    words = [types.int64] * 9
-    return types.void(one, *words, one, types.int64, types.int64), build
+    return _caller(12)

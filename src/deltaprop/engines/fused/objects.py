@@ -114,7 +114,7 @@ def _surroundings() -> str:
 
     package = Path(__file__).parents[2]
     sources = [package / f"{name}.py" for name in ("_arrays", "activations", "losses")]
-    here = ("blocks", "constants", "kernel", "lowlevel", "units", "vector")
+    here = ("blocks", "constants", "kernel", "lowlevel", "products", "units", "vector")
     sources += [Path(__file__).with_name(f"{name}.py") for name in here]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     features = llvm.get_host_cpu_features().flatten()

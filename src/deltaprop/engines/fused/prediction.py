@@ -23,8 +23,7 @@ def predict(net: Network, X: Any, n_threads: int | None = None) -> Float[np.ndar
     room = prediction_room(net, rows.N, n_threads or threads.available(), rows.sparse)
     frame, out = Frame(net, rows, room), np.empty((rows.N, net.n_outputs), net.dtype)
     frame.set(out=out)
-    with threads.one_blas_thread():
-        frame.call(frame.compiled.predict)
+    frame.call(frame.compiled.predict)
     return out
 
 

@@ -1,4 +1,4 @@
-"""How many threads, one-threaded BLAS beside them, and Ctrl-C between compiled calls."""
+"""How many threads, and Ctrl-C between compiled calls."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cache
-from typing import Any
 
 
 def available() -> int:
@@ -48,34 +47,6 @@ def together(n_threads: int, call: Callable[[int], object]) -> None:
         thread.join()
 
 
-@cache
-def _controller() -> Any:
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController().select(user_api="blas")
-
-
-_using_blas = [0]
-_lock = threading.Lock()
-_limits: list[Any] = []
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Inside, BLAS runs on one thread: ours share the work. Restored on the way out."""
-    with _lock:  # several searches may be inside at a time: the first limits, the last restores
-        _using_blas[0] += 1
-        if _using_blas[0] == 1:
-            _limits.append(_controller().limit(limits=1))
-    try:
-        yield
-    finally:
-        with _lock:
-            _using_blas[0] -= 1
-            if _using_blas[0] == 0:
-                _limits.pop().restore_original_limits()
-
-
 @contextmanager
 def interrupt_between_calls() -> Iterator[Callable[[], None]]:
     """Ctrl-C waits for the end of a compiled call: threads meet at barriers, and θ, the solver's
@@ -99,6 +70,3 @@ def interrupt_between_calls() -> Iterator[Callable[[], None]]:
     finally:
         signal.signal(signal.SIGINT, before)
     check()
-
-
-nothing = nullcontext

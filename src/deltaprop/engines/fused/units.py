@@ -36,6 +36,8 @@ class Compiled(NamedTuple):
     pull_back: np.ndarray
     loss: int
     gather: int
+    rows_times: int
+    columns_times: int
     collapsed: bool
 
 
@@ -52,6 +54,17 @@ def _make_kernel(dtype: str) -> dict[str, Any]:
 
     entry = plain((getattr(types, dtype), types.int64, types.int64))
     return {name: entry(getattr(kernel, name).py_func) for name in ("run", "predict")}
+
+
+@functools.lru_cache(maxsize=512)
+def products(dtype: str) -> Unit:
+    return Unit("products", (dtype,), _make_products, (dtype,))
+
+
+def _make_products(dtype: str) -> dict[str, Any]:
+    from deltaprop.engines.fused.products import product
+
+    return {"rows_times": product(True, dtype), "columns_times": product(False, dtype)}
 
 
 @functools.lru_cache(maxsize=512)
@@ -96,7 +109,8 @@ def _make_gather(source: str, dtype: str) -> dict[str, Any]:
 def of_functions(f: tuple[Activation, ...], of: Loss, dtype: str, source: str) -> list[Unit]:
     """All units for these activations and this loss, where rows come in that dtype."""
     blocks = [activation(each, dtype) for each in dict.fromkeys(f)]
-    return [kernel(dtype), gather(source, dtype), loss(of, f[-1].name, dtype), *blocks]
+    shared = [kernel(dtype), products(dtype), gather(source, dtype)]
+    return [*shared, loss(of, f[-1].name, dtype), *blocks]
 
 
 def of(net: Network, source: str) -> list[Unit]:
@@ -107,7 +121,7 @@ def of(net: Network, source: str) -> list[Unit]:
 def compiled(net: Network, source: str) -> Compiled:
     """The parts, compiled where they must be."""
     dtype = net.dtype.name
-    entries = addresses(kernel(dtype))
+    entries, product = addresses(kernel(dtype)), addresses(products(dtype))
     blocks = [addresses(activation(f, dtype)) for f in net.f]
     return Compiled(
         ENTRY[dtype](entries["run"]),
@@ -116,5 +130,7 @@ def compiled(net: Network, source: str) -> Compiled:
         np.array([block["pull_back"] for block in blocks]),
         addresses(loss(net.loss_function, net.f[-1].name, dtype))["loss"],
         addresses(gather(source, dtype))["gather"],
+        product["rows_times"],
+        product["columns_times"],
         net.loss_function.closed_form(net.f[-1].name) is not None,
     )

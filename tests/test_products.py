@@ -1,0 +1,118 @@
+"""The fused engine's matrix products against NumPy's, for every size and way to lie in memory."""
+
+import ctypes
+import functools
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("numba")
+
+from deltaprop.engines.fused import constants, units
+from deltaprop.engines.fused.objects import addresses
+
+DTYPES = ["float32", "float64"]
+ARGUMENTS = 2 + 12  # a result and an error of Numba's convention, then the product's
+
+
+@functools.cache
+def entry(name, dtype):
+    kind = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_int64] * ARGUMENTS)
+    return kind(addresses(units.products(dtype))[name])
+
+
+def address(array):
+    return array.ctypes.data
+
+
+def width(dtype):
+    return constants.NV * constants.VECTOR_BYTES // np.dtype(dtype).itemsize
+
+
+def in_panels(B):
+    """(panels, K, W), zeros beyond the last column."""
+    W = width(B.dtype)
+    padded = np.zeros((len(B), -(-B.shape[1] // W) * W), B.dtype)
+    padded[:, : B.shape[1]] = B
+    return np.ascontiguousarray(padded.reshape(len(B), -1, W).swapaxes(0, 1))
+
+
+def product(A, B, C, *, transposed, more, panels, room=None):
+    """A B into (or onto) C by the compiled product; A may be given as its transpose."""
+    name = "columns_times" if transposed else "rows_times"
+    A = np.ascontiguousarray(A.T if transposed else A)
+    (M, N), K, W = C.shape, len(B), width(B.dtype)
+    if panels:
+        B_at, b_k, b_panel = in_panels(B), W, K * W
+    else:  # read as it lies, and up to a vector beyond its end
+        B_at, b_k, b_panel = np.concatenate([B.ravel(), np.full(W, np.nan, B.dtype)]), N, W
+    error = np.zeros(2, np.int64)
+    entry(name, B.dtype.name)(
+        address(error), address(error) + 8, address(A), A.shape[1], address(B_at), b_k, b_panel,
+        address(C), C.shape[1], M, N, K, more, 0 if room is None else address(room),
+    )  # fmt: skip
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.tuples(st.integers(1, 40), st.integers(1, 70), st.integers(1, 40)),
+    st.sampled_from(DTYPES), st.booleans(), st.booleans(), st.booleans(), st.booleans(),
+)  # fmt: skip
+def test_any_small_product(shape, dtype, transposed, more, panels, copied):
+    check(shape, dtype, transposed, more, panels, copied)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("copied", [False, True])
+def test_blocks_add_up(dtype, transposed, copied):
+    """More than one block of rows and of k, none of them whole at the end."""
+    M, K = 2 * constants.MC + 7, 2 * constants.KC + 5
+    check((M, 3 * width(dtype) + 1, K), dtype, transposed, True, True, copied)
+
+
+def check(shape, dtype, transposed, more, panels, copied):
+    M, N, K = shape
+    rng = np.random.RandomState(M * N + K)
+    A, B = rng.randn(M, K).astype(dtype), rng.randn(K, N).astype(dtype)
+    room = np.full(constants.ROOM, np.nan, dtype) if copied else None
+    around = np.full(M * N + 100, 7, dtype)
+    C = around[50:-50].reshape(M, N)
+    product(A, B, C, transposed=transposed, more=more, panels=panels, room=room)
+    expected = A.astype("float64") @ B.astype("float64") + (7 if more else 0)
+    rounding = np.finfo(dtype).eps * (np.abs(A) @ np.abs(B) + 7) * (K + 2)
+    assert (np.abs(C - expected) <= rounding).all()
+    assert (around[:50] == 7).all()
+    assert (around[-50:] == 7).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("transposed", [False, True])
+def test_the_same_bits_for_any_division_of_the_rows(dtype, transposed):
+    rng = np.random.RandomState(0)
+    A, B = rng.randn(3 * constants.MR + 5, 500).astype(dtype), rng.randn(500, 45).astype(dtype)
+    whole = np.zeros((len(A), 45), dtype)
+    product(A, B, whole, transposed=transposed, more=False, panels=True)
+    for at in range(1, len(A)):
+        parts = [np.zeros((n, 45), dtype) for n in (at, len(A) - at)]
+        for part, rows in zip(parts, (A[:at], A[at:]), strict=True):
+            product(rows, B, part, transposed=transposed, more=False, panels=True)
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("registers", [(64, 12, 2), (16, 6, 4), (16, 6, 2)])
+def test_on_registers_of_other_processors(registers, tmp_path):
+    """LLVM makes do with the registers that this machine has: the numbers must be right anyway."""
+    program = (
+        "import sys, pytest; from deltaprop.engines.fused import constants as c\n"
+        f"c.VECTOR_BYTES, c.MR, c.NV = {registers}\n"
+        f"sys.exit(pytest.main([{__file__!r}, '-q', '-p', 'no:cacheprovider']))"
+    )
+    environment = os.environ | {"DELTAPROP_CACHE_DIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
