@@ -107,8 +107,7 @@ class _Tile:
                 with no:
                     rest = builder.sub(columns, word(v * self.V))
                     for i in range(self.rows):
-                        builder.store(builder.load(sums[i][v]), spill)
-                        self.store_some(spill, here[i], rest, adds)
+                        self.store_some(builder.load(sums[i][v]), here[i], rest, adds)
         return self.context.get_dummy_value()
 
     def word(self, n: int) -> Any:
@@ -139,10 +138,9 @@ class _Tile:
     def store_some(self, values: Any, address: Any, n: Any, adds: Any) -> None:
         """The first n numbers of a vector; none where n < 1."""
         builder = self.builder
-        start = builder.ptrtoint(values, WORD)
         with cgutils.for_range(builder, n) as loop:
             offset = builder.mul(loop.index, self.word(self.size))
-            x = self.load(builder.add(start, offset), self.scalar)
+            x = builder.extract_element(values, builder.trunc(loop.index, ir.IntType(32)))
             to = builder.add(address, offset)
             old = self.load(to, self.scalar)
             self.store(builder.select(adds, builder.fadd(old, x), x), to)
