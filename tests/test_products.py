@@ -114,5 +114,6 @@ def test_on_registers_of_other_processors(registers, tmp_path):
         f"c.VECTOR_BYTES, c.MR, c.NV = {registers}\n"
         f"sys.exit(pytest.main([{__file__!r}, '-q', '-p', 'no:cacheprovider']))"
     )
-    environment = os.environ | {"DELTAPROP_CACHE_DIR": str(tmp_path)}
+    elsewhere = dict.fromkeys(("DELTAPROP_CACHE_DIR", "XDG_CACHE_HOME", "TMPDIR"), str(tmp_path))
+    environment = os.environ | elsewhere  # what is kept for this machine has its own registers
     subprocess.run([sys.executable, "-c", program], env=environment, check=True)
