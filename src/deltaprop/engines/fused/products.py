@@ -88,9 +88,6 @@ class _Tile:
                     total = builder.fadd(product, builder.load(sums[i][v]), flags=("contract",))
                     builder.store(total, sums[i][v])
         adds = builder.icmp_signed("!=", more, word(0))
-        spill = cgutils.alloca_once(
-            builder, self.vector
-        )  # `sums` have no address: they stay in registers
         for v in range(self.vectors):
             here = [builder.add(row, word(v * self.V * self.size)) for row in c]
             whole = builder.icmp_signed(">=", columns, word((v + 1) * self.V))
