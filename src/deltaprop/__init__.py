@@ -27,6 +27,7 @@ _HOME = {
     "fit": "deltaprop.training",
     "fit_many": "deltaprop.many",
     "load": "deltaprop.files",
+    "report": "deltaprop.inspect.report",
     "save": "deltaprop.files",
 }
 _MODULES = {"activations", "equations", "files", "initializers", "losses", "search", "tables"}
@@ -54,6 +55,7 @@ __all__ = [
     "initializers",
     "load",
     "losses",
+    "report",
     "save",
     "schedules",
     "search",
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
         TabularRegressor,
     )
     from deltaprop.files import load, save
+    from deltaprop.inspect.report import report
     from deltaprop.losses import Loss
     from deltaprop.many import cross_validate, fit_many
     from deltaprop.network import Dense, Network
