@@ -32,7 +32,9 @@ def chromium_page(profile, width=1280, height=900, color_scheme="light"):
             page.complaints, page.requests = [], []
             page.on(
                 "console",
-                lambda m: page.complaints.append(m.text) if m.type in ("error", "warning") else None,
+                lambda m: (
+                    page.complaints.append(m.text) if m.type in ("error", "warning") else None
+                ),
             )
             page.on("pageerror", lambda error: page.complaints.append(str(error)))
             page.on("request", lambda request: page.requests.append(request.url))

@@ -20,6 +20,7 @@ _HOME = {
     "MLPClassifier": "deltaprop.estimators",
     "MLPRegressor": "deltaprop.estimators",
     "Network": "deltaprop.network",
+    "Progress": "deltaprop.progress",
     "SGD": "deltaprop.search",
     "TabularClassifier": "deltaprop.estimators",
     "TabularRegressor": "deltaprop.estimators",
@@ -30,7 +31,16 @@ _HOME = {
     "report": "deltaprop.inspect.report",
     "save": "deltaprop.files",
 }
-_MODULES = {"activations", "equations", "files", "initializers", "losses", "search", "tables"}
+_MODULES = {
+    "activations",
+    "equations",
+    "files",
+    "initializers",
+    "losses",
+    "search",
+    "tables",
+    "track",
+}
 _MODULES_ELSEWHERE = {"schedules": "deltaprop.search.schedules"}
 
 __all__ = [
@@ -44,6 +54,7 @@ __all__ = [
     "MLPClassifier",
     "MLPRegressor",
     "Network",
+    "Progress",
     "TabularClassifier",
     "TabularRegressor",
     "activations",
@@ -60,6 +71,7 @@ __all__ = [
     "schedules",
     "search",
     "tables",
+    "track",
 ]
 
 if TYPE_CHECKING:
@@ -70,6 +82,7 @@ if TYPE_CHECKING:
     import deltaprop.losses as losses
     import deltaprop.search as search
     import deltaprop.tables as tables
+    import deltaprop.track as track
     from deltaprop.activations import Activation
     from deltaprop.estimators import (
         MLPClassifier,
@@ -82,6 +95,7 @@ if TYPE_CHECKING:
     from deltaprop.losses import Loss
     from deltaprop.many import cross_validate, fit_many
     from deltaprop.network import Dense, Network
+    from deltaprop.progress import Progress
     from deltaprop.search import LBFGS, SGD, Adam, AdamW, schedules
     from deltaprop.training import fit
 

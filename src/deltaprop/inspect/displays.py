@@ -84,7 +84,8 @@ class LossCurveDisplay:
         --------
         >>> import deltaprop as dp
         >>> from deltaprop.inspect import LossCurveDisplay
-        >>> model = dp.MLPRegressor(2, random_state=0, max_iter=5).fit([[0.0], [1.0]], [1.0, 2.0])
+        >>> model = dp.MLPRegressor(hidden_layer_sizes=2, random_state=0, max_iter=5)
+        >>> model = model.fit([[0.0], [1.0]], [1.0, 2.0])
         >>> LossCurveDisplay.from_estimator(model).ax_.get_xlabel()
         'epoch'
         """
@@ -194,9 +195,7 @@ class SignalFlowDisplay:
         return cls(_rms_of(trace)).plot(ax)
 
     @classmethod
-    def from_estimator(
-        cls, estimator: Any, X: Any, y: Any, *, ax: Any = None
-    ) -> SignalFlowDisplay:
+    def from_estimator(cls, estimator: Any, X: Any, y: Any, *, ax: Any = None) -> SignalFlowDisplay:
         """Draw the signals of one pass of a fitted estimator's network over (X, y).
 
         Examples
@@ -204,7 +203,7 @@ class SignalFlowDisplay:
         >>> import deltaprop as dp
         >>> from deltaprop.inspect import SignalFlowDisplay
         >>> X, y = [[0.0], [1.0]], [1.0, 2.0]
-        >>> model = dp.MLPRegressor(2, random_state=0, max_iter=5).fit(X, y)
+        >>> model = dp.MLPRegressor(hidden_layer_sizes=2, random_state=0, max_iter=5).fit(X, y)
         >>> sorted(SignalFlowDisplay.from_estimator(model, X, y).rms)
         ['X', 'a', 'dW', 'delta']
         """
@@ -268,9 +267,7 @@ class WeightsDisplay:
         self.input_names = input_names
 
     @classmethod
-    def from_estimator(
-        cls, estimator: Any, layer: int = 0, *, ax: Any = None
-    ) -> WeightsDisplay:
+    def from_estimator(cls, estimator: Any, layer: int = 0, *, ax: Any = None) -> WeightsDisplay:
         """Draw the weights of one layer of a fitted estimator.
 
         Raises
@@ -282,7 +279,8 @@ class WeightsDisplay:
         --------
         >>> import deltaprop as dp
         >>> from deltaprop.inspect import WeightsDisplay
-        >>> model = dp.MLPRegressor(2, random_state=0, max_iter=5).fit([[0.0], [1.0]], [1.0, 2.0])
+        >>> model = dp.MLPRegressor(hidden_layer_sizes=2, random_state=0, max_iter=5)
+        >>> model = model.fit([[0.0], [1.0]], [1.0, 2.0])
         >>> WeightsDisplay.from_estimator(model, layer=1).W.shape
         (2, 1)
         """
@@ -308,6 +306,8 @@ class WeightsDisplay:
             xlabel=f"unit of layer {self.layer}",
             ylabel="input" if self.layer == 0 else f"unit of layer {self.layer - 1}",
         )
+        self.ax_.set_xticks(_whole_ticks(H))
+        self.ax_.set_yticks(_whole_ticks(D))
         if self.input_names is not None and len(self.input_names) <= MOST_TICKS:
             self.ax_.set_yticks(range(D), self.input_names)
         return self
@@ -373,7 +373,7 @@ class PermutationImportanceDisplay:
         >>> import deltaprop as dp
         >>> from deltaprop.inspect import PermutationImportanceDisplay
         >>> X, y = [[0.0, 5.0], [1.0, 2.0], [2.0, 3.0]], [1.0, 2.0, 3.0]
-        >>> model = dp.MLPRegressor(2, random_state=0, max_iter=5).fit(X, y)
+        >>> model = dp.MLPRegressor(hidden_layer_sizes=2, random_state=0, max_iter=5).fit(X, y)
         >>> PermutationImportanceDisplay.from_estimator(model, X, y).importances.shape
         (2, 5)
         """
@@ -417,7 +417,12 @@ def _rms_of(trace: Trace) -> dict[str, list[float]]:
 
 
 def _dense(X: Any) -> Float[np.ndarray, "N D"]:
-    return X.toarray() if hasattr(X, "toarray") else X
+    return np.asarray(X.toarray() if hasattr(X, "toarray") else X)
+
+
+def _whole_ticks(n: int) -> list[int]:
+    """A few whole numbers from 0 to n - 1."""
+    return sorted({round(i) for i in np.linspace(0, n - 1, min(n, 6))})
 
 
 def _best_epoch(mlp: Any) -> int | None:

@@ -45,10 +45,11 @@ def inline_svg(draw: Callable[[Any], object], label: str, height: float = 3.2) -
     return _for_a_page(buffer.getvalue(), label)
 
 
-def _style() -> dict[str, Any]:
-    from matplotlib import cycler
+def _style() -> Any:
+    from cycler import cycler
 
     return {
+        "axes.axisbelow": True,
         "axes.edgecolor": FAINT,
         "axes.facecolor": "none",
         "axes.grid": True,

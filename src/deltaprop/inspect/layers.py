@@ -31,7 +31,7 @@ def layers_of(net: Network) -> list[Layer]:
     Layer(layer=1, inputs=10, outputs=3, activation='softmax', dropout=0.0, parameters=33)
     """
     return [
-        Layer(l, *W.shape, dense.activation.name, dense.dropout, W.size + b.size)
+        Layer(l, W.shape[0], W.shape[1], dense.activation.name, dense.dropout, W.size + b.size)
         for l, (dense, W, b) in enumerate(zip(net.layers, net.W, net.b, strict=True))
     ]
 

@@ -32,7 +32,8 @@ def mlp_of(model: Any) -> Any:
     --------
     >>> import deltaprop as dp
     >>> from deltaprop.inspect.opening import mlp_of
-    >>> model = dp.MLPRegressor(2, random_state=0, max_iter=5).fit([[0.0], [1.0]], [1.0, 2.0])
+    >>> model = dp.MLPRegressor(hidden_layer_sizes=2, random_state=0, max_iter=5)
+    >>> model = model.fit([[0.0], [1.0]], [1.0, 2.0])
     >>> mlp_of(model) is model
     True
     """

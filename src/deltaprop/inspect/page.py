@@ -101,10 +101,10 @@ def text_of(value: object, longest: int = LONGEST_CELL) -> str:
     --------
     >>> from deltaprop.inspect.page import text_of
     >>> text_of(1234.5678), text_of(float("nan")), text_of("a long name", 7)
-    ('1,234.6', 'missing', 'a long…')
+    ('1,235', 'missing', 'a long…')
     """
     if isinstance(value, (float, np.floating)):
-        return "missing" if np.isnan(value) else f"{value:,.5g}"
+        return "missing" if np.isnan(value) else f"{value:,.4g}"
     text = "missing" if value is None else str(value)
     return text if len(text) <= longest else text[: longest - 1] + "…"
 

@@ -185,7 +185,11 @@ class _Case:
                 "suit several targets are in deltaprop.inspect."
             )
         self.is_classifier = hasattr(self.mlp, "classes_")
-        self.y = as_labels(values, self.mlp.classes_) if self.is_classifier else values.astype(float)
+        self.y = (
+            as_labels(values, self.mlp.classes_) if self.is_classifier else values.astype(float)
+        )
+        if not self.known.any():
+            raise ValueError("y holds no class that the model has seen in training.")
         unnamed = [f"x{i}" for i in range(self.X.shape[1])]
         self.names = [str(name) for name in getattr(self.X, "columns", unnamed)]
         name = getattr(self.last, "target_name_", None) or getattr(y, "name", None)
@@ -203,8 +207,6 @@ class _Case:
         from sklearn.utils import _safe_indexing
 
         rows = np.flatnonzero(self.known)
-        if len(rows) == 0:
-            raise ValueError("y holds no class that the model has seen in training.")
         if len(rows) > most:
             rows = np.sort(np.random.RandomState(0).choice(rows, most, replace=False))
         X = _safe_indexing(self.X, rows)
@@ -291,14 +293,17 @@ def _model(case: _Case) -> Markup:
         parts.append(says(f"A pipeline: {before}, then a {type(case.last).__name__}."))
     parts.append(
         says(
-            f"{net!r}. It stopped after {mlp.n_iter_} epochs ({mlp.stop_reason_}), with a loss of "
-            f"{mlp.loss_:.5g}."
+            f"Stopped after {mlp.n_iter_} epochs ({mlp.stop_reason_}) with a training loss of "
+            f"{mlp.loss_:.4g}."
         )
     )
     parts.append(scrolling(layers_html(net)))
     changed = _changed_settings(case.last)
     if changed:
-        parts += [heading("Settings that are not the default"), table(("setting", "value"), changed)]
+        parts += [
+            heading("Settings that are not the default"),
+            table(("setting", "value"), changed),
+        ]
     parts += [heading("Data"), table(("column", "kind"), _columns(case), tall=True)]
     return Markup("".join(parts))
 
@@ -324,9 +329,14 @@ def _columns(case: _Case) -> list[tuple[str, str]]:
 
 def _scores(case: _Case) -> Markup:
     scores = dict(case.scores["scores"]["deltaprop"])
-    names = {"balanced_accuracy": "balanced accuracy", "r2": "R²", "mae": "mean absolute error",
-             "rmse": "root mean squared error"}  # fmt: skip
-    shown: dict[str, object] = {names.get(name, name): value for name, value in scores.items()}
+    names = {
+        "accuracy": "accuracy",
+        "balanced_accuracy": "balanced accuracy",
+        "r2": "R²",
+        "mae": "mean absolute error",
+        "rmse": "root mean squared error",
+    }
+    shown: dict[str, object] = {names[name]: value for name, value in scores.items()}
     if case.is_classifier:
         if case.probabilities is not None:
             shown["log loss"] = -float(np.mean(np.log(case.of_truth(case.probabilities, case.y))))
@@ -337,8 +347,8 @@ def _scores(case: _Case) -> Markup:
         return Markup(facts(shown) + table(heads, rows, tall=True))
     shown["error of always saying the mean"] = float(np.std(case.y))
     quantiles = case.scores["residual_quantiles"]
-    heads = ("y - ŷ", *(f"{float(q):.0%}" for q in quantiles))
-    return Markup(facts(shown) + table(heads, [("quantile", *quantiles.values())]))
+    shares = [f"{float(q):.0%}" for q in quantiles]
+    return Markup(facts(shown) + table(("y - ŷ", *shares), [("quantile", *quantiles.values())]))
 
 
 def _learning(case: _Case) -> Markup | None:
@@ -371,9 +381,10 @@ def _signals(case: _Case) -> Markup:
         [
             figure(
                 lambda ax: displays.SignalFlowDisplay.from_trace(trace, ax=ax),
-                f"One pass over {len(case.inside.X):,} of these rows: forward X_l and a_l, backward "
-                "the error signals δ_l and the gradients. Level lines are healthy; δ_l that shrinks "
-                "from layer to layer towards the input vanishes, one that grows explodes.",
+                f"One pass over {len(case.inside.X):,} of these rows: forward X_l and a_l, "
+                "backward the error signals δ_l and the gradients. Level lines are healthy; δ_l "
+                "that shrinks from layer to layer towards the input vanishes, one that grows "
+                "explodes.",
             )
         ]
     )
@@ -381,10 +392,10 @@ def _signals(case: _Case) -> Markup:
 
 def _weights(case: _Case) -> Markup:
     net = case.mlp._network()
-    show = displays.WeightsDisplay.from_estimator
+    names = [label_of(name) for name in case.names] if case.mlp is case.model else None
     return figures(
         figure(
-            lambda ax, l=l: show(case.model, l, ax=ax),
+            displays.WeightsDisplay(net.W[l], layer=l, input_names=names if l == 0 else None).plot,
             f"The weights W_{l}: a row an input, a column a unit; white is zero.",
         )
         for l in range(min(net.n_layers, HEAT_MAPS))
@@ -466,7 +477,7 @@ def _calibration(case: _Case) -> Markup | None:
 def _importance(case: _Case) -> Markup | None:
     if not np.isfinite(case.importances).all():
         return None
-    label = f"rise of the {case.skill_name} when the column is shuffled"
+    label = f"rise of the {case.skill_name}"
     show = displays.PermutationImportanceDisplay(
         case.importances, [label_of(name) for name in case.names], label=label
     )
@@ -541,7 +552,8 @@ def _curves(case: _Case, column: int) -> Curves | None:
         categorical_features=None if is_number else [column], grid_resolution=PARTIAL_GRID,
         percentiles=(0.02, 0.98), kind="average",
     )  # fmt: skip
-    average, labels = found.average, [None] * len(found.average)
+    average = found.average
+    labels: list[str | None] = [None] * len(average)
     if case.is_classifier and len(average) == len(case.mlp.classes_):
         often = np.argsort(-np.bincount(np.searchsorted(case.mlp.classes_, case.y[case.known])))
         some = sorted(often[:MOST_CURVES])
@@ -573,8 +585,8 @@ def _proof(case: _Case) -> Markup:
                 False: Markup('<span class="fails">FAILS</span>')}  # fmt: skip
     rows = [(e.equation, verdicts[e.ok], f"{e.error:.1e}", e.method, e.where) for e in proof.rows]
     text = (
-        f"Each equation of this network, tested on {min(PROOF_ROWS, len(X))} of these rows by other "
-        "means than the equation: "
+        f"Each equation of this network, tested on {min(PROOF_ROWS, len(X))} of these rows by "
+        "other means than the equation: "
         + ("all hold." if proof.ok else "some do NOT hold; see where.")
     )
     return Markup(
@@ -614,13 +626,13 @@ _SECTIONS: dict[str, Callable[[_Case], Markup | None]] = {
     "Model": _model,
     "Scores": _scores,
     "Learning curves": _learning,
-    "Signal flow": _signals,
-    "Weights": _weights,
     "Mistakes": _mistakes,
     "Calibration": _calibration,
     "Importance": _importance,
+    "Signal flow": _signals,
     "Partial dependence": _partial_dependence,
     "Worst rows": _worst,
+    "Weights": _weights,
     "Equations": _equations,
     "Proof": _proof,
 }
