@@ -116,14 +116,17 @@ CASES = {
         [name for name in SECTIONS if name != "Calibration"],
     ),
     "sparse rows": ((sparse.csr_array(TWO[0]), TWO[1]), dp.MLPClassifier(**SMALL), SECTIONS),
-    "numbers": (NUMBERS, dp.MLPRegressor(solver="lbfgs", **SMALL), SECTIONS),
     "quantiles": (
         NUMBERS,
         dp.MLPRegressor(loss=dp.losses.Quantile([0.1, 0.5, 0.9]), **SMALL),
         SECTIONS,
     ),
     "mean and deviation": (NUMBERS, dp.MLPRegressor(loss="gaussian_nll", **SMALL), SECTIONS),
-    "a pipeline": (NUMBERS, make_pipeline(StandardScaler(), dp.MLPRegressor(**SMALL)), SECTIONS),
+    "a pipeline": (
+        NUMBERS,
+        make_pipeline(StandardScaler(), dp.MLPRegressor(solver="lbfgs", **SMALL)),
+        SECTIONS,
+    ),
     "a table of numbers": (
         (pd.DataFrame(NUMBERS[0], columns=list("abcd")), pd.Series(NUMBERS[1], name="price")),
         dp.TabularRegressor(4, max_iter=10, random_state=0),
@@ -258,6 +261,8 @@ def test_training_writes_the_report_beside_the_model(tmp_path):
     assert "69 rows" in page
     done = CliRunner().invoke(app, [*command, "--report", str(tmp_path / "nowhere" / "out.html")])
     assert "--report: there is no folder" in str(done.exception)
+    done = CliRunner().invoke(app, [*command, "--report", str(tmp_path / "m.dp")])
+    assert "--report and --output name the same file" in str(done.exception)
 
 
 # ---------------------------------------------------------------- displays

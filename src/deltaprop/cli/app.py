@@ -70,7 +70,7 @@ def train(
 
     _require_folder(output)
     if page is not None:
-        _require_report(page)
+        _require_report(page, output)
     if not 0 < test_size < 1:
         raise TableError(f"--test-size must lie between 0 and 1, got {test_size:g}.")
     frame = read_table(table)
@@ -365,11 +365,13 @@ def _require_folder(output: Path, option: str = "--output") -> None:
         raise TableError(f"{option}: the folder {str(folder)!r} cannot be written to.")
 
 
-def _require_report(page: Path) -> None:
+def _require_report(page: Path, output: Path) -> None:
     from deltaprop.inspect.displays import require_matplotlib
     from deltaprop.tables import TableError
 
     _require_folder(page, "--report")
+    if page.resolve() == output.resolve():
+        raise TableError(f"--report and --output name the same file, {str(page)!r}.")
     try:
         require_matplotlib()
     except ImportError as error:
