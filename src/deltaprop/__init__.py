@@ -20,6 +20,7 @@ _HOME = {
     "MLPClassifier": "deltaprop.estimators",
     "MLPRegressor": "deltaprop.estimators",
     "Network": "deltaprop.network",
+    "Progress": "deltaprop.progress",
     "SGD": "deltaprop.search",
     "TabularClassifier": "deltaprop.estimators",
     "TabularRegressor": "deltaprop.estimators",
@@ -27,9 +28,19 @@ _HOME = {
     "fit": "deltaprop.training",
     "fit_many": "deltaprop.many",
     "load": "deltaprop.files",
+    "report": "deltaprop.inspect.report",
     "save": "deltaprop.files",
 }
-_MODULES = {"activations", "equations", "files", "initializers", "losses", "search", "tables"}
+_MODULES = {
+    "activations",
+    "equations",
+    "files",
+    "initializers",
+    "losses",
+    "search",
+    "tables",
+    "track",
+}
 _MODULES_ELSEWHERE = {"schedules": "deltaprop.search.schedules"}
 
 __all__ = [
@@ -43,6 +54,7 @@ __all__ = [
     "MLPClassifier",
     "MLPRegressor",
     "Network",
+    "Progress",
     "TabularClassifier",
     "TabularRegressor",
     "activations",
@@ -54,10 +66,12 @@ __all__ = [
     "initializers",
     "load",
     "losses",
+    "report",
     "save",
     "schedules",
     "search",
     "tables",
+    "track",
 ]
 
 if TYPE_CHECKING:
@@ -68,6 +82,7 @@ if TYPE_CHECKING:
     import deltaprop.losses as losses
     import deltaprop.search as search
     import deltaprop.tables as tables
+    import deltaprop.track as track
     from deltaprop.activations import Activation
     from deltaprop.estimators import (
         MLPClassifier,
@@ -76,9 +91,11 @@ if TYPE_CHECKING:
         TabularRegressor,
     )
     from deltaprop.files import load, save
+    from deltaprop.inspect.report import report
     from deltaprop.losses import Loss
     from deltaprop.many import cross_validate, fit_many
     from deltaprop.network import Dense, Network
+    from deltaprop.progress import Progress
     from deltaprop.search import LBFGS, SGD, Adam, AdamW, schedules
     from deltaprop.training import fit
 

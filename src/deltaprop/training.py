@@ -95,7 +95,8 @@ def fit(
         Divide the work so that the fused engine's results are the same bits for any number of
         threads. Without it they are for the same number.
     callbacks : iterable of callables
-        Called with an :class:`~deltaprop.search.Epoch` after each epoch; True stops.
+        Called with an :class:`~deltaprop.search.Epoch` after each epoch; True stops. If one has a
+        method ``close()``, it is called when the search has ended, however it ended.
     resume : History, optional
         Of an earlier call on the same network and rows: go on as if it had not stopped.
 
@@ -222,6 +223,10 @@ def train(
     except BaseException:
         net.theta[...] = before
         raise
+    finally:
+        for callback in callbacks:
+            if hasattr(callback, "close"):
+                callback.close()
     if history.stop_reason == "interrupted":
         kept = "best" if history.best_epoch else "latest"
         warnings.warn(

@@ -52,6 +52,9 @@ def train(
     l2: Annotated[float, typer.Option(help="Strength of the L2 penalty (alpha).")] = 0.0,
     dropout: Annotated[float, typer.Option(help="Share of hidden outputs to drop.")] = 0.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
+    page: Annotated[
+        Path | None, typer.Option("--report", help="Write an HTML page about the model, too.")
+    ] = None,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no report.")] = False,
 ) -> None:
@@ -61,11 +64,13 @@ def train(
     """
     from deltaprop import save
     from deltaprop.cli import report
-    from deltaprop.cli.progress import Progress
     from deltaprop.estimators import TabularClassifier, TabularRegressor
+    from deltaprop.progress import Progress
     from deltaprop.tables import TableError, read_table, recognise_task
 
     _require_folder(output)
+    if page is not None:
+        _require_report(page, output)
     if not 0 < test_size < 1:
         raise TableError(f"--test-size must lie between 0 and 1, got {test_size:g}.")
     frame = read_table(table)
@@ -90,9 +95,10 @@ def train(
     estimator = TabularClassifier if kind == "classification" else TabularRegressor
     started = time.perf_counter()
     score_name = "accuracy" if kind == "classification" else "R²"
-    with Progress(quiet, score_name) as progress, warnings.catch_warnings():
+    progress = [] if quiet else [Progress(score_name)]
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # convergence and interruption are reported below
-        model = estimator(**settings, callbacks=[progress]).fit(
+        model = estimator(**settings, callbacks=progress).fit(
             X.iloc[train_rows],
             y.iloc[train_rows],
             None if w is None else w[train_rows],
@@ -118,6 +124,9 @@ def train(
         "model": str(output),
         **score(model, *held),
     }
+    if page is not None and not interrupted:
+        _write_report(model, held, page)
+        result["report"] = str(page)
     result["scores"] |= report.peers(model, (X.iloc[train_rows], y.iloc[train_rows]), held)
     if as_json:
         print(json.dumps(result))
@@ -341,7 +350,7 @@ def _sizes(hidden: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-def _require_folder(output: Path) -> None:
+def _require_folder(output: Path, option: str = "--output") -> None:
     """Fail before the work, not after it."""
     import os
 
@@ -349,11 +358,32 @@ def _require_folder(output: Path) -> None:
 
     folder = output.parent
     if not folder.is_dir():
-        raise TableError(f"--output: there is no folder {str(folder)!r}.")
+        raise TableError(f"{option}: there is no folder {str(folder)!r}.")
     if output.is_dir():
-        raise TableError(f"--output: {str(output)!r} is a folder; name a file.")
+        raise TableError(f"{option}: {str(output)!r} is a folder; name a file.")
     if not os.access(folder, os.W_OK):
-        raise TableError(f"--output: the folder {str(folder)!r} cannot be written to.")
+        raise TableError(f"{option}: the folder {str(folder)!r} cannot be written to.")
+
+
+def _require_report(page: Path, output: Path) -> None:
+    from deltaprop.inspect.displays import require_matplotlib
+    from deltaprop.tables import TableError
+
+    _require_folder(page, "--report")
+    if page.resolve() == output.resolve():
+        raise TableError(f"--report and --output name the same file, {str(page)!r}.")
+    try:
+        require_matplotlib()
+    except ImportError as error:
+        raise TableError(f"--report: {error}") from error
+
+
+def _write_report(model: Any, held: tuple[Any, Any], page: Path) -> None:
+    from deltaprop import report
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        report(model, *held, page)
 
 
 def _load_tabular(path: Path) -> Any:
@@ -430,6 +460,8 @@ def _tell(result: dict[str, Any], model: Any) -> None:
     )
     report.show(result, console)
     console.print(f"The model is in [bold]{result['model']}[/].")
+    if "report" in result:
+        console.print(f"The report is in [bold]{result['report']}[/].")
 
 
 def _note(message: str) -> None:

@@ -58,6 +58,15 @@ class Rows(NamedTuple):
         return Rows(self.X[index], self.y[index], self.labels[index], w)
 
 
+def diagram(estimator: BaseEstimator, net: Network | None) -> str:
+    """scikit-learn's diagram of an estimator and, once it is fitted, the table of its layers."""
+    from sklearn.utils import estimator_html_repr
+
+    from deltaprop.inspect.layers import layers_html
+
+    return str(estimator_html_repr(estimator)) + ("" if net is None else layers_html(net))
+
+
 def keeps_fit_on_failure(method: M) -> M:
     """A fit that raises leaves the estimator as it was."""
 
@@ -352,6 +361,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             "n_outputs_": net.n_outputs,
             "out_activation_": net.layers[-1].activation.name,
         }
+
+    def _html_repr(self) -> str:
+        return diagram(self, getattr(self, "network_", None))
 
     def _attach(self, net: Network) -> None:
         """Make `net` the fitted network: its views are `coefs_` and `intercepts_`."""

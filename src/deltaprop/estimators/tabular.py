@@ -10,6 +10,7 @@ from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from deltaprop.estimators._base import diagram
 from deltaprop.estimators.classifier import MLPClassifier
 from deltaprop.estimators.regressor import MLPRegressor
 from deltaprop.losses import Loss
@@ -68,6 +69,9 @@ class BaseTabular(BaseEstimator):
             callbacks=self.callbacks,
             **extra,
         )
+
+    def _html_repr(self) -> str:
+        return diagram(self, self.mlp_.network_ if hasattr(self, "mlp_") else None)
 
     def _encode_new(self, X: Any) -> Float[np.ndarray, "N D"]:
         frame = as_frame(X)

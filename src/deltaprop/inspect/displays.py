@@ -1,0 +1,456 @@
+"""Pictures of a network and its training, after scikit-learn's ``Display`` convention.
+
+Each class computes in ``from_…``, draws in ``plot(ax=…)`` as often as wanted, and leaves what it
+drew in ``ax_`` and ``figure_``. For predictions scikit-learn has its own: ConfusionMatrixDisplay,
+PredictionErrorDisplay, CalibrationDisplay, PartialDependenceDisplay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+if TYPE_CHECKING:
+    from deltaprop.network import Trace
+    from deltaprop.search import History
+
+MOST_TICKS = 30
+MATPLOTLIB = (
+    "Pictures need matplotlib, which is not installed. Install it with: "
+    "pip install 'deltaprop[report]'"
+)
+
+
+def require_matplotlib() -> None:
+    """Raise ImportError, saying what to install, where matplotlib is missing."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError(MATPLOTLIB) from error
+
+
+class LossCurveDisplay:
+    """Loss and validation score, epoch by epoch.
+
+    Parameters
+    ----------
+    loss_curve : sequence of float (E,)
+        The training loss after each of E epochs.
+    validation_loss_curve, validation_scores : sequence of float (E,), optional
+    best_epoch : int, optional
+        Counted from 1; a line marks it.
+
+    Attributes
+    ----------
+    ax_, figure_ : matplotlib Axes and Figure
+        After :meth:`plot`.
+
+    Examples
+    --------
+    >>> from deltaprop.inspect import LossCurveDisplay
+    >>> display = LossCurveDisplay([3.0, 2.0, 1.5]).plot()
+    >>> display.ax_.get_ylabel()
+    'loss'
+    """
+
+    def __init__(
+        self,
+        loss_curve: Sequence[float],
+        *,
+        validation_loss_curve: Sequence[float] | None = None,
+        validation_scores: Sequence[float] | None = None,
+        best_epoch: int | None = None,
+    ) -> None:
+        self.loss_curve = loss_curve
+        self.validation_loss_curve = validation_loss_curve
+        self.validation_scores = validation_scores
+        self.best_epoch = best_epoch
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, *, kind: str = "loss", ax: Any = None
+    ) -> LossCurveDisplay:
+        """Draw the curves of a fitted estimator, or of a pipeline that ends in one.
+
+        Raises
+        ------
+        TypeError, sklearn.exceptions.NotFittedError
+            If `estimator` holds no MLP of deltaprop, or none that is fitted.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> from deltaprop.inspect import LossCurveDisplay
+        >>> model = dp.MLPRegressor(hidden_layer_sizes=2, random_state=0, max_iter=5)
+        >>> model = model.fit([[0.0], [1.0]], [1.0, 2.0])
+        >>> LossCurveDisplay.from_estimator(model).ax_.get_xlabel()
+        'epoch'
+        """
+        from deltaprop.inspect.opening import mlp_of
+
+        mlp = mlp_of(estimator)
+        return cls(
+            mlp.loss_curve_,
+            validation_loss_curve=getattr(mlp, "validation_loss_curve_", None),
+            validation_scores=getattr(mlp, "validation_scores_", None),
+            best_epoch=_best_epoch(mlp),
+        ).plot(ax, kind=kind)
+
+    @classmethod
+    def from_history(
+        cls, history: History, *, kind: str = "loss", ax: Any = None
+    ) -> LossCurveDisplay:
+        """Draw what :func:`deltaprop.fit` returned.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> from deltaprop.inspect import LossCurveDisplay
+        >>> net = dp.Network(1, [dp.Dense(1)], loss="squared_error", seed=0)
+        >>> history = dp.fit(net, [[0.0], [1.0]], [1.0, 2.0], max_epochs=3)
+        >>> LossCurveDisplay.from_history(history).loss_curve == history.loss_curve
+        True
+        """
+        return cls(
+            history.loss_curve,
+            validation_loss_curve=history.validation_loss_curve,
+            validation_scores=history.validation_scores,
+            best_epoch=history.best_epoch,
+        ).plot(ax, kind=kind)
+
+    def plot(self, ax: Any = None, *, kind: str = "loss") -> LossCurveDisplay:
+        """Draw the losses (`kind` "loss"), or the validation score ("score").
+
+        Raises
+        ------
+        ValueError
+            If `kind` is neither, or "score" where none was recorded.
+        """
+        if kind not in ("loss", "score"):
+            raise ValueError(f"kind must be 'loss' or 'score', got {kind!r}.")
+        if kind == "score" and self.validation_scores is None:
+            raise ValueError(
+                "kind='score' needs validation data: fit with early_stopping=True or with X_val."
+            )
+        ax = self._start(ax)
+        curves = (
+            {"training": self.loss_curve, "validation": self.validation_loss_curve}
+            if kind == "loss"
+            else {"validation": self.validation_scores}
+        )
+        drawn = []
+        for i, (name, values) in enumerate(curves.items()):
+            if values is not None:
+                color = "C1" if name == "validation" else f"C{i}"
+                ax.plot(np.arange(1, len(values) + 1), values, color=color, label=name)
+                drawn.append(np.asarray(values, float))
+        everything = np.concatenate(drawn)
+        if kind == "loss" and everything.min() > 0 and everything.max() > 10 * everything.min():
+            _log_scale(ax)
+        if self.best_epoch is not None:
+            ax.axvline(
+                self.best_epoch, color="C3", linestyle="--", label=f"best: epoch {self.best_epoch}"
+            )
+        ax.set(xlabel="epoch", ylabel=kind)
+        ax.legend()
+        return self
+
+    def _start(self, ax: Any) -> Any:
+        self.ax_, self.figure_ = _axes(ax)
+        return self.ax_
+
+
+class SignalFlowDisplay:
+    """How large the signals are from layer to layer: forward X_l and a_l, backward δ_l and ∂W_l.
+
+    Parameters
+    ----------
+    rms : dict of str to sequence of float
+        The root mean square of each layer's "X" (L + 1), "a", "delta" and "dW" (L each).
+
+    Attributes
+    ----------
+    ax_, figure_ : matplotlib Axes and Figure
+        After :meth:`plot`.
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> from deltaprop.inspect import SignalFlowDisplay
+    >>> net = dp.Network(2, [dp.Dense(3, "tanh"), dp.Dense(1)], loss="squared_error", seed=0)
+    >>> display = SignalFlowDisplay.from_trace(net.trace([[1.0, 2.0]], [3.0]))
+    >>> display.ax_.get_xlabel()
+    'layer l'
+    """
+
+    def __init__(self, rms: dict[str, list[float]]) -> None:
+        self.rms = rms
+
+    @classmethod
+    def from_trace(cls, trace: Trace, *, ax: Any = None) -> SignalFlowDisplay:
+        """Draw a trace that :meth:`deltaprop.Network.trace` returned."""
+        return cls(_rms_of(trace)).plot(ax)
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, X: Any, y: Any, *, ax: Any = None) -> SignalFlowDisplay:
+        """Draw the signals of one pass of a fitted estimator's network over (X, y).
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> from deltaprop.inspect import SignalFlowDisplay
+        >>> X, y = [[0.0], [1.0]], [1.0, 2.0]
+        >>> model = dp.MLPRegressor(hidden_layer_sizes=2, random_state=0, max_iter=5).fit(X, y)
+        >>> sorted(SignalFlowDisplay.from_estimator(model, X, y).rms)
+        ['X', 'a', 'dW', 'delta']
+        """
+        from deltaprop.inspect.opening import opened
+
+        net, Z, t = opened(estimator, X, y)
+        return cls.from_trace(net.trace(Z, t), ax=ax)
+
+    def plot(self, ax: Any = None) -> SignalFlowDisplay:
+        """Draw one line a quantity over the layers."""
+        self.ax_, self.figure_ = _axes(ax)
+        for name, label, color, style in (
+            ("X", "X_l", "C0", "o-"),
+            ("a", "a_l", "C0", "s--"),
+            ("delta", "δ_l", "C1", "o-"),
+            ("dW", "∂L/∂W_l", "C1", "s--"),
+        ):
+            values = np.asarray(self.rms[name], float)
+            # On a logarithmic axis there is no place for a signal that is dead.
+            shown = np.where(values > 0, values, np.nan)
+            self.ax_.plot(np.arange(len(shown)), shown, style, color=color, label=label)
+        self.ax_.set(xlabel="layer l", ylabel="root mean square")
+        self.ax_.set_xticks(range(len(self.rms["X"])))
+        _log_scale(self.ax_)
+        self.ax_.legend(ncols=2)
+        return self
+
+
+class WeightsDisplay:
+    """A heat map of the weights W_l of one layer: a row an input, a column a unit.
+
+    Parameters
+    ----------
+    W : ndarray (D, H)
+    layer : int, default=0
+    input_names : sequence of str (D,), optional
+
+    Attributes
+    ----------
+    ax_, figure_, im_ : matplotlib Axes, Figure and AxesImage
+        After :meth:`plot`.
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> from deltaprop.inspect import WeightsDisplay
+    >>> net = dp.Network(2, [dp.Dense(3, "tanh"), dp.Dense(1)], loss="squared_error", seed=0)
+    >>> WeightsDisplay(net.W[0]).plot().ax_.get_title()
+    'W_0 (2 × 3)'
+    """
+
+    def __init__(
+        self,
+        W: Float[np.ndarray, "D H"],
+        *,
+        layer: int = 0,
+        input_names: Sequence[str] | None = None,
+    ) -> None:
+        self.W = W
+        self.layer = layer
+        self.input_names = input_names
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, layer: int = 0, *, ax: Any = None) -> WeightsDisplay:
+        """Draw the weights of one layer of a fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If the network has no such layer.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> from deltaprop.inspect import WeightsDisplay
+        >>> model = dp.MLPRegressor(hidden_layer_sizes=2, random_state=0, max_iter=5)
+        >>> model = model.fit([[0.0], [1.0]], [1.0, 2.0])
+        >>> WeightsDisplay.from_estimator(model, layer=1).W.shape
+        (2, 1)
+        """
+        from deltaprop.inspect.opening import mlp_of
+
+        net = mlp_of(estimator)._network()
+        if not 0 <= layer < net.n_layers:
+            raise ValueError(f"layer must lie in 0 to {net.n_layers - 1}, got {layer!r}.")
+        return cls(net.W[layer], layer=layer).plot(ax)
+
+    def plot(self, ax: Any = None) -> WeightsDisplay:
+        """Draw the heat map; white is zero, and both signs have the same scale."""
+        self.ax_, self.figure_ = _axes(ax)
+        D, H = self.W.shape
+        most = float(np.abs(self.W).max()) or 1.0
+        self.im_ = self.ax_.imshow(
+            self.W, aspect="auto", cmap="RdBu", vmin=-most, vmax=most, interpolation="nearest"
+        )
+        self.figure_.colorbar(self.im_, ax=self.ax_)
+        self.ax_.grid(False)
+        self.ax_.set(
+            title=f"W_{self.layer} ({D} × {H})",
+            xlabel=f"unit of layer {self.layer}",
+            ylabel="input" if self.layer == 0 else f"unit of layer {self.layer - 1}",
+        )
+        self.ax_.set_xticks(_whole_ticks(H))
+        self.ax_.set_yticks(_whole_ticks(D))
+        if self.input_names is not None and len(self.input_names) <= MOST_TICKS:
+            self.ax_.set_yticks(range(D), self.input_names)
+        return self
+
+
+class PermutationImportanceDisplay:
+    """How much worse the predictions get when one column is shuffled.
+
+    Parameters
+    ----------
+    importances : ndarray (D, R)
+        The loss of score in each of R repeats.
+    feature_names : sequence of str (D,)
+    label : str, optional
+        Of the axis.
+
+    Attributes
+    ----------
+    ax_, figure_ : matplotlib Axes and Figure
+        After :meth:`plot`.
+
+    Notes
+    -----
+    :func:`sklearn.inspection.permutation_importance` computes them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop.inspect import PermutationImportanceDisplay
+    >>> display = PermutationImportanceDisplay(np.array([[0.1, 0.2], [0.5, 0.5]]), ["a", "b"])
+    >>> [label.get_text() for label in display.plot().ax_.get_yticklabels()]
+    ['a', 'b']
+    """
+
+    def __init__(
+        self,
+        importances: Float[np.ndarray, "D R"],
+        feature_names: Sequence[str],
+        *,
+        label: str = "score lost when the column is shuffled",
+    ) -> None:
+        self.importances = importances
+        self.feature_names = feature_names
+        self.label = label
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        *,
+        scoring: Any = None,
+        n_repeats: int = 5,
+        random_state: int | np.random.RandomState | None = 0,
+        most: int = 15,
+        ax: Any = None,
+    ) -> PermutationImportanceDisplay:
+        """Shuffle each column of X in turn, and draw what that costs.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> from deltaprop.inspect import PermutationImportanceDisplay
+        >>> X, y = [[0.0, 5.0], [1.0, 2.0], [2.0, 3.0]], [1.0, 2.0, 3.0]
+        >>> model = dp.MLPRegressor(hidden_layer_sizes=2, random_state=0, max_iter=5).fit(X, y)
+        >>> PermutationImportanceDisplay.from_estimator(model, X, y).importances.shape
+        (2, 5)
+        """
+        from sklearn.inspection import permutation_importance
+
+        found = permutation_importance(
+            estimator, X, y, scoring=scoring, n_repeats=n_repeats, random_state=random_state
+        )
+        D = found.importances.shape[0]
+        names = [str(name) for name in getattr(X, "columns", [f"x{i}" for i in range(D)])]
+        return cls(found.importances, names).plot(ax, most=most)
+
+    def plot(self, ax: Any = None, *, most: int = 15) -> PermutationImportanceDisplay:
+        """Draw a bar for each of the `most` important columns, the first on top."""
+        self.ax_, self.figure_ = _axes(ax)
+        mean, std = self.importances.mean(axis=1), self.importances.std(axis=1)
+        order = np.argsort(mean, kind="stable")[-most:]
+        self.ax_.barh(
+            np.arange(len(order)), mean[order], xerr=std[order], color="C0", ecolor="C3", height=0.7
+        )
+        self.ax_.set_yticks(range(len(order)), [self.feature_names[i] for i in order])
+        self.ax_.set_xlabel(self.label)
+        self.ax_.grid(False, axis="y")
+        return self
+
+
+# ---------------------------------------------------------------- pieces
+
+
+def _rms_of(trace: Trace) -> dict[str, list[float]]:
+    """The root mean square of each array that the signal flow shows."""
+    return {
+        name: [float(np.sqrt(np.mean(np.square(array, dtype=float)))) for array in arrays]
+        for name, arrays in (
+            ("X", [_dense(trace.X[0]), *trace.X[1:]]),
+            ("a", trace.a),
+            ("delta", trace.delta),
+            ("dW", trace.dW),
+        )
+    }
+
+
+def _dense(X: Any) -> Float[np.ndarray, "N D"]:
+    return np.asarray(X.toarray() if hasattr(X, "toarray") else X)
+
+
+def _whole_ticks(n: int) -> list[int]:
+    """A few whole numbers from 0 to n - 1."""
+    return sorted({round(i) for i in np.linspace(0, n - 1, min(n, 6))})
+
+
+def _best_epoch(mlp: Any) -> int | None:
+    """The epoch whose weights early stopping put back."""
+    losses = getattr(mlp, "validation_loss_curve_", None)
+    if not mlp.early_stopping or not losses:
+        return None
+    by_loss = mlp.scoring == "loss" or not mlp.validation_scores_
+    values = -np.asarray(losses) if by_loss else np.asarray(mlp.validation_scores_)
+    return int(np.nanargmax(values)) + 1 if np.isfinite(values).any() else None
+
+
+def _axes(ax: Any) -> tuple[Any, Any]:
+    """The axes to draw on, and their figure; a new one where none is given."""
+    require_matplotlib()
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        _, ax = plt.subplots()
+    return ax, ax.figure
+
+
+def _log_scale(ax: Any) -> None:
+    """A logarithmic y axis with plain numbers, which need no mathematics to be set."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 100 * low else (1.0,)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,84 @@
+"""How good predictions are: scores of classifiers and regressors, on rows with a known target."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def classification(model: Any, X: Any, y: Any) -> dict[str, Any]:
+    """Scores of a classifier, overall and for each class."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    truth = as_labels(y, model.classes_)
+    predicted = model.predict(X)
+    parts = precision_recall_fscore_support(
+        truth, predicted, labels=model.classes_, zero_division=0.0
+    )
+    return {
+        "scores": {"deltaprop": class_scores(truth, predicted)},
+        "classes": {
+            str(label): {
+                "precision": float(p),
+                "recall": float(r),
+                "f1": float(f1),
+                "rows": int(n),
+            }
+            for label, p, r, f1, n in zip(model.classes_, *parts, strict=True)
+        },
+    }
+
+
+def regression(model: Any, X: Any, y: Any) -> dict[str, Any]:
+    """Errors of a regressor and the quantiles of its residuals y - ŷ."""
+    predicted = point_prediction(model, X)
+    truth = np.asarray(y, dtype=float)
+    residuals = np.quantile(truth - predicted, QUANTILES)
+    return {
+        "scores": {"deltaprop": error_scores(truth, predicted)},
+        "residual_quantiles": {
+            f"{q:g}": float(r) for q, r in zip(QUANTILES, residuals, strict=True)
+        },
+    }
+
+
+def as_labels(y: Any, classes: np.ndarray) -> np.ndarray:
+    """y as the model's labels: words where it was fitted to words."""
+    values = np.asarray(y)
+    if classes.dtype.kind in "US":
+        return np.array([str(value) for value in values])
+    return values.astype(classes.dtype)
+
+
+def point_prediction(model: Any, X: Any) -> Float[np.ndarray, " N"]:
+    """One number a row; of several quantiles, the middle one."""
+    predicted = np.asarray(model.predict(X))
+    return predicted if predicted.ndim == 1 else predicted[:, predicted.shape[1] // 2]
+
+
+def class_scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """Accuracy, and the mean of the classes' recalls."""
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return {
+            "accuracy": float(accuracy_score(truth, predicted)),
+            "balanced_accuracy": float(balanced_accuracy_score(truth, predicted)),
+        }
+
+
+def error_scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """R², mean absolute and root mean squared error."""
+    from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
+    return {
+        "r2": float(r2_score(truth, predicted)),
+        "mae": float(mean_absolute_error(truth, predicted)),
+        "rmse": float(root_mean_squared_error(truth, predicted)),
+    }

@@ -1,0 +1,43 @@
+"""A real browser, for tests of pages: Chromium, without a window."""
+
+import contextlib
+import shutil
+
+import pytest
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@contextlib.contextmanager
+def chromium_page(profile, width=1280, height=900, color_scheme="light"):
+    """A page of a fresh Chromium with its profile in the folder `profile`, closed at the end.
+
+    Complaints of the page are in `page.complaints`, the addresses that it asked for in
+    `page.requests`.
+    """
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed (apt-get install chromium)")
+    api = pytest.importorskip("playwright.sync_api")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch_persistent_context(
+            str(profile), executable_path=CHROMIUM, headless=True, args=FLAGS, offline=True,
+            viewport={"width": width, "height": height}, color_scheme=color_scheme,
+        )  # fmt: skip
+        try:
+            page = browser.new_page()
+            page.complaints, page.requests = [], []
+            page.on(
+                "console",
+                lambda m: (
+                    page.complaints.append(m.text) if m.type in ("error", "warning") else None
+                ),
+            )
+            page.on("pageerror", lambda error: page.complaints.append(str(error)))
+            page.on("request", lambda request: page.requests.append(request.url))
+            yield page
+        finally:
+            browser.close()

@@ -1,0 +1,323 @@
+"""The report page, in a browser and as text, and the displays that it is made of."""
+
+import errno
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.datasets import make_classification, make_regression
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from typer.testing import CliRunner
+
+import deltaprop as dp
+from deltaprop.cli.app import app
+from deltaprop.files import ModelFileError
+from deltaprop.inspect import (
+    LossCurveDisplay,
+    PermutationImportanceDisplay,
+    SignalFlowDisplay,
+    WeightsDisplay,
+)
+
+from .browser import chromium_page
+
+EVIL_COLUMN = "<script>alert('column')</script> costs $1_{ & $2"
+EVIL_CLASS = "<img src=http://localhost/x onerror=alert(1)>"
+EVIL_VALUE = '"><script src="http://localhost/x"></script>'
+SECTIONS = ["Model", "Scores", "Learning curves", "Mistakes", "Calibration", "Importance",
+            "Signal flow", "Partial dependence", "Worst rows", "Weights", "Proof"]  # fmt: skip
+
+
+def sections(page):
+    return re.findall(r"<h2>(.*?)</h2>", page.html)
+
+
+@pytest.fixture(scope="module")
+def evil():
+    """A table, and a model of it, whose every name and value wants to be markup."""
+    rng = np.random.RandomState(0)
+    size = rng.normal(size=120)
+    word = np.where(rng.uniform(size=120) < 0.5, EVIL_VALUE, "plain")
+    X = pd.DataFrame({EVIL_COLUMN: size, "word": word, "gap": np.where(size > 1, np.nan, size)})
+    y = pd.Series(np.where(size > 0, EVIL_CLASS, "tame"), name="<b>target</b>")
+    return dp.TabularClassifier((6, 4), max_iter=40, random_state=0).fit(X, y), X, y
+
+
+@pytest.fixture(scope="module")
+def evil_page(evil):
+    return dp.report(*evil)
+
+
+@pytest.fixture(scope="module")
+def evil_file(evil_page, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "evil.html"
+    evil_page.save(path)
+    return path
+
+
+# ---------------------------------------------------------------- in a browser
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_the_page_opens_quietly_offline_at_any_width(width, scheme, evil_file, tmp_path):
+    with chromium_page(tmp_path, width=width, color_scheme=scheme) as page:
+        page.goto(evil_file.as_uri())
+        assert page.complaints == []
+        assert page.requests == [evil_file.as_uri()]
+        assert page.locator("h2").all_inner_texts()[: len(SECTIONS) - 1] == SECTIONS[:-1]
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        red = int(re.match(r"rgb\((\d+)", background)[1])
+        assert (red < 60) == (scheme == "dark")
+        text = page.locator("text").first.evaluate("text => getComputedStyle(text).fill")
+        assert (int(re.match(r"rgb\((\d+)", text)[1]) > 180) == (scheme == "dark")
+
+
+def test_names_and_values_of_the_data_are_text_and_never_markup(evil_file, tmp_path):
+    with chromium_page(tmp_path) as page:
+        page.on("dialog", lambda dialog: page.complaints.append(dialog.message))
+        page.goto(evil_file.as_uri())
+        assert page.locator("script, img").count() == 0
+        assert page.locator("h1").inner_text() == "TabularClassifier: <b>target</b>"
+        shown = page.locator("#worst-rows").inner_text()
+        assert EVIL_COLUMN in shown
+        assert EVIL_CLASS in shown
+        assert EVIL_VALUE in shown
+        assert EVIL_CLASS[:15] in page.locator("#mistakes svg").text_content()
+        assert page.complaints == []
+
+
+# ---------------------------------------------------------------- what it says
+
+
+def of(data, model):
+    X, y = data
+    return model.fit(X, y), X, y
+
+
+TWO = make_classification(80, 5, random_state=0)
+FOUR = make_classification(120, 6, n_informative=5, n_redundant=0, n_classes=4, random_state=0)
+NUMBERS = make_regression(80, 4, noise=5.0, random_state=0)
+SMALL = {"hidden_layer_sizes": (6,), "max_iter": 30, "random_state": 0}
+CASES = {
+    "two classes": (TWO, dp.MLPClassifier(**SMALL), SECTIONS),
+    "four classes": (FOUR, dp.MLPClassifier(early_stopping=True, **SMALL), SECTIONS),
+    "no probabilities": (
+        TWO,
+        dp.MLPClassifier(loss="hinge", **SMALL),
+        [name for name in SECTIONS if name != "Calibration"],
+    ),
+    "sparse rows": ((sparse.csr_array(TWO[0]), TWO[1]), dp.MLPClassifier(**SMALL), SECTIONS),
+    "quantiles": (
+        NUMBERS,
+        dp.MLPRegressor(loss=dp.losses.Quantile([0.1, 0.5, 0.9]), **SMALL),
+        SECTIONS,
+    ),
+    "mean and deviation": (NUMBERS, dp.MLPRegressor(loss="gaussian_nll", **SMALL), SECTIONS),
+    "a pipeline": (
+        NUMBERS,
+        make_pipeline(StandardScaler(), dp.MLPRegressor(solver="lbfgs", **SMALL)),
+        SECTIONS,
+    ),
+    "a table of numbers": (
+        (pd.DataFrame(NUMBERS[0], columns=list("abcd")), pd.Series(NUMBERS[1], name="price")),
+        dp.TabularRegressor(4, max_iter=10, random_state=0),
+        SECTIONS,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_kind_of_model_has_its_sections(name):
+    data, model, expected = CASES[name]
+    page = dp.report(*of(data, model))
+    assert [s for s in sections(page) if s != "Equations"] == expected
+    assert "nan" not in re.sub(r"<svg.*?</svg>", "", page.html, flags=re.S)
+    assert "<script" not in page.html
+    assert "FAILS" not in page.html
+
+
+def test_scores_and_worst_rows_are_the_model_s():
+    model, X, y = of(FOUR, dp.MLPClassifier(**SMALL))
+    html = dp.report(model, X, y).html
+    assert f"<b>{model.score(X, y):.4g}</b><span>accuracy" in html
+    of_truth = model.predict_proba(X)[np.arange(len(y)), y]
+    worst = html.split('id="worst-rows"')[1].split("<tbody>")[1]
+    rows = re.findall(r"<tr><td[^>]*>(\d+)</td><td[^>]*>(\d)</td><td[^>]*>(\d)</td>", worst)[:10]
+    assert [int(n) for n, *_ in rows] == list(np.argsort(of_truth, kind="stable")[:10])
+    assert [(int(t), int(p)) for _, t, p in rows] == [
+        (y[int(n)], model.predict(X[[int(n)]])[0]) for n, *_ in rows
+    ]
+
+
+def test_the_equations_are_those_of_the_network_s_derivation(monkeypatch):
+    asked = []
+
+    def derivation(net, format):
+        asked.append((net, format))
+        return "<math>δ</math>"
+
+    monkeypatch.setattr(dp.Network, "derivation", derivation, raising=False)
+    model, X, y = of(TWO, dp.MLPClassifier(**SMALL))
+    page = dp.report(model, X, y)
+    assert "Equations" in sections(page)
+    assert "<math>δ</math>" in page.html
+    assert asked == [(model.network_, "html")]
+
+
+def test_classes_that_the_model_never_saw_count_as_wrong():
+    model, X, y = of(FOUR, dp.MLPClassifier(**SMALL))
+    page = dp.report(model, X, np.where(np.arange(len(y)) < 5, 7, y))
+    worst = page.html.split('id="worst-rows"')[1]
+    assert len(re.findall(r"<td[^>]*>7</td><td[^>]*>\d</td><td[^>]*>1e-15</td>", worst)) == 5
+
+
+def test_a_notebook_shows_the_page_in_a_frame(evil_page):
+    shown = evil_page._repr_html_()
+    assert shown.startswith("<iframe")
+    assert shown.count("<") == 2
+    assert "&lt;title&gt;TabularClassifier: &amp;lt;b&amp;gt;target" in shown
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.fixture(scope="module")
+def small():
+    return of(TWO, dp.MLPClassifier(**SMALL))
+
+
+def test_bad_arguments_are_named(small):
+    model, X, y = small
+    with pytest.raises(TypeError, match=r"MLPClassifier.*Pipeline.*got Network"):
+        dp.report(model.network_, X, y)
+    with pytest.raises(NotFittedError):
+        dp.report(dp.MLPClassifier(), X, y)
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        dp.report(model, X, y[:-1])
+    with pytest.raises(ValueError, match=r"y must have one column.*\(80, 2\)"):
+        dp.report(model, X, np.column_stack([y, y]))
+    with pytest.raises(ValueError, match="no class that the model has seen"):
+        dp.report(model, X, y + 5)
+
+
+def test_a_path_that_cannot_be_written_leaves_nothing(small, tmp_path, monkeypatch):
+    with pytest.raises(ModelFileError, match="no such folder"):
+        dp.report(*small, tmp_path / "nowhere" / "r.html")
+    with pytest.raises(ModelFileError, match="is a folder"):
+        dp.report(*small, tmp_path)
+    old = tmp_path / "r.html"
+    old.write_text("old")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ModelFileError, match="No space left"):
+        dp.report(*small, old)
+    assert [path.name for path in tmp_path.iterdir()] == ["r.html"]
+    assert old.read_text() == "old"
+
+
+def test_without_matplotlib_it_says_what_to_install(small, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"pip install 'deltaprop\[report\]'"):
+        dp.report(*small)
+    with pytest.raises(ImportError, match=r"pip install 'deltaprop\[report\]'"):
+        LossCurveDisplay.from_estimator(small[0])
+    done = CliRunner().invoke(
+        app,
+        ["train", "data/penguins.csv", "--target", "sex", "-o", str(tmp_path / "m.dp"),
+         "--report", str(tmp_path / "r.html")],
+    )  # fmt: skip
+    assert "deltaprop[report]" in str(done.exception)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_importing_the_displays_does_not_import_matplotlib():
+    code = "import deltaprop.inspect, sys; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# ---------------------------------------------------------------- the command line
+
+
+def test_training_writes_the_report_beside_the_model(tmp_path):
+    command = ["train", "data/penguins.csv", "--target", "species", "--hidden", "4", "--epochs",
+               "5", "-o", str(tmp_path / "m.dp"), "--json"]  # fmt: skip
+    done = CliRunner().invoke(app, [*command, "--report", str(tmp_path / "out.html")])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["report"] == str(tmp_path / "out.html")
+    page = (tmp_path / "out.html").read_text()
+    assert "<h1>TabularClassifier: species</h1>" in page
+    assert "69 rows" in page
+    done = CliRunner().invoke(app, [*command, "--report", str(tmp_path / "nowhere" / "out.html")])
+    assert "--report: there is no folder" in str(done.exception)
+    done = CliRunner().invoke(app, [*command, "--report", str(tmp_path / "m.dp")])
+    assert "--report and --output name the same file" in str(done.exception)
+
+
+# ---------------------------------------------------------------- displays
+
+
+def test_the_loss_curve_display_draws_what_was_recorded():
+    model, *_ = of(FOUR, dp.MLPClassifier(early_stopping=True, **SMALL))
+    display = LossCurveDisplay.from_estimator(model)
+    training, validation, best = display.ax_.lines
+    assert list(training.get_ydata()) == model.loss_curve_
+    assert list(validation.get_ydata()) == model.validation_loss_curve_
+    assert best.get_xdata()[0] == 1 + np.argmax(model.validation_scores_)
+    score = LossCurveDisplay.from_estimator(model, kind="score")
+    assert list(score.ax_.lines[0].get_ydata()) == model.validation_scores_
+    assert score.figure_ is score.ax_.figure
+    again = score.plot(display.ax_, kind="score")
+    assert again.ax_ is display.ax_
+
+
+def test_the_loss_curve_display_says_what_it_lacks(small):
+    with pytest.raises(ValueError, match="early_stopping=True or with X_val"):
+        LossCurveDisplay.from_estimator(small[0], kind="score")
+    with pytest.raises(ValueError, match="'loss' or 'score'"):
+        LossCurveDisplay.from_estimator(small[0], kind="both")
+
+
+def test_the_signal_flow_is_the_root_mean_square_of_the_trace(small):
+    model, X, y = small
+    trace = model.network_.trace(X, y)
+    rms = SignalFlowDisplay.from_estimator(model, X, y).rms
+    for name in ("X", "a", "delta", "dW"):
+        arrays = getattr(trace, name)
+        expected = [np.linalg.norm(array) / np.sqrt(array.size) for array in arrays]
+        np.testing.assert_allclose(rms[name], expected, rtol=1e-6)
+
+
+def test_a_dead_signal_has_no_place_on_the_axis():
+    net = dp.Network(2, [dp.Dense(3, "relu"), dp.Dense(1)], loss="squared_error")
+    net.theta[...] = 0
+    net.b[0][...] = -1  # every unit is dead
+    display = SignalFlowDisplay.from_trace(net.trace([[1.0, 2.0]], [3.0]))
+    display.figure_.canvas.draw()
+    delta = display.ax_.lines[2].get_ydata()
+    assert np.isnan(delta[0])
+    assert delta[1] == 3
+
+
+def test_weights_and_importances(small):
+    model, X, y = small
+    display = WeightsDisplay.from_estimator(model, 1)
+    np.testing.assert_array_equal(display.im_.get_array(), model.coefs_[1])
+    with pytest.raises(ValueError, match="0 to 1, got 2"):
+        WeightsDisplay.from_estimator(model, 2)
+    X = X.copy()
+    X[:, 3] = 0  # a constant tells nothing
+    shown = PermutationImportanceDisplay.from_estimator(model, X, y, most=4)
+    assert shown.importances[3].max() == 0
+    assert len(shown.ax_.patches) == 4
