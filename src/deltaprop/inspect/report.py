@@ -22,7 +22,7 @@ from deltaprop import __version__
 from deltaprop.inspect import displays
 from deltaprop.inspect.layers import layers_html
 from deltaprop.inspect.opening import Opened, mlp_of, opened
-from deltaprop.inspect.page import (
+from deltaprop.inspect.markup import (
     Markup,
     facts,
     figure,

@@ -99,7 +99,7 @@ def text_of(value: object, longest: int = LONGEST_CELL) -> str:
 
     Examples
     --------
-    >>> from deltaprop.inspect.page import text_of
+    >>> from deltaprop.inspect.markup import text_of
     >>> text_of(1234.5678), text_of(float("nan")), text_of("a long name", 7)
     ('1,235', 'missing', 'a long…')
     """
