@@ -23,7 +23,9 @@ _HOME = {
     "SGD": "deltaprop.search",
     "TabularClassifier": "deltaprop.estimators",
     "TabularRegressor": "deltaprop.estimators",
+    "Watch": "deltaprop.inspect.page",
     "cross_validate": "deltaprop.many",
+    "explore": "deltaprop.inspect.page",
     "fit": "deltaprop.training",
     "fit_many": "deltaprop.many",
     "load": "deltaprop.files",
@@ -45,9 +47,11 @@ __all__ = [
     "Network",
     "TabularClassifier",
     "TabularRegressor",
+    "Watch",
     "activations",
     "cross_validate",
     "equations",
+    "explore",
     "files",
     "fit",
     "fit_many",
@@ -76,6 +80,7 @@ if TYPE_CHECKING:
         TabularRegressor,
     )
     from deltaprop.files import load, save
+    from deltaprop.inspect.page import Watch, explore
     from deltaprop.losses import Loss
     from deltaprop.many import cross_validate, fit_many
     from deltaprop.network import Dense, Network
