@@ -81,7 +81,7 @@ def symbol(key: str) -> str:
     """A matrix's name as MathML: "delta_1" is δ with the subscript 1."""
     name, _, index = key.partition("_")
     if name == "slope":
-        return f"<msubsup><mi>f</mi><mn>{index}</mn><mo>′</mo></msubsup>{_in(_sub('a', index))}"
+        return f"<mrow>{_sub('f′', index)}{_in(_sub('a', index))}</mrow>"
     if name == "pull":
         return _partial(_sub("X", int(index) + 1))
     if name in ("dW", "db"):
@@ -126,7 +126,7 @@ def _outputs(net: Network, l: int) -> Step:
 def _loss(net: Network) -> Step:
     last = net.n_layers - 1
     data = _sum_over("n") + _of(net.loss_function.name, "<mi>y</mi>", _YHAT)
-    norm = f"<msup><mrow><mo>‖</mo>{_sub('W', 'l')}<mo>‖</mo></mrow><mn>2</mn></msup>"
+    norm = f"<msup><mrow>{_FENCE}‖</mo>{_sub('W', 'l')}{_FENCE}‖</mo></mrow><mn>2</mn></msup>"
     half = _over("<mi>λ</mi>", "<mn>2</mn>")
     penalty = ["+", half, _sum_over("l"), norm] if net.l2 else []
     inside = [data, *penalty]
@@ -228,6 +228,7 @@ def _is_difference(net: Network) -> bool:
 # ---------------------------------------------------------------- MathML
 
 _YHAT = '<mover accent="true"><mi>y</mi><mo>^</mo></mover>'
+_FENCE = '<mo stretchy="false">'
 _SHARE = "<mfrac><mn>1</mn><mi>N</mi></mfrac>"
 
 
@@ -250,7 +251,7 @@ def _over(top: str, bottom: str) -> str:
 
 
 def _in(*parts: str) -> str:
-    return f"<mrow><mo>(</mo>{'<mo>,</mo>'.join(parts)}<mo>)</mo></mrow>"
+    return f"<mrow>{_FENCE}(</mo>{'<mo>,</mo>'.join(parts)}{_FENCE})</mo></mrow>"
 
 
 def _of(name: str, *arguments: str) -> str:
@@ -258,7 +259,7 @@ def _of(name: str, *arguments: str) -> str:
 
 
 def _slope(name: str, *arguments: str) -> str:
-    return f"<mrow><msup><mi>{escape(name)}</mi><mo>′</mo></msup>{_in(*arguments)}</mrow>"
+    return f"<mrow><mi>{escape(name)}′</mi>{_in(*arguments)}</mrow>"
 
 
 def _sum_over(index: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -96,12 +97,15 @@ def edited(net: Network, W: Sequence[Any], b: Sequence[Any]) -> Network:
 def plain(array: Any) -> Any:
     """Numbers as JSON knows them, which has no NaN and no infinity: those become words."""
     array = np.asarray(array, dtype=np.float64)
-    if np.isfinite(array).all():
-        return array.tolist()
-    words = array.astype(object)
-    for entry in zip(*np.nonzero(~np.isfinite(array)), strict=True):
-        words[entry] = str(array[entry]).replace("inf", "Infinity").replace("nan", "NaN")
-    return words.tolist()
+    return array.tolist() if np.isfinite(array).all() else _words(array.tolist())
+
+
+def _words(values: Any) -> Any:
+    if isinstance(values, list):
+        return [_words(value) for value in values]
+    if math.isfinite(values):
+        return values
+    return "NaN" if math.isnan(values) else "Infinity" if values > 0 else "-Infinity"
 
 
 def rms(array: Any) -> Any:
@@ -181,7 +185,7 @@ class _Numbers:
         if name == "t":
             K = self._t.shape[1]
             outputs = self._subject.outputs
-            return self._samples, outputs if K == len(outputs) else [str(k) for k in range(K)]
+            return self._samples, outputs if len(outputs) == K else [str(k) for k in range(K)]
         if name == "X":
             return self._samples, self._inputs_of(l)
         if name in ("W", "dW"):
@@ -215,4 +219,6 @@ def _rows(subject: Subject, request: dict[str, Any]) -> tuple[int, int]:
 
 
 def _title(net: Network) -> str:
-    return " → ".join([str(net.n_features), *(f"{d.units} {d.activation.name}" for d in net.layers)])
+    return " → ".join(
+        [str(net.n_features), *(f"{d.units} {d.activation.name}" for d in net.layers)]
+    )

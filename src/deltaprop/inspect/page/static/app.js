@@ -35,6 +35,7 @@ function say(message) {
 // ---------------------------------------------------------------- looking
 
 let asked = 0;
+let latest; // the answer that is shown
 
 // Ask for the numbers of this view; of several questions under way only the last one's answer counts.
 async function refresh() {
@@ -50,12 +51,15 @@ async function refresh() {
     if (mine === asked) say(error.message);
     return false;
   }
-  if (mine === asked) show(answer);
+  if (mine === asked) {
+    say("");
+    show(answer);
+  }
   return true;
 }
 
 function show(answer) {
-  say("");
+  latest = answer;
   const { steps } = network;
   const at = steps.findIndex((step) => step.key === answer.step);
   const n_edits = Object.values(edits).reduce((n, values) => n + values.size, 0);
@@ -114,6 +118,7 @@ document.addEventListener("edit", async ({ detail: { of, key, row, column, value
   if (await refresh()) return;
   if (before === undefined) edits[of].delete(where); // Python has refused it and said why
   else edits[of].set(where, before);
+  show(latest);
 });
 
 document.addEventListener("undo", () => {

@@ -1,7 +1,7 @@
 // <dp-matrix>: one matrix as a heat map. Small ones print their numbers in a table; larger ones are
 // painted. One cell is selected: its number stands below, and can be edited where Python allows it.
 
-import { colour, full, ink, make, onScheme, paint, short } from "./numbers.js";
+import { colour, fill, full, ink, make, onScheme, paint, short, typing } from "./numbers.js";
 
 const MOST_IN_TABLE = 640; // cells
 const NAMES = {
@@ -128,12 +128,9 @@ class Matrix extends HTMLElement {
     this.label = make("span", { "aria-live": "polite" });
     if (!this.matrix.edits) return make("p", { className: "readout" }, this.label);
     this.input = make("input", { type: "number", step: "any", "aria-label": `New value in ${this.name}` });
-    this.input.addEventListener("change", () => this.#edit());
+    typing(this.input).addEventListener("change", () => this.#edit());
     const form = make("form", { className: "readout" }, this.label, this.input);
-    form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.#edit();
-    });
+    form.addEventListener("submit", (event) => event.preventDefault());
     return form;
   }
 
@@ -162,7 +159,7 @@ class Matrix extends HTMLElement {
 
   #text(row, column) {
     const { matrix } = this;
-    return `${matrix.rows[row]}, ${matrix.columns[column]}: ${full(matrix.values[row][column], matrix.digits)}`;
+    return `${matrix.rows[row]}, ${matrix.columns[column]}: ${full(matrix.values[row][column], matrix.digits).replaceAll("-", "−")}`;
   }
 
   #legend() {
@@ -219,12 +216,8 @@ class Matrix extends HTMLElement {
     const edited = this.isEdited(row, column) ? " (edited)" : "";
     this.label.textContent = `${matrix.rows[row]}, ${matrix.columns[column]}${edited}:`;
     const shown = full(matrix.values[row][column], matrix.digits);
-    // What is being typed is not taken away by an answer that comes meanwhile.
-    const typing = document.activeElement === this.input && this.input.value !== this.input.dataset.shown
-      && this.input.dataset.place === `${row},${column}` && Number(this.input.value) !== Number(shown);
-    if (!typing) this.input.value = shown;
+    fill(this.input, shown);
     this.input.dataset.shown = shown;
-    this.input.dataset.place = `${row},${column}`;
   }
 }
 

@@ -20,7 +20,7 @@ export function short(value) {
   return text.replaceAll("-", "−");
 }
 
-// Every digit that the network's numbers have.
+// Every digit that the network's numbers have, as an input field takes it.
 export function full(value, digits) {
   const v = Number(value);
   return Number.isFinite(v) ? String(Number(v.toPrecision(digits))) : short(v);
@@ -60,6 +60,17 @@ export function paint(canvas, values, most) {
     }
   }
   context.putImageData(image, 0, 0);
+}
+
+// A field is not filled from outside while somebody types in it.
+export function typing(input) {
+  input.addEventListener("input", () => { input.dataset.typing = "yes"; });
+  input.addEventListener("change", () => { delete input.dataset.typing; });
+  return input;
+}
+
+export function fill(input, value) {
+  if (!input.dataset.typing || document.activeElement !== input) input.value = value;
 }
 
 // An element with properties and children.

@@ -1,6 +1,6 @@
 // <dp-row>: which rows are shown, the first of them as a form, and what the network says to it.
 
-import { full, make, short } from "./numbers.js";
+import { fill, full, make, short, typing } from "./numbers.js";
 
 const MOST_FIELDS = 60;
 
@@ -11,7 +11,7 @@ class Row extends HTMLElement {
     this.first = make("input", { type: "number", min: 0, max: last, id: "row" });
     this.count = make("input", { type: "number", min: 1, max: Math.min(network.most_rows, network.n_rows), id: "count" });
     for (const input of [this.first, this.count]) {
-      input.addEventListener("change", () => this.#rows(Number(this.first.value)));
+      typing(input).addEventListener("change", () => this.#rows(Number(this.first.value)));
     }
     const button = (label, text, by) => {
       const element = make("button", { type: "button", "aria-label": label }, text);
@@ -32,7 +32,7 @@ class Row extends HTMLElement {
         make("label", {}, "row ", this.first), make("span", {}, `of 0 – ${last}`),
         button("Next row", "›", 1),
         make("label", {}, "rows at once ", this.count)),
-      make("details", { open: matchMedia("(min-width: 900px)").matches || this.inputs.length <= 6 },
+      make("details", { open: matchMedia("(min-width: 900px)").matches },
         make("summary", {}, "Inputs"),
         make("div", { className: "fields" }, ...this.inputs.map((field) => field.label)),
         ...(more > 0 ? [make("p", { className: "note" }, `and ${more} more: edit them in X₀.`)] : [])),
@@ -43,13 +43,14 @@ class Row extends HTMLElement {
 
   show(answer, count, n_edits, isEdited) {
     this.answer = answer;
-    this.#fill(this.first, answer.first);
-    this.#fill(this.count, count);
+    fill(this.first, answer.first);
+    fill(this.count, count);
     for (const [name, fields] of [["inputs", this.inputs], ["targets", this.targets]]) {
       fields.forEach(({ input, label, column }, k) => {
         const value = answer[name][0][k];
         const shown = value === null ? "" : name === "targets" && column.kind === "choice" ? String(value) : value;
-        this.#fill(input, typeof shown === "number" ? full(shown, 9) : shown);
+        if (column.kind === "choice") offer(input, shown);
+        fill(input, typeof shown === "number" ? full(shown, 9) : shown);
         label.classList.toggle("edited", isEdited(name, answer.first, k));
       });
     }
@@ -71,7 +72,7 @@ class Row extends HTMLElement {
     } else {
       input = make("input", column.kind === "number" ? { type: "number", step: "any" } : { type: "text" });
     }
-    input.addEventListener("change", () => {
+    typing(input).addEventListener("change", () => {
       const number = column.kind === "number" || name === "targets";
       const value = input.value === "" ? null : number ? Number(input.value) : input.value;
       this.dispatchEvent(new CustomEvent("edit", {
@@ -82,16 +83,6 @@ class Row extends HTMLElement {
     return { input, label, column };
   }
 
-  #fill(input, value) {
-    const busy = document.activeElement === input && input.dataset.shown === String(value) && input.tagName === "INPUT";
-    if (busy) return; // typed in, not yet sent
-    if (input.tagName === "SELECT" && ![...input.options].some((option) => option.value === String(value))) {
-      input.append(make("option", { value }, String(value)));
-    }
-    input.value = value;
-    input.dataset.shown = String(value);
-  }
-
   #rows(first) {
     const last = this.network.n_rows - 1;
     const clean = (value, low, high) => Math.max(low, Math.min(high, Math.round(value) || 0));
@@ -99,6 +90,13 @@ class Row extends HTMLElement {
       bubbles: true,
       detail: { first: clean(first, 0, last), count: clean(Number(this.count.value), 1, Number(this.count.max)) },
     }));
+  }
+}
+
+// A category that the model has never seen is a choice, too, in its row.
+function offer(select, value) {
+  if (![...select.options].some((option) => option.value === value)) {
+    select.append(make("option", { value }, value));
   }
 }
 
