@@ -93,13 +93,12 @@ def train(
     estimator = TabularClassifier if kind == "classification" else TabularRegressor
     started = time.perf_counter()
     score_name = "accuracy" if kind == "classification" else "R²"
-    model = estimator(**settings, callbacks=[])
+    model = estimator(**settings)
     held = X.iloc[test_rows], y.iloc[test_rows]
     page = _watch(model, *held) if watch else None
     with Progress(quiet, score_name) as progress, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # convergence and interruption are reported below
-        model.callbacks += [progress] if page is None else [progress, page]
-        model.fit(
+        model.set_params(callbacks=[progress] if page is None else [progress, page]).fit(
             X.iloc[train_rows],
             y.iloc[train_rows],
             None if w is None else w[train_rows],

@@ -5,10 +5,11 @@ import { colour, fill, full, ink, make, onScheme, paint, short, typing } from ".
 
 const MOST_IN_TABLE = 640; // cells
 const NAMES = {
-  X: "inputs", W: "weights", b: "biases", a: "sums", delta: "error signals",
+  W: "weights", b: "biases", a: "sums", delta: "error signals",
   dW: "gradient of the weights", db: "gradient of the biases", t: "target",
   slope: "slope of the activation", pull: "gradient of the outputs", loss: "loss of each row",
 };
+const nameOf = (kind, l) => (kind === "X" ? (l === "0" ? "inputs" : "outputs") : NAMES[kind]);
 const ARROWS = {
   ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1],
 };
@@ -56,7 +57,7 @@ class Matrix extends HTMLElement {
 
   get name() {
     const [kind, index] = this.matrix.key.split("_");
-    return `${kind}${index === undefined ? "" : " " + index}, ${NAMES[kind]}`;
+    return `${kind}${index === undefined ? "" : " " + index}, ${nameOf(kind, index)}`;
   }
 
   #build() {
@@ -71,7 +72,7 @@ class Matrix extends HTMLElement {
     const cut = R > matrix.values.length || C > matrix.values[0].length;
     this.append(make("div", { className: "caption" },
       symbol,
-      make("span", { className: "kind" }, NAMES[matrix.key.split("_")[0]]),
+      make("span", { className: "kind" }, nameOf(...matrix.key.split("_"))),
       make("span", { className: "shape" }, `${R} × ${C}${cut ? ", the first of them" : ""}`),
       make("span", { className: "legend" },
         this.low, make("span", { className: "ramp", role: "img", "aria-label": "from orange, negative, through 0 to blue, positive" }), this.high)));

@@ -3,14 +3,14 @@
 import { make, short } from "./numbers.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [320, 150, 46, 18, 8];
+const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [320, 150, 62, 18, 8];
 
 class Training extends HTMLElement {
   epochs = [];
 
   connectedCallback() {
     this.status = make("p", { className: "status", role: "status" }, "Waiting for the first epoch…");
-    this.charts = make("div", { className: "charts" });
+    this.charts = make("div", { className: "charts", tabIndex: 0, role: "region", "aria-label": "Curves" });
     this.replaceChildren(make("h2", {}, "Training"), this.status, this.charts);
   }
 
