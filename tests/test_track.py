@@ -60,9 +60,9 @@ def test_tensorboard_survives_clone_and_pickle_and_a_second_fit(tmp_path):
                  pickle.loads(pickle.dumps(callback))):  # fmt: skip
         assert copy.log_dir == str(tmp_path)
         copy(EVENT)
-        copy.close()
-        copy.close()
-    callback.close()
+        copy.finish()
+        copy.finish()
+    callback.finish()
     assert len(list(tmp_path.iterdir())) >= 1
 
 
@@ -116,7 +116,7 @@ class Closing:
         if self.fail:
             raise self.fail
 
-    def close(self):
+    def finish(self):
         self.closed += 1
 
 

@@ -24,7 +24,9 @@ _HOME = {
     "SGD": "deltaprop.search",
     "TabularClassifier": "deltaprop.estimators",
     "TabularRegressor": "deltaprop.estimators",
+    "Watch": "deltaprop.inspect.page",
     "cross_validate": "deltaprop.many",
+    "explore": "deltaprop.inspect.page",
     "fit": "deltaprop.training",
     "fit_many": "deltaprop.many",
     "load": "deltaprop.files",
@@ -57,9 +59,11 @@ __all__ = [
     "Progress",
     "TabularClassifier",
     "TabularRegressor",
+    "Watch",
     "activations",
     "cross_validate",
     "equations",
+    "explore",
     "files",
     "fit",
     "fit_many",
@@ -91,6 +95,7 @@ if TYPE_CHECKING:
         TabularRegressor,
     )
     from deltaprop.files import load, save
+    from deltaprop.inspect.page import Watch, explore
     from deltaprop.inspect.report import report
     from deltaprop.losses import Loss
     from deltaprop.many import cross_validate, fit_many

@@ -17,6 +17,7 @@ from deltaprop.activations import Activation
 from deltaprop.losses import Loss
 
 if TYPE_CHECKING:
+    from deltaprop.inspect.page import Page
     from deltaprop.inspect.proof import Proof
 
 # Engines widen these batch by batch.
@@ -366,6 +367,20 @@ class Network:
         from deltaprop.inspect.proof import prove
 
         return prove(self, X, y, sample_weight)
+
+    def explore(self, X: Any, y: Any, **options: Any) -> Page:
+        """Step through this network on (X, y) in a browser: see :func:`deltaprop.explore`.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> net = dp.Network(1, [dp.Dense(1, "tanh")], loss="squared_error", seed=0)
+        >>> page = net.explore([[1.0]], [0.5], open_browser=False)
+        >>> page.close()
+        """
+        from deltaprop.inspect.page import explore
+
+        return explore(self, X, y, **options)
 
     # ------------------------------------------------------------ checked arguments
 

@@ -46,7 +46,7 @@ class Progress:
             numbers += f", {self.score} {event.validation_score:.4f}"
         self._bar.update(self._bar.task_ids[0], completed=event.epoch, numbers=numbers)
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Take the line away. Every search does this when it ends, however it ends."""
         if self._bar is not None:
             self._bar.stop()

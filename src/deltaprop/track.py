@@ -58,7 +58,7 @@ class TensorBoard:
         for name, value in _quantities(event).items():
             self._writer.add_scalar(name, value, event.epoch)
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Write what is left. Every search does this at its end; the next one opens a new file."""
         if self._writer is not None:
             self._writer.close()

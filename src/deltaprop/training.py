@@ -96,7 +96,7 @@ def fit(
         threads. Without it they are for the same number.
     callbacks : iterable of callables
         Called with an :class:`~deltaprop.search.Epoch` after each epoch; True stops. If one has a
-        method ``close()``, it is called when the search has ended, however it ended.
+        method ``finish()``, it is called when the search has ended, however it ended.
     resume : History, optional
         Of an earlier call on the same network and rows: go on as if it had not stopped.
 
@@ -225,8 +225,8 @@ def train(
         raise
     finally:
         for callback in callbacks:
-            if hasattr(callback, "close"):
-                callback.close()
+            if hasattr(callback, "finish"):
+                callback.finish()
     if history.stop_reason == "interrupted":
         kept = "best" if history.best_epoch else "latest"
         warnings.warn(

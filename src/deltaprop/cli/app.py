@@ -57,6 +57,9 @@ def train(
     ] = None,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no report.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show the training, then the model, in a browser.")
+    ] = False,
 ) -> None:
     """Train a model on a table and report how good it is on rows held out.
 
@@ -95,10 +98,13 @@ def train(
     estimator = TabularClassifier if kind == "classification" else TabularRegressor
     started = time.perf_counter()
     score_name = "accuracy" if kind == "classification" else "R²"
-    progress = [] if quiet else [Progress(score_name)]
+    model = estimator(**settings)
+    held = X.iloc[test_rows], y.iloc[test_rows]
+    watcher = _watch(model, *held) if watch else None
+    callbacks = [*([] if quiet else [Progress(score_name)]), *([watcher] if watcher else [])]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # convergence and interruption are reported below
-        model = estimator(**settings, callbacks=progress).fit(
+        model.set_params(callbacks=callbacks).fit(
             X.iloc[train_rows],
             y.iloc[train_rows],
             None if w is None else w[train_rows],
@@ -109,7 +115,6 @@ def train(
         raise KeyboardInterrupt
     save(model, output)
 
-    held = X.iloc[test_rows], y.iloc[test_rows]
     score = report.classification if kind == "classification" else report.regression
     result: dict[str, Any] = {
         "task": kind,
@@ -138,6 +143,8 @@ def train(
             f"the best weights so far are in {output}."
         )
         raise typer.Exit(130)
+    if watcher is not None:
+        _go_on(watcher)
 
 
 @app.command()
@@ -430,6 +437,24 @@ def _write_table(rows: Any, output: Path) -> None:
         separator = "\t" if output.suffix.lower() == ".tsv" else ","
         data = rows.to_csv(index=False, sep=separator).encode()
     write_atomically(output, data)
+
+
+def _watch(model: Any, X: Any, y: Any) -> Any:
+    """A page that follows the training and then explores the model on rows held out."""
+    from deltaprop.inspect.page import Watch
+
+    page = Watch(model, X, y, open_browser=sys.stderr.isatty())
+    _note(f"Watch the training at {page.url}")
+    return page
+
+
+def _go_on(page: Any) -> None:
+    """Serve the page until Ctrl-C, where there is somebody to press it."""
+    page.finish()
+    if not sys.stderr.isatty():
+        return
+    _note(f"The model, on the rows held out, is at {page.url} until Ctrl-C.")
+    page.wait()
 
 
 def _proof(model: Any, X: Any, y: Any) -> Any:

@@ -199,8 +199,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         if labels.dtype == object:
             labels = np.array([str(label) for label in labels])
         Z = self._encode_new(X)
-        mlp = self._new_mlp(MLPClassifier, len(Z), class_weight=self.class_weight)
-        self.mlp_ = mlp.fit(Z, labels, sample_weight)
+        self.mlp_ = self._new_mlp(MLPClassifier, len(Z), class_weight=self.class_weight)
+        self.mlp_.fit(Z, labels, sample_weight)
         self.classes_ = self.mlp_.classes_
         return self
 
@@ -318,8 +318,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             self.y_mean_, self.y_scale_ = float(values.mean()), float(values.std()) or 1.0
         elif name in ON_A_RATIO_SCALE and values.mean() > 0:  # the output exp(a) starts near 1
             self.y_scale_ = float(values.mean())
-        mlp = self._new_mlp(MLPRegressor, len(Z))
-        self.mlp_ = mlp.fit(Z, (values - self.y_mean_) / self.y_scale_, sample_weight)
+        self.mlp_ = self._new_mlp(MLPRegressor, len(Z))
+        self.mlp_.fit(Z, (values - self.y_mean_) / self.y_scale_, sample_weight)
         return self
 
     def predict(self, X: Any, return_std: bool = False) -> Any:

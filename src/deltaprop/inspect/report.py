@@ -21,7 +21,6 @@ from jaxtyping import Bool, Float
 from deltaprop import __version__
 from deltaprop.inspect import displays
 from deltaprop.inspect.layers import layers_html
-from deltaprop.inspect.opening import Opened, mlp_of, opened
 from deltaprop.inspect.markup import (
     Markup,
     facts,
@@ -35,6 +34,7 @@ from deltaprop.inspect.markup import (
     table,
     text_of,
 )
+from deltaprop.inspect.opening import Opened, mlp_of, opened
 from deltaprop.inspect.scores import as_labels, classification, point_prediction, regression
 
 # What is slow looks at a sample of the rows, so that a report takes seconds.

@@ -1,0 +1,51 @@
+// <dp-stage>: the active equation, its matrices, and one entry of the result worked out.
+
+import "./matrix.js";
+import { make } from "./numbers.js";
+import { worked } from "./worked.js";
+
+class Stage extends HTMLElement {
+  connectedCallback() {
+    this.addEventListener("cell", (event) => {
+      if (event.target === this.result) this.#work();
+    });
+  }
+
+  show(step, answer, isEdited) {
+    this.answer = answer;
+    if (this.step?.key !== step.key) this.#build(step);
+    for (const element of this.querySelectorAll("dp-matrix")) {
+      const key = element.key;
+      element.show(answer.matrices[key], (row, column) => isEdited(answer.matrices[key], row, column));
+    }
+    this.#work();
+  }
+
+  #build(step) {
+    this.step = step;
+    const formula = make("div", { className: "formula", tabIndex: 0, role: "group", "aria-label": "The active equation" });
+    formula.innerHTML = step.formula.replace("<math", '<math display="block"');
+    this.line = make("p", { className: "worked", "aria-live": "polite" });
+    const matrix = (key) => Object.assign(make("dp-matrix"), { key });
+    this.result = matrix(step.key);
+    this.replaceChildren(
+      make("p", { className: `phase ${step.phase}` }, { forward: "Forward", loss: "Loss", backward: "Backward" }[step.phase]),
+      make("h2", { id: "title" }, step.title),
+      formula,
+      make("p", { className: "note" }, step.note),
+      make("section", { className: "result", "aria-label": "Result" }, this.result, this.line),
+      make("section", { className: "operands", "aria-label": "What it is made of" },
+        make("h3", {}, "Made of"), ...step.operands.map(matrix)));
+  }
+
+  // The marked rows and columns are those that the selected entry is made of.
+  #work() {
+    const { text, marks } = worked(this.step, this.answer, ...this.result.selected);
+    this.line.textContent = text;
+    for (const element of this.querySelectorAll(".operands dp-matrix")) {
+      element.mark(marks[element.key] ?? {});
+    }
+  }
+}
+
+customElements.define("dp-stage", Stage);
