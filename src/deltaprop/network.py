@@ -18,6 +18,7 @@ from deltaprop.losses import Loss
 
 if TYPE_CHECKING:
     from deltaprop.inspect.proof import Proof
+    from deltaprop.inspect.signals import Signals
 
 # Engines widen these batch by batch.
 NARROW = ("float16", "bfloat16", "uint8", "int8", "uint16", "int16", "int32", "int64")
@@ -102,6 +103,11 @@ class Trace:
         ∂L/∂W_l (D_l, H_l) and ∂L/∂b_l (H_l,).
     loss : float
         L.
+    W : list of L arrays (D_l, H_l)
+        The weights that it was taken at, copied.
+    f : tuple of Activation
+    l2 : float
+        λ as it enters ∂W_l, under the network's reduction.
     """
 
     X: list[Array]
@@ -110,6 +116,25 @@ class Trace:
     dW: list[Float[np.ndarray, "D H"]]
     db: list[Float[np.ndarray, " H"]]
     loss: float
+    W: list[Float[np.ndarray, "D H"]]
+    f: tuple[Activation, ...]
+    l2: float
+
+    def summary(self) -> Signals:
+        """RMS and extremes, dead and saturated units, ratios and signal-to-noise, by layer.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> net = dp.Network(2, [dp.Dense(3, "tanh"), dp.Dense(1)], loss="squared_error", seed=0)
+        >>> print(net.trace([[1.0, 2.0], [3.0, 4.0]], [0.5, 1.5]).summary())  # doctest: +ELLIPSIS
+        l  f         units  X  ...  a  ...  δ  ...  ∂W  ...  dead  saturated  δ_l/δ_l+1  ...
+        0  tanh      3      2.7 [1, 4]  ...
+        1  identity  1      ...
+        """
+        from deltaprop.inspect.signals import summarise
+
+        return summarise(self)
 
 
 class Network:
@@ -294,7 +319,8 @@ class Network:
         done = equations.forward_backward(
             X, t, self.W, self.b, self.f, self.loss_function, l2, weights
         )
-        return Trace(done.X, done.a, done.delta, done.dW, done.db, float(done.loss))
+        W = [W_l.copy() for W_l in self.W]
+        return Trace(done.X, done.a, done.delta, done.dW, done.db, float(done.loss), W, self.f, l2)
 
     def loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """L of equation (1.3) with L2, under the network's reduction. Arguments as in `trace`.
