@@ -20,10 +20,12 @@ _HOME = {
     "MLPClassifier": "deltaprop.estimators",
     "MLPRegressor": "deltaprop.estimators",
     "Network": "deltaprop.network",
+    "Record": "deltaprop.inspect.recording",
     "SGD": "deltaprop.search",
     "TabularClassifier": "deltaprop.estimators",
     "TabularRegressor": "deltaprop.estimators",
     "cross_validate": "deltaprop.many",
+    "diagnose": "deltaprop.inspect.diagnosis",
     "fit": "deltaprop.training",
     "fit_many": "deltaprop.many",
     "load": "deltaprop.files",
@@ -43,10 +45,12 @@ __all__ = [
     "MLPClassifier",
     "MLPRegressor",
     "Network",
+    "Record",
     "TabularClassifier",
     "TabularRegressor",
     "activations",
     "cross_validate",
+    "diagnose",
     "equations",
     "files",
     "fit",
@@ -76,6 +80,8 @@ if TYPE_CHECKING:
         TabularRegressor,
     )
     from deltaprop.files import load, save
+    from deltaprop.inspect.diagnosis import diagnose
+    from deltaprop.inspect.recording import Record
     from deltaprop.losses import Loss
     from deltaprop.many import cross_validate, fit_many
     from deltaprop.network import Dense, Network
