@@ -133,3 +133,18 @@ def test_bad_records_are_named(make, words):
     with pytest.raises((TypeError, ValueError)) as caught:
         make()
     assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize("kind", [dp.MLPClassifier, dp.TabularClassifier])
+def test_estimators_record(kind, tmp_path):
+    model = kind(max_iter=20, batch_size=50, random_state=0, record=dp.Record(10)).fit(X, y)
+    records = getattr(model, "mlp_", model).records_
+    assert [r.step for r in records][:3] == [0, 10, 20]
+    assert records[-1].summary.layers[0].update_to_weight > 0
+    dp.save(model, tmp_path / "model.dp")
+    assert (dp.load(tmp_path / "model.dp").predict(X) == model.predict(X)).all()
+
+
+def test_estimators_name_a_bad_record():
+    with pytest.raises(ValueError, match="record"):
+        dp.MLPClassifier(record="often").fit(X, y)

@@ -193,8 +193,9 @@ def train(
     callbacks = tuple(callbacks)
     history = History(progress=progress)
     progress.rng = rng
-    recorder = None if record is None else Recorder(record, net, X, y, w, rows)
-    if recorder is not None:
+    recorder = None
+    if record is not None:
+        recorder = Recorder(record, net, X, y, w, rows, progress.step)
         history.records = recorder.records
         recorder.at(progress.step, progress.epoch, None)
     try:

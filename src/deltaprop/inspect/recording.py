@@ -77,12 +77,9 @@ class Record:
     def after(self, step: int) -> int:
         """The next step to record."""
         if self.steps is None:
-            return step + self.every - step % self.every
+            return step + int(self.every) - step % int(self.every)
         place = bisect_right(self.steps, step)
         return self.steps[place] if place < len(self.steps) else NEVER
-
-    def wants(self, step: int) -> bool:
-        return self.after(step - 1) == step
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +174,7 @@ class Recorder:
         y: Num[np.ndarray, "N ..."],
         w: Float[np.ndarray, " N"] | None,
         subset: Int[np.ndarray, " M"] | None,
+        step: int = 0,
     ) -> None:
         rows = _probe_rows(record, X.shape[0], subset)
         self._record, self._theta = record, net.theta
@@ -184,18 +182,19 @@ class Recorder:
         if picked is not None and not picked.any():
             picked = None
         self._probe = Probe(net.copy(), X[rows], y[rows], picked)
-        self._kept = 0
+        self._kept, self._next = 0, record.after(step - 1)
         self._last: tuple[int, Float[np.ndarray, " P"]] | None = None
         self.records: list[RecordedStep] = []
 
     def distance(self, step: int) -> int:
         """How many steps there are to the next record."""
-        return self._record.after(step) - step
+        return self._next - step
 
     def at(self, step: int, epoch: int, learning_rate: float | None) -> None:
-        """Record that step if it is to be recorded, and was not yet."""
-        if not self._record.wants(step) or (self._last is not None and step <= self._last[0]):
+        """Record that step if it is the next one."""
+        if step != self._next:
             return
+        self._next = self._record.after(step)
         theta = self._theta.copy()
         taken = RecordedStep(step, epoch, learning_rate, self._probe, theta, self._last)
         self.records.append(taken)
@@ -210,6 +209,7 @@ class Recorder:
             taken_back = self.records.pop()
             self._last = taken_back._before
             self._kept -= self._theta.nbytes
+        self._next = self._record.after(step)
 
 
 def checked_record(record: Any) -> Record | None:
