@@ -21,12 +21,14 @@ _HOME = {
     "MLPRegressor": "deltaprop.estimators",
     "Network": "deltaprop.network",
     "Progress": "deltaprop.progress",
+    "Record": "deltaprop.inspect.recording",
     "SGD": "deltaprop.search",
     "TabularClassifier": "deltaprop.estimators",
     "TabularRegressor": "deltaprop.estimators",
     "Watch": "deltaprop.inspect.page",
     "cross_validate": "deltaprop.many",
     "explore": "deltaprop.inspect.page",
+    "diagnose": "deltaprop.inspect.diagnosis",
     "fit": "deltaprop.training",
     "fit_many": "deltaprop.many",
     "load": "deltaprop.files",
@@ -57,11 +59,13 @@ __all__ = [
     "MLPRegressor",
     "Network",
     "Progress",
+    "Record",
     "TabularClassifier",
     "TabularRegressor",
     "Watch",
     "activations",
     "cross_validate",
+    "diagnose",
     "equations",
     "explore",
     "files",
@@ -95,7 +99,9 @@ if TYPE_CHECKING:
         TabularRegressor,
     )
     from deltaprop.files import load, save
+    from deltaprop.inspect.diagnosis import diagnose
     from deltaprop.inspect.page import Watch, explore
+    from deltaprop.inspect.recording import Record
     from deltaprop.inspect.report import report
     from deltaprop.losses import Loss
     from deltaprop.many import cross_validate, fit_many

@@ -19,6 +19,7 @@ from deltaprop.losses import Loss
 if TYPE_CHECKING:
     from deltaprop.inspect.page import Page
     from deltaprop.inspect.proof import Proof
+    from deltaprop.inspect.signals import Signals
 
 # Engines widen these batch by batch.
 NARROW = ("float16", "bfloat16", "uint8", "int8", "uint16", "int16", "int32", "int64")
@@ -103,6 +104,11 @@ class Trace:
         ∂L/∂W_l (D_l, H_l) and ∂L/∂b_l (H_l,).
     loss : float
         L.
+    W : list of L arrays (D_l, H_l)
+        The weights that it was taken at, copied.
+    f : tuple of Activation
+    l2 : float
+        λ as it enters ∂W_l, under the network's reduction.
     """
 
     X: list[Array]
@@ -111,6 +117,24 @@ class Trace:
     dW: list[Float[np.ndarray, "D H"]]
     db: list[Float[np.ndarray, " H"]]
     loss: float
+    W: list[Float[np.ndarray, "D H"]]
+    f: tuple[Activation, ...]
+    l2: float
+
+    def summary(self) -> Signals:
+        """RMS and extremes, dead and saturated units, ratios and signal-to-noise, by layer.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> net = dp.Network(2, [dp.Dense(3, "tanh"), dp.Dense(1)], loss="squared_error", seed=0)
+        >>> summary = net.trace([[1.0, 2.0], [3.0, 4.0]], [0.5, 1.5]).summary()
+        >>> summary.layers[0].dead, summary.layers[0].X  # print(summary) shows a table
+        (0.0, Spread(rms=2.7386127875258306, low=1.0, high=4.0))
+        """
+        from deltaprop.inspect.signals import summarise
+
+        return summarise(self)
 
 
 class Network:
@@ -295,7 +319,8 @@ class Network:
         done = equations.forward_backward(
             X, t, self.W, self.b, self.f, self.loss_function, l2, weights
         )
-        return Trace(done.X, done.a, done.delta, done.dW, done.db, float(done.loss))
+        W = [W_l.copy() for W_l in self.W]
+        return Trace(done.X, done.a, done.delta, done.dW, done.db, float(done.loss), W, self.f, l2)
 
     def loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """L of equation (1.3) with L2, under the network's reduction. Arguments as in `trace`.

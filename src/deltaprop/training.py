@@ -13,6 +13,7 @@ from jaxtyping import Float, Int, Num
 from deltaprop import engines
 from deltaprop.engines.choice import engine_for, gradient_for
 from deltaprop.engines.outputs import as_numbers
+from deltaprop.inspect.recording import Record, Recorder, checked_record
 from deltaprop.network import NARROW, Network, checked_weights
 from deltaprop.search import LBFGS, Adam, FirstOrder, History, Plateau, Progress, Solver
 from deltaprop.search.loop import Callback, Evaluate, search
@@ -49,6 +50,7 @@ def fit(
     reproducible: bool = False,
     callbacks: Iterable[Callback] = (),
     resume: History | None = None,
+    record: int | Record | None = None,
 ) -> History:
     """Search for the θ that minimises the network's loss, starting from its current θ.
 
@@ -99,6 +101,8 @@ def fit(
         method ``finish()``, it is called when the search has ended, however it ended.
     resume : History, optional
         Of an earlier call on the same network and rows: go on as if it had not stopped.
+    record : int or Record, optional
+        Record the network's signals every so many steps, in ``history.records``.
 
     Returns
     -------
@@ -137,6 +141,7 @@ def fit(
     callbacks = checked_callbacks(callbacks)
     if resume is not None and not isinstance(resume, History):
         raise TypeError(f"resume must be a History that dp.fit returned, or None; got {resume!r}.")
+    record = checked_record(record)
     X, y, w = _checked_data(net, X, y, sample_weight)
     rng = check_random_state(seed)
     if resume is not None and resume.progress.rng is not None:
@@ -152,7 +157,7 @@ def fit(
         clip_norm=clip_norm, shuffle=shuffle, rng=rng, plateau=Plateau(tol, patience),
         evaluate=evaluate, stop_on_validation=evaluate is not None and restore_best,
         engine=engine, n_threads=n_threads, reproducible=reproducible, callbacks=callbacks,
-        rows=rows, progress=Progress() if resume is None else resume.progress,
+        rows=rows, progress=Progress() if resume is None else resume.progress, record=record,
     )  # fmt: skip
 
 
@@ -181,6 +186,7 @@ def train(
     monitor_loss: bool = False,
     before_epoch: Callable[[], object] | None = None,
     horizon: int | None = None,
+    record: Record | None = None,
 ) -> History:
     """`fit` after all arguments have been checked; a failed search leaves θ as it was."""
     before = net.theta.copy()
@@ -188,6 +194,11 @@ def train(
     callbacks = tuple(callbacks)
     history = History(progress=progress)
     progress.rng = rng
+    recorder = None
+    if record is not None:
+        recorder = Recorder(record, net, X, y, w, rows, progress.step)
+        history.records = recorder.records
+        recorder.at(progress.step, progress.epoch, None)
     try:
         if isinstance(solver, LBFGS):
             if any(layer.dropout for layer in net.layers):
@@ -200,7 +211,8 @@ def train(
                 gradient_for(engine, net, X, y, w, solver, threads, rows),
                 max_iter=max_epochs, max_fun=solver.max_fun, tol=plateau.tol, history=history,
                 plateau=plateau, evaluate=evaluate, stop_on_validation=stop_on_validation,
-                monitor_loss=monitor_loss, callbacks=callbacks, network=net,
+                monitor_loss=monitor_loss, network=net,
+                callbacks=callbacks if recorder is None else (_recording(recorder), *callbacks),
             )  # fmt: skip
         else:
             assert isinstance(solver, FirstOrder)
@@ -209,7 +221,7 @@ def train(
             runner = engine_for(
                 engine, net, X, y, w, solver=solver, max_epochs=max_epochs, threads=threads,
                 batch_size=rows_per_step(batch_size, X.shape[0] if rows is None else len(rows)),
-                clip_norm=clip_norm, progress=progress, subset=rows,
+                clip_norm=clip_norm, progress=progress, subset=rows, recorder=recorder,
             )  # fmt: skip
             search(
                 runner,
@@ -235,6 +247,11 @@ def train(
             stacklevel=3,
         )
     return history
+
+
+def _recording(recorder: Recorder) -> Callback:
+    """Records of L-BFGS, whose steps are its iterations."""
+    return lambda event: recorder.at(event.epoch, event.epoch, None)
 
 
 def checked_callbacks(callbacks: Iterable[Callback] | None) -> tuple[Callback, ...]:

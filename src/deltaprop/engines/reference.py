@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int, Num
@@ -13,6 +13,9 @@ from deltaprop.engines.masks import dropout_mask
 from deltaprop.engines.outputs import as_numbers
 from deltaprop.network import Network
 from deltaprop.search import FirstOrder, Progress
+
+if TYPE_CHECKING:
+    from deltaprop.inspect.recording import Recorder
 
 
 class ReferenceEngine:
@@ -28,6 +31,8 @@ class ReferenceEngine:
         Sample weights.
     subset : ndarray of int (M,), optional
         The rows of X to train on, in place of all.
+    recorder : Recorder, optional
+        Called after the steps that it wants.
     """
 
     def __init__(
@@ -42,12 +47,13 @@ class ReferenceEngine:
         clip_norm: float | None,
         progress: Progress,
         subset: Int[np.ndarray, " M"] | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         if subset is not None:
             X, y, w = X[subset], y[subset], None if w is None else w[subset]
         self.net, self.X, self.y, self.w = net, X, y, w
         self.solver, self.batch_size, self.clip_norm = solver, batch_size, clip_norm
-        self.progress = progress
+        self.progress, self._recorder = progress, recorder
         self.theta = net.theta
         self.n_samples = X.shape[0]
         self._penalised = penalised(net)
@@ -75,6 +81,9 @@ class ReferenceEngine:
             )
             total += loss if self.net.reduction == "sum" else loss * (stop - start) / self.n_samples
             self._step(clipped(g, self.clip_norm), float(learning_rate))
+            if self._recorder is not None:
+                now = self.progress
+                self._recorder.at(now.step, now.epoch + 1, float(learning_rate))
         return total
 
     def _step(self, g: Float[np.ndarray, " P"], learning_rate: float) -> None:

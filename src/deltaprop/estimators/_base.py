@@ -23,6 +23,7 @@ from deltaprop import activations, engines, initializers
 from deltaprop.activations import Activation
 from deltaprop.engines.outputs import few, outputs
 from deltaprop.estimators._callbacks import SklearnTasks, print_epoch
+from deltaprop.inspect.recording import Record, checked_record
 from deltaprop.losses import Loss
 from deltaprop.network import NARROW, Dense, Network, checked_weights
 from deltaprop.search import (
@@ -124,6 +125,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "engine": [StrOptions(set(engines.NAMES))],
         "n_threads": [None, Interval(Integral, 1, None, closed="left")],
         "reproducible": ["boolean"],
+        "record": [None, Interval(Integral, 1, None, closed="left"), Record],
     }
 
     loss: Any
@@ -160,6 +162,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     engine: str
     n_threads: int | None
     reproducible: bool
+    record: Any
 
     network_: Network
     coefs_: list[np.ndarray]
@@ -292,6 +295,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             callbacks=callbacks,
             progress=progress, horizon=int(self.max_iter),
             before_epoch=tasks.begin_epoch if tasks else None,
+            record=checked_record(self.record),
         )  # fmt: skip
         if tasks:
             tasks.end()
@@ -452,6 +456,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _record(self, history: History, N: int, validated: bool, stopping: bool) -> None:
         self._progress = history.progress
         self.n_iter_ = history.n_epochs
+        self.records_ = history.records
         self.t_ += N * history.n_epochs
         self.loss_curve_ = [*self.loss_curve_, *history.loss_curve]
         self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else float("nan")

@@ -100,6 +100,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     reproducible : bool, default=False
         As in :func:`deltaprop.fit`: threads of the fused engine, and whether results must be the
         same bits for any number of them.
+    record : int, Record or None, default=None
+        Record the network's signals every so many steps, in ``records_``; see
+        :class:`deltaprop.Record`.
 
     Attributes
     ----------
@@ -116,6 +119,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     feature_names_in_ : ndarray of str
         Where X had them.
     out_activation_ : str
+    records_ : list of RecordedStep
+        Of the last fit; not written to model files.
     stop_reason_ : {"converged", "max_iter", "callback", "interrupted", "diverged"}
 
     Notes
@@ -177,6 +182,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         engine: str = "auto",
         n_threads: int | None = None,
         reproducible: bool = False,
+        record: Any = None,
     ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -212,6 +218,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.engine = engine
         self.n_threads = n_threads
         self.reproducible = reproducible
+        self.record = record
 
     @available_if(lambda self: self._has_partial_fit())
     @keeps_fit_on_failure

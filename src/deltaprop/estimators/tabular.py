@@ -39,6 +39,7 @@ class BaseTabular(BaseEstimator):
     validation_fraction: float
     random_state: Any
     callbacks: Any
+    record: Any
 
     encoder_: TableEncoder
     mlp_: Any
@@ -67,6 +68,7 @@ class BaseTabular(BaseEstimator):
             init="he_uniform",
             random_state=self.random_state,
             callbacks=self.callbacks,
+            record=self.record,
             **extra,
         )
 
@@ -124,6 +126,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     class_weight : dict, "balanced" or None, default=None
     random_state : int, RandomState or None, default=None
     callbacks : list of callables or None, default=None
+    record : int, Record or None, default=None
         All as in :class:`deltaprop.MLPClassifier`.
 
     Attributes
@@ -164,6 +167,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         class_weight: Any = None,
         random_state: Any = None,
         callbacks: Any = None,
+        record: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -181,6 +185,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         self.class_weight = class_weight
         self.random_state = random_state
         self.callbacks = callbacks
+        self.record = record
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TabularClassifier:
         """Fit to the rows of a DataFrame (pandas, polars, Arrow) and their labels.
@@ -239,6 +244,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     validation_fraction : float, default=0.15
     random_state : int, RandomState or None, default=None
     callbacks : list of callables or None, default=None
+    record : int, Record or None, default=None
         All as in :class:`deltaprop.MLPRegressor`.
 
     Attributes
@@ -279,6 +285,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         validation_fraction: float = 0.15,
         random_state: Any = None,
         callbacks: Any = None,
+        record: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -295,6 +302,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         self.validation_fraction = validation_fraction
         self.random_state = random_state
         self.callbacks = callbacks
+        self.record = record
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TabularRegressor:
         """Fit to the rows of a DataFrame (pandas, polars, Arrow) and their numbers.

@@ -23,7 +23,7 @@ FORMAT = 1
 LONGEST_HEADER = 100_000_000
 KINDS = ("Network", "MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor")
 NETWORK = ("network_", "coefs_", "intercepts_", "n_layers_", "n_outputs_", "out_activation_")
-NOT_SAVED = ("callbacks",)
+NOT_SAVED = ("callbacks", "record", "records_")
 
 
 def save(model: Any, path: str | Path) -> None:
@@ -128,7 +128,7 @@ def _encode_model(model: Any, writer: Writer) -> dict[str, Any]:
     check_is_fitted(model)
     parameters, fitted = model.get_params(deep=False), {}
     for name, value in vars(model).items():
-        if name in parameters or name in NETWORK or name in ("mlp_", "_skl_callbacks"):
+        if name in parameters or name in NETWORK or name in ("mlp_", "_skl_callbacks", *NOT_SAVED):
             continue
         if name in ("_progress", "_plateau"):
             fitted[name] = {"$dict": [

@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from deltaprop.search.schedules import Adaptive, Clock, Schedule
 from deltaprop.search.stopping import Plateau
+
+if TYPE_CHECKING:
+    from deltaprop.inspect.recording import RecordedStep
 
 
 class Engine(Protocol):
@@ -85,6 +88,8 @@ class History:
         The epoch whose θ was restored, where validation chose one.
     progress : Progress
         For ``dp.fit(..., resume=history)``.
+    records : list of RecordedStep
+        What ``record=`` asked for, step by step.
     """
 
     loss_curve: list[float] = field(default_factory=list)
@@ -94,6 +99,7 @@ class History:
     stop_reason: str = "max_epochs"
     best_epoch: int | None = None
     progress: Progress = field(default_factory=Progress)
+    records: list[RecordedStep] = field(default_factory=list)
 
 
 def search(

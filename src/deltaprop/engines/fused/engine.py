@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int, Num, Shaped
@@ -15,6 +15,9 @@ from deltaprop.engines.fused.layout import Room, layer_sizes, training_room
 from deltaprop.engines.fused.rows import Rows
 from deltaprop.network import Network
 from deltaprop.search import SGD, Adam, AdamW, FirstOrder, Progress
+
+if TYPE_CHECKING:
+    from deltaprop.inspect.recording import Recorder
 
 REDUCTIONS = {
     "sum": constants.SUM, "mean": constants.MEAN, "sklearn": constants.SKLEARN
@@ -84,6 +87,8 @@ class FusedEngine:
         Divide the work so that results do not depend on the number of threads.
     subset : ndarray of int (M,), optional
         The rows of X to train on, in place of all.
+    recorder : Recorder, optional
+        Called after the steps that it wants: compiled calls end there.
     """
 
     def __init__(
@@ -100,7 +105,9 @@ class FusedEngine:
         n_threads: int | None = None,
         reproducible: bool = False,
         subset: Int[np.ndarray, " M"] | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
+        self._recorder = recorder
         self.net, self.solver, self.progress = net, solver, progress
         self.theta, self.batch_size = net.theta, batch_size
         rows = Rows(net, X, y, w, subset)
@@ -157,7 +164,7 @@ class FusedEngine:
             check = _nothing
             if self.room.n_threads > 1 or len(orders) > 1:
                 check = around.enter_context(threads.interrupt_between_calls())
-            self._steps(result, len(rates), check)
+            self._steps(result, rates, len(learning_rates[0]), check)
         return [float(loss) for loss in result[1:]]
 
     def again(self, n: int) -> None:
@@ -167,6 +174,8 @@ class FusedEngine:
         for part, was in zip((self.theta, *self.progress.solver_state), kept, strict=True):
             part[...] = was
         self.epochs(orders[:n], rates[:n])
+        if self._recorder is not None:
+            self._recorder.forget_after(self.progress.step)
 
     def _joined(self, orders: list[Int[np.ndarray, " N"]]) -> Int[np.ndarray, " M"]:
         """One after the other, in room that is kept from call to call."""
@@ -183,11 +192,18 @@ class FusedEngine:
         return self._subset if order is None else self._subset[order]
 
     def _steps(
-        self, result: Float[np.ndarray, " E"], n_steps: int, check: Callable[[], None]
+        self,
+        result: Float[np.ndarray, " E"],
+        rates: Float[np.ndarray, " S"],
+        an_epoch: int,
+        check: Callable[[], None],
     ) -> None:
-        at, done, rates_at = self._frame.at, 0, int(self._frame.at["rates"][0])
-        while done < n_steps:
-            steps = min(max(1, int(SECONDS_A_CALL / self._pace)), n_steps - done)
+        at, done, rates_at = self._frame.at, 0, address(rates)
+        progress, recorder = self.progress, self._recorder
+        while done < len(rates):
+            steps = min(max(1, int(SECONDS_A_CALL / self._pace)), len(rates) - done)
+            if recorder is not None:
+                steps = min(steps, recorder.distance(progress.step))
             at["start"][0], at["n_steps"][0] = done, steps
             at["step"][0], at["rates"][0] = self.progress.step, rates_at + 8 * done
             started = time.perf_counter()
@@ -197,6 +213,9 @@ class FusedEngine:
                 self.progress.step = int(result[0])
             self._pace = max((time.perf_counter() - started) / steps, 1e-9)
             done += steps
+            if recorder is not None:
+                epoch = progress.epoch + 1 + (done - 1) // an_epoch
+                recorder.at(progress.step, epoch, float(rates[done - 1]))
             check()
 
 

@@ -1,0 +1,88 @@
+"""Sick networks are told what they have; healthy ones are told nothing."""
+
+import numpy as np
+import pytest
+
+import deltaprop as dp
+from deltaprop.inspect.diagnosis import FAULTS
+
+from .patients import HEALTHY, SICK, classifier, dead, table
+
+
+@pytest.mark.parametrize("patient", HEALTHY, ids=lambda patient: patient.__name__)
+def test_healthy_networks_are_told_nothing(patient):
+    model, X, y, history, validation = patient()
+    diagnosis = dp.diagnose(model, X, y, history, validation)
+    assert not diagnosis, str(diagnosis)
+
+
+@pytest.mark.parametrize("patient", SICK, ids=lambda patient: patient.__name__)
+def test_sick_networks_are_told_what_they_have(patient):
+    fault, layer, companions = SICK[patient]
+    model, X, y, history, validation = patient()
+    diagnosis = dp.diagnose(model, X, y, history, validation)
+    assert fault in diagnosis.faults, str(diagnosis)
+    assert set(diagnosis.faults) <= {fault, *companions}, str(diagnosis)
+    found = next(finding for finding in diagnosis if finding.fault == fault)
+    assert found.layer == layer
+    assert any(character.isdigit() for character in found.evidence), "evidence has numbers"
+    assert found.advice == FAULTS[fault]
+    assert fault in str(diagnosis)
+    assert found.evidence in str(diagnosis)
+
+
+def test_every_fault_has_a_patient():
+    assert {fault for fault, _, _ in SICK.values()} == set(FAULTS)
+
+
+def test_what_was_recorded_dates_the_fault():
+    model, X, y, history, _ = dead()
+    assert "since step 0" in dp.diagnose(model, X, y, history)[0].evidence
+
+
+def test_an_activation_of_ones_own_is_judged_by_its_slope():
+    """Neither name nor range of the user's f is known; its f′ says that all is flat."""
+    soft = dp.Activation(
+        "softsign", lambda a, xp: a / (1 + xp.abs(a)), lambda a, z, xp: 1 / (1 + xp.abs(a)) ** 2
+    )
+    net, X, _, y, _ = classifier("digits", dp.Dense(10, soft))
+    assert not dp.diagnose(net, X, y)
+    net.W[0][...] *= 1e3
+    assert dp.diagnose(net, X, y).faults == ["saturated units"]
+
+
+def test_numbers_that_overflowed_are_told():
+    net, X, _, y, _ = classifier("iris", dp.Dense(4, "relu"))
+    net.theta[...] = 1e200
+    assert dp.diagnose(net, X, y).faults == ["exploding error signals"]
+
+
+def test_names_of_columns_are_told():
+    pd = pytest.importorskip("pandas")
+    X, _, y, _ = table("iris")
+    frame = pd.DataFrame(X, columns=["length", "width", "height", "salary"])
+    frame["salary"] = 1e5 + 1e4 * frame["salary"]
+    clf = dp.MLPClassifier((8,), max_iter=20, random_state=0).fit(frame, y)
+    findings = dp.diagnose(clf, frame, y)
+    assert "'salary'" in next(f.evidence for f in findings if f.fault == "unscaled inputs")
+
+
+def test_sparse_rows_are_looked_at_as_dense_ones_are():
+    sparse = pytest.importorskip("scipy.sparse")
+    net, X, _, y, _ = classifier("digits", dp.Dense(10, "relu"))
+    X = np.column_stack([X, 100.0 * (y == 3)])[:, 1:]
+    dense = dp.diagnose(net, X, y)
+    assert dense.faults == ["unscaled inputs"] or "unscaled inputs" in dense.faults
+    assert [str(f) for f in dp.diagnose(net, sparse.csr_matrix(X), y)] == [str(f) for f in dense]
+
+
+def test_bad_arguments_are_named():
+    net, X, _, y, _ = classifier("iris", dp.Dense(4, "relu"))
+    with pytest.raises(TypeError, match="history must be"):
+        dp.diagnose(net, X, y, history=[1.0])
+    with pytest.raises(TypeError, match="validation must be"):
+        dp.diagnose(net, X, y, validation=0.2)
+    with pytest.raises(TypeError, match="model must be"):
+        dp.diagnose("net", X, y)
+    with pytest.raises(ValueError, match="X has 105 row"):
+        dp.diagnose(net, X, y[:-1])
