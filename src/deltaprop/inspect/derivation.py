@@ -245,10 +245,8 @@ class _Author:
 
     def _chain(self) -> str:
         net = self.net
-        layers = " → ".join(
-            [str(net.n_features)]
-            + [f"{layer.units} {layer.activation.name}" for layer in net.layers]
-        )
+        sizes = [f"{layer.units} {layer.activation.name}" for layer in net.layers]
+        layers = " → ".join([str(net.n_features), *sizes])
         return f"Network {layers}, loss {self.loss.name}, reduction {net.reduction}"
 
     def _notes(self) -> Iterator[str]:
@@ -258,7 +256,7 @@ class _Author:
             yield "0 log 0 counts as 0."
         dropped = [(l, d.dropout) for l, d in enumerate(self.net.layers) if d.dropout]
         for l, p in dropped:
-            yield f"M_{l} is drawn anew in each step: 0 with probability {p:g}, else 1 / (1 − {p:g})."
+            yield f"M_{l}, drawn anew in each step, is 0 with probability {p:g}, else 1/{1 - p:g}."
         if dropped and self.batch:
             yield "The numbers are those outside training, where nothing is dropped: M = 1."
 
