@@ -325,7 +325,7 @@ def _group(tex: str) -> tuple[str, str]:
 def from_html(text: str) -> Iterator[Printed]:
     """The equations of a derivation's HTML (without numbers); it must be well-formed."""
     for block in ET.fromstring(text).iter("div"):
-        formula = block.find("math")
+        formula = block.find("div/div/math")
         if formula is None:
             continue
         shapes: list[tuple[str, str]] = []
@@ -336,7 +336,9 @@ def from_html(text: str) -> Iterator[Printed]:
 def _walk(x: ET.Element, shapes: list[tuple[str, str]]) -> str:
     inner = [_walk(child, shapes) for child in x]
     if x.tag in ("mi", "mn", "mo", "mtext"):
-        return {"\u2062": " ", "⊤": "ᵀ", "∑": "Σ", "+": " + "}.get(x.text, x.text)
+        return {"⊤": "ᵀ", "∑": "Σ", "+": " + "}.get(x.text, x.text)
+    if x.tag == "mspace":
+        return " "
     if x.tag == "msub":
         return f"{inner[0]}_{inner[1]}"
     if x.tag == "munder":

@@ -12,6 +12,7 @@ import numpy as np
 from deltaprop import equations
 from deltaprop.inspect import formulas
 from deltaprop.inspect.expressions import (
+    Cases,
     Equation,
     Expression,
     Name,
@@ -22,6 +23,7 @@ from deltaprop.inspect.expressions import (
     call,
     evaluate,
     is_scalar,
+    nodes,
     parts,
     sum_h,
     sum_n,
@@ -124,7 +126,7 @@ def derive(
     >>> from deltaprop.inspect import derive
     >>> net = dp.Network(2, [dp.Dense(1, "tanh")], loss="squared_error", seed=0)
     >>> derive(net)
-    Derivation(8 equations, format='unicode')
+    Derivation(7 equations, format='unicode')
     """
     if format not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}; got {format!r}.")
@@ -276,9 +278,10 @@ class _Author:
         if self.net.l2:
             yield Equation(self.λ, Number(self.net.l2), "L2")
         if self.net.reduction != "sum":
-            total = sum_n(self.w) if self.weighted else Number(self.N) if self.batch else None
-            if total is not None:
-                yield Equation(self.total, total, "1.3")
+            if self.weighted:
+                yield Equation(self.total, sum_n(self.w), "1.3")
+            elif self.batch:
+                yield Equation(self.total, Number(self.batch.N), "1.3")
         seen = set()
         for scope in [*self.scopes, self.scope]:
             for line in scope.constants:
@@ -399,7 +402,8 @@ def on_the_board(equation: Equation, values: dict[Name, Any]) -> tuple[bool, Any
     arrays = [symbol for symbol in symbols(right) if not is_scalar(symbol)]
     known = all(symbol.key in values for symbol in symbols(right))
     few = 0 < len(arrays) <= MOST_ON_THE_BOARD and not isinstance(right, Symbol)
-    return known and few, values[left.key]
+    simple = not any(isinstance(node, Cases) for node in nodes(right))
+    return known and few and simple, values[left.key]
 
 
 __all__ = ["Derivation", "Step", "derive"]

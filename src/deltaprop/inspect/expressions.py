@@ -213,12 +213,16 @@ def parts(x: Expression) -> tuple[Expression, ...]:
     return ()
 
 
+def nodes(x: Expression) -> Iterator[Expression]:
+    """x and every node below it."""
+    yield x
+    for part in parts(x):
+        yield from nodes(part)
+
+
 def symbols(x: Expression) -> Iterator[Symbol]:
     """Every symbol of a tree, as often as it stands there."""
-    if isinstance(x, Symbol):
-        yield x
-    for part in parts(x):
-        yield from symbols(part)
+    return (node for node in nodes(x) if isinstance(node, Symbol))
 
 
 def call(name: str, *arguments: Any) -> Expression:

@@ -340,7 +340,7 @@ def collapsed(
         return None
     if function.is_ours:
         return tree(CLOSED[function.name, f.name](y, z, scope))
-    return _called(closed.delta, (y, a, z), None, **function.settings)
+    return cast("Expression | None", _called(closed.delta, (y, a, z), None, **function.settings))
 
 
 # ---------------------------------------------------------------- the user's own functions

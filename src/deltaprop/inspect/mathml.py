@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from deltaprop.inspect.derivation import Derivation, Step
 
 SUMS = {"Σ_n": "n", "Σ_h": "h"}
-STYLE = (
-    "margin: 0.4em 0 0.4em 1em; display: flex; gap: 2em; align-items: baseline; overflow-x: auto"
-)
+BLOCK = "display: flex; gap: 2em; align-items: baseline; margin: 0.8em 1em"
+FORMULAS = "flex: 1; min-width: 0; overflow: auto hidden"
+FIRST, FURTHER = "margin: 0", "margin: 0.4em 0 0 2em"
+EQUALS = "<mo>=</mo>"
 INDEX = re.compile(r"\b([XWabMδΣ])_(\w+)")
 
 
@@ -33,15 +34,19 @@ def _step(step: Step, values: dict[Name, Any]) -> str:
     blocks += [f"<p>{words(note)}</p>" for note in step.notes]
     for equation in step.equations:
         left, right, source = equation
-        sides = [MathML().write(left), MathML().write(right)]
+        lines = [f"{MathML().write(left)}{EQUALS}{MathML().write(right)}"]
         written, result = on_the_board(equation, values)
         if written:
-            sides.append(MathML(values).write(right))
+            lines.append(EQUALS + MathML(values).write(right))
         if result is not None:
-            sides.append(matrix(result))
-        formula = _row("<mo>=</mo>".join(sides))
+            lines.append(EQUALS + matrix(result))
+        formulas = "".join(
+            f'<div style="{FURTHER if i else FIRST}">'
+            f'<math displaystyle="true">{_row(line)}</math></div>'
+            for i, line in enumerate(lines)
+        )
         blocks.append(
-            f'<div style="{STYLE}"><math display="block">{formula}</math>'
+            f'<div style="{BLOCK}"><div style="{FORMULAS}">{formulas}</div>'
             f"<span>({escape(source)})</span></div>"
         )
     return "\n".join([*blocks, "</section>"])
@@ -56,9 +61,9 @@ def matrix(value: Any) -> str:
     """A number, or a table of them in brackets."""
     rows = grid(value)
     if np.ndim(value) == 0:
-        return f"<mn>{rows[0][0]}</mn>"
+        return _number(rows[0][0])
     body = "".join(
-        "<mtr>" + "".join(f"<mtd><mn>{entry}</mn></mtd>" for entry in row) + "</mtr>"
+        "<mtr>" + "".join(f"<mtd>{_number(entry)}</mtd>" for entry in row) + "</mtr>"
         for row in rows
     )
     return _row(f"<mo>[</mo><mtable>{body}</mtable><mo>]</mo>")
@@ -66,6 +71,15 @@ def matrix(value: Any) -> str:
 
 def shape_below(shape: Shape) -> str:
     return "×".join(str(size) for size in shape)
+
+
+def _number(digits: str) -> str:
+    mantissa, e, exponent = digits.partition("e")
+    if not e:
+        return f"<mn>{digits}</mn>"
+    sign = "<mo>−</mo>" if exponent.startswith("−") else ""
+    power = f"<mn>{int(exponent.strip('+−'))}</mn>"
+    return _row(f"<mn>{mantissa}</mn><mo>·</mo><msup><mn>10</mn>{_row(sign + power)}</msup>")
 
 
 def _row(inner: str) -> str:
@@ -86,7 +100,7 @@ class MathML(Writer[str]):
             half = "<mfrac><mn>1</mn><mn>2</mn></mfrac>"
             return half if value > 0 else _row(f"<mo>−</mo>{half}")
         digits = f"{value:.17g}" if value == int(value) else repr(float(value))
-        return f"<mn>{digits.replace('-', '−')}</mn>"
+        return _number(digits.replace("-", "−"))
 
     def symbol(self, x: Symbol) -> str:
         if self.values is not None and x.name != "π":
@@ -104,8 +118,13 @@ class MathML(Writer[str]):
         return _row(f"<mo>(</mo>{x}<mo>)</mo>")
 
     def binary(self, sign: str, left: str, right: str) -> str:
-        if sign == " ":  # a thin gap, or a dot between two numbers
-            sign = "·" if right.startswith("<mn>") else "\u2062"
+        if sign == " ":  # a gap, or a dot between two numbers
+            gap = (
+                "<mo>·</mo>"
+                if right.startswith(("<mn>", "<mrow><mn>"))
+                else '<mspace width="0.4em"></mspace>'
+            )
+            return _row(left + gap + right)
         return _row(f"{left}<mo>{escape(sign)}</mo>{right}")
 
     def quotient(self, above: str, below: str) -> str:

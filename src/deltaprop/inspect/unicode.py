@@ -166,7 +166,7 @@ class Unicode(Writer[Pieces]):
     def binary(self, sign: str, left: Pieces, right: Pieces) -> Pieces:
         if sign == " " and right[0].lines[0][:1].isdigit():
             sign = "·"  # 3 4 would be one number
-        return [*left, word(SIGNS[sign], depth=0 if sign in "+−⊙" else None), *right]
+        return [*left, word(SIGNS[sign], depth={"+": 0, "−": 0, "⊙": 0, " ": 1}.get(sign)), *right]
 
     def prefix(self, sign: str, x: Pieces) -> Pieces:
         return [word("−" if sign == "−" else f"{sign} "), *x]
@@ -189,7 +189,7 @@ class Unicode(Writer[Pieces]):
     def cases(self, branches: list[tuple[Pieces, Pieces]], otherwise: Pieces) -> Pieces:
         pieces: Pieces = []
         for value, condition in branches:
-            pieces += [*value, word(" if "), *condition, word(", ")]
+            pieces += [*value, word(" if "), *condition, word(", ", depth=0)]
         return _enclosed("{", [*pieces, *otherwise], " otherwise}")
 
 
@@ -210,7 +210,7 @@ def _raised(base: Pieces, sign: str) -> Pieces:
 def _listed(items: Iterable[Pieces]) -> Pieces:
     pieces: Pieces = []
     for item in items:
-        pieces += [word(", "), *item] if pieces else item
+        pieces += [word(", ", depth=0), *item] if pieces else item
     return pieces
 
 
