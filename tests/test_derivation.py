@@ -360,6 +360,17 @@ def test_own_functions_that_need_arrays_are_printed_by_name():
     typeset(d.latex)
 
 
+@pytest.mark.parametrize("f", [
+    lambda a, xp: a @ np.ones((3, 3)), lambda a, xp: a * np.arange(3.0), lambda a, xp: np.sin(a),
+    lambda a, xp: xp.where((a > 0) & (a < 1), a, 0 * a), lambda a, xp: a[:, ::-1],
+    lambda a, xp: xp.where(a == 0, a, 2 * a), lambda a, xp: xp.exp(a - xp.max(a)),
+])  # fmt: skip
+def test_what_symbols_cannot_say_is_never_guessed(f):
+    own = dp.Activation("own", f, lambda a, z, xp: xp.ones_like(a))
+    net = dp.Network(2, [dp.Dense(3, own)], loss="squared_error")
+    assert "X_1 = own(a_0)" in str(net.derivation())
+
+
 def test_a_name_that_is_markup_stays_text():
     bold = dp.Activation("<b>&", lambda a, xp: np.sin(a), lambda a, z, xp: np.cos(a))
     net = dp.Network(1, [dp.Dense(1, bold)], loss="squared_error")

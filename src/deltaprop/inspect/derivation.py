@@ -231,6 +231,8 @@ class _Author:
         )
 
     def _target_columns(self) -> int:
+        if self.batch:
+            return int(self.batch.known["y", None].shape[1])
         if self.loss.name == "gaussian_nll" and self.loss.is_ours:
             return self.net.n_outputs // 2
         each = 1 if self.loss.is_ours else self.loss.outputs_per_target

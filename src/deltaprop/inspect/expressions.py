@@ -49,8 +49,8 @@ class Expression:
     def __rtruediv__(self, other: Any) -> Expression:
         return Binary("/", tree(other), self)
 
-    def __matmul__(self, other: Expression) -> Expression:
-        return Binary(" ", self, other)
+    def __matmul__(self, other: Any) -> Expression:
+        return Binary(" ", self, tree(other))
 
     def __pow__(self, other: Any) -> Expression:
         return Power(self, tree(other))
