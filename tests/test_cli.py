@@ -100,6 +100,39 @@ def test_evaluate_info_and_check_read_the_model(model, penguins):
     assert "δ_0 = f′ ⊙ (δ_1 W_1ᵀ)" in proof.stdout
 
 
+def test_explain_writes_the_equations_and_the_numbers_of_three_rows(model, penguins, tmp_path):
+    net = dp.load(model).mlp_.network_
+    for format in ("unicode", "latex"):
+        done = deltaprop("explain", model, "--format", format)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == str(net.derivation(format=format))
+    done = deltaprop("explain", model, penguins, "-o", tmp_path / "board.txt")
+    assert done.returncode == 0
+    assert done.stdout == ""
+    assert "board.txt" in done.stderr
+    board = (tmp_path / "board.txt").read_text(encoding="utf-8")
+    assert "    N = 3 " in board
+    yhat = net.predict(dp.load(model).encoder_.transform(pd.read_csv(penguins).head(3)))
+    assert f"⎡{yhat[0, 0]:.4f}  {yhat[0, 1]:.4f}  {yhat[0, 2]:.4f}⎤" in board
+    done = deltaprop("explain", model, penguins, "--format", "html")
+    assert done.stdout.startswith("<!doctype html>")
+    assert "<math " in done.stdout
+
+
+def test_explain_takes_any_model_but_a_table_only_for_a_table_s_model(penguins, tmp_path):
+    net = dp.Network(2, [dp.Dense(1, "tanh")], loss="huber", seed=0)
+    dp.save(net, tmp_path / "net.dp")
+    assert deltaprop("explain", tmp_path / "net.dp").stdout == str(net.derivation())
+    for arguments, message in (
+        ((penguins,), "knows no table columns"),
+        (("--format", "tex"), "--format must be one of unicode, latex, html; got 'tex'"),
+        (("-o", tmp_path / "no" / "folder.txt"), "there is no folder"),
+    ):
+        done = deltaprop("explain", tmp_path / "net.dp", *arguments)
+        assert done.returncode == 2
+        assert message in done.stderr
+
+
 def test_training_options_reach_the_network(penguins, tmp_path):
     done = deltaprop(
         "train", penguins, "--target", "year", "--task", "regression", "-o", tmp_path / "m.dp",
@@ -184,5 +217,5 @@ def test_ctrl_c_keeps_the_best_weights_and_says_so(tmp_path):
 def test_help_is_quick_and_names_the_commands():
     done = deltaprop("--help")
     assert done.returncode == 0
-    for command in ("train", "predict", "evaluate", "check", "info"):
+    for command in ("train", "predict", "evaluate", "check", "explain", "info"):
         assert command in done.stdout

@@ -17,6 +17,7 @@ from deltaprop.activations import Activation
 from deltaprop.losses import Loss
 
 if TYPE_CHECKING:
+    from deltaprop.inspect.derivation import Derivation
     from deltaprop.inspect.page import Page
     from deltaprop.inspect.proof import Proof
     from deltaprop.inspect.signals import Signals
@@ -407,6 +408,54 @@ class Network:
 
         return explore(self, X, y, **options)
 
+    def derivation(
+        self, X: Any = None, y: Any = None, sample_weight: Any = None, *, format: str = "unicode"
+    ) -> Derivation:
+        """Every equation of this network, with its own sizes, functions and settings put in.
+
+        Parameters
+        ----------
+        X, y, sample_weight : optional
+            As in `trace`: a batch whose numbers are set beside the symbols. Large matrices are
+            shortened.
+        format : {"unicode", "latex", "html"}, default="unicode"
+            What ``str`` and ``print`` of the result give. ``.unicode``, ``.latex`` and ``.html``
+            give each at any time, and notebooks show it as HTML.
+
+        Returns
+        -------
+        Derivation
+
+        Raises
+        ------
+        ValueError
+            If `format` is another, X comes without y or the reverse, or the batch is not valid.
+
+        Notes
+        -----
+        Numbers in brackets are those of the document; "L2" and "bias" are its unnumbered
+        sections. The user's own functions are called with symbols in place of arrays; those that
+        need arrays are printed by name.
+
+        References
+        ----------
+        `docs/derivation.md`, section 1.3.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> net = dp.Network(2, [dp.Dense(1, "tanh")], loss="squared_error", seed=0)
+        >>> print(net.derivation())  # doctest: +ELLIPSIS
+        Network 2 → 1 tanh, loss squared_error, reduction sum
+        ...
+            δ_0 = ( ŷ  −  y ) ⊙ (1 −  ŷ²)                                         (1.8)
+            N×1    N×1   N×1         N×1
+        ...
+        """
+        from deltaprop.inspect.derivation import derive
+
+        return derive(self, X, y, sample_weight, format)
+
     # ------------------------------------------------------------ checked arguments
 
     def _checked_X(self, X: Any, kept: tuple[str, ...] = ()) -> Array:
@@ -571,6 +620,11 @@ class Network:
             f"Network({chain}, loss={self.loss_function.name!r}, l2={self.l2:g}, "
             f"reduction={self.reduction!r}, {self._theta.size} parameters)"
         )
+
+    def _repr_html_(self) -> str:
+        from deltaprop.inspect.summary import layer_table
+
+        return layer_table(self)
 
 
 def checked_weights(sample_weight: Any, X: Num[Array, "N D"]) -> Float[np.ndarray, " N"]:

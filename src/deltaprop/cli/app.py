@@ -1,4 +1,4 @@
-"""The commands: train, predict, evaluate, check, info."""
+"""The commands: train, predict, evaluate, check, explain, info."""
 
 from __future__ import annotations
 
@@ -214,15 +214,9 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Prove every equation of a model's network numerically, on rows of a table."""
-    from deltaprop.tables import TableError, read_table, split_target
-
     fitted = _load_tabular(model)
-    if fitted.target_name_ is None:
-        raise TableError(
-            f"{str(model)!r} does not know its target's name; it was fitted to an array."
-        )
-    X, y, _ = split_target(read_table(table), fitted.target_name_)
-    proof = _proof(fitted, X.head(20), y.head(20))
+    X, y = _first_rows(model, fitted, table, 20)
+    proof = fitted.mlp_.network_.check(*_encoded(fitted, X, y))
     if as_json:
         print(json.dumps({"ok": proof.ok, "equations": [vars(row) for row in proof.rows]}))
     else:
@@ -232,14 +226,51 @@ def check(
 
 
 @app.command()
+def explain(
+    model: ModelFile,
+    table: Annotated[
+        Path | None, typer.Argument(help="Its first rows are the numbers beside the symbols.")
+    ] = None,
+    format: Annotated[str, typer.Option(help="unicode, latex or html.")] = "unicode",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="A file; else printed.")
+    ] = None,
+) -> None:
+    """Write the derivation of a model's network: every equation, with its own functions.
+
+    With a table, the numbers of its first three rows stand below each equation.
+    """
+    from deltaprop.files import load
+    from deltaprop.files.models import write_atomically
+    from deltaprop.inspect.derivation import FORMATS
+    from deltaprop.tables import TableError
+
+    if format not in FORMATS:
+        raise TableError(f"--format must be one of {', '.join(FORMATS)}; got {format!r}.")
+    if output is not None:
+        _require_folder(output)
+    if table is None:
+        text = str(_network(load(model)).derivation(format=format))
+    else:
+        fitted = _load_tabular(model)
+        X, y = _first_rows(model, fitted, table, 3)
+        text = str(fitted.mlp_.network_.derivation(*_encoded(fitted, X, y), format=format))
+    if format == "html":
+        text = f'<!doctype html>\n<meta charset="utf-8">\n<title>{model.name}</title>\n{text}'
+    if output is None:
+        print(text, end="")
+        return
+    write_atomically(output, text.encode())
+    _note(f"The derivation is in {output}.")
+
+
+@app.command()
 def info(model: ModelFile, as_json: AsJson = False) -> None:
     """Say what a model file holds."""
     from deltaprop.files import describe, load
 
     header, fitted = describe(model), load(model)
-    net = fitted
-    for inner in ("mlp_", "network_"):
-        net = getattr(net, inner, net)
+    net = _network(fitted)
     facts: dict[str, Any] = {
         "file": str(model),
         "kind": header["kind"],
@@ -457,13 +488,33 @@ def _go_on(page: Any) -> None:
     page.wait()
 
 
-def _proof(model: Any, X: Any, y: Any) -> Any:
+def _network(model: Any) -> Any:
+    """The network inside an estimator, or the network itself."""
+    for inner in ("mlp_", "network_"):
+        model = getattr(model, inner, model)
+    return model
+
+
+def _first_rows(path: Path, model: Any, table: Path, most: int) -> tuple[Any, Any]:
+    """The first rows of a table that have a target: X and y."""
+    from deltaprop.tables import TableError, read_table, split_target
+
+    if model.target_name_ is None:
+        raise TableError(
+            f"{str(path)!r} does not know its target's name; it was fitted to an array."
+        )
+    X, y, _ = split_target(read_table(table), model.target_name_)
+    return X.head(most), y.head(most)
+
+
+def _encoded(model: Any, X: Any, y: Any) -> tuple[Any, Any]:
+    """X and y as the model's network takes them."""
     from deltaprop.cli.report import as_labels
 
-    Z, mlp = model.encoder_.transform(X), model.mlp_
+    Z = model.encoder_.transform(X)
     if hasattr(model, "classes_"):
-        return mlp.network_.check(Z, mlp._codes(as_labels(y, model.classes_)))
-    return mlp.network_.check(Z, (y.to_numpy(dtype=float) - model.y_mean_) / model.y_scale_)
+        return Z, model.mlp_._codes(as_labels(y, model.classes_))
+    return Z, (y.to_numpy(dtype=float) - model.y_mean_) / model.y_scale_
 
 
 def _tell(result: dict[str, Any], model: Any) -> None:

@@ -1,5 +1,6 @@
-"""Looking into a network: proofs of its equations, and pictures of what happens in it."""
+"""Looking into a network: its equations written out, their proofs, and pictures of its signals."""
 
+from deltaprop.inspect.derivation import Derivation, derive
 from deltaprop.inspect.displays import (
     LossCurveDisplay,
     PermutationImportanceDisplay,
@@ -9,10 +10,12 @@ from deltaprop.inspect.displays import (
 from deltaprop.inspect.proof import Proof, prove
 
 __all__ = [
+    "Derivation",
     "LossCurveDisplay",
     "PermutationImportanceDisplay",
     "Proof",
     "SignalFlowDisplay",
     "WeightsDisplay",
+    "derive",
     "prove",
 ]

@@ -1,0 +1,470 @@
+"""An equation as a tree of symbols, and how a tree is read, evaluated and written.
+
+Python's operators build the tree as the paper would be written: ``*`` and ``/`` work entry by
+entry, ``@`` is the product of matrices, ``x.T`` the transpose. A writer (:mod:`.unicode`,
+:mod:`.latex`, :mod:`.mathml`) turns a tree into text; where brackets go is decided here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+from jaxtyping import Float
+
+Shape = tuple[int | str, ...]
+Name = tuple[str, int | None]
+Values = Mapping[Name, Any]
+
+
+class Expression:
+    """A node. Comparisons build nodes too, so that a tree has no truth value and no equality."""
+
+    __array_ufunc__ = None  # NumPy's numbers leave the operators to us
+    __hash__ = object.__hash__
+
+    def __add__(self, other: Any) -> Expression:
+        return Binary("+", self, tree(other))
+
+    def __radd__(self, other: Any) -> Expression:
+        return Binary("+", tree(other), self)
+
+    def __sub__(self, other: Any) -> Expression:
+        return Binary("−", self, tree(other))
+
+    def __rsub__(self, other: Any) -> Expression:
+        return Binary("−", tree(other), self)
+
+    def __mul__(self, other: Any) -> Expression:
+        return times(self, tree(other))
+
+    def __rmul__(self, other: Any) -> Expression:
+        return times(tree(other), self)
+
+    def __truediv__(self, other: Any) -> Expression:
+        return Binary("/", self, tree(other))
+
+    def __rtruediv__(self, other: Any) -> Expression:
+        return Binary("/", tree(other), self)
+
+    def __matmul__(self, other: Any) -> Expression:
+        return Binary(" ", self, tree(other))
+
+    def __pow__(self, other: Any) -> Expression:
+        return Power(self, tree(other))
+
+    def __neg__(self) -> Expression:
+        return Prefix("−", self)
+
+    def __abs__(self) -> Expression:
+        return Call("abs", (self,))
+
+    def __gt__(self, other: Any) -> Expression:
+        return Binary(">", self, tree(other))
+
+    def __lt__(self, other: Any) -> Expression:
+        return Binary("<", self, tree(other))
+
+    def __ge__(self, other: Any) -> Expression:
+        return Binary("≥", self, tree(other))
+
+    def __le__(self, other: Any) -> Expression:
+        return Binary("≤", self, tree(other))
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("an expression has no truth value: compare with < or >")
+
+    def __bool__(self) -> bool:
+        raise TypeError("an expression has no truth value")
+
+    @property
+    def T(self) -> Expression:
+        return Transpose(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Number(Expression):
+    value: float
+
+
+@dataclass(frozen=True, eq=False)
+class Symbol(Expression):
+    name: str
+    index: int | None
+    shape: Shape
+
+    @property
+    def key(self) -> Name:
+        return self.name, self.index
+
+
+@dataclass(frozen=True, eq=False)
+class Binary(Expression):
+    """+ − ⊙ / and comparisons; the sign " " is a product of matrices, or with a scalar."""
+
+    sign: str
+    left: Expression
+    right: Expression
+
+
+@dataclass(frozen=True, eq=False)
+class Prefix(Expression):
+    """−x, or the sums Σ_n over the rows and Σ_h over the columns of x."""
+
+    sign: str
+    x: Expression
+
+
+@dataclass(frozen=True, eq=False)
+class Power(Expression):
+    base: Expression
+    exponent: Expression
+
+
+@dataclass(frozen=True, eq=False)
+class Transpose(Expression):
+    x: Expression
+
+
+@dataclass(frozen=True, eq=False)
+class Call(Expression):
+    """A function of each entry; "norm" is ‖x‖ of all of them."""
+
+    name: str
+    arguments: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Row(Expression):
+    """Columns side by side: [μ, v]."""
+
+    items: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Cases(Expression):
+    """The value of the first condition that an entry meets, else the last one."""
+
+    branches: tuple[tuple[Expression, Expression], ...]
+    otherwise: Expression
+
+
+class Equation(NamedTuple):
+    """left = right, and where in the document it stands."""
+
+    left: Expression
+    right: Expression
+    source: str
+
+
+# ---------------------------------------------------------------- building
+
+
+def tree(x: Any) -> Expression:
+    """A number as a node; a node as it is."""
+    return x if isinstance(x, Expression) else Number(float(x))
+
+
+def times(x: Expression, y: Expression) -> Expression:
+    """x ⊙ y, or x y where one of them is a scalar; a factor of 1 goes."""
+    if is_one(x):
+        return y
+    if is_one(y):
+        return x
+    if isinstance(x, Number) and isinstance(y, Number):
+        return Number(x.value * y.value)
+    if is_scalar(x):
+        return Binary(" ", x, y)
+    return Binary(" ", y, x) if is_scalar(y) else Binary("⊙", x, y)
+
+
+def is_one(x: Expression) -> bool:
+    return isinstance(x, Number) and x.value == 1
+
+
+def is_scalar(x: Expression) -> bool:
+    match x:
+        case Symbol(shape=shape):
+            return shape == ()
+        case Call(name="norm"):
+            return True
+        case Row():
+            return False
+    return all(is_scalar(part) for part in parts(x))
+
+
+def parts(x: Expression) -> tuple[Expression, ...]:
+    """The nodes directly below x."""
+    match x:
+        case Binary(_, left, right):
+            return left, right
+        case Prefix(_, inner) | Transpose(inner):
+            return (inner,)
+        case Power(base, exponent):
+            return base, exponent
+        case Call(_, arguments):
+            return arguments
+        case Row(items):
+            return items
+        case Cases(branches, otherwise):
+            return (*(node for branch in branches for node in branch), otherwise)
+    return ()
+
+
+def nodes(x: Expression) -> Iterator[Expression]:
+    """x and every node below it."""
+    yield x
+    for part in parts(x):
+        yield from nodes(part)
+
+
+def symbols(x: Expression) -> Iterator[Symbol]:
+    """Every symbol of a tree, as often as it stands there."""
+    return (node for node in nodes(x) if isinstance(node, Symbol))
+
+
+def call(name: str, *arguments: Any) -> Expression:
+    return Call(name, tuple(tree(x) for x in arguments))
+
+
+def exp(x: Any) -> Expression:
+    return call("exp", x)
+
+
+def log(x: Any) -> Expression:
+    return call("log", x)
+
+
+def tanh(x: Any) -> Expression:
+    return call("tanh", x)
+
+
+def sqrt(x: Any) -> Expression:
+    return call("√", x)
+
+
+def sum_n(x: Expression) -> Expression:
+    return Prefix("Σ_n", x)
+
+
+def sum_h(x: Expression) -> Expression:
+    return Prefix("Σ_h", x)
+
+
+def cases(*branches: tuple[Any, Any], otherwise: Any) -> Expression:
+    return Cases(tuple((tree(v), condition) for v, condition in branches), tree(otherwise))
+
+
+def row(*items: Any) -> Expression:
+    return Row(tuple(tree(x) for x in items))
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def evaluate(x: Expression, values: Values) -> Any:
+    """The number or array that a tree stands for; 0 · log 0 counts as 0."""
+    with np.errstate(all="ignore"):
+        return _evaluate(x, values)
+
+
+def _evaluate(x: Expression, values: Values) -> Any:
+    import scipy.special
+
+    functions = {
+        "exp": np.exp, "log": np.log, "tanh": np.tanh, "cosh": np.cosh, "sinh": np.sinh,
+        "sin": np.sin, "cos": np.cos, "arctan": np.arctan, "√": np.sqrt, "abs": np.abs,
+        "sign": np.sign, "max": np.maximum, "min": np.minimum, "norm": np.linalg.norm,
+        "erf": scipy.special.erf,
+    }  # fmt: skip
+    below = [_evaluate(part, values) for part in parts(x)]
+    match x:
+        case Number(value):
+            return np.asarray(value)
+        case Symbol():
+            return np.asarray(values[x.key])
+        case Binary(sign):
+            return _combined(sign, *below)
+        case Prefix("−"):
+            return -below[0]
+        case Prefix(sign):
+            return below[0].sum(axis=0) if sign == "Σ_n" else below[0].sum(axis=1, keepdims=True)
+        case Power():
+            return below[0] ** below[1]
+        case Transpose():
+            return below[0].T
+        case Call(name):
+            return functions[name](*below)
+        case Row():
+            return _side_by_side(below)
+        case Cases():
+            return np.select(below[1:-1:2], below[:-1:2], below[-1])
+    raise TypeError(f"{x!r} is no expression")
+
+
+def _combined(sign: str, x: Any, y: Any) -> Any:
+    if sign == "⊙":
+        return np.where((x == 0) | (y == 0), 0.0, x * y)
+    if sign == " ":
+        return x * y if x.ndim == 0 or y.ndim == 0 else x @ y
+    signs = {"+": np.add, "−": np.subtract, "/": np.divide,
+             ">": np.greater, "<": np.less, "≥": np.greater_equal, "≤": np.less_equal}  # fmt: skip
+    return signs[sign](x, y)
+
+
+def _side_by_side(columns: list[Any]) -> Any:
+    if all(column.ndim == 0 for column in columns):
+        return np.array(columns)
+    rows = max((column for column in columns if column.ndim), key=np.size).shape
+    return np.concatenate([np.broadcast_to(c, c.shape if c.ndim else rows) for c in columns], 1)
+
+
+MOST_SHOWN = 6
+
+
+def _is_product(x: Expression) -> bool:
+    """Whether x is a product of two matrices."""
+    return isinstance(x, Binary) and x.sign == " " and not is_scalar(x.left)
+
+
+def grid(value: Any) -> list[list[str]]:
+    """An array as rows of words of like form; the middle of a large one becomes "…"."""
+    if np.ndim(value) == 0:
+        return [[f"{float(value):.5g}".replace("-", "−")]]
+    table: Float[np.ndarray, "R C"] = np.atleast_2d(np.asarray(value, dtype=float))
+    finite = np.abs(table[np.isfinite(table)])
+    largest = float(finite.max(initial=0.0))
+    if (table == np.round(table)).all() and largest < 1e5:
+        form = ".0f"
+    else:
+        form = ".4f" if 1e-2 <= largest < 1e5 else ".3e"
+    rows, columns = (_shown(size) for size in table.shape)
+    return [
+        [
+            "…" if r is None or c is None else f"{table[r, c] + 0.0:{form}}".replace("-", "−")
+            for c in columns
+        ]
+        for r in rows
+    ]
+
+
+def _shown(size: int) -> list[int | None]:
+    return list(range(size)) if size <= MOST_SHOWN else [0, 1, 2, None, size - 1]
+
+
+# ---------------------------------------------------------------- writing
+
+Text = TypeVar("Text")
+
+# How tightly a node holds together: 0 a sum, 1 a product or quotient, 2 a product of matrices,
+# 3 a power, 4 a word. Then what the two sides of a sign must at least have to need no brackets.
+LEVEL = {"+": 0, "−": 0, "⊙": 1, "/": 1, " ": 2}
+SIDES = {"+": (0, 1), "−": (0, 1), "⊙": (1, 2), "/": (1, 3), " ": (2, 3)}
+
+
+class Writer(Generic[Text]):
+    """Walks a tree and puts brackets where they are needed; a subclass says how parts look."""
+
+    flat_quotients = True  # a / b on one line, not one above the other
+    closed_cases = True  # cases end with a brace
+
+    def write(self, x: Expression, least: int = 0) -> Text:
+        text = self._written(x)
+        return self.bracketed(text) if self._level(x) < least else text
+
+    def _written(self, x: Expression) -> Text:
+        match x:
+            case Number(value):
+                return self.number(value)
+            case Symbol():
+                return self.symbol(x)
+            case Binary("/", left, right) if not self.flat_quotients:
+                return self.quotient(self.write(left), self.write(right))
+            case Binary(sign, left, right):
+                return self.binary(sign, *self._sides(sign, left, right))
+            case Prefix(sign, inner):
+                return self.prefix(sign, self.write(inner, 1))
+            case Power(base, exponent):
+                return self.power(self.write(base, 4), exponent)
+            case Transpose(inner):
+                return self.transpose(self.write(inner, 4))
+            case Call(name, arguments):
+                return self.call(name, [self.write(argument) for argument in arguments])
+            case Row(items):
+                return self.row([self.write(item) for item in items])
+            case Cases(branches, otherwise):
+                pairs = [(self.write(v), self.write(condition, -1)) for v, condition in branches]
+                return self.cases(pairs, self.write(otherwise))
+        raise TypeError(f"{x!r} is no expression")
+
+    def _sides(self, sign: str, left: Expression, right: Expression) -> tuple[Text, Text]:
+        least_left, least_right = SIDES.get(sign, (0, 0))
+        if least_left > 0 and self._swallows(left):  # Σ x ⊙ y would be Σ (x ⊙ y)
+            least_left = 5
+        if sign in ("⊙", " ") and self._is_sum(right):
+            least_right = 1
+        if sign == "⊙":  # no rule says which of ⊙ and a product of matrices comes first
+            least_left = 3 if _is_product(left) else least_left
+            least_right = 3 if _is_product(right) else least_right
+        return self.write(left, least_left), self.write(right, least_right)
+
+    def _swallows(self, x: Expression) -> bool:
+        """Whether x ends with a Σ that would take in what follows."""
+        if self._is_sum(x):
+            return True
+        return isinstance(x, Binary) and x.sign in ("⊙", " ") and self._swallows(x.right)
+
+    @staticmethod
+    def _is_sum(x: Expression) -> bool:
+        return isinstance(x, Prefix) and x.sign != "−"
+
+    def _level(self, x: Expression) -> int:
+        match x:
+            case Number(value):
+                return 4 if value >= 0 else 0
+            case Binary("/"):
+                return 1 if self.flat_quotients else 3
+            case Binary(sign):
+                return LEVEL.get(sign, -1)
+            case Prefix(sign):
+                return 0 if sign == "−" else 1
+            case Power() | Transpose():
+                return 3
+            case Cases():
+                return 4 if self.closed_cases else 0
+        return 4
+
+    def number(self, value: float) -> Text:
+        raise NotImplementedError
+
+    def symbol(self, x: Symbol) -> Text:
+        raise NotImplementedError
+
+    def bracketed(self, x: Text) -> Text:
+        raise NotImplementedError
+
+    def binary(self, sign: str, left: Text, right: Text) -> Text:
+        raise NotImplementedError
+
+    def quotient(self, above: Text, below: Text) -> Text:
+        raise NotImplementedError
+
+    def prefix(self, sign: str, x: Text) -> Text:
+        raise NotImplementedError
+
+    def power(self, base: Text, exponent: Expression) -> Text:
+        raise NotImplementedError
+
+    def transpose(self, x: Text) -> Text:
+        raise NotImplementedError
+
+    def call(self, name: str, arguments: list[Text]) -> Text:
+        raise NotImplementedError
+
+    def row(self, items: list[Text]) -> Text:
+        raise NotImplementedError
+
+    def cases(self, branches: list[tuple[Text, Text]], otherwise: Text) -> Text:
+        raise NotImplementedError

@@ -1,0 +1,363 @@
+"""Reads printed equations and computes them with NumPy; knows the notation, not the package.
+
+Terminal text is the language. LaTeX and MathML are first brought to it, sign by sign.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.special
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "exp": np.exp, "log": np.log, "tanh": np.tanh, "cosh": np.cosh, "sign": np.sign,
+    "erf": scipy.special.erf, "max": np.maximum, "√": np.sqrt, "sin": np.sin, "cos": np.cos,
+}  # fmt: skip
+NAME = r"∂L/∂[Wb]_\d+|Σ_[nh]|[^\W\d_ᵀ²³½]+(?:_\d+)?"
+TOKEN = re.compile(rf"\s*(\d+\.?\d*(?:e[+-]?\d+)?|{NAME}|\S)")
+SHAPE = re.compile(r"[\dN×]+")
+SOURCE = re.compile(r"\s{2,}\((1\.\d|1\.\d, L2|L2|bias)\)$")
+
+
+class Printed(NamedTuple):
+    """left = right, the source, and (name, shape) for every symbol as printed."""
+
+    left: str
+    right: str
+    source: str
+    shapes: list[tuple[str, str]]
+
+
+# ---------------------------------------------------------------- the language
+
+
+class Reader:
+    """Recursive descent; the value is computed on the way."""
+
+    def __init__(self, text: str, values: dict[str, Any]) -> None:
+        self.tokens = [*TOKEN.findall(text), ""]
+        self.at, self.values, self.bars = 0, values, [""]
+
+    @property
+    def next(self) -> str:
+        return self.tokens[self.at]
+
+    def take(self, expected: str | None = None) -> str:
+        token = self.next
+        assert expected in (None, token), f"{expected!r} expected at {self.tokens[self.at :]}"
+        self.at += 1
+        return token
+
+    def whole(self) -> Any:
+        value = self.sum()
+        self.take("")
+        return value
+
+    def condition(self) -> Any:
+        left, sign, right = self.sum(), self.take(), self.sum()
+        return {"<": left < right, ">": left > right, "≤": left <= right, "≥": left >= right}[sign]
+
+    def sum(self) -> Any:
+        if self.next == "−":
+            self.take()
+            value = -self.product()
+        else:
+            value = self.product()
+        while self.next in ("+", "−"):
+            value = value + self.product() if self.take() == "+" else value - self.product()
+        return value
+
+    def product(self) -> Any:
+        value = self.side_by_side()
+        while self.next in ("⊙", "/"):
+            if self.take() == "/":
+                value = value / self.side_by_side()
+            else:
+                other = self.side_by_side()
+                product = value * other
+                value = np.where((value == 0) | (other == 0), 0.0, product)  # 0 log 0 = 0
+        return value
+
+    def side_by_side(self) -> Any:
+        value = self.raised()
+        while self.starts_a_factor():
+            other = self.raised()
+            scalar = np.ndim(value) == 0 or np.ndim(other) == 0
+            value = value * other if scalar else value @ other
+        return value
+
+    def starts_a_factor(self) -> bool:
+        if self.next == "·":
+            self.take()
+        if self.next in ("|", "‖"):
+            return self.next != self.bars[-1]
+        word = bool(re.fullmatch(r"[^\Wᵀ²³]+.*|∂.*", self.next))
+        return (word and self.next not in ("if", "otherwise")) or self.next in ("(", "[", "{", "√")
+
+    def raised(self) -> Any:
+        value = self.atom()
+        while self.next in ("ᵀ", "²", "³", "^"):
+            sign = self.take()
+            if sign == "ᵀ":
+                value = value.T
+            elif sign == "^":
+                self.take("(")
+                value = value ** self.sum()
+                self.take(")")
+            else:
+                value = value ** {"²": 2, "³": 3}[sign]
+        return value
+
+    def atom(self) -> Any:
+        token = self.take()
+        if token[0].isdigit() and token != "½":
+            return np.asarray(float(token))
+        if token == "½":
+            return np.asarray(0.5)
+        if token in ("Σ_n", "Σ_h"):
+            x = self.product()
+            return np.sum(x, axis=0) if token == "Σ_n" else np.sum(x, axis=1, keepdims=True)
+        if token == "(":
+            value = self.sum()
+            self.take(")")
+            return value
+        if token in ("|", "‖"):
+            self.bars.append(token)
+            value = self.sum()
+            self.bars.pop()
+            self.take(token)
+            return np.abs(value) if token == "|" else np.sqrt(np.sum(value**2))
+        if token == "[":
+            return self.row()
+        if token == "{":
+            return self.cases()
+        if token in FUNCTIONS:
+            self.take("(")
+            arguments = self.listed(")")
+            return FUNCTIONS[token](*arguments)
+        assert token in self.values, f"{token!r} has no value here"
+        return np.asarray(self.values[token])
+
+    def listed(self, closing: str) -> list[Any]:
+        items = [self.sum()]
+        while self.next == ",":
+            self.take()
+            items.append(self.sum())
+        self.take(closing)
+        return items
+
+    def row(self) -> Any:
+        items = self.listed("]")
+        if all(np.ndim(item) == 0 for item in items):
+            return np.array(items)
+        shape = next(item.shape for item in reversed(items) if np.ndim(item))
+        return np.hstack([item if np.ndim(item) else np.full(shape, item) for item in items])
+
+    def cases(self) -> Any:
+        values, conditions = [self.sum()], []
+        while self.next == "if":
+            self.take()
+            conditions.append(self.condition())
+            self.take(",")
+            values.append(self.sum())
+        self.take("otherwise")
+        self.take("}")
+        result = values.pop()
+        for value, condition in zip(reversed(values), reversed(conditions), strict=True):
+            result = np.where(condition, value, result)
+        return result
+
+
+def run(equations: list[Printed], given: dict[str, Any]) -> dict[str, Any]:
+    """Compute one equation after the other; printed shapes must be those of the values."""
+    values = dict(given) | {"π": np.pi}
+    N = len(given["X_0"])
+    with np.errstate(all="ignore"):
+        for left, right, _, shapes in equations:
+            value = Reader(right, values).whole()
+            if left.startswith("["):
+                names = left.strip("[] ").replace(" ", "").split(",")
+                K = value.shape[1] // 2
+                values |= dict(zip(names, (value[:, :K], value[:, K:]), strict=True))
+            else:
+                scalar = not any(name == left for name, _ in shapes)
+                values[left] = np.asarray(value).reshape(()) if scalar else value
+            for name, shape in shapes:
+                size = np.shape(values[name])
+                assert shape.replace("N", str(N)) == "×".join(map(str, size)), (name, shape, size)
+            scalars = set(re.findall(NAME, f"{left} = {right}")) - {name for name, _ in shapes}
+            for name in scalars & set(values):
+                assert np.ndim(values[name]) == 0, f"no shape stands below {name}"
+    return values
+
+
+# ---------------------------------------------------------------- terminal text
+
+
+def from_unicode(text: str) -> Iterator[Printed]:
+    """The equations of a printed derivation (without numbers)."""
+    for block in text.split("\n\n"):
+        lines = block.rstrip("\n").split("\n")
+        if not lines[0].startswith("    "):
+            continue
+        found = SOURCE.search(lines[0])
+        assert found, f"no number: {lines[0]!r}"
+        lines[0] = SOURCE.sub("", lines[0])
+        formula, shapes = "", []
+        for i, line in enumerate(lines):
+            if re.fullmatch(r"[\s\dN×]*", line):
+                continue
+            formula += line
+            following = lines[i + 1] if i + 1 < len(lines) else ""
+            if re.fullmatch(r"[\s\dN×]*", following):
+                shapes += list(_below(line, following))
+        left, right = formula.split("=")
+        yield Printed(left.strip(), right, found[1], shapes)
+
+
+def _below(line: str, following: str) -> Iterator[tuple[str, str]]:
+    for word in SHAPE.finditer(following):
+        above = [name for name in re.finditer(NAME, line)
+                 if name.start() < word.end() and word.start() < name.end()]  # fmt: skip
+        assert len(above) == 1, f"{word[0]} stands below {above} of {line!r}"
+        yield above[0][0], word[0]
+
+
+# ---------------------------------------------------------------- LaTeX
+
+LATEX = {
+    r"\odot": "⊙", r"\,": " ", r"\cdot": "·", r"\le": "≤", r"\ge": "≥", r"\|": "‖", r"\{": "{",
+    r"\delta": "δ", r"\lambda": "λ", r"\alpha": "α", r"\beta": "β", r"\gamma": "γ",
+    r"\varepsilon": "ε", r"\kappa": "κ", r"\mu": "μ", r"\pi": "π", r"\sigma": "σ", r"\tau": "τ",
+    r"\Phi": "Φ", r"\varphi": "φ", r"\left": "", r"\right": "", "-": "−", "&": "",
+}  # fmt: skip
+
+
+def from_latex(text: str) -> Iterator[Printed]:
+    """The equations of a derivation's LaTeX (without numbers)."""
+    for body in re.findall(r"\\begin\{align\*\}\n(.*?)\n\\end\{align\*\}", text, re.S):
+        for line in body.split(" \\\\\n"):
+            if line.startswith("&\\text"):
+                continue
+            formula, source = re.fullmatch(r"(.*) \\tag\{(.*)\}", line, re.S).groups()
+            shapes: list[tuple[str, str]] = []
+            left, right = (_plain(side, shapes) for side in formula.split(" &= "))
+            yield Printed(left.strip(), right, source, shapes)
+
+
+def _plain(tex: str, shapes: list[tuple[str, str]]) -> str:
+    out = ""
+    while tex:
+        if tex[0] == "{":  # a base that something is raised on, by brackets of its own
+            group, tex = _group(tex)
+            out += f"({_plain(group, shapes)})"
+        elif tex[0] in "^_":
+            sign, tex = tex[0], tex[1:]
+            group, tex = _group(tex)
+            inner = _plain(group, shapes)
+            out += f"_{inner}" if sign == "_" else "ᵀ" if group == r"\top" else f"^({inner})"
+        elif tex[0] == "\\":
+            command, arguments, tex = _command(tex)
+            out += _translated(command, arguments, shapes)
+        else:
+            out, tex = out + LATEX.get(tex[0], tex[0]), tex[1:]
+    return out
+
+
+def _command(tex: str) -> tuple[str, list[str], str]:
+    command = re.match(r"\\([A-Za-z]+|.)", tex)[0]
+    tex = tex[len(command) :]
+    counts = {r"\frac": 2, r"\tfrac": 2, r"\underset": 2, r"\sqrt": 1, r"\operatorname": 1,
+              r"\hat": 1, r"\text": 1, r"\begin": 1}  # fmt: skip
+    arguments = []
+    for _ in range(counts.get(command, 0)):
+        argument, tex = _group(tex)
+        arguments.append(argument)
+    if command == r"\sum":
+        arguments, tex = [tex[2]], tex[4:]
+    if command == r"\begin":
+        body, tex = tex.split(r"\end{cases}", 1)  # cases hold no cases
+        arguments = [body]
+    return command, arguments, tex
+
+
+def _translated(command: str, arguments: list[str], shapes: list[tuple[str, str]]) -> str:
+    if command == r"\frac" and arguments[0] == r"\partial L":
+        return "∂L/∂" + _plain(arguments[1].replace(r"\partial ", ""), shapes)
+    if command == r"\underset":
+        name = _plain(arguments[1], shapes)
+        shapes.append((name, arguments[0].replace(r"\times ", "×")))
+        return name
+    if command == r"\begin":
+        return "{" + ", ".join(_plain(row, shapes) for row in arguments[0].split(r"\\")) + "}"
+    inner = [_plain(argument, shapes) for argument in arguments]
+    if command in (r"\frac", r"\tfrac"):
+        return f"(({inner[0]}) / ({inner[1]}))"
+    if command == r"\sum":
+        return f"Σ_{inner[0]} "
+    if command == r"\sqrt":
+        return f"√({inner[0]})"
+    if command == r"\hat":
+        return "ŷ"
+    if command in (r"\operatorname", r"\text"):
+        return f" {inner[0]} "
+    return LATEX.get(command, f" {command[1:]} ")
+
+
+def _group(tex: str) -> tuple[str, str]:
+    assert tex[0] == "{", tex
+    depth = 0
+    for i, c in enumerate(tex):
+        escaped = i > 0 and tex[i - 1] == "\\"
+        depth += (c == "{" and not escaped) - (c == "}" and not escaped)
+        if depth == 0:
+            return tex[1:i], tex[i + 1 :]
+    raise AssertionError(f"no closing brace: {tex}")
+
+
+# ---------------------------------------------------------------- MathML
+
+
+def from_html(text: str) -> Iterator[Printed]:
+    """The equations of a derivation's HTML (without numbers); it must be well-formed."""
+    for block in ET.fromstring(text).iter("div"):
+        formula = block.find("div/div/math")
+        if formula is None:
+            continue
+        shapes: list[tuple[str, str]] = []
+        left, right = _walk(formula, shapes).split("=")
+        yield Printed(left.strip(), right, block.find("span").text.strip("()"), shapes)
+
+
+def _walk(x: ET.Element, shapes: list[tuple[str, str]]) -> str:
+    inner = [_walk(child, shapes) for child in x]
+    if x.tag in ("mi", "mn", "mo", "mtext"):
+        return {"⊤": "ᵀ", "∑": "Σ", "+": " + "}.get(x.text, x.text)
+    if x.tag == "mspace":
+        return " "
+    if x.tag == "msub":
+        return f"{inner[0]}_{inner[1]}"
+    if x.tag == "munder":
+        if inner[0] == "Σ":
+            return f"Σ_{inner[1]} "
+        shapes.append((inner[0], inner[1]))
+        return inner[0]
+    if x.tag == "mfrac":
+        derivative = inner[0] == "∂L"
+        return f"∂L/{inner[1]}" if derivative else f"(({inner[0]}) / ({inner[1]}))"
+    if x.tag == "msup":
+        return f"({inner[0]})ᵀ" if inner[1] == "ᵀ" else f"({inner[0]})^({inner[1]})"
+    if x.tag == "msqrt":
+        return f"√({''.join(inner)})"
+    if x.tag == "mtable":
+        return ", ".join(inner) + "}"
+    if x.tag == "mtr":
+        return " ".join(inner)
+    return "".join(inner)
+
+
+READERS = {"unicode": from_unicode, "latex": from_latex, "html": from_html}
