@@ -200,21 +200,42 @@ def _loss(s: _Setting) -> Iterator[Equation]:
     if function.d2 is not None:
         bend = columns(lambda h, x: function.first(s.t, x, np)[:, h])
         if bend.smooth.any():
-            yield _verdict(f"{function.name}″ at ŷ", "loss", function.second(s.t, yhat, np), bend)
+            claimed = function.second(s.t, yhat, np)
+            # log_cosh″ = 1 - loss′² far out is a difference of numbers of the size of loss′.
+            summands = _largest(function.first(s.t, yhat, np))
+            yield _verdict(f"{function.name}″ at ŷ", "loss", claimed, bend, None, summands)
 
 
 def _error_signal(s: _Setting, l: int) -> Equation:
     a = s.done.a[l]
     parts = [along(lambda x: s.losses_from(l, x), a, _unit(a, h)) for h in range(a.shape[1])]
-    if l == s.net.n_layers - 1:
-        equation = "∂L/∂ŷ ⊙ f′"
-        g = s.weights * s.net.loss_function.first(s.t, s.done.X[-1], np)
+    last, function, f = l == s.net.n_layers - 1, s.net.loss_function, s.net.f[l]
+    if last and function.closed_form(f.name) is not None:
+        equation = f"collapsed form of {function.name} with {f.name}"
     else:
-        equation = f"f′ ⊙ (δ_{l + 1} W_{l + 1}ᵀ)"
-        g = np.abs(s.done.delta[l + 1]) @ np.abs(s.W[l + 1]).T
-    summands = float(np.max(np.abs(g), initial=0.0, where=np.abs(g) < LARGE))
-    claimed, found = s.done.delta[l], _stack(parts, axis=1)
+        equation = "∂L/∂ŷ ⊙ f′" if last else f"f′ ⊙ (δ_{l + 1} W_{l + 1}ᵀ)"
+    claimed, found, summands = s.done.delta[l], _stack(parts, axis=1), _largest(_unsloped(s, l))
     return _verdict(f"δ_{l} = {equation}", f"layer {l}", claimed, found, None, summands)
+
+
+def _unsloped(s: _Setting, l: int) -> Float[np.ndarray, "N H"]:
+    """The summands of δ_l before f′, which may be a difference of much larger numbers."""
+    if l == s.net.n_layers - 1:
+        return np.abs(s.weights * s.net.loss_function.first(s.t, s.done.X[-1], np))
+    incoming: np.ndarray = np.abs(s.done.delta[l + 1]) @ np.abs(s.W[l + 1]).T
+    return incoming
+
+
+def _largest(values: Float[np.ndarray, "..."]) -> float:
+    """The largest size but for poles."""
+    size = np.abs(values)
+    return float(np.max(size, initial=0.0, where=size < LARGE))
+
+
+def _summands(s: _Setting, l: int) -> Float[np.ndarray, "N H"]:
+    """The size of what adds up in ∂W_l and ∂b_l; where a whole layer saturates, before f′."""
+    delta: np.ndarray = np.abs(s.done.delta[l])
+    return delta if l == s.net.n_layers - 1 else np.maximum(delta, _unsloped(s, l))
 
 
 def _weights(s: _Setting, l: int) -> Equation:
@@ -227,7 +248,7 @@ def _weights(s: _Setting, l: int) -> Equation:
     parts = [along(total, W, _one_hot(W, entry)) for entry in entries]
     penalty = f" + λ W_{l}" if s.l2 else ""
     equation = f"∂L/∂W_{l} = X_{l}ᵀ δ_{l}{penalty}"
-    summands = np.abs(s.done.X[l]).T @ np.abs(s.done.delta[l])
+    summands = np.abs(s.done.X[l]).T @ _summands(s, l)
     return _entry_verdict(equation, l, s.done.dW[l], parts, entries, summands)
 
 
@@ -238,7 +259,7 @@ def _bias(s: _Setting, l: int) -> Equation:
         return np.sum(s.losses_from(l, s.done.X[l] @ s.W[l] + b_l))
 
     parts = [along(total, b, _one_hot(b, entry)) for entry in entries]
-    summands = np.abs(s.done.delta[l]).sum(axis=0)
+    summands = _summands(s, l).sum(axis=0)
     return _entry_verdict(f"∂L/∂b_{l} = Σ_n δ_{l}", l, s.done.db[l], parts, entries, summands)
 
 
