@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +14,16 @@ from jaxtyping import Float
 
 from deltaprop import equations
 from deltaprop._arrays import Array
+from deltaprop.activations import Activation
 from deltaprop.inspect.differences import Numerical, along
+from deltaprop.losses import ClosedForm, Loss
 
 if TYPE_CHECKING:
     from deltaprop.network import Network
 
-TOLERANCE = {"complex step": 1e-9, "central": 1e-4, "exact": 1e-12}
+# "two forms" of a loss: log(1 - ŷ) for |a| ≤ 10 has lost up to five of its sixteen digits.
+TOLERANCE = {"complex step": 1e-9, "central": 1e-4, "exact": 1e-12, "two forms": 1e-9}
+BOTH_FORMS = 10.0
 LARGE = 1e6  # a slope beyond this is near a pole of the loss
 MAX_ROWS = 100
 MAX_ENTRIES = 2000
@@ -39,6 +45,9 @@ class Equation:
     ok : bool
     where : str
         The layer and entry with the largest difference.
+    because : tuple of str
+        The equations without whose failing this one would hold; empty where it holds, or is wrong
+        in itself.
     """
 
     equation: str
@@ -46,11 +55,24 @@ class Equation:
     error: float
     ok: bool
     where: str
+    because: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Proof:
-    """The report of :meth:`deltaprop.Network.check`: one row an equation."""
+    """The report of :meth:`deltaprop.Network.check`: one row an equation.
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> wrong = dp.Activation("sine", lambda a, xp: xp.sin(a), lambda a, z, xp: -xp.cos(a))
+    >>> net = dp.Network(2, [dp.Dense(3, wrong), dp.Dense(1)], loss="squared_error", seed=0)
+    >>> proof = net.check([[0.1, 0.2]], [1.0])
+    >>> [row.equation for row in proof.wrong]
+    ['sine′ at a_0']
+    >>> print(proof.conclusion)
+    Wrong: sine′ at a_0. 3 other equations fail only because of that.
+    """
 
     rows: list[Equation] = field(default_factory=list)
 
@@ -59,16 +81,59 @@ class Proof:
         """Whether every equation holds."""
         return all(row.ok for row in self.rows)
 
-    def __str__(self) -> str:
-        lines = [("equation", "method", "error", "", "where")]
+    @property
+    def wrong(self) -> list[Equation]:
+        """The equations that fail in themselves, not because another one does."""
+        return [row for row in self.rows if not row.ok and not row.because]
+
+    @property
+    def conclusion(self) -> str:
+        """The report in one line."""
+        if self.ok:
+            return f"All {len(self.rows)} equations hold."
+        others = sum(not row.ok for row in self.rows) - len(self.wrong)
+        named = ", ".join(row.equation for row in self.wrong)
+        if not others:
+            return f"Wrong: {named}."
+        fail = "equation fails" if others == 1 else "equations fail"
+        return f"Wrong: {named}. {others} other {fail} only because of that."
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        lines: list[tuple[str, ...]] = [("equation", "method", "error", "", "where")]
         for row in self.rows:
-            verdict = "holds" if row.ok else "FAILS"
-            lines.append((row.equation, row.method, f"{row.error:.1e}", verdict, row.where))
+            verdict = "holds" if row.ok else "follows" if row.because else "FAILS"
+            where = (
+                f"{row.where}; because of {', '.join(row.because)}" if row.because else row.where
+            )
+            lines.append((row.equation, row.method, f"{row.error:.1e}", verdict, where))
+        return lines
+
+    def __str__(self) -> str:
+        lines = self._cells()
         widths = [max(len(line[i]) for line in lines) for i in range(5)]
-        return "\n".join(
+        table = [
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
             for line in lines
+        ]
+        return "\n".join([*table, self.conclusion])
+
+    def _repr_html_(self) -> str:
+        head, *body = self._cells()
+        rows = [
+            "".join(f"<td>{escape(cell)}</td>" for cell in line).join(
+                (f'<tr class="{line[3].lower()}"{_HTML_STYLE.get(line[3], "")}>', "</tr>")
+            )
+            for line in body
+        ]
+        titles = "".join(f"<th>{escape(title or 'verdict')}</th>" for title in head)
+        return (
+            f'<table class="deltaprop-proof"><caption>{escape(self.conclusion)}</caption>'
+            f"<thead><tr>{titles}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
         )
+
+
+# Said in words too, so that colour is not needed to read it.
+_HTML_STYLE = {"FAILS": ' style="font-weight:bold;color:#c00"', "follows": ' style="color:#a60"'}
 
 
 @dataclass(frozen=True)
@@ -127,10 +192,11 @@ def prove(net: Network, X: Any, y: Any, sample_weight: Any = None) -> Proof:
     """
     setting = _setting(net, X, y, sample_weight)
     with np.errstate(all="ignore"):
-        return Proof(list(_rows(setting)))
+        return Proof(_with_causes(setting, list(_rows(setting))))
 
 
 def _setting(net: Network, X: Any, y: Any, sample_weight: Any) -> _Setting:
+    """All in float64, on at most `MAX_ROWS` rows."""
     X, t, weights, _ = net._prepare(X, y, sample_weight)
     N = X.shape[0]
     rows = np.unique(np.linspace(0, N - 1, min(N, MAX_ROWS)).round().astype(int))
@@ -140,23 +206,140 @@ def _setting(net: Network, X: Any, y: Any, sample_weight: Any) -> _Setting:
     t = t[rows].astype(np.float64)
     W = tuple(W_l.astype(np.float64) for W_l in net.W)
     b = tuple(b_l.astype(np.float64) for b_l in net.b)
+    return _Setting(net, X0, t, weights, l2, W, b, _done(net, X0, t, W, b, l2, weights))
+
+
+def _done(net: Network, X0: Any, t: Any, W: Any, b: Any, l2: float, weights: Any) -> equations.Pass:
     with np.errstate(all="ignore"):
-        done = equations.forward_backward(X0, t, W, b, net.f, net.loss_function, l2, weights)
-    return _Setting(net, X0, t, weights, l2, W, b, done)
+        return equations.forward_backward(X0, t, W, b, net.f, net.loss_function, l2, weights)
 
 
-def _rows(s: _Setting) -> Iterator[Equation]:
-    for l in range(s.net.n_layers):
-        yield _affine(s, l)
-        yield from _activation(s, l)
-    yield from _loss(s)
-    for l in reversed(range(s.net.n_layers)):
-        yield _error_signal(s, l)
-        yield _weights(s, l)
-        yield _bias(s, l)
+Row = tuple[str, int, Equation]  # what it is about, and the layer
+
+
+def _rows(s: _Setting) -> Iterator[Row]:
+    last = s.net.n_layers - 1
+    for l in range(last + 1):
+        yield "a", l, _affine(s, l)
+        for kind, row in _activation(s, l):
+            yield kind, l, row
+    for kind, row in _loss(s):
+        yield kind, last, row
+    for l in reversed(range(last + 1)):
+        yield "δ", l, _error_signal(s, l)
+        yield "∂W", l, _weights(s, l)
+        yield "∂b", l, _bias(s, l)
     if s.l2:
-        for l in range(s.net.n_layers):
-            yield _penalty(s, l)
+        for l in range(last + 1):
+            yield "λ", l, _penalty(s, l)
+
+
+# ---------------------------------------------------------------- what follows from what
+
+
+def _with_causes(s: _Setting, rows: list[Row]) -> list[Equation]:
+    """Each row, with the wrong functions without which it would hold.
+
+    Wrong derivatives are replaced by numerical ones, and all is proven again: what holds then
+    failed only because of them.
+    """
+    wrong = {
+        (kind, l): row.equation
+        for kind, l, row in rows
+        if not row.ok and kind in ("f′", "vjp", "loss′", "two forms")
+    }
+    last, function = s.net.n_layers - 1, s.net.loss_function
+    collapsed = function.closed_form(s.net.f[last].name) is not None
+    signal = next(row for kind, l, row in rows if (kind, l) == ("δ", last))
+    if collapsed and not signal.ok:
+        itself = signal
+        if ("two forms", last) in wrong:  # against the loss itself, is the collapsed δ right?
+            itself = _error_signal(replace(_repaired(s, {*wrong}), done=s.done), last)
+        if not itself.ok:
+            wrong["δ", last] = signal.equation
+    if not wrong:
+        return [row for _, _, row in rows]
+    mended = {(kind, l) for kind, l, row in _rows(_repaired(s, {*wrong})) if row.ok}
+    return [
+        row
+        if row.ok or (kind, l) in wrong or (kind, l) not in mended
+        else replace(row, because=_causes(kind, l, wrong, collapsed, last))
+        for kind, l, row in rows
+    ]
+
+
+def _causes(
+    kind: str, l: int, wrong: dict[tuple[str, int], str], collapsed: bool, last: int
+) -> tuple[str, ...]:
+    """The wrong functions that an equation of that kind uses."""
+
+    def used(of: str, at: int) -> bool:
+        if kind == "f″":
+            return (of, at) == ("f′", l)
+        if kind == "loss″":
+            return of == "loss′"
+        if of in ("two forms", "δ"):
+            return True
+        if of == "loss′" or at == last:
+            return not collapsed
+        return at >= l
+
+    return tuple(name for (of, at), name in wrong.items() if used(of, at))
+
+
+def _repaired(s: _Setting, wrong: set[tuple[str, int]]) -> _Setting:
+    """The same with numerical derivatives in place of the wrong ones."""
+    net, function = copy.copy(s.net), s.net.loss_function
+    layers = []
+    for l, layer in enumerate(net.layers):
+        f = layer.activation
+        if ("f′", l) in wrong:
+            f = _changed(f, df=partial(_numerical_df, f), vjp=None)
+        elif ("vjp", l) in wrong:
+            f = _changed(f, vjp=None)
+        layers.append(_changed(layer, activation=f))
+    net.layers = tuple(layers)
+    last, f = net.n_layers - 1, net.f[-1]
+    if ("loss′", last) in wrong:
+        function = _changed(function, d=partial(_numerical_d, function))
+    closed = function.closed_form(f.name)
+    if ("two forms", last) in wrong:
+        function = _changed(function, closed=())
+    elif closed is not None and ("δ", last) in wrong:
+        right = ClosedForm(closed.value, partial(_numerical_delta, closed, f))
+        function = _changed(function, closed={f.name: right})
+    net.loss_function = function
+    done = _done(net, s.X0, s.t, s.W, s.b, s.l2, s.weights)
+    return replace(s, net=net, done=done)
+
+
+def _changed(original: Any, **fields: Any) -> Any:
+    """A copy with other fields, without the checks that guard a built-in's name."""
+    twin = object.__new__(type(original))
+    twin.__dict__.update(original.__dict__ | fields)
+    return twin
+
+
+def _numerical_df(f: Activation, a: Array, z: Array, xp: Any) -> Array:
+    if np.iscomplexobj(a):
+        raise TypeError("a numerical derivative has no complex step")
+    first = _column_by_column if f.coupling == "row" else _at_once
+    return first(lambda x: f.f(x, np), a).value
+
+
+def _numerical_d(function: Loss, t: Array, yhat: Array, xp: Any, **params: Any) -> Array:
+    if np.iscomplexobj(yhat):
+        raise TypeError("a numerical derivative has no complex step")
+    return _columns(lambda h, x: np.sum(function.evaluate(t, x, np), axis=1), yhat).value
+
+
+def _numerical_delta(
+    closed: ClosedForm, f: Activation, t: Array, a: Array, z: Array, xp: Any, **params: Any
+) -> Array:
+    def losses(h: int, x: Array) -> Array:
+        return np.sum(closed.value(t, x, f.f(x, np), np, **params), axis=1)
+
+    return _columns(losses, a).value
 
 
 # ---------------------------------------------------------------- one equation each
@@ -173,48 +356,97 @@ def _affine(s: _Setting, l: int) -> Equation:
     )
 
 
-def _activation(s: _Setting, l: int) -> Iterator[Equation]:
+def _activation(s: _Setting, l: int) -> Iterator[tuple[str, Equation]]:
     f, a, z = s.net.f[l], s.done.a[l], s.done.X[l + 1]
     first = _column_by_column if f.coupling == "row" else _at_once
     slope = first(lambda x: f.f(x, np), a)
     # 1 - z² of a saturated tanh is a difference: errors are relative to at least 1 / 1000.
-    yield _verdict(f"{f.name}′ at a_{l}", f"layer {l}", f.df(a, z, np), slope, None, 1.0)
+    place = f"layer {l}"
+    yield "f′", _verdict(f"{f.name}′ at a_{l}", place, f.df(a, z, np), slope, None, 1.0)
+    if f.vjp is not None:
+        g = np.cos(np.arange(a.size, dtype=np.float64)).reshape(a.shape)  # any numbers will do
+        pulled = _columns(lambda h, x: np.sum(g * f.f(x, np), axis=1), a)
+        equation = f"Σ_h g_h ∂{f.name}_h at a_{l}"
+        yield "vjp", _verdict(equation, place, f.vjp(a, z, g, np), pulled, None, 1.0)
     if f.d2f is not None:
         derivative = first(lambda x: f.df(x, f.f(x, np), np), a)
         if derivative.smooth.any():
-            yield _verdict(
-                f"{f.name}″ at a_{l}", f"layer {l}", f.d2f(a, z, np), derivative, None, 1.0
-            )
+            equation = f"{f.name}″ at a_{l}"
+            yield "f″", _verdict(equation, place, f.d2f(a, z, np), derivative, None, 1.0)
 
 
-def _loss(s: _Setting) -> Iterator[Equation]:
+def _loss(s: _Setting) -> Iterator[tuple[str, Equation]]:
     function, yhat = s.net.loss_function, s.done.X[-1]
-    H = yhat.shape[1]
-
-    def columns(fun: Callable[[int, Array], Array]) -> Numerical:
-        parts = [along(partial(fun, h), yhat, _unit(yhat, h)) for h in range(H)]
-        return _stack(parts, axis=1)
-
-    slope = columns(lambda h, x: np.sum(function.evaluate(s.t, x, np), axis=1))
-    yield _verdict(f"{function.name}′ at ŷ", "loss", function.first(s.t, yhat, np), slope)
+    slope = _columns(lambda h, x: np.sum(function.evaluate(s.t, x, np), axis=1), yhat)
+    claimed = function.first(s.t, yhat, np)
+    yield "loss′", _verdict(f"{function.name}′ at ŷ", "loss", claimed, slope)
     if function.d2 is not None:
-        bend = columns(lambda h, x: function.first(s.t, x, np)[:, h])
+        bend = _columns(lambda h, x: function.first(s.t, x, np)[:, h], yhat)
         if bend.smooth.any():
-            yield _verdict(f"{function.name}″ at ŷ", "loss", function.second(s.t, yhat, np), bend)
+            claimed = function.second(s.t, yhat, np)
+            # log_cosh″ = 1 - loss′² far out is a difference of numbers of the size of loss′.
+            summands = _largest(function.first(s.t, yhat, np))
+            equation = f"{function.name}″ at ŷ"
+            yield "loss″", _verdict(equation, "loss", claimed, bend, None, summands)
+    yield from _two_forms(s)
+
+
+def _two_forms(s: _Setting) -> Iterator[tuple[str, Equation]]:
+    """The collapsed form of the loss against the loss of f(a), where both have their digits."""
+    function, f, a, yhat = s.net.loss_function, s.net.f[-1], s.done.a[-1], s.done.X[-1]
+    closed = function.closed_form(f.name)
+    near = np.all(np.abs(a) <= BOTH_FORMS, axis=1)
+    if closed is None or not near.any():
+        return
+    one, other = (
+        np.sum(value, axis=1)
+        for value in (
+            closed.value(s.t, a, yhat, np, **function.settings), function.evaluate(s.t, yhat, np)
+        )
+    )  # fmt: skip
+    none = np.full(other.shape, np.inf)
+    found = Numerical(other, "two forms", near, -none, none)
+    equation = f"{function.name} collapsed with {f.name} = {function.name}(y, ŷ)"
+    rows: list[tuple[int, ...]] = [(n,) for n in range(len(one))]
+    row = _verdict(equation, "loss", one, found, rows, 1e3)
+    yield "two forms", replace(row, where=row.where.replace("entry", "row"))
 
 
 def _error_signal(s: _Setting, l: int) -> Equation:
     a = s.done.a[l]
-    parts = [along(lambda x: s.losses_from(l, x), a, _unit(a, h)) for h in range(a.shape[1])]
-    if l == s.net.n_layers - 1:
-        equation = "∂L/∂ŷ ⊙ f′"
-        g = s.weights * s.net.loss_function.first(s.t, s.done.X[-1], np)
+    last, function, f = l == s.net.n_layers - 1, s.net.loss_function, s.net.f[l]
+    if last and function.closed_form(f.name) is not None:
+        equation = f"collapsed form of {function.name} with {f.name}"
     else:
-        equation = f"f′ ⊙ (δ_{l + 1} W_{l + 1}ᵀ)"
-        g = np.abs(s.done.delta[l + 1]) @ np.abs(s.W[l + 1]).T
-    summands = float(np.max(np.abs(g), initial=0.0, where=np.abs(g) < LARGE))
-    claimed, found = s.done.delta[l], _stack(parts, axis=1)
+        equation = "∂L/∂ŷ ⊙ f′" if last else f"f′ ⊙ (δ_{l + 1} W_{l + 1}ᵀ)"
+    claimed, found, summands = (
+        s.done.delta[l],
+        _columns(lambda h, x: s.losses_from(l, x), a),
+        _largest(_unsloped(s, l)),
+    )
     return _verdict(f"δ_{l} = {equation}", f"layer {l}", claimed, found, None, summands)
+
+
+def _unsloped(s: _Setting, l: int) -> Float[np.ndarray, "N H"]:
+    """The summands of δ_l before f′, which may be a difference of much larger numbers."""
+    if l == s.net.n_layers - 1:
+        incoming: np.ndarray = s.weights * s.net.loss_function.first(s.t, s.done.X[-1], np)
+    else:
+        incoming = np.abs(s.done.delta[l + 1]) @ np.abs(s.W[l + 1]).T
+    size: np.ndarray = np.abs(incoming)
+    return size
+
+
+def _largest(values: Float[np.ndarray, "..."]) -> float:
+    """The largest size but for poles."""
+    size = np.abs(values)
+    return float(np.max(size, initial=0.0, where=size < LARGE))
+
+
+def _summands(s: _Setting, l: int) -> Float[np.ndarray, "N H"]:
+    """The size of what adds up in ∂W_l and ∂b_l; where a whole layer saturates, before f′."""
+    delta: np.ndarray = np.abs(s.done.delta[l])
+    return delta if l == s.net.n_layers - 1 else np.maximum(delta, _unsloped(s, l))
 
 
 def _weights(s: _Setting, l: int) -> Equation:
@@ -227,7 +459,7 @@ def _weights(s: _Setting, l: int) -> Equation:
     parts = [along(total, W, _one_hot(W, entry)) for entry in entries]
     penalty = f" + λ W_{l}" if s.l2 else ""
     equation = f"∂L/∂W_{l} = X_{l}ᵀ δ_{l}{penalty}"
-    summands = np.abs(s.done.X[l]).T @ np.abs(s.done.delta[l])
+    summands = np.abs(s.done.X[l]).T @ _summands(s, l)
     return _entry_verdict(equation, l, s.done.dW[l], parts, entries, summands)
 
 
@@ -238,7 +470,7 @@ def _bias(s: _Setting, l: int) -> Equation:
         return np.sum(s.losses_from(l, s.done.X[l] @ s.W[l] + b_l))
 
     parts = [along(total, b, _one_hot(b, entry)) for entry in entries]
-    summands = np.abs(s.done.delta[l]).sum(axis=0)
+    summands = _summands(s, l).sum(axis=0)
     return _entry_verdict(f"∂L/∂b_{l} = Σ_n δ_{l}", l, s.done.db[l], parts, entries, summands)
 
 
@@ -261,6 +493,12 @@ def _penalty(s: _Setting, l: int) -> Equation:
 
 def _at_once(fun: Callable[[Array], Array], a: Float[np.ndarray, "N H"]) -> Numerical:
     return along(fun, a, np.ones_like(a))
+
+
+def _columns(fun: Callable[[int, Array], Array], x: Float[np.ndarray, "N H"]) -> Numerical:
+    """∂fun(h, x)_n / ∂x_nh for each column h."""
+    parts = [along(partial(fun, h), x, _unit(x, h)) for h in range(x.shape[1])]
+    return _stack(parts, axis=1)
 
 
 def _column_by_column(fun: Callable[[Array], Array], a: Float[np.ndarray, "N H"]) -> Numerical:
