@@ -218,7 +218,8 @@ def check(
     X, y = _first_rows(model, fitted, table, 20)
     proof = fitted.mlp_.network_.check(*_encoded(fitted, X, y))
     if as_json:
-        print(json.dumps({"ok": proof.ok, "equations": [vars(row) for row in proof.rows]}))
+        equations = [vars(row) for row in proof.rows]
+        print(json.dumps({"ok": proof.ok, "conclusion": proof.conclusion, "equations": equations}))
     else:
         print(proof)
     if not proof.ok:

@@ -190,8 +190,11 @@ def prove(net: Network, X: Any, y: Any, sample_weight: Any = None) -> Proof:
     >>> [row.equation for row in prove(net, [[1.0, 2.0]], [0.5]).rows][:3]
     ['a_0 = X_0 W_0 + b_0', 'tanh′ at a_0', 'tanh″ at a_0']
     """
+    from threadpoolctl import threadpool_limits
+
     setting = _setting(net, X, y, sample_weight)
-    with np.errstate(all="ignore"):
+    # Thousands of tiny products, which threads only slow down.
+    with threadpool_limits(1), np.errstate(all="ignore"):
         return Proof(_with_causes(setting, list(_rows(setting))))
 
 
