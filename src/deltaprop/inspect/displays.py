@@ -409,3 +409,39 @@ def _rms_of(trace: Trace) -> dict[str, list[float]]:
     """The root mean square of each array that the signal flow shows."""
     arrays = {"X": trace.X, "a": trace.a, "delta": trace.delta, "dW": trace.dW}
     return {name: [spread(values).rms for values in each] for name, each in arrays.items()}
+
+
+def _whole_ticks(n: int) -> list[int]:
+    """A few whole numbers from 0 to n - 1."""
+    return sorted({round(i) for i in np.linspace(0, n - 1, min(n, 6))})
+
+
+def _best_epoch(mlp: Any) -> int | None:
+    """The epoch whose weights early stopping put back."""
+    losses = getattr(mlp, "validation_loss_curve_", None)
+    if not mlp.early_stopping or not losses:
+        return None
+    by_loss = mlp.scoring == "loss" or not mlp.validation_scores_
+    values = -np.asarray(losses) if by_loss else np.asarray(mlp.validation_scores_)
+    return int(np.nanargmax(values)) + 1 if np.isfinite(values).any() else None
+
+
+def _axes(ax: Any) -> tuple[Any, Any]:
+    """The axes to draw on, and their figure; a new one where none is given."""
+    require_matplotlib()
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        _, ax = plt.subplots()
+    return ax, ax.figure
+
+
+def _log_scale(ax: Any) -> None:
+    """A logarithmic y axis with plain numbers, which need no mathematics to be set."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 100 * low else (1.0,)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.yaxis.set_minor_formatter(NullFormatter())
