@@ -210,9 +210,9 @@ def confident_and_wrong() -> tuple[Any, ...]:
 
 
 def too_high() -> tuple[Any, ...]:
-    """Adam at a hundred times its usual rate; the jumps also drive tanh units into saturation."""
+    """Adam at a thousand times its usual rate; the jumps also drive units into saturation."""
     net, X, _, y, _ = classifier("digits", dp.Dense(20, "tanh"))
-    history = dp.fit(net, X, y, solver=dp.Adam(0.3), batch_size=32, max_epochs=40,
+    history = dp.fit(net, X, y, solver=dp.Adam(1.0), batch_size=32, max_epochs=40,
                      patience=np.inf, record=100)  # fmt: skip
     return net, X, y, history, None
 
@@ -295,7 +295,7 @@ SICK = {
     saturated: ("saturated units", 0, ()),
     saturated_outputs: ("saturated outputs", 1, ()),
     confident_and_wrong: ("saturated outputs", 1, ()),
-    too_high: ("learning rate too high", None, ("saturated units",)),
+    too_high: ("learning rate too high", None, ("saturated units", "saturated outputs")),
     too_high_sgd: ("learning rate too high", None, ()),
     too_low: ("learning rate too low", None, ()),
     unscaled: ("unscaled inputs", 0, ()),
