@@ -208,7 +208,8 @@ def check(
     X, y, _ = split_target(read_table(table), fitted.target_name_)
     proof = _proof(fitted, X.head(20), y.head(20))
     if as_json:
-        print(json.dumps({"ok": proof.ok, "equations": [vars(row) for row in proof.rows]}))
+        equations = [vars(row) for row in proof.rows]
+        print(json.dumps({"ok": proof.ok, "conclusion": proof.conclusion, "equations": equations}))
     else:
         print(proof)
     if not proof.ok:
