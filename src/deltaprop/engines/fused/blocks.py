@@ -6,7 +6,7 @@ that dtype (a float64 constant would silently promote the whole loop), `xp` beco
 vector.namespace, and a loop over a block is wrapped around it. The kernel calls these loops by
 address, so that it is compiled once for all networks.
 
-A block lies in memory row by row, (N, H), or for networks too small for BLAS unit by unit, (H, N):
+A block lies in memory row by row, (N, H), or for small networks unit by unit, (H, N):
 loops over the rows of a batch are long enough for vector instructions where H is not.
 """
 

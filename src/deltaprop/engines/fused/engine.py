@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -187,9 +188,13 @@ class FusedEngine:
         return np.concatenate(orders, out=self._room_for_orders[:M])
 
     def _rows(self, order: Int[np.ndarray, " N"] | None) -> Int[np.ndarray, " N"]:
-        if self._subset is None:
-            return np.arange(self.n_samples) if order is None else order
-        return self._subset if order is None else self._subset[order]
+        if order is None:
+            return self._in_order
+        return order if self._subset is None else self._subset[order]
+
+    @cached_property
+    def _in_order(self) -> Int[np.ndarray, " N"]:
+        return np.arange(self.n_samples) if self._subset is None else self._subset
 
     def _steps(
         self,

@@ -23,13 +23,11 @@ from deltaprop.engines.fused.constants import (
     FRAME,
     GRADIENT,
     MOST_PIECES,
-    NV,
     PIECE,
     ROOM,
     SKLEARN,
     SPINS,
     SUM,
-    VECTOR_BYTES,
     YIELDS,
 )
 from deltaprop.engines.fused.lowlevel import (
@@ -45,7 +43,7 @@ from deltaprop.engines.fused.lowlevel import (
     size_of,
     vector,
 )
-from deltaprop.engines.fused.products import panels_of, panels_of_transpose
+from deltaprop.engines.fused.products import panel_width, panels_of, panels_of_transpose
 
 frame_at = record_at(FRAME)
 usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
@@ -74,15 +72,9 @@ def _barrier(sync, n_threads):  # type: ignore[no-untyped-def]
 
 
 @plain
-def _width(one):  # type: ignore[no-untyped-def]
-    """Columns of a panel."""
-    return NV * (VECTOR_BYTES // size_of(one))
-
-
-@plain
 def _affine(one, f, X_at, panels, a_at, N, D, H):  # type: ignore[no-untyped-def]
     """a = X W, W in panels; the bias is added where the activation reads a."""
-    W = _width(one)
+    W = panel_width(one)
     call_product(f.rows_times, X_at, D, panels, W, D * W, a_at, H, N, H, D, 0, 0)
 
 
@@ -101,7 +93,7 @@ def _affine_few(one, X_at, W_at, a_at, N, D, H):  # type: ignore[no-untyped-def]
 @plain
 def _affine_by_unit(one, f, X_at, W_at, a_at, N, D, H):  # type: ignore[no-untyped-def]
     """aᵀ = Wᵀ Xᵀ."""
-    call_product(f.columns_times, W_at, H, X_at, N, _width(one), a_at, N, H, N, D, 0, 0)
+    call_product(f.columns_times, W_at, H, X_at, N, panel_width(one), a_at, N, H, N, D, 0, 0)
 
 
 @plain
@@ -122,20 +114,20 @@ def _affine_sparse(one, f, start, W_at, a_at, N, H):  # type: ignore[no-untyped-
 @plain
 def _back(one, f, delta_at, panels, g_at, N, D, H):  # type: ignore[no-untyped-def]
     """g = δ Wᵀ, Wᵀ in panels."""
-    W = _width(one)
+    W = panel_width(one)
     call_product(f.rows_times, delta_at, H, panels, W, H * W, g_at, D, N, D, H, 0, 0)
 
 
 @plain
 def _back_by_unit(one, f, delta_at, W_at, g_at, N, D, H):  # type: ignore[no-untyped-def]
     """gᵀ = W δᵀ."""
-    call_product(f.rows_times, W_at, H, delta_at, N, _width(one), g_at, N, D, N, H, 0, 0)
+    call_product(f.rows_times, W_at, H, delta_at, N, panel_width(one), g_at, N, D, N, H, 0, 0)
 
 
 @plain
 def _dW(one, f, X_at, panels, dW_at, N, D, H, low, high, more, room):  # type: ignore[no-untyped-def]
     """Rows low … high of dW = Xᵀ δ, added to what is there where there is `more` than one slab."""
-    X_at, dW_at, W = X_at + low * size_of(one), dW_at + low * H * size_of(one), _width(one)
+    X_at, dW_at, W = X_at + low * size_of(one), dW_at + low * H * size_of(one), panel_width(one)
     adds = 1 if more else 0
     call_product(
         f.columns_times, X_at, D, panels, W, f.slab * W, dW_at, H, high - low, H, N, adds, room
@@ -144,7 +136,7 @@ def _dW(one, f, X_at, panels, dW_at, N, D, H, low, high, more, room):  # type: i
 
 @plain
 def _dW_by_unit(one, f, X_at, panels, dW_at, N, D, H, more):  # type: ignore[no-untyped-def]
-    W, adds = _width(one), 1 if more else 0
+    W, adds = panel_width(one), 1 if more else 0
     call_product(f.rows_times, X_at, N, panels, W, f.slab * W, dW_at, H, D, H, N, adds, 0)
 
 
@@ -341,7 +333,7 @@ def _rows(one, f, start, low, high, batch_row, step, scale):  # type: ignore[no-
 @plain
 def _delta_panels(one, f, l, delta_at, low, n, H):  # type: ignore[no-untyped-def]
     """n rows of δ_l, from row `low` of the slab on, into the panels that ∂W_l is computed from."""
-    item, W = size_of(one), _width(one)
+    item, W = size_of(one), panel_width(one)
     places = vector(1, f.places, 6 * f.L + 5)
     to_at = f.work + (places[5 * f.L + 4 + l] + low * W) * item
     if l == 0 and f.sparse:
@@ -409,7 +401,7 @@ def _complete(one, f, at, n, lam):  # type: ignore[no-untyped-def]
 @plain
 def _W_panels(one, f, l, W_at, low, high):  # type: ignore[no-untyped-def]
     """Rows low … high of W_l into the panels of W_l and, where error signals pass, of W_lᵀ."""
-    item, L, W = size_of(one), f.L, _width(one)
+    item, L, W = size_of(one), f.L, panel_width(one)
     sizes, places = vector(1, f.sizes, L + 1), vector(1, f.places, 6 * L + 5)
     D, H = sizes[l], sizes[l + 1]
     if f.by_unit or (l == 0 and f.sparse):

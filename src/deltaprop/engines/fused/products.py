@@ -158,38 +158,37 @@ def product(along_k: bool, dtype: str) -> Any:
     item = one.itemsize
     V = VECTOR_BYTES // item
     W = NV * V
-    whole, four, two, single = (_kernel(rows, NV, along_k) for rows in (MR, 4, 2, 1))
-    narrow, narrow_four, narrow_two, narrow_single = (
-        _kernel(rows, 1, along_k) for rows in (MR, 4, 2, 1)
-    )
+
+    def kernel(rows: int) -> Any:
+        """That many rows, and as few vectors as the columns need."""
+        wide, narrow = _kernel(rows, NV, along_k), _kernel(rows, 1, along_k)
+
+        @plain
+        def call(A, a_step, B, b_k, C, ldc, K, more, columns):  # type: ignore[no-untyped-def]
+            if columns > V:
+                wide(one, A, a_step, B, b_k, C, ldc, K, more, columns)
+            else:
+                narrow(one, A, a_step, B, b_k, C, ldc, K, more, columns)
+
+        return call
+
+    whole, four, two, single = (kernel(rows) for rows in (MR, 4, 2, 1))
 
     @plain
     def some_rows(A, a_step, rows, B, b_k, C, ldc, K, more, columns):  # type: ignore[no-untyped-def]
         """At most MR rows and W columns of C."""
-        wide, a_row, c_row = columns > V, (a_step if along_k else 1) * item, ldc * item
+        a_row, c_row = (a_step if along_k else 1) * item, ldc * item
         if rows == MR:
-            if wide:
-                whole(one, A, a_step, B, b_k, C, ldc, K, more, columns)
-            else:
-                narrow(one, A, a_step, B, b_k, C, ldc, K, more, columns)
+            whole(A, a_step, B, b_k, C, ldc, K, more, columns)
             return
         while rows >= 4:
-            if wide:
-                four(one, A, a_step, B, b_k, C, ldc, K, more, columns)
-            else:
-                narrow_four(one, A, a_step, B, b_k, C, ldc, K, more, columns)
+            four(A, a_step, B, b_k, C, ldc, K, more, columns)
             A, C, rows = A + 4 * a_row, C + 4 * c_row, rows - 4
         if rows >= 2:
-            if wide:
-                two(one, A, a_step, B, b_k, C, ldc, K, more, columns)
-            else:
-                narrow_two(one, A, a_step, B, b_k, C, ldc, K, more, columns)
+            two(A, a_step, B, b_k, C, ldc, K, more, columns)
             A, C, rows = A + 2 * a_row, C + 2 * c_row, rows - 2
         if rows == 1:
-            if wide:
-                single(one, A, a_step, B, b_k, C, ldc, K, more, columns)
-            else:
-                narrow_single(one, A, a_step, B, b_k, C, ldc, K, more, columns)
+            single(A, a_step, B, b_k, C, ldc, K, more, columns)
 
     @plain
     def copy(A_at, a_k, room, block, depth):  # type: ignore[no-untyped-def]
@@ -233,10 +232,15 @@ def product(along_k: bool, dtype: str) -> Any:
 
 
 @plain
+def panel_width(one):  # type: ignore[no-untyped-def]
+    """W, the columns of a panel."""
+    return NV * (VECTOR_BYTES // size_of(one))
+
+
+@plain
 def panels_of(one, B_at, N, to_at, b_panel, low, high):  # type: ignore[no-untyped-def]
     """Rows low … high of B (K, N) in panels of W columns that are b_panel numbers apart."""
-    item = size_of(one)
-    W = NV * (VECTOR_BYTES // item)
+    item, W = size_of(one), panel_width(one)
     whole = N // W * W
     for k in range(low, high):
         b = vector(one, B_at + k * N * item, N)
@@ -253,8 +257,7 @@ def panels_of(one, B_at, N, to_at, b_panel, low, high):  # type: ignore[no-untyp
 @plain
 def panels_of_transpose(one, B_at, N, to_at, b_panel, low, high):  # type: ignore[no-untyped-def]
     """Rows low … high of B (K, N) as columns of the panels of Bᵀ (N, K)."""
-    item = size_of(one)
-    W = NV * (VECTOR_BYTES // item)
+    item, W = size_of(one), panel_width(one)
     for k in range(low, high):
         b = vector(one, B_at + k * N * item, N)
         to = vector(one, to_at + (k // W * b_panel + k % W) * item, N * W)
