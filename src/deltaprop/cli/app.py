@@ -214,9 +214,11 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Prove every equation of a model's network numerically, on rows of a table."""
+    from deltaprop.inspect.opening import opened
+
     fitted = _load_tabular(model)
-    X, y = _first_rows(model, fitted, table, 20)
-    proof = fitted.mlp_.network_.check(*_encoded(fitted, X, y))
+    net, X, y = opened(fitted, *_first_rows(model, fitted, table, 20))
+    proof = net.check(X, y)
     if as_json:
         equations = [vars(row) for row in proof.rows]
         print(json.dumps({"ok": proof.ok, "conclusion": proof.conclusion, "equations": equations}))
@@ -244,6 +246,7 @@ def explain(
     from deltaprop.files import load
     from deltaprop.files.models import write_atomically
     from deltaprop.inspect.derivation import FORMATS
+    from deltaprop.inspect.opening import opened
     from deltaprop.tables import TableError
 
     if format not in FORMATS:
@@ -254,8 +257,8 @@ def explain(
         text = str(_network(load(model)).derivation(format=format))
     else:
         fitted = _load_tabular(model)
-        X, y = _first_rows(model, fitted, table, 3)
-        text = str(fitted.mlp_.network_.derivation(*_encoded(fitted, X, y), format=format))
+        net, X, y = opened(fitted, *_first_rows(model, fitted, table, 3))
+        text = str(net.derivation(X, y, format=format))
     if format == "html":
         text = f'<!doctype html>\n<meta charset="utf-8">\n<title>{model.name}</title>\n{text}'
     if output is None:
@@ -506,16 +509,6 @@ def _first_rows(path: Path, model: Any, table: Path, most: int) -> tuple[Any, An
         )
     X, y, _ = split_target(read_table(table), model.target_name_)
     return X.head(most), y.head(most)
-
-
-def _encoded(model: Any, X: Any, y: Any) -> tuple[Any, Any]:
-    """X and y as the model's network takes them."""
-    from deltaprop.cli.report import as_labels
-
-    Z = model.encoder_.transform(X)
-    if hasattr(model, "classes_"):
-        return Z, model.mlp_._codes(as_labels(y, model.classes_))
-    return Z, (y.to_numpy(dtype=float) - model.y_mean_) / model.y_scale_
 
 
 def _tell(result: dict[str, Any], model: Any) -> None:

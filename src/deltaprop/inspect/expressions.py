@@ -365,10 +365,16 @@ SIDES = {"+": (0, 1), "−": (0, 1), "⊙": (1, 2), "/": (1, 3), " ": (2, 3)}
 
 
 class Writer(Generic[Text]):
-    """Walks a tree and puts brackets where they are needed; a subclass says how parts look."""
+    """Walks a tree and puts brackets where they are needed; a subclass says how parts look.
+
+    Symbols are written, or the numbers behind them where `values` are given.
+    """
 
     flat_quotients = True  # a / b on one line, not one above the other
     closed_cases = True  # cases end with a brace
+
+    def __init__(self, values: dict[Name, Any] | None = None) -> None:
+        self.values = values
 
     def write(self, x: Expression, least: int = 0) -> Text:
         text = self._written(x)

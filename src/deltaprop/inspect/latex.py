@@ -92,13 +92,10 @@ def _number(digits: str) -> str:
 
 
 class Latex(Writer[str]):
-    """Writes symbols, or the numbers behind them where `values` are given."""
+    """A tree as LaTeX."""
 
     flat_quotients = False
     closed_cases = False
-
-    def __init__(self, values: dict[Name, Any] | None = None) -> None:
-        self.values = values
 
     def number(self, value: float) -> str:
         if abs(value) == 0.5:

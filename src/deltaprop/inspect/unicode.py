@@ -13,7 +13,6 @@ import numpy as np
 from deltaprop.inspect.expressions import (
     Equation,
     Expression,
-    Name,
     Number,
     Shape,
     Symbol,
@@ -144,10 +143,7 @@ def shape_below(shape: Shape) -> str:
 
 
 class Unicode(Writer[Pieces]):
-    """Writes symbols, or the numbers behind them where `values` are given."""
-
-    def __init__(self, values: dict[Name, Any] | None = None) -> None:
-        self.values = values
+    """A tree as lines for a terminal."""
 
     def number(self, value: float) -> Pieces:
         if abs(value) == 0.5:
