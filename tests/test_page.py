@@ -5,7 +5,6 @@ import json
 import os
 import pty
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,17 +21,8 @@ from sklearn.datasets import load_iris
 
 import deltaprop as dp
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from .browser import chromium
+
 FEATURES = ["sepal length", "sepal width", "petal length", "petal width"]
 IRIS = load_iris()
 X, Y = IRIS.data, IRIS.target
@@ -334,15 +324,9 @@ def test_what_the_page_loads_lies_beside_it():
 
 @pytest.fixture(scope="module")
 def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install it")
-    if CHROMIUM is None:
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with api.sync_playwright() as playwright, tempfile.TemporaryDirectory() as profile:
-        context = playwright.chromium.launch_persistent_context(
-            profile, executable_path=CHROMIUM, args=FLAGS, viewport={"width": 1280, "height": 900}
-        )
+    size = {"width": 1280, "height": 900}
+    with tempfile.TemporaryDirectory() as profile, chromium(profile, viewport=size) as context:
         yield context
-        context.close()
 
 
 @pytest.fixture
