@@ -41,6 +41,7 @@ FRAME = np.dtype([
     ("work", "i8"), ("places", "i8"), ("by_unit", "i8"), ("backward", "i8"), ("slab", "i8"),
     ("tile", "i8"), ("pieces", "i8"),
     ("G", "i8"), ("first", "i8"), ("second", "i8"), ("sync", "i8"),
+    ("tile_claims", "i8"), ("piece_claims", "i8"),
     ("out", "i8"), ("parts", "i8"), ("result", "i8"),
     # the search
     ("n_threads", "i8"), ("N", "i8"), ("batch", "i8"), ("start", "i8"), ("n_steps", "i8"),

@@ -47,7 +47,10 @@ class Frame:
             rows_times=self.compiled.rows_times, columns_times=self.compiled.columns_times,
             work=np.zeros(room.length, net.dtype), places=room.places, by_unit=room.by_unit,
             backward=room.backward, slab=room.slab, tile=room.tile, pieces=room.pieces,
-            n_threads=room.n_threads, sync=np.zeros(16, np.int64), **rows.fields(),
+            n_threads=room.n_threads, sync=np.zeros(16, np.int64),
+            tile_claims=np.zeros(-(-room.slab // room.tile), np.int64),
+            piece_claims=np.zeros(net.n_layers * constants.MOST_PIECES, np.int64),
+            **rows.fields(),
         )  # fmt: skip
 
     def set(self, **fields: Any) -> None:

@@ -3,7 +3,9 @@
 A step has two halves. First each thread takes its share of the batch's rows through all layers,
 forward and back, and leaves X_l and δ_l. After a barrier each thread takes its share of the rows of
 every W_l: ∂W_l = X_lᵀ δ_l of the whole batch for some rows at a time, and the solver's update of
-these rows of θ while they are in the cache. After a second barrier the next step begins.
+these rows of θ while they are in the cache. After a second barrier the next step begins. In both
+halves a thread that is done goes on with what others have not begun: processors are not equally
+fast, and not ours alone. What comes out does not depend on who did what.
 Products are those of products.py. They read W_l and W_lᵀ from panels that the update keeps in step
 with θ, and δ_l from panels that each thread fills with its rows.
 
@@ -66,6 +68,29 @@ def _barrier(sync, n_threads):  # type: ignore[no-untyped-def]
                 usleep(uint32(20))
             elif spins > SPINS:  # the other thread may be waiting for this core
                 sched_yield()
+
+
+@plain
+def _next(j, k, parts, n_threads):  # type: ignore[no-untyped-def]
+    """The part that thread k comes to as its j-th: its own share, then the others' from the end."""
+    low, high = parts * k // n_threads, parts * (k + 1) // n_threads
+    own = high - low
+    return low + j if j < own else (low - 1 - (j - own)) % parts
+
+
+@plain
+def _taken(claims, part, n_threads):  # type: ignore[no-untyped-def]
+    """Whether another thread has begun this part; it is the caller's from now on if none has."""
+    if n_threads == 1:
+        return False
+    return fetch(claims, part) != 0 or fetch_add(claims, part, 1) != 0
+
+
+@plain
+def _free_again(claims, parts, k):  # type: ignore[no-untyped-def]
+    if k == 0:
+        for part in range(parts):
+            claims[part] = 0
 
 
 # ---------------------------------------------------------------- products
@@ -433,13 +458,17 @@ def _parameters(one, f, k, start, n, batch_rows, more, last, lam, rate, gain):  
     at_once = by_unit and last and not whole and lam == 0 and f.decay == 0  # loops that pay
     decay, at = rate * f.decay, 0
     room = f.work + (places[6 * L + 4] + k * ROOM) * item
+    claims = vector(1, f.piece_claims, L * MOST_PIECES)
     for l in range(L):
         D, H = sizes[l], sizes[l + 1]
         panels = f.work + places[5 * L + 4 + l] * item
         pieces, slots = _pieces(f, D, H), 2 * l * (MOST_PIECES + 1)
         X_at, delta_at = f.work + places[l] * item, f.work + places[2 * L + 1 + l] * item
         sparse = l == 0 and f.sparse
-        for piece in range(pieces * k // T, pieces * (k + 1) // T):
+        for j in range(pieces):
+            piece = _next(j, k, pieces, T)
+            if _taken(claims, l * MOST_PIECES + piece, T):
+                continue
             low, high = D * piece // pieces, D * (piece + 1) // pieces
             size, here = (high - low) * H, at + low * H
             if sparse:
@@ -523,6 +552,7 @@ def run(one, k, frame):  # type: ignore[no-untyped-def]
     sync, rates = vector(1, f.sync, 16), vector(1.0, f.rates, f.n_steps)
     order, weights = vector(1, f.order, N), vector(one, f.weights, N)
     places, result = vector(1, f.places, 6 * f.L + 5), vector(1.0, f.result, 1)
+    tile_claims, piece_claims = vector(1, f.tile_claims, 1), vector(1, f.piece_claims, 1)
     for s in range(f.n_steps):
         epoch, i = (f.start + s) // a_pass, (f.start + s) % a_pass
         start, size = epoch * N + i * f.batch, min(f.batch, N - i * f.batch)
@@ -548,10 +578,14 @@ def run(one, k, frame):  # type: ignore[no-untyped-def]
             n = min(f.slab, size - done)
             last = done + n == size
             tiles = (n + tile - 1) // tile
-            for i in range(tiles * k // T, tiles * (k + 1) // T):
-                high = min(n, (i + 1) * tile)
-                _rows(one, f, start + done, i * tile, high, done, step - 1, scale)
+            _free_again(piece_claims, f.L * MOST_PIECES, k)
+            for j in range(tiles):
+                i = _next(j, k, tiles, T)
+                if not _taken(tile_claims, i, T):
+                    high = min(n, (i + 1) * tile)
+                    _rows(one, f, start + done, i * tile, high, done, step - 1, scale)
             _barrier(sync, T)
+            _free_again(tile_claims, tiles, k)
             if k == 0:
                 losses = vector(one, f.work + places[3 * f.L + 2] * size_of(one), n)
                 for i in range(n):
