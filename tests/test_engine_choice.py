@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import deltaprop as dp
-from deltaprop.engines.fused import objects, units
+from deltaprop.engines.fused import compiling, objects, units
 
 
 def in_new_process(code, cache, **environment):
@@ -39,6 +39,29 @@ SMALL_JOB = """
     dp.fit(net, X, X[:, 0], max_epochs=2)
     waited = time.perf_counter() - started
     """
+
+
+def test_a_search_over_plain_arrays_imports_no_other_library(tmp_path):
+    """scikit-learn and SciPy take ten times as long to import as a small network to train."""
+    code = """
+    import json, sys
+    import numpy as np
+    import deltaprop as dp
+
+    X = np.random.RandomState(0).randn(100, 4)
+    net = dp.Network(4, [dp.Dense(5, "relu"), dp.Dense(3, "softmax")], loss="cross_entropy", seed=0)
+    dp.fit(net, X, (X[:, 0] > 0).astype(int), max_epochs=2)
+    net.predict(X)
+    print(json.dumps(sorted({"sklearn", "scipy", "pandas", "jaxtyping"} & {*sys.modules})))
+    """
+    assert in_new_process(code, tmp_path / "cache") == []
+
+
+def test_what_is_compiled_beforehand_is_all_that_a_network_needs():
+    net = dp.Network(4, [dp.Dense(5, "tanh"), dp.Dense(3, "softmax")], loss="cross_entropy")
+    assert {unit.key for unit in units.of(net, "float64")} <= {
+        unit.key for unit in compiling.built_in()
+    }
 
 
 def test_a_small_job_does_not_wait_and_a_later_one_is_compiled(tmp_path):

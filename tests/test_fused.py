@@ -187,7 +187,7 @@ def test_what_it_cannot_run_falls_back_and_says_so():
 
 
 @pytest.mark.parametrize("clip", [None, 0.1])
-@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("n_threads", [1, 2, 70])
 def test_sparse_rows(n_threads, clip):
     big = sp.random(300, 500, density=0.02, format="csr", random_state=0)
     y, thetas = rng.randint(0, 3, 300), []

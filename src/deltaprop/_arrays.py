@@ -8,13 +8,15 @@ evaluate each function at a + ih), ``erf``, and ``logsumexp``-like reductions wi
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any
-
-from jaxtyping import Shaped
+from typing import TYPE_CHECKING, Any
 
 Array = Any
 """Any array that speaks the array API: a NumPy or JAX array, or another library's."""
-Values = Shaped[Array, "..."]
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
+
+    Values = Shaped[Array, "..."]
 
 
 def namespace(array: Values) -> ModuleType:

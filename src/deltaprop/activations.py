@@ -23,15 +23,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import ModuleType
-from typing import Any, Literal
-
-from jaxtyping import Float
+from typing import TYPE_CHECKING, Any, Literal
 
 from deltaprop._arrays import Array, erf, expit, real, softplus, where_positive
 
-Values = Float[Array, "N H"]
-Function = Callable[[Values, ModuleType], Values]
-Derivative = Callable[[Values, Values, ModuleType], Values]
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    Values = Float[Array, "N H"]
+    Function = Callable[[Values, ModuleType], Values]
+    Derivative = Callable[[Values, Values, ModuleType], Values]
+
 
 SQRT_2 = math.sqrt(2)
 PDF_0 = 1 / math.sqrt(2 * math.pi)

@@ -42,16 +42,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import ModuleType
-from typing import NamedTuple
-
-from jaxtyping import Float
+from typing import TYPE_CHECKING, NamedTuple
 
 from deltaprop._arrays import Array, namespace
 from deltaprop.activations import Activation
 from deltaprop.losses import Loss
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    Weights = Float[Array, "N 1"] | float
+
 Masks = Sequence[Array | None]
-Weights = Float[Array, "N 1"] | float
 
 
 class Pass(NamedTuple):

@@ -7,11 +7,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 
-Draw = Callable[[np.random.RandomState, int, int], Float[np.ndarray, "D H"]]
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    Draw = Callable[[np.random.RandomState, int, int], Float[np.ndarray, "D H"]]
+
+
+def random_state(seed: Any) -> np.random.RandomState:
+    """The generator of a seed, by scikit-learn's rule; it is only imported for unusual seeds."""
+    if isinstance(seed, np.random.RandomState):
+        return seed
+    if isinstance(seed, Integral):
+        return np.random.RandomState(int(seed))
+    from sklearn.utils import check_random_state
+
+    rng: np.random.RandomState = check_random_state(seed)
+    return rng
 
 
 def _uniform(variance: Callable[[int, int], float]) -> Draw:

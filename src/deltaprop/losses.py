@@ -23,10 +23,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Num
 
 from deltaprop._arrays import (
     Array,
@@ -39,9 +38,12 @@ from deltaprop._arrays import (
     where_positive,
 )
 
-Values = Float[Array, "N H"]
-Target = Num[Array, "N ..."]
-LossFunction = Callable[..., Values]
+if TYPE_CHECKING:
+    from jaxtyping import Float, Num
+
+    Values = Float[Array, "N H"]
+    Target = Num[Array, "N ..."]
+    LossFunction = Callable[..., Values]
 
 
 class ClosedForm(NamedTuple):

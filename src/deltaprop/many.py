@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 
 from deltaprop.network import Network
 from deltaprop.search.loop import cancelled
 from deltaprop.training import fit
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 def fit_many(

@@ -9,7 +9,6 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from jaxtyping import Float, Num
 
 from deltaprop import activations, equations, initializers, losses
 from deltaprop._arrays import Array
@@ -17,6 +16,8 @@ from deltaprop.activations import Activation
 from deltaprop.losses import Loss
 
 if TYPE_CHECKING:
+    from jaxtyping import Float, Num
+
     from deltaprop.inspect.derivation import Derivation
     from deltaprop.inspect.page import Page
     from deltaprop.inspect.proof import Proof
@@ -240,9 +241,7 @@ class Network:
         >>> float(abs(net.initialize(0).W[0][0, 0]))
         1.0
         """
-        from sklearn.utils import check_random_state
-
-        rng = check_random_state(seed)
+        rng = initializers.random_state(seed)
         for l, (D, H) in enumerate(self._layout().shapes):
             # scikit-learn's scheme scales every layer by the hidden activation.
             hidden = self.layers[max(0, min(l, self.n_layers - 2))].activation.name
@@ -460,19 +459,16 @@ class Network:
 
     def _checked_X(self, X: Any, kept: tuple[str, ...] = ()) -> Array:
         """X as rows of finite numbers in the network's dtype, or in one of those `kept`."""
-        from sklearn.utils.validation import check_array
+        name, plain = str(getattr(X, "dtype", "")), type(X) is np.ndarray
+        ready = plain and X.ndim == 2 and X.size and name in (self.dtype.name, *kept)
+        if not (ready and _all_finite(X)):
+            from sklearn.utils.validation import check_array  # most of what an import would cost
 
-        name = str(getattr(X, "dtype", ""))
-        halves = name in ("float16", "bfloat16") and name in kept and isinstance(X, np.ndarray)
-        if name == "bfloat16" and not halves:  # scikit-learn's check does not know it
-            X = X.astype(self.dtype)
-        # Its sum of half numbers overflows, and then it makes a mask as large as X.
-        finite = halves and X.ndim == 2 and _all_finite(X)
-        if name != "bfloat16" or not finite:
+            if name == "bfloat16":  # which scikit-learn's check does not know
+                X = X.astype(self.dtype)
             X = check_array(
-                X, accept_sparse=["csr", "csc"], dtype=[self.dtype, *kept], input_name="X",
-                ensure_all_finite=not finite,
-            )  # fmt: skip
+                X, accept_sparse=["csr", "csc"], dtype=[self.dtype, *kept], input_name="X"
+            )
         if X.shape[1] != self.n_features:
             raise ValueError(
                 f"X has {X.shape[1]} column(s), but the network expects {self.n_features} "

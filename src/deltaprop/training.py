@@ -5,20 +5,23 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int, Num
 
 from deltaprop import engines
 from deltaprop.engines.choice import engine_for, gradient_for
 from deltaprop.engines.outputs import as_numbers
+from deltaprop.initializers import random_state
 from deltaprop.inspect.recording import Record, Recorder, checked_record
 from deltaprop.network import NARROW, Network, checked_weights
 from deltaprop.search import LBFGS, Adam, FirstOrder, History, Plateau, Progress, Solver
 from deltaprop.search.loop import Callback, Evaluate, search
 from deltaprop.search.quasi_newton import quasi_newton
 from deltaprop.search.schedules import Constant, Schedule
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int, Num
 
 DIVERGED = (
     "Solver produced non-finite parameter weights. The input data may contain large values and "
@@ -129,8 +132,6 @@ def fit(
     >>> net.predict([[10.0]]).round(3)
     array([[21.]])
     """
-    from sklearn.utils import check_random_state
-
     if not isinstance(net, Network):
         raise TypeError(f"net must be a deltaprop.Network, got {net!r}.")
     solver = Adam() if solver is None else solver
@@ -143,7 +144,7 @@ def fit(
         raise TypeError(f"resume must be a History that dp.fit returned, or None; got {resume!r}.")
     record = checked_record(record)
     X, y, w = _checked_data(net, X, y, sample_weight)
-    rng = check_random_state(seed)
+    rng = random_state(seed)
     if resume is not None and resume.progress.rng is not None:
         rng = resume.progress.rng
     rows = None if rows is None else _checked_rows(rows, X)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int, Num
 
 from deltaprop.engines.reference import ReferenceEngine, loss_and_gradient
 from deltaprop.network import Network
 from deltaprop.search import FirstOrder, Solver
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int, Num
 
 PACE = 10e9  # multiplications a second of the reference engine, at best
 PATIENCE = 5.0  # seconds of reference epochs beyond which waiting for the compiler is quicker

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from jaxtyping import Float, UInt32
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt32
 
 
 def _mix(x: UInt32[np.ndarray, "..."]) -> UInt32[np.ndarray, "..."]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 
 from deltaprop import equations
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
+
     from deltaprop.network import Network
 
 FEW = 16

@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int, Num
 
 from deltaprop import equations
 from deltaprop.engines.masks import dropout_mask
@@ -15,6 +14,8 @@ from deltaprop.network import Network
 from deltaprop.search import FirstOrder, Progress
 
 if TYPE_CHECKING:
+    from jaxtyping import Float, Int, Num
+
     from deltaprop.inspect.recording import Recorder
 
 

@@ -8,10 +8,9 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
-from jaxtyping import Float, Num
 from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
@@ -39,6 +38,9 @@ from deltaprop.search import (
     schedules,
 )
 from deltaprop.training import checked_callbacks, data_loss, train
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Num
 
 KEPT = [np.float64, np.float32, *(name for name in NARROW if name != "bfloat16")]
 FIRST_ORDER = ("sgd", "adam", "adamw")

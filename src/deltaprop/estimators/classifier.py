@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
-from jaxtyping import Float
 from sklearn.base import ClassifierMixin
 from sklearn.callback import with_callbacks
 from sklearn.utils import column_or_1d, compute_sample_weight
@@ -29,6 +28,9 @@ from deltaprop.estimators._base import (
     working_dtype,
 )
 from deltaprop.losses import Loss
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 LOSSES = ("log_loss", "focal", "hinge")
 

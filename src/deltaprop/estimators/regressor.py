@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
-from jaxtyping import Float
 from sklearn.base import RegressorMixin
 from sklearn.callback import with_callbacks
 from sklearn.utils import column_or_1d
@@ -16,6 +15,9 @@ from sklearn.utils.validation import validate_data
 from deltaprop import losses
 from deltaprop.estimators._base import KEPT, BaseMLP, Rows, Task, keeps_fit_on_failure
 from deltaprop.losses import Loss
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 LOSSES = (
     "squared_error", "absolute_error", "huber", "quantile", "log_cosh", "poisson", "gamma",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -16,6 +15,9 @@ from deltaprop.estimators.regressor import MLPRegressor
 from deltaprop.losses import Loss
 from deltaprop.tables import TableEncoder, as_frame
 from deltaprop.tables.reading import TableError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 ON_ANY_SCALE = ("squared_error", "absolute_error", "huber", "quantile", "log_cosh", "gaussian_nll")
 ON_A_RATIO_SCALE = ("poisson", "gamma", "tweedie")

@@ -14,15 +14,17 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Num
 
 from deltaprop.inspect.recording import RecordedStep
 from deltaprop.inspect.signals import Signals, flat_at_both_ends, is_flat, summarise
 from deltaprop.network import Dense, Network, Trace
 from deltaprop.search import LBFGS, History
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Num
 
 ROWS = 1000  # of X and y that are looked at, evenly spaced
 

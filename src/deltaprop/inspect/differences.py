@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from deltaprop._arrays import Array
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
 
 COMPLEX_STEP = 1e-20
 DIFFERENCE = 1e-5

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 
 from deltaprop.inspect.signals import spread
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
+
     from deltaprop.network import Trace
     from deltaprop.search import History
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Num
 
 from deltaprop.network import Network
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Num
 
 
 class Opened(NamedTuple):

@@ -10,7 +10,6 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 
 from deltaprop import equations
 from deltaprop._arrays import Array
@@ -19,6 +18,8 @@ from deltaprop.inspect.differences import Numerical, along
 from deltaprop.losses import ClosedForm, Loss
 
 if TYPE_CHECKING:
+    from jaxtyping import Float
+
     from deltaprop.network import Network
 
 # "two forms" of a loss: log(1 - ŷ) for |a| ≤ 10 has lost up to five of its sixteen digits.

@@ -15,9 +15,10 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int, Num
 
 if TYPE_CHECKING:
+    from jaxtyping import Float, Int, Num
+
     from deltaprop.inspect.signals import Signals
     from deltaprop.network import Network, Trace
 

@@ -13,10 +13,9 @@ from datetime import datetime
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
 
 from deltaprop import __version__
 from deltaprop.inspect import displays
@@ -36,6 +35,9 @@ from deltaprop.inspect.markup import (
 )
 from deltaprop.inspect.opening import Opened, mlp_of, opened
 from deltaprop.inspect.scores import as_labels, classification, point_prediction, regression
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
 
 # What is slow looks at a sample of the rows, so that a report takes seconds.
 SAMPLE = 1000  # rows for the signals, importances and clouds of points

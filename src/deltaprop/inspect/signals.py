@@ -27,13 +27,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from deltaprop._arrays import Array
 from deltaprop.activations import Activation
 
 if TYPE_CHECKING:
     import pandas as pd
+    from jaxtyping import Bool, Float, Int
 
     from deltaprop.network import Trace
 

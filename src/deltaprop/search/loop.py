@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from deltaprop.search.schedules import Adaptive, Clock, Schedule
 from deltaprop.search.stopping import Plateau
 
 if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
     from deltaprop.inspect.recording import RecordedStep
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 
 from deltaprop.search.loop import Callback, Epoch, Evaluate, History, monitored, record
 from deltaprop.search.stopping import Plateau
 
-LossAndGradient = Callable[[], tuple[float, Float[np.ndarray, " P"]]]
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    LossAndGradient = Callable[[], tuple[float, Float[np.ndarray, " P"]]]
 
 
 def quasi_newton(

@@ -10,11 +10,12 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from numbers import Real
-from typing import Any, ClassVar
-
-from jaxtyping import Float
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from deltaprop._arrays import Array, namespace
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 State = tuple[Array, ...]
 

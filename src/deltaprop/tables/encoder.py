@@ -8,14 +8,16 @@ cannot differ.
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from deltaprop.tables.reading import TableError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 Chains = dict[str, list[Any]]
 

@@ -92,7 +92,7 @@ def built_in() -> list[objects.Unit]:
     all_losses = [losses.get(name) for name in losses.NAMES]
     found = []
     for dtype in ("float32", "float64"):
-        found += [units.kernel(dtype), units.gather(dtype, dtype)]
+        found += [units.kernel(dtype), units.products(dtype), units.gather(dtype, dtype)]
         found += [units.activation(f, dtype) for f in functions]
         for loss in all_losses:
             closed = [f.name for f in functions if loss.closed_form(f.name)]

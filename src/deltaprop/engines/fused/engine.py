@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int, Num, Shaped
 
 from deltaprop.engines.fused import constants, threads, units
 from deltaprop.engines.fused.layout import Room, layer_sizes, training_room
@@ -18,6 +17,8 @@ from deltaprop.network import Network
 from deltaprop.search import SGD, Adam, AdamW, FirstOrder, Progress
 
 if TYPE_CHECKING:
+    from jaxtyping import Float, Int, Num, Shaped
+
     from deltaprop.inspect.recording import Recorder
 
 REDUCTIONS = {

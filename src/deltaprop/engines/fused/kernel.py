@@ -40,6 +40,7 @@ from deltaprop.engines.fused.lowlevel import (
     fetch,
     fetch_add,
     matrix,
+    number,
     plain,
     record_at,
     size_of,
@@ -234,7 +235,7 @@ def _mix(x):  # type: ignore[no-untyped-def]
 @plain
 def _drop(one, at, seed, step, layer, first_row, N, H, p, by_unit):  # type: ignore[no-untyped-def]
     """values ⊙ mask, the mask of engines/masks.py for rows first_row … of the batch."""
-    values, scale = vector(one, at, N * H), one / (one - one * p)
+    values, scale = vector(one, at, N * H), number(one, 1 / (1 - p))
     step_n, step_h = (1, N) if by_unit else (H, 1)
     key = _mix(uint32(seed))
     key = _mix(key ^ uint32(step))
@@ -326,10 +327,10 @@ def _rows(one, f, start, low, high, batch_row, step, scale):  # type: ignore[no-
             w = weights[order[start + low + i]]
             losses[i] *= w
             for h in range(H):
-                delta[i * step_n + h * step_h] *= w * (one * scale)
+                delta[i * step_n + h * step_h] *= w * number(one, scale)
     elif scale != 1.0:
         for i in range(n * H):
-            delta[i] *= one * scale
+            delta[i] *= number(one, scale)
     W_at = f.theta + f.P * item
     for l in range(L - 1, -1, -1):
         D, H = sizes[l], sizes[l + 1]
@@ -373,8 +374,10 @@ def _delta_panels(one, f, l, delta_at, low, n, H):  # type: ignore[no-untyped-de
 
 
 @plain
-def _pieces(f, D, H):  # type: ignore[no-untyped-def]
+def _pieces(f, l, D, H):  # type: ignore[no-untyped-def]
     """In how many pieces the rows of W are worked on: they fit the cache, each thread has some."""
+    if l == 0 and f.sparse:
+        return max(1, min(MOST_PIECES, D, f.pieces))  # each reads all of the batch's entries
     each = (D * H + f.pieces * PIECE - 1) // (f.pieces * PIECE)
     return max(1, min(MOST_PIECES, D // 16, f.pieces * each))
 
@@ -385,9 +388,10 @@ def _update(one, f, at, n, lam, decay, gain, shorten):  # type: ignore[no-untype
     at *= size_of(one)
     theta, g_of = vector(one, f.theta + at, n), vector(one, f.G + at, n)
     first, second = vector(one, f.first + at, n), vector(one, f.second + at, n)
-    lam, decay, gain, shorten = one * lam, one * decay, one * gain, one * shorten
-    b1, b2, eps = one * f.b1, one * f.b2, one * f.epsilon
-    c1, c2, nesterov = one * (1 - f.b1), one * (1 - f.b2), f.nesterov
+    lam, decay = number(one, lam), number(one, decay)
+    gain, shorten = number(one, gain), number(one, shorten)
+    b1, b2, eps = number(one, f.b1), number(one, f.b2), number(one, f.epsilon)
+    c1, c2, nesterov = number(one, 1 - f.b1), number(one, 1 - f.b2), f.nesterov
     if f.rule == ADAM:
         for i in range(n):
             x = theta[i]
@@ -417,7 +421,7 @@ def _squares(one, at, n):  # type: ignore[no-untyped-def]
 def _complete(one, f, at, n, lam):  # type: ignore[no-untyped-def]
     """G with the penalty's part; returns its squared length."""
     at *= size_of(one)
-    theta, g, lam = vector(one, f.theta + at, n), vector(one, f.G + at, n), one * lam
+    theta, g, lam = vector(one, f.theta + at, n), vector(one, f.G + at, n), number(one, lam)
     for i in range(n):
         g[i] += lam * theta[i]
     return _squares(one, f.G + at, n)
@@ -462,7 +466,7 @@ def _parameters(one, f, k, start, n, batch_rows, more, last, lam, rate, gain):  
     for l in range(L):
         D, H = sizes[l], sizes[l + 1]
         panels = f.work + places[5 * L + 4 + l] * item
-        pieces, slots = _pieces(f, D, H), 2 * l * (MOST_PIECES + 1)
+        pieces, slots = _pieces(f, l, D, H), 2 * l * (MOST_PIECES + 1)
         X_at, delta_at = f.work + places[l] * item, f.work + places[2 * L + 1 + l] * item
         sparse = l == 0 and f.sparse
         for j in range(pieces):
@@ -508,7 +512,7 @@ def _sum_of_parts(f, which):  # type: ignore[no-untyped-def]
     total = 0.0
     for l in range(f.L):
         slots = (2 * l + which) * (MOST_PIECES + 1)
-        for piece in range(_pieces(f, sizes[l], sizes[l + 1])):
+        for piece in range(_pieces(f, l, sizes[l], sizes[l + 1])):
             total += parts[slots + piece]
         if which == 1:
             total += parts[slots + MOST_PIECES]
@@ -521,7 +525,7 @@ def _update_all(one, f, k, rate, gain, shorten):  # type: ignore[no-untyped-def]
     sizes, at, T = vector(1, f.sizes, f.L + 1), 0, f.n_threads
     for l in range(f.L):
         D, H = sizes[l], sizes[l + 1]
-        pieces = _pieces(f, D, H)
+        pieces = _pieces(f, l, D, H)
         low, high = D * (pieces * k // T) // pieces, D * (pieces * (k + 1) // T) // pieces
         decay = rate * f.decay
         _update(one, f, at + low * H, (high - low) * H, 0.0, decay, gain, shorten)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dis
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
 
 from deltaprop.activations import Activation
 from deltaprop.engines.fused.constants import MR, NV, ROOM, VECTOR_BYTES
 from deltaprop.network import Network
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
 
 WORK_FOR_TWO = 500_000  # multiplications a step below which a second thread costs more than it does
 LARGEST_SLAB = 4096  # rows worked on at a time; larger batches go through in slabs

@@ -82,6 +82,17 @@ def size_of(typing: Any, one: Any) -> Any:
     return types.int64(one), build
 
 
+@intrinsic
+def number(typing: Any, one: Any, x: Any) -> Any:
+    """x as a scalar of the type of `one`: what is computed with it stays in that precision."""
+    one = types.unliteral(one)
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.cast(builder, args[1], types.float64, one)
+
+    return one(one, types.float64), build
+
+
 def record_at(dtype: Any) -> Any:
     """An intrinsic that views an address as one record of that NumPy dtype."""
     kind = numba.from_dtype(dtype)

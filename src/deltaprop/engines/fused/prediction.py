@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 
 from deltaprop.engines.fused import threads
 from deltaprop.engines.fused.engine import Frame
 from deltaprop.engines.fused.layout import prediction_room
 from deltaprop.engines.fused.rows import Rows
 from deltaprop.network import Network
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 FEW = 16
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Int, Num
 
 from deltaprop.network import Network
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int, Num
 
 
 class Rows:

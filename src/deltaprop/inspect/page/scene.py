@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
 
 from deltaprop import equations
 from deltaprop.inspect.page.formulas import steps, symbol
 from deltaprop.inspect.page.subject import Subject
 from deltaprop.network import Network, Trace
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 MOST_ROWS = 32  # of data in one pass
 MOST_CELLS = 512  # of a matrix that are sent, along each axis

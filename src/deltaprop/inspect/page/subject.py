@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, Num
 
 from deltaprop.network import Network
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Num
 
 Edit = tuple[int, int, Any]  # row, column, value
 
