@@ -1,5 +1,7 @@
 """The fused engine against the reference engine, and its scalar functions against NumPy's."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -359,3 +361,32 @@ def test_epochs_are_run_in_one_call_where_they_are_short(monkeypatch):
     assert calls[0] == 1
     assert sum(calls) == 200
     assert max(calls) > 10
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean", "sklearn"])
+@pytest.mark.parametrize("engine", [ReferenceEngine, FusedEngine])
+def test_an_epoch_in_parts_is_the_epoch(engine, reduction):
+    """Its steps in several calls, or its rows a part at a time: the same θ, and losses add up."""
+    y, order, rates = rng.randint(0, 3, 103), rng.permutation(103), np.linspace(0.01, 0.02, 11)
+    rows, found = rng.randn(103, 6), []
+
+    def engine_of(net, progress, of, **more):
+        return engine(net, rows[of], y[of], None, solver=dp.Adam(), batch_size=10, clip_norm=None,
+                      progress=progress, **more)  # fmt: skip
+
+    for way in ("whole", "steps", "rows"):
+        net = dp.Network(6, [dp.Dense(7, "tanh", 0.2), dp.Dense(3, "softmax")],
+                         loss="cross_entropy", l2=0.1, reduction=reduction, seed=0)  # fmt: skip
+        progress = Progress(dropout_seed=3)
+        if way == "rows":
+            first = engine_of(net, progress, order[:40], rows_of_epoch=103)
+            loss = first.epoch(None, rates[:4])
+            loss += engine_of(net, progress, order[40:], rows_of_epoch=103).epoch(None, rates[4:])
+        else:
+            it = engine_of(net, progress, slice(None))
+            cuts = [0, 11] if way == "whole" else [0, 4, 9, 11]
+            loss = sum(it.epoch(order, rates[a:b], a) for a, b in pairwise(cuts))
+        found.append((loss, net.theta))
+    for loss, theta in found[1:]:
+        np.testing.assert_allclose(loss, found[0][0], rtol=1e-12)
+        np.testing.assert_array_equal(theta, found[0][1])

@@ -96,11 +96,14 @@ class Handover:
         self._engine.again(n)
 
     def epoch(
-        self, order: Int[np.ndarray, " N"] | None, learning_rates: Float[np.ndarray, " S"]
+        self,
+        order: Int[np.ndarray, " N"] | None,
+        learning_rates: Float[np.ndarray, " S"],
+        first: int = 0,
     ) -> float:
         if isinstance(self._engine, ReferenceEngine):
             self._engine = self._fused() or self._engine
-        loss: float = self._engine.epoch(order, learning_rates)
+        loss: float = self._engine.epoch(order, learning_rates, first)
         return loss
 
 

@@ -34,6 +34,8 @@ class ReferenceEngine:
         The rows of X to train on, in place of all.
     recorder : Recorder, optional
         Called after the steps that it wants.
+    rows_of_epoch : int, optional
+        How many rows an epoch has, where X holds only a part of them.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class ReferenceEngine:
         progress: Progress,
         subset: Int[np.ndarray, " M"] | None = None,
         recorder: Recorder | None = None,
+        rows_of_epoch: int | None = None,
     ) -> None:
         if subset is not None:
             X, y, w = X[subset], y[subset], None if w is None else w[subset]
@@ -57,15 +60,19 @@ class ReferenceEngine:
         self.progress, self._recorder = progress, recorder
         self.theta = net.theta
         self.n_samples = X.shape[0]
+        self._rows_of_epoch = rows_of_epoch or self.n_samples
         self._penalised = penalised(net)
         if not progress.solver_state:
             progress.solver_state = solver.init(net.theta)
 
     def epoch(
-        self, order: Int[np.ndarray, " N"] | None, learning_rates: Float[np.ndarray, " S"]
+        self,
+        order: Int[np.ndarray, " N"] | None,
+        learning_rates: Float[np.ndarray, " S"],
+        first: int = 0,
     ) -> float:
-        net, total = self.net, 0.0
-        for i, learning_rate in enumerate(learning_rates):
+        net, total, all_rows = self.net, 0.0, self._rows_of_epoch
+        for i, learning_rate in enumerate(learning_rates, first):
             start = i * self.batch_size
             stop = min(start + self.batch_size, self.n_samples)
             rows: Any = slice(start, stop) if order is None else order[start:stop]
@@ -77,10 +84,10 @@ class ReferenceEngine:
                 self.X[rows],
                 net.loss_function.target(self.y[rows], net.n_outputs, self.theta, np),
                 w,
-                share=(stop - start) / self.n_samples,
+                share=(stop - start) / all_rows,
                 masks=self._masks(stop - start),
             )
-            total += loss if self.net.reduction == "sum" else loss * (stop - start) / self.n_samples
+            total += loss if self.net.reduction == "sum" else loss * (stop - start) / all_rows
             self._step(clipped(g, self.clip_norm), float(learning_rate))
             if self._recorder is not None:
                 now = self.progress

@@ -28,9 +28,16 @@ class Engine(Protocol):
     batch_size: int
 
     def epoch(
-        self, order: Int[np.ndarray, " N"] | None, learning_rates: Float[np.ndarray, " S"]
+        self,
+        order: Int[np.ndarray, " N"] | None,
+        learning_rates: Float[np.ndarray, " S"],
+        first: int = 0,
     ) -> float:
-        """One pass over the rows in that order (None: as they lie); returns the epoch's loss."""
+        """The steps of a pass over the rows in that order (None: as they lie), from `first` on.
+
+        There are as many steps as learning rates. Returns their part of the epoch's loss: those of
+        all steps add up to it.
+        """
 
 
 @dataclass(frozen=True)

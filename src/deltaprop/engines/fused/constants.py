@@ -44,7 +44,8 @@ FRAME = np.dtype([
     ("tile_claims", "i8"), ("piece_claims", "i8"),
     ("out", "i8"), ("parts", "i8"), ("result", "i8"),
     # the search
-    ("n_threads", "i8"), ("N", "i8"), ("batch", "i8"), ("start", "i8"), ("n_steps", "i8"),
+    ("n_threads", "i8"), ("N", "i8"), ("rows_of_epoch", "i8"), ("batch", "i8"),
+    ("start", "i8"), ("n_steps", "i8"),
     ("step", "i8"), ("rates", "i8"), ("rule", "i8"), ("reduction", "i8"), ("seed", "i8"),
     ("nesterov", "i8"), ("b1", "f8"), ("b2", "f8"), ("epsilon", "f8"), ("decay", "f8"),
     ("l2", "f8"), ("clip", "f8"),

@@ -94,6 +94,8 @@ class FusedEngine:
         The rows of X to train on, in place of all.
     recorder : Recorder, optional
         Called after the steps that it wants: compiled calls end there.
+    rows_of_epoch : int, optional
+        How many rows an epoch has, where X holds only a part of them.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class FusedEngine:
         reproducible: bool = False,
         subset: Int[np.ndarray, " M"] | None = None,
         recorder: Recorder | None = None,
+        rows_of_epoch: int | None = None,
     ) -> None:
         self._recorder = recorder
         self.net, self.solver, self.progress = net, solver, progress
@@ -125,7 +128,7 @@ class FusedEngine:
             progress.solver_state = solver.init(net.theta)
         self._frame = Frame(net, rows, self.room)
         self._frame.set(
-            G=np.zeros_like(net.theta), batch=batch_size,
+            G=np.zeros_like(net.theta), batch=batch_size, rows_of_epoch=rows_of_epoch or rows.N,
             parts=np.zeros(2 * net.n_layers * (constants.MOST_PIECES + 1)),
             reduction=REDUCTIONS[net.reduction], l2=net.l2, clip=clip_norm or 0.0,
             seed=progress.dropout_seed or 0, **_rule(solver),
@@ -144,16 +147,20 @@ class FusedEngine:
         return max(1, most)
 
     def epoch(
-        self, order: Int[np.ndarray, " N"] | None, learning_rates: Float[np.ndarray, " S"]
+        self,
+        order: Int[np.ndarray, " N"] | None,
+        learning_rates: Float[np.ndarray, " S"],
+        first: int = 0,
     ) -> float:
-        return self.epochs([order], [learning_rates])[0]
+        return self.epochs([order], [learning_rates], first)[0]
 
     def epochs(
         self,
         orders: list[Int[np.ndarray, " N"] | None],
         learning_rates: list[Float[np.ndarray, " S"]],
+        first: int = 0,
     ) -> list[float]:
-        """Several epochs in one call. `again` can take the last of them back."""
+        """Several epochs in one call (or one, from step `first` on). `again` takes some back."""
         self._before = None
         if len(orders) > 1:
             kept = [part.copy() for part in (self.theta, *self.progress.solver_state)]
@@ -169,7 +176,7 @@ class FusedEngine:
             check = _nothing
             if self.room.n_threads > 1 or len(orders) > 1:
                 check = around.enter_context(threads.interrupt_between_calls())
-            self._steps(result, rates, len(learning_rates[0]), check)
+            self._steps(result, rates, first, len(learning_rates[0]), check)
         return [float(loss) for loss in result[1:]]
 
     def again(self, n: int) -> None:
@@ -204,6 +211,7 @@ class FusedEngine:
         self,
         result: Float[np.ndarray, " E"],
         rates: Float[np.ndarray, " S"],
+        first: int,
         an_epoch: int,
         check: Callable[[], None],
     ) -> None:
@@ -213,7 +221,7 @@ class FusedEngine:
             steps = min(max(1, int(SECONDS_A_CALL / self._pace)), len(rates) - done)
             if recorder is not None:
                 steps = min(steps, recorder.distance(progress.step))
-            at["start"][0], at["n_steps"][0] = done, steps
+            at["start"][0], at["n_steps"][0] = first + done, steps
             at["step"][0], at["rates"][0] = self.progress.step, rates_at + 8 * done
             started = time.perf_counter()
             try:
@@ -249,7 +257,8 @@ def loss_and_gradient(
     )
     frame, result, G = Frame(net, rows, room), np.zeros(2), np.zeros_like(net.theta)
     frame.set(
-        G=G, result=result, batch=rows.N, n_steps=1, rates=np.zeros(1), order=order,
+        G=G, result=result, batch=rows.N, rows_of_epoch=rows.N, n_steps=1,
+        rates=np.zeros(1), order=order,
         parts=np.zeros(2 * net.n_layers * (constants.MOST_PIECES + 1)),
         first=G, second=G, rule=constants.GRADIENT, reduction=REDUCTIONS[net.reduction], l2=net.l2,
     )  # fmt: skip

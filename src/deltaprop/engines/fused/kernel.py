@@ -569,7 +569,7 @@ def run(one, k, frame):  # type: ignore[no-untyped-def]
                 continue  # no sample counts in this batch; every thread sees the same
         scale, lam, rate = 1.0 / total, f.l2, rates[s]
         if f.reduction == SUM:
-            scale, lam = 1.0, f.l2 * size / N
+            scale, lam = 1.0, f.l2 * size / f.rows_of_epoch
         elif f.reduction == SKLEARN:
             lam = f.l2 / total
         if f.rule != GRADIENT:
@@ -603,7 +603,7 @@ def run(one, k, frame):  # type: ignore[no-untyped-def]
             _update_all(one, f, k, rate, gain, shorten)
             _barrier(sync, T)
         if k == 0:
-            part = 1.0 if f.reduction == SUM else size / N
+            part = 1.0 if f.reduction == SUM else size / f.rows_of_epoch
             penalty = 0.5 * lam * _sum_of_parts(f, 0) if lam > 0 else 0.0
             result[1 + epoch] += part * (loss + penalty)
             result[0] = step
