@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterable
+from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +25,8 @@ from deltaprop.search.schedules import Constant, Schedule
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Num
 
+    from deltaprop.tables.streaming import Stream
+
 DIVERGED = (
     "Solver produced non-finite parameter weights. The input data may contain large values and "
     "need to be preprocessed. Otherwise lower the learning rate or set clip_norm."
@@ -32,7 +36,7 @@ DIVERGED = (
 def fit(
     net: Network,
     X: Any,
-    y: Any,
+    y: Any = None,
     *,
     solver: Solver | None = None,
     sample_weight: Any = None,
@@ -61,7 +65,9 @@ def fit(
     ----------
     net : Network
         Changed in place.
-    X : array-like or SciPy sparse matrix (N, D)
+    X : array-like or SciPy sparse matrix (N, D), or Stream
+        A :func:`deltaprop.tables.stream` of rows that need not fit in memory holds its own target
+        and weights.
     y : array-like (N,) or (N, K)
         As for :meth:`Network.loss`.
     solver : SGD, Adam, AdamW or LBFGS, default=Adam()
@@ -143,14 +149,20 @@ def fit(
     if resume is not None and not isinstance(resume, History):
         raise TypeError(f"resume must be a History that dp.fit returned, or None; got {resume!r}.")
     record = checked_record(record)
-    X, y, w = _checked_data(net, X, y, sample_weight)
     rng = random_state(seed)
     if resume is not None and resume.progress.rng is not None:
         rng = resume.progress.rng
-    rows = None if rows is None else _checked_rows(rows, X)
     held_out = None
-    if validation is not None:
-        rows, held_out = _split(net, X, y, w, rows, validation, rng)
+    if is_stream(X):
+        refuse_with_stream(y=y, sample_weight=sample_weight, rows=rows)
+        w = None
+        if validation is not None:
+            X, held_out = _split_stream(net, X, validation, rng)
+    else:
+        X, y, w = _checked_data(net, X, y, sample_weight)
+        rows = None if rows is None else _checked_rows(rows, X)
+        if validation is not None:
+            rows, held_out = _split(net, X, y, w, rows, validation, rng)
     evaluate = None if held_out is None else _evaluator(net, *held_out, scorer)
     return train(
         net, X, y, w,
@@ -196,6 +208,13 @@ def train(
     history = History(progress=progress)
     progress.rng = rng
     recorder = None
+    if is_stream(X):
+        refuse_with_stream(record=record)
+        if isinstance(solver, LBFGS):
+            raise ValueError(
+                "L-BFGS goes through all rows at each step, which a stream does not hold in "
+                "memory: use a first-order solver, such as Adam."
+            )
     if record is not None:
         recorder = Recorder(record, net, X, y, w, rows, progress.step)
         history.records = recorder.records
@@ -219,11 +238,18 @@ def train(
             assert isinstance(solver, FirstOrder)
             if progress.dropout_seed is None and any(layer.dropout for layer in net.layers):
                 progress.dropout_seed = int(rng.randint(2**31 - 1))
-            runner = engine_for(
-                engine, net, X, y, w, solver=solver, max_epochs=max_epochs, threads=threads,
-                batch_size=rows_per_step(batch_size, X.shape[0] if rows is None else len(rows)),
-                clip_norm=clip_norm, progress=progress, subset=rows, recorder=recorder,
+            batch = rows_per_step(batch_size, X.shape[0] if rows is None else len(rows))
+            engine_of = partial(
+                engine_for, engine, net, solver=solver, max_epochs=max_epochs, threads=threads,
+                batch_size=batch, clip_norm=clip_norm, progress=progress,
             )  # fmt: skip
+            if is_stream(X):
+                from deltaprop.engines.streamed import StreamedEngine
+
+                of_chunk = partial(engine_of, rows_of_epoch=len(X))
+                runner: Any = StreamedEngine(net, X, batch, of_chunk)
+            else:
+                runner = engine_of(X, y, w, subset=rows, recorder=recorder)
             search(
                 runner,
                 learning_rate=solver.learning_rate, schedule=schedule, max_epochs=max_epochs,
@@ -248,6 +274,24 @@ def train(
             stacklevel=3,
         )
     return history
+
+
+def is_stream(X: Any) -> bool:
+    """Whether X is a Stream (whose module need not be imported to know that it is not)."""
+    streaming = sys.modules.get("deltaprop.tables.streaming")
+    return streaming is not None and isinstance(X, streaming.Stream)
+
+
+def refuse_with_stream(**arguments: Any) -> None:
+    """Raise ValueError for an argument that is not None, with what to do instead."""
+    for name, value in arguments.items():
+        if value is not None:
+            hint = {
+                "y": "name its column: stream(…, target=…)",
+                "sample_weight": "name their column: stream(…, weight=…)",
+                "class_weight": "name a column of weights: stream(…, weight=…)",
+            }.get(name, "it needs rows in memory")
+            raise ValueError(f"{name} cannot be given with a stream: {hint}.")
 
 
 def _recording(recorder: Recorder) -> Callback:
@@ -379,6 +423,20 @@ def _split(
         )
     X_val, y_val, *rest = validation
     return rows, _checked_data(net, X_val, y_val, rest[0] if rest else None)
+
+
+def _split_stream(
+    net: Network, rows: Stream, validation: Any, rng: np.random.RandomState
+) -> tuple[Stream, tuple[Any, Any, Any]]:
+    """The rows to train on, and in memory those to validate on."""
+    if isinstance(validation, Real) and not isinstance(validation, bool):
+        if not 0 < float(validation) < 1:
+            raise ValueError(f"validation must be a share in (0, 1), got {validation!r}.")
+        rows, held = rows.set_aside(rows.share_in_memory(float(validation)), rng.randint(2**31 - 1))
+        X, y, w = held.in_memory(net.dtype)
+        return rows, (X, net._checked_y(y), w)
+    X, y, *rest = validation
+    return rows, _checked_data(net, X, y, rest[0] if rest else None)
 
 
 def _evaluator(

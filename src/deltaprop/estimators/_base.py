@@ -37,7 +37,9 @@ from deltaprop.search import (
     Solver,
     schedules,
 )
-from deltaprop.training import checked_callbacks, data_loss, train
+from deltaprop.training import (
+    checked_callbacks, data_loss, is_stream, refuse_with_stream, train,
+)
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Num
@@ -186,6 +188,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _default_score(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float | None:
         """What ``scoring=None`` means, from the network's output; None for the loss."""
 
+    @abstractmethod
+    def _stream_target(self, rows: Stream, task: Task) -> tuple[Any, np.ndarray]:
+        """What turns the target's values into y, and some of these values: enough to check."""
+
     def _stratify(self, rows: Rows, n_held: int) -> np.ndarray | None:
         return None
 
@@ -196,7 +202,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         *,
         X_val: Any = None,
@@ -207,7 +213,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
+        X : array-like or sparse matrix (n_samples, n_features), or Stream
+            A :func:`deltaprop.tables.stream` of rows that need not fit in memory holds its own
+            target and weights.
         y : array-like (n_samples,) or (n_samples, n_outputs)
             Class labels, an indicator matrix of labels, or numbers.
         sample_weight : array-like (n_samples,), optional
@@ -242,7 +250,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         known = not first and hasattr(self, "_plateau")  # not so if the user set coefs_ by hand
         task: Task = "within" if known and incremental else "same" if known else "learn"
-        rows = self._checked(X, y, sample_weight, reset=first, task=task)
+        if is_stream(X):
+            rows = self._checked_stream(X, y, sample_weight, reset=first, task=task)
+        else:
+            rows = self._checked(X, y, sample_weight, reset=first, task=task)
         rng = check_random_state(self.random_state)
         progress = Progress()
         if incremental and hasattr(self, "_progress"):
@@ -276,6 +287,27 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 stacklevel=4,
             )
         return self
+
+    def _checked_stream(
+        self, X: Stream, y: Any, sample_weight: Any, *, reset: bool, task: Task
+    ) -> Rows:
+        """As `_checked`, of rows that are not in memory: `Rows` with some values of y."""
+        refuse_with_stream(y=y, sample_weight=sample_weight)
+        refuse_with_stream(record=self.record, class_weight=getattr(self, "class_weight", None))
+        X.require_numbers()
+        if X.encode_X is None:
+            names = np.array(X.features, dtype=object)
+            if reset:
+                self.feature_names_in_ = names
+            elif not np.array_equal(names, getattr(self, "feature_names_in_", names)):
+                raise ValueError(
+                    f"The stream's features are {', '.join(names)}, but the model was fitted to "
+                    f"{', '.join(self.feature_names_in_)}."
+                )
+        if reset:
+            self.n_features_in_ = X.shape[1]
+        encode, values = self._stream_target(X, task)
+        return Rows(X.encoded(None, encode), encode(values), values, None)
 
     def _run(
         self, rows: Rows, held: Rows | None, solver: Solver, stopping: bool,
@@ -399,6 +431,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     # ------------------------------------------------------------ validation
 
     def _set_aside(self, rows: Rows, rng: np.random.RandomState) -> tuple[Rows, Rows]:
+        if is_stream(rows.X):
+            share = rows.X.share_in_memory(float(self.validation_fraction))
+            kept, held = rows.X.set_aside(share, int(rng.randint(2**31 - 1)))
+            X, y, w = held.in_memory(rows.X.dtype)
+            return rows._replace(X=kept), Rows(X, y, held.targets(), w)
         N = rows.X.shape[0]
         n_held = int(np.ceil(self.validation_fraction * N))
         from sklearn.model_selection import train_test_split

@@ -247,7 +247,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     @keeps_fit_on_failure
     @with_callbacks
     def partial_fit(
-        self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None
+        self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None
     ) -> MLPClassifier:
         """Take one more pass over the given rows.
 
@@ -320,6 +320,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 )
             w = balance if w is None else w * balance
         return Rows(X, self._codes(y), y, w)
+
+    def _stream_target(self, rows: Stream, task: Task) -> tuple[Any, np.ndarray]:
+        labels, counts = rows.values()
+        labels = as_words(labels)
+        if task == "learn" and len(labels) > MOST_CLASSES:
+            raise ValueError(
+                f"Column {rows.target!r} has {len(labels)} different values, which are too many "
+                "for classes; use a regressor."
+            )
+        self._know_classes(labels, task)
+        return lambda values: self._codes(as_words(values)), labels
 
     def _know_classes(self, y: np.ndarray, task: Task) -> None:
         kind = type_of_target(y, input_name="y")

@@ -225,7 +225,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     @available_if(lambda self: self._has_partial_fit())
     @keeps_fit_on_failure
     @with_callbacks
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> MLPRegressor:
         """Take one more pass over the given rows.
 
         Parameters
@@ -298,6 +298,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         elif n_targets != getattr(self, "_n_targets", n_targets):
             raise ValueError(f"y has {n_targets} column(s), but was fitted with {self._n_targets}.")
         return Rows(X, y, y, self._check_weights(sample_weight, X))
+
+    def _stream_target(self, rows: Stream, task: Task) -> tuple[Any, np.ndarray]:
+        self._n_targets = 1
+        encode = rows.encode_y or (lambda values: values)
+        return encode, next(rows.targets())
 
     def _output_layer(self) -> tuple[Loss, int, str]:
         loss = losses.get(self.loss)

@@ -239,6 +239,9 @@ class _Ahead:
         progress, N = self._progress, self._engine.n_samples
         if not self._shuffle:
             return None
+        if hasattr(self._engine, "draw_order"):  # of rows that are not in memory
+            progress.order = self._engine.draw_order(self._rng)
+            return progress.order
         if progress.order is None or len(progress.order) != N:
             progress.order = np.arange(N)
         # scikit-learn shuffles the previous epoch's order through a fresh permutation.

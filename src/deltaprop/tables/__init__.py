@@ -2,13 +2,16 @@
 
 from deltaprop.tables.encoder import TableEncoder, as_frame
 from deltaprop.tables.reading import TableError, read_table
+from deltaprop.tables.streaming import Stream, stream
 from deltaprop.tables.task import recognise_task, split_target
 
 __all__ = [
+    "Stream",
     "TableEncoder",
     "TableError",
     "as_frame",
     "read_table",
     "recognise_task",
     "split_target",
+    "stream",
 ]

@@ -1,0 +1,173 @@
+"""Rows that do not fit in memory, a chunk at a time, through any engine that takes arrays.
+
+An epoch goes through the row groups in a random order. A chunk is the next C rows of that order,
+shuffled; while one is trained on, the next is read in another thread. C is a multiple of the batch
+size, so that the steps are those of the same order in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from deltaprop.network import Network
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+    from deltaprop.tables.streaming import Piece, Stream
+
+CHUNKS = 4  # of the memory: two chunks of rows, the rest for what is being decoded
+
+
+class Chunk(NamedTuple):
+    """Rows in memory, and the order to take them in."""
+
+    X: Float[np.ndarray, "C D"]
+    y: np.ndarray
+    w: Float[np.ndarray, " C"] | None
+    order: Int[np.ndarray, " C"] | None
+
+
+class StreamedEngine:
+    """Epochs of a first-order search over a stream.
+
+    Parameters
+    ----------
+    net : Network
+    rows : Stream
+    batch_size : int
+    engine_of : callable
+        Makes an engine of (X, y, w), arrays that hold a part of an epoch's rows.
+    """
+
+    def __init__(
+        self, net: Network, rows: Stream, batch_size: int, engine_of: Callable[..., Any]
+    ) -> None:
+        rows.require_numbers()
+        self.net, self.theta, self.batch_size = net, net.theta, batch_size
+        self.n_samples = len(rows)
+        self._rows, self._engine_of = rows, engine_of
+        a_row = (rows.shape[1] + 2) * net.dtype.itemsize
+        batches = max(1, rows.memory // CHUNKS // a_row // batch_size)
+        self.chunk_rows = min(batches * batch_size, self.n_samples)
+        self._room: list[np.ndarray] = []
+        self._only: Chunk | None = None
+
+    def draw_order(self, rng: np.random.RandomState) -> Int[np.ndarray, " 1"]:
+        """The next epoch's order, as the seed that it follows from."""
+        return np.array([rng.randint(2**31 - 1)])
+
+    def row_order(self, order: Int[np.ndarray, " 1"] | None) -> Int[np.ndarray, " N"]:
+        """Where the rows of an epoch stand in the table, in the order they are trained on."""
+        places = self._rows.order(self._pieces(order))
+        for k, start in enumerate(range(0, len(places), self.chunk_rows)):
+            inside = places[start : start + self.chunk_rows]
+            shuffled = _inside(order, k, len(inside))
+            inside[:] = inside if shuffled is None else inside[shuffled]
+        return places
+
+    def epoch(
+        self,
+        order: Int[np.ndarray, " 1"] | None,
+        learning_rates: Float[np.ndarray, " S"],
+        first: int = 0,
+    ) -> float:
+        """As of every engine; `order` is one of `draw_order`."""
+        a_chunk, loss, done = -(-self.chunk_rows // self.batch_size), 0.0, 0
+        for k, chunk in enumerate(self._chunks(order, first // a_chunk), first // a_chunk):
+            begin = first + done - k * a_chunk
+            steps = min(-(-len(chunk.y) // self.batch_size) - begin, len(learning_rates) - done)
+            engine = self._engine_of(chunk.X, chunk.y, chunk.w)
+            loss += engine.epoch(chunk.order, learning_rates[done : done + steps], begin)
+            done += steps
+            if done == len(learning_rates):
+                break
+        return loss
+
+    def _pieces(self, order: Int[np.ndarray, " 1"] | None) -> list[Piece]:
+        pieces = list(self._rows.pieces)
+        if order is None:
+            return pieces
+        return [pieces[i] for i in np.random.RandomState(order[0]).permutation(len(pieces))]
+
+    def _chunks(self, order: Int[np.ndarray, " 1"] | None, first: int) -> Iterator[Chunk]:
+        """The chunks of an epoch from number `first` on, each read while the one before is used."""
+        n_chunks = -(-self.n_samples // self.chunk_rows)
+        if n_chunks == 1:
+            self._only = self._only or self._read(None, 0, self._rows.rows(), self._rooms(1)[0])
+            yield self._only._replace(order=_inside(order, 0, self.n_samples))
+            return
+        parts = _Parts(self._rows.rows(self._pieces(order), first * self.chunk_rows))
+        rooms = self._rooms(2)
+        with ThreadPoolExecutor(1, "deltaprop-reader") as reader:
+            coming = reader.submit(self._read, order, first, parts, rooms[first % 2])
+            for k in range(first, n_chunks):
+                chunk = coming.result()
+                if k + 1 < n_chunks:
+                    room = rooms[(k + 1) % 2]
+                    coming = reader.submit(self._read, order, k + 1, parts, room)
+                yield chunk
+
+    def _rooms(self, n: int) -> list[np.ndarray]:
+        while len(self._room) < n:
+            shape = (self.chunk_rows, self._rows.shape[1])
+            self._room.append(np.empty(shape, self.net.dtype))
+        return self._room
+
+    def _read(
+        self, order: Int[np.ndarray, " 1"] | None, k: int, parts: Any, room: np.ndarray
+    ) -> Chunk:
+        """Chunk k, whose rows come next in `parts`."""
+        parts = parts if isinstance(parts, _Parts) else _Parts(parts)
+        n, targets, weights = min(self.chunk_rows, self.n_samples - k * self.chunk_rows), [], []
+        at = 0
+        while at < n:
+            X, y, w = parts.take(n - at)
+            here = room[at : at + len(y)]
+            if isinstance(X, list):
+                for j, column in enumerate(X):
+                    here[:, j] = column
+            else:
+                here[:] = X
+            targets.append(y)
+            weights.append(w)
+            at += len(y)
+        net, y = self.net, self.net._checked_y(np.concatenate(targets))
+        net.loss_function.check(
+            y, net.n_outputs, net.loss_function.name, **net.loss_function.settings
+        )
+        w = None if weights[0] is None else np.concatenate(weights).astype(net.dtype)
+        return Chunk(room[:n], y, w, _inside(order, k, n))
+
+
+class _Parts:
+    """Rows that come in parts, to be taken in other portions."""
+
+    def __init__(self, parts: Iterator[tuple[Any, Any, Any]]) -> None:
+        self._parts = parts
+        self._left: tuple[Any, Any, Any] | None = None
+
+    def take(self, most: int) -> tuple[Any, Any, Any]:
+        """The rest of a part, or its first rows."""
+        X, y, w = self._left or next(self._parts)
+        self._left = None
+        if len(y) <= most:
+            return X, y, w
+        self._left = _cut(X, y, w, slice(most, None))
+        return _cut(X, y, w, slice(most))
+
+
+def _cut(X: Any, y: Any, w: Any, rows: slice) -> tuple[Any, Any, Any]:
+    X = [column[rows] for column in X] if isinstance(X, list) else X[rows]
+    return X, y[rows], None if w is None else w[rows]
+
+
+def _inside(order: Int[np.ndarray, " 1"] | None, k: int, n: int) -> Int[np.ndarray, " C"] | None:
+    """The order of the rows of chunk k."""
+    if order is None:
+        return None
+    return np.random.RandomState([int(order[0]), k]).permutation(n)
