@@ -38,11 +38,17 @@ from deltaprop.search import (
     schedules,
 )
 from deltaprop.training import (
-    checked_callbacks, data_loss, is_stream, refuse_with_stream, train,
+    checked_callbacks,
+    data_loss,
+    is_stream,
+    refuse_with_stream,
+    train,
 )
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Num
+
+    from deltaprop.tables.streaming import Stream
 
 KEPT = [np.float64, np.float32, *(name for name in NARROW if name != "bfloat16")]
 FIRST_ORDER = ("sgd", "adam", "adamw")
@@ -190,7 +196,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     @abstractmethod
     def _stream_target(self, rows: Stream, task: Task) -> tuple[Any, np.ndarray]:
-        """What turns the target's values into y, and some of these values: enough to check."""
+        """What turns the target's values into y, and some y: enough to check."""
+
+    @abstractmethod
+    def _labels_of(self, y: np.ndarray) -> np.ndarray:
+        """What a scorer compares with, from y."""
 
     def _stratify(self, rows: Rows, n_held: int) -> np.ndarray | None:
         return None
@@ -259,7 +269,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if incremental and hasattr(self, "_progress"):
             progress = copy.deepcopy(self._progress)  # a failed call must not move it
             rng = progress.rng or rng
-        net = self._new_network(rows.X, rng) if first else self._known_network(rows.X)
+        if first:
+            net = self._new_network(rows.X.shape[1], working_dtype(rows.X), rng)
+        else:
+            net = self._known_network(rows.X)
         net.encode(rows.y[:1])
         net.loss_function.check(
             rows.y, net.n_outputs, net.loss_function.name, **net.loss_function.settings
@@ -306,8 +319,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 )
         if reset:
             self.n_features_in_ = X.shape[1]
-        encode, values = self._stream_target(X, task)
-        return Rows(X.encoded(None, encode), encode(values), values, None)
+        encode, y = self._stream_target(X, task)
+        return Rows(X.encoded(None, encode), y, self._labels_of(y), None)
 
     def _run(
         self, rows: Rows, held: Rows | None, solver: Solver, stopping: bool,
@@ -355,13 +368,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     # ------------------------------------------------------------ the network
 
-    def _new_network(self, X: Any, rng: np.random.RandomState) -> Network:
+    def _new_network(self, n_features: int, dtype: Any, rng: np.random.RandomState) -> Network:
         loss, n_outputs, out_activation = self._output_layer()
         out = out_activation if self.out_activation == "auto" else self.out_activation
         return Network(
-            X.shape[1],
+            n_features,
             [*self._hidden_layers(), Dense(n_outputs, out)],
-            loss=loss, l2=float(self.alpha), reduction="sklearn", dtype=working_dtype(X),
+            loss=loss, l2=float(self.alpha), reduction="sklearn", dtype=dtype,
             init=self.init, seed=rng,
         )  # fmt: skip
 
@@ -377,7 +390,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """A network with the present parameters' settings and the fitted weights."""
         sizes = [X.shape[1], *(b.shape[0] for b in self.intercepts_)]
         net = self._new_network(
-            X if not hasattr(self, "network_") else X[:1].astype(self.network_.dtype),
+            X.shape[1],
+            self.network_.dtype if hasattr(self, "network_") else working_dtype(X),
             np.random.RandomState(0),
         )
         if [net.n_features, *(layer.units for layer in net.layers)] != sizes:
@@ -435,7 +449,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             share = rows.X.share_in_memory(float(self.validation_fraction))
             kept, held = rows.X.set_aside(share, int(rng.randint(2**31 - 1)))
             X, y, w = held.in_memory(rows.X.dtype)
-            return rows._replace(X=kept), Rows(X, y, held.targets(), w)
+            return rows._replace(X=kept), Rows(X, y, self._labels_of(y), w)
         N = rows.X.shape[0]
         n_held = int(np.ceil(self.validation_fraction * N))
         from sklearn.model_selection import train_test_split

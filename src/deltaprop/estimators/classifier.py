@@ -32,6 +32,8 @@ from deltaprop.losses import Loss
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from deltaprop.tables.streaming import Stream
+
 LOSSES = ("log_loss", "focal", "hinge")
 
 
@@ -322,15 +324,23 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return Rows(X, self._codes(y), y, w)
 
     def _stream_target(self, rows: Stream, task: Task) -> tuple[Any, np.ndarray]:
-        labels, counts = rows.values()
-        labels = as_words(labels)
-        if task == "learn" and len(labels) > MOST_CLASSES:
-            raise ValueError(
-                f"Column {rows.target!r} has {len(labels)} different values, which are too many "
-                "for classes; use a regressor."
-            )
+        known = task != "learn" or getattr(self, "_given", False)
+        labels = self.classes_ if known else rows.values()
+        check_classification_targets(labels)
         self._know_classes(labels, task)
-        return lambda values: self._codes(as_words(values)), labels
+        return self._known_codes, self._codes(labels)
+
+    def _known_codes(self, y: np.ndarray) -> np.ndarray:
+        known = np.isin(y, self.classes_)
+        if not known.all():
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
+                f"'y' has {np.unique(y[~known])}."
+            )
+        return self._codes(y)
+
+    def _labels_of(self, y: np.ndarray) -> np.ndarray:
+        return cast(np.ndarray, self.classes_[y])
 
     def _know_classes(self, y: np.ndarray, task: Task) -> None:
         kind = type_of_target(y, input_name="y")

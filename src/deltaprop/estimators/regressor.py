@@ -19,6 +19,8 @@ from deltaprop.losses import Loss
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from deltaprop.tables.streaming import Stream
+
 LOSSES = (
     "squared_error", "absolute_error", "huber", "quantile", "log_cosh", "poisson", "gamma",
     "tweedie", "gaussian_nll",
@@ -301,8 +303,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _stream_target(self, rows: Stream, task: Task) -> tuple[Any, np.ndarray]:
         self._n_targets = 1
-        encode = rows.encode_y or (lambda values: values)
-        return encode, next(rows.targets())
+        return rows.encode_y, next(rows.rows())[1]
+
+    def _labels_of(self, y: np.ndarray) -> np.ndarray:
+        return y
 
     def _output_layer(self) -> tuple[Loss, int, str]:
         loss = losses.get(self.loss)

@@ -15,10 +15,14 @@ from deltaprop.estimators.regressor import MLPRegressor
 from deltaprop.losses import Loss
 from deltaprop.tables import TableEncoder, as_frame
 from deltaprop.tables.reading import TableError
+from deltaprop.training import is_stream, refuse_with_stream
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from deltaprop.tables.streaming import Stream
+
+SAMPLE = 100_000  # rows of a stream that tell how to encode it
 ON_ANY_SCALE = ("squared_error", "absolute_error", "huber", "quantile", "log_cosh", "gaussian_nll")
 ON_A_RATIO_SCALE = ("poisson", "gamma", "tweedie")
 
@@ -84,12 +88,22 @@ class BaseTabular(BaseEstimator):
         self.n_features_in_ = self.encoder_.n_features_in_
         return self.encoder_.transform(frame)
 
+    def _encode_stream(self, X: Stream, y: Any, sample_weight: Any) -> Stream:
+        """The stream's rows, encoded as a random sample of them tells."""
+        refuse_with_stream(y=y, sample_weight=sample_weight)
+        self.target_name_ = X.target
+        sample = X.sample(SAMPLE)[list(X.features)]
+        width = self._encode_new(sample).shape[1]
+        return X.encoded(self.encoder_.transform, None, width)
+
     def _encode(self, X: Any) -> Float[np.ndarray, "N D"]:
         check_is_fitted(self)
         return self.encoder_.transform(X)
 
 
 def _column(y: Any) -> np.ndarray:
+    if y is None:
+        raise ValueError("This estimator requires y to be passed, but the target y is None.")
     values = np.asarray(y)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
@@ -189,14 +203,23 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         self.callbacks = callbacks
         self.record = record
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TabularClassifier:
-        """Fit to the rows of a DataFrame (pandas, polars, Arrow) and their labels.
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TabularClassifier:
+        """Fit to the rows of a DataFrame (pandas, polars, Arrow) and their labels, or to a Stream.
+
+        Of a :func:`deltaprop.tables.stream` a random sample of 100,000 rows tells how columns are
+        encoded; all rows are trained on.
 
         Raises
         ------
         ValueError
             If a label is missing, or data or a parameter is out of range.
         """
+        if is_stream(X):
+            rows = self._encode_stream(X, y, sample_weight)
+            self.mlp_ = self._new_mlp(MLPClassifier, len(rows), class_weight=self.class_weight)
+            self.mlp_.fit(rows)
+            self.classes_ = self.mlp_.classes_
+            return self
         self.target_name_ = _name(y)
         labels = _column(y)
         if labels.dtype == object and any(label is None or label != label for label in labels):
@@ -306,14 +329,23 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         self.callbacks = callbacks
         self.record = record
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TabularRegressor:
-        """Fit to the rows of a DataFrame (pandas, polars, Arrow) and their numbers.
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TabularRegressor:
+        """Fit to the rows of a DataFrame (pandas, polars, Arrow) and their numbers, or to a Stream.
+
+        Of a :func:`deltaprop.tables.stream` a random sample of 100,000 rows tells how columns are
+        encoded; all rows are trained on.
 
         Raises
         ------
         ValueError
             If y is not finite numbers, or data or a parameter is out of range.
         """
+        if is_stream(X):
+            rows = self._encode_stream(X, y, sample_weight)
+            self._set_scale(*X.moments())
+            self.mlp_ = self._new_mlp(MLPRegressor, len(rows))
+            self.mlp_.fit(rows.encoded(None, self._scaled))
+            return self
         self.target_name_ = _name(y)
         try:
             values = _column(y).astype(np.float64)
@@ -322,15 +354,22 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         if not np.isfinite(values).all():
             raise TableError("y contains NaN or infinity; leave those rows out.")
         Z = self._encode_new(X)
+        self._set_scale(float(values.mean()), float(values.std()))
+        self.mlp_ = self._new_mlp(MLPRegressor, len(Z))
+        self.mlp_.fit(Z, self._scaled(values), sample_weight)
+        return self
+
+    def _set_scale(self, mean: float, deviation: float) -> None:
         name = self.loss.name if isinstance(self.loss, Loss) else self.loss
         self.y_mean_, self.y_scale_ = 0.0, 1.0
         if name in ON_ANY_SCALE:
-            self.y_mean_, self.y_scale_ = float(values.mean()), float(values.std()) or 1.0
-        elif name in ON_A_RATIO_SCALE and values.mean() > 0:  # the output exp(a) starts near 1
-            self.y_scale_ = float(values.mean())
-        self.mlp_ = self._new_mlp(MLPRegressor, len(Z))
-        self.mlp_.fit(Z, (values - self.y_mean_) / self.y_scale_, sample_weight)
-        return self
+            self.y_mean_, self.y_scale_ = mean, deviation or 1.0
+        elif name in ON_A_RATIO_SCALE and mean > 0:  # the output exp(a) starts near 1
+            self.y_scale_ = mean
+
+    def _scaled(self, y: Any) -> Float[np.ndarray, " N"]:
+        scaled: np.ndarray = (np.asarray(y, np.float64) - self.y_mean_) / self.y_scale_
+        return scaled
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """The predicted number of each row; with loss="gaussian_nll" also its deviation."""

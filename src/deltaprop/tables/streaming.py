@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Shaped
 
 ROWS_A_BATCH = 16_384  # whose columns, turned into rows, stay in the cache
+MOST_CLASSES = 10_000
+INDEX = re.compile("__index_level_[0-9]+__")  # where pandas keeps an index in Parquet
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
@@ -134,17 +136,30 @@ class Stream:
 
     # ------------------------------------------------------------ looking at all rows once
 
-    def values(self) -> tuple[np.ndarray, np.ndarray]:
-        """The target's values and how often each occurs: one pass over one column."""
-        import pandas as pd
-
+    def values(self) -> np.ndarray:
+        """The different values of the target, which are classes: one pass over one column."""
         assert self.target is not None
-        counts: Any = None
+        found: Any = None
         for batch in self.frames(columns=[self.target]):
-            here = pd.Series(_values(batch, self.target)).value_counts(sort=False)
-            counts = here if counts is None else counts.add(here, fill_value=0)
-        counts = counts.sort_index()
-        return counts.index.to_numpy(), counts.to_numpy().astype(np.int64)
+            here = np.unique(_values(batch, self.target))
+            found = here if found is None else np.union1d(found, here)
+            if len(found) > MOST_CLASSES:
+                raise TableError(
+                    f"Column {self.target!r} has more than {MOST_CLASSES} different values, which "
+                    "are too many for classes: use a regressor."
+                )
+        return np.asarray(found)
+
+    def moments(self) -> tuple[float, float]:
+        """Mean and standard deviation of the target: one pass over one column."""
+        assert self.target is not None
+        n, mean, squares = 0, 0.0, 0.0
+        for batch in self.frames(columns=[self.target]):  # Chan, Golub and LeVeque (1979)
+            here = _numbers(batch, self.target).astype(np.float64)
+            gap, total = float(here.mean()) - mean, n + len(here)
+            squares += float(((here - here.mean()) ** 2).sum()) + gap * gap * n * len(here) / total
+            mean, n = mean + gap * len(here) / total, total
+        return mean, float(np.sqrt(squares / n))
 
     def sample(self, n: int, seed: int = 0) -> Any:
         """About n rows, each as likely as any other, as a DataFrame: one pass over all."""
@@ -279,8 +294,9 @@ def stream(
             require_columns(table, [given], role)
     if columns is not None:
         require_columns(table, list(columns), "columns")
-    others = (target, weight)
-    features = tuple(columns) if columns is not None else tuple(n for n in names if n not in others)
+    features = tuple(columns or ())
+    if columns is None:
+        features = tuple(n for n in names if n not in (target, weight) and not INDEX.fullmatch(n))
     if not features:
         raise TableError("The table has no column besides the target.")
     pieces, first = [], 0
@@ -436,8 +452,8 @@ def _numbers(batch: Any, name: str) -> np.ndarray:
         raise TableError(f"Column {name!r} holds {column.type}, not numbers.") from error
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise TableError(
-            f"Column {name!r} has missing or infinite values. Use a TabularClassifier or "
-            "TabularRegressor, which take missing features, or leave these rows out."
+            f"Column {name!r} has missing or infinite values. Leave these rows out; of features, "
+            "TabularClassifier and TabularRegressor take missing ones as they are."
         )
     return values
 
@@ -450,11 +466,11 @@ def _values(batch: Any, name: str) -> np.ndarray:
     if hasattr(column, "dictionary_decode"):
         column = column.dictionary_decode()
     values: np.ndarray = column.to_numpy(zero_copy_only=False)
-    return values
+    return values.astype(str) if values.dtype == object else values
 
 
 def _pandas(batch: Any, columns: Sequence[str]) -> Any:
-    frame = batch.select(list(columns)).to_pandas()
+    frame = batch.select(list(columns)).to_pandas(ignore_metadata=True)
     for name in frame.columns:
         if frame[name].dtype == "category":
             frame[name] = frame[name].astype(frame[name].cat.categories.dtype)
