@@ -1,7 +1,7 @@
 """``python -m benchmarks.streaming``: training on a table larger than the memory it is given.
 
-Makes a folder of Parquet files (20,000,000 rows of 28 numbers and a label by default), and trains an
-epoch of 28 → 128 → 64 → 2 on it, each contestant in a process of its own, in turns:
+Makes a folder of Parquet files (20,000,000 rows of 28 numbers and a label by default), and trains
+an epoch of 28 → 128 → 64 → 2 on it, each contestant in a process of its own, in turns:
 
 - memory: ``dp.fit`` on arrays; loading them is not counted;
 - stream: ``dp.fit`` on ``dp.tables.stream``; reading is counted;

@@ -6,8 +6,9 @@ import json
 import sys
 import time
 import warnings
+from glob import has_magic
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -21,14 +22,30 @@ app = typer.Typer(
 TableFile = Annotated[
     Path, typer.Argument(help="CSV, TSV, Parquet or Arrow; text may be compressed.")
 ]
+Tables = Annotated[
+    str,
+    typer.Argument(
+        metavar="TABLE",
+        help="CSV, TSV, Parquet or Arrow; text may be compressed. A folder, a glob or a URL of "
+        "Parquet, Arrow or CSV files is streamed.",
+    ),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        help="Stream the rows, holding at most that: 400MB, 2GB. [default for many files: 400MB]"
+    ),
+]
+MEMORY = "400MB"
 ModelFile = Annotated[Path, typer.Argument(help="A model file that `deltaprop train` wrote.")]
 LEAST_ROWS_A_CLASS = 3
+SAMPLE = 20_000  # rows of a stream that its task, and the linear model, are seen from
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
 @app.command()
 def train(
-    table: TableFile,
+    table: Tables,
     target: Annotated[str, typer.Option(help="The column to predict.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Replaced if it exists.")] = Path(
         "model.dp"
@@ -57,6 +74,7 @@ def train(
     ] = None,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no report.")] = False,
+    memory: Memory = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Show the training, then the model, in a browser.")
     ] = False,
@@ -69,18 +87,18 @@ def train(
     from deltaprop.cli import report
     from deltaprop.estimators import TabularClassifier, TabularRegressor
     from deltaprop.progress import Progress
-    from deltaprop.tables import TableError, read_table, recognise_task
+    from deltaprop.tables import TableError
 
     _require_folder(output)
     if page is not None:
         _require_report(page, output)
     if not 0 < test_size < 1:
         raise TableError(f"--test-size must lie between 0 and 1, got {test_size:g}.")
-    frame = read_table(table)
-    n_rows = len(frame)
-    X, y, w, left_out = _select(frame, target, drop or [], weight)
-    kind = _task(task, y, recognise_task)
-    train_rows, test_rows = _hold_out(y, kind, test_size, seed)
+    if memory or _is_many(table):
+        data = _streamed(table, target, drop or [], weight, task, test_size, seed, memory)
+    else:
+        data = _in_memory(table, target, drop or [], weight, task, test_size, seed)
+    kind, held = data.kind, data.held
     settings: dict[str, Any] = {
         "hidden_layer_sizes": _sizes(hidden),
         "activation": activation,
@@ -99,16 +117,11 @@ def train(
     started = time.perf_counter()
     score_name = "accuracy" if kind == "classification" else "R²"
     model = estimator(**settings)
-    held = X.iloc[test_rows], y.iloc[test_rows]
     watcher = _watch(model, *held) if watch else None
     callbacks = [*([] if quiet else [Progress(score_name)]), *([watcher] if watcher else [])]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # convergence and interruption are reported below
-        model.set_params(callbacks=callbacks).fit(
-            X.iloc[train_rows],
-            y.iloc[train_rows],
-            None if w is None else w[train_rows],
-        )
+        model.set_params(callbacks=callbacks).fit(*data.train)
     seconds = time.perf_counter() - started
     interrupted = model.mlp_.stop_reason_ == "interrupted"
     if interrupted and model.mlp_.n_iter_ == 0:
@@ -119,10 +132,10 @@ def train(
     result: dict[str, Any] = {
         "task": kind,
         "target": target,
-        "rows": n_rows,
-        "rows_without_target": left_out,
-        "train_rows": len(train_rows),
-        "test_rows": len(test_rows),
+        "rows": data.rows,
+        "rows_without_target": data.left_out,
+        "train_rows": len(data.train[0]),
+        "test_rows": len(held[0]),
         "epochs": model.mlp_.n_iter_,
         "stop_reason": model.mlp_.stop_reason_,
         "seconds": round(seconds, 3),
@@ -132,7 +145,7 @@ def train(
     if page is not None and not interrupted:
         _write_report(model, held, page)
         result["report"] = str(page)
-    result["scores"] |= report.peers(model, (X.iloc[train_rows], y.iloc[train_rows]), held)
+    result["scores"] |= report.peers(model, data.for_peers, held)
     if as_json:
         print(json.dumps(result))
     elif not quiet:
@@ -150,17 +163,19 @@ def train(
 @app.command()
 def predict(
     model: ModelFile,
-    table: TableFile,
+    table: Tables,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help=".csv, .tsv or .parquet; else printed.")
     ] = None,
     proba: Annotated[bool, typer.Option("--proba", help="Add each class's probability.")] = False,
+    memory: Memory = None,
 ) -> None:
     """Predict the target for each row of a table: CSV on standard output, or a file.
 
-    Columns may come in any order; extra ones are ignored, missing ones are an error.
+    Columns may come in any order; extra ones are ignored, missing ones are an error. With --memory,
+    or where the table is a folder, a glob or a URL, rows are streamed from file to file.
     """
-    from deltaprop.tables import TableError, read_table
+    from deltaprop.tables import TableError, predict_stream, predictions, read_table, stream
 
     if output is not None:
         _require_folder(output)
@@ -169,7 +184,13 @@ def predict(
     fitted = _load_tabular(model)
     if proba and not hasattr(fitted, "predict_proba"):
         raise TableError("--proba needs a classifier; this model is a regressor.")
-    rows = _predictions(fitted, read_table(table), proba)
+    if memory or _is_many(table):
+        if output is None or output.suffix.lower() != ".parquet":
+            raise TableError("A streamed table needs --output with a name that ends in .parquet.")
+        n = predict_stream(fitted, stream(table, memory=memory or MEMORY), output, proba)
+        _note(f"{n} predictions are in {output}.")
+        return
+    rows = predictions(fitted, read_table(table), proba)
     if output is None:
         rows.to_csv(sys.stdout, index=False)
         sys.stdout.flush()
@@ -311,6 +332,56 @@ def is_bad_input(error: BaseException) -> bool:
     return isinstance(error, ValueError)
 
 
+class Data(NamedTuple):
+    """What to train on (the arguments of fit), what to test on, and how much there is."""
+
+    kind: str
+    train: tuple[Any, ...]
+    held: tuple[Any, Any]
+    for_peers: tuple[Any, Any]
+    rows: int
+    left_out: int
+
+
+def _is_many(table: str) -> bool:
+    """Whether the table is more than a file of this machine."""
+    return "://" in table or Path(table).is_dir() or (has_magic(table) and not Path(table).exists())
+
+
+def _in_memory(
+    table: str, target: str, drop: list[str], weight: str | None, task: str, test_size: float,
+    seed: int,
+) -> Data:  # fmt: skip
+    from deltaprop.tables import read_table, recognise_task
+
+    frame = read_table(table)
+    X, y, w, left_out = _select(frame, target, drop, weight)
+    kind = _task(task, y, recognise_task)
+    train_rows, test_rows = _hold_out(y, kind, test_size, seed)
+    train, held = ((X.iloc[rows], y.iloc[rows]) for rows in (train_rows, test_rows))
+    weights = None if w is None else w[train_rows]
+    return Data(kind, (*train, weights), held, train, len(frame), left_out)
+
+
+def _streamed(
+    table: str, target: str, drop: list[str], weight: str | None, task: str, test_size: float,
+    seed: int, memory: str | None,
+) -> Data:  # fmt: skip
+    """The held-out rows and the peers' fit in memory: no more than it has room for."""
+    from deltaprop.tables import recognise_task, stream
+
+    everything = stream(table, target, weight=weight, memory=memory or MEMORY).without(drop)
+    rows = everything.with_target_known()
+    kind = _task(task, rows.sample(SAMPLE)[target], recognise_task)
+    train, held = rows.set_aside(rows.share_in_memory(test_size), seed)
+    pairs = [
+        (frame[list(rows.features)], frame[target])
+        for frame in (held.sample(len(held)), train.sample(SAMPLE))
+    ]
+    left_out = len(everything) - len(rows)
+    return Data(kind, (train,), pairs[0], pairs[1], len(everything), left_out)
+
+
 def _select(frame: Any, target: str, drop: list[str], weight: str | None) -> tuple[Any, ...]:
     """X, y, sample weights, and the number of rows without a target."""
     import numpy as np
@@ -438,28 +509,6 @@ def _load_tabular(path: Path) -> Any:
             "model that `deltaprop train` (or a Tabular estimator) wrote."
         )
     return model
-
-
-def _predictions(model: Any, frame: Any, proba: bool) -> Any:
-    import numpy as np
-    import pandas as pd
-
-    name = model.target_name_ or "prediction"
-    if hasattr(model, "classes_"):
-        if not proba:
-            return pd.DataFrame({name: model.predict(frame)})
-        P = model.predict_proba(frame)
-        winners = model.classes_[np.argmax(P, axis=1)]
-        columns = {f"probability_{label}": P[:, i] for i, label in enumerate(model.classes_)}
-        return pd.DataFrame({name: winners, **columns})
-    if model.mlp_.network_.loss_function.name == "gaussian_nll":
-        mean, std = model.predict(frame, return_std=True)
-        return pd.DataFrame({name: mean, f"{name}_std": std})
-    predicted = np.asarray(model.predict(frame))
-    if predicted.ndim == 1:
-        return pd.DataFrame({name: predicted})
-    levels = model.mlp_.network_.loss_function.settings["quantiles"]
-    return pd.DataFrame({f"{name}_q{q:g}": predicted[:, i] for i, q in enumerate(levels)})
 
 
 def _write_table(rows: Any, output: Path) -> None:

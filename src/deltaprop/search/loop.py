@@ -195,6 +195,8 @@ def search(
     finally:
         if best_theta is not None:
             engine.theta[...] = best_theta
+        if hasattr(engine, "draw_order"):
+            progress.order = None  # the next epoch's does not follow from the last one's
     history.progress = progress
     return history
 

@@ -61,6 +61,7 @@ class Stream:
     weight: str | None
     memory: int
     held: tuple[int, float, bool] | None = None  # seed, share, and whether these are the held rows
+    target_known: bool = False  # rows whose target is missing are left out
     encode_X: Callable[[Any], Float[np.ndarray, "N D"]] | None = None
     encode_y: Callable[[Any], Shaped[np.ndarray, "N ..."]] | None = None
     width: int | None = None
@@ -90,11 +91,7 @@ class Stream:
             if skip >= piece.kept:
                 skip -= piece.kept
                 continue
-            keep, at = self._keep(piece), 0
-            for batch in _batches(piece.fragment, columns):
-                if keep is not None:
-                    at, here = at + batch.num_rows, keep[at : at + batch.num_rows]
-                    batch = batch.filter(_arrow(here))
+            for batch in self._kept(piece, columns):
                 dropped = min(skip, batch.num_rows)
                 skip -= dropped
                 if batch.num_rows > dropped:
@@ -115,8 +112,40 @@ class Stream:
             else:
                 yield [_numbers(batch, name) for name in self.features], y, w
 
+    def as_frames(self, n: int) -> Iterator[Any]:
+        """All rows as DataFrames of n rows; the last may have fewer."""
+        import pandas as pd
+
+        waiting: list[Any] = []
+        for batch in self.frames():
+            waiting.append(_pandas(batch, self._columns))
+            while sum(map(len, waiting)) >= n:
+                frame = pd.concat(waiting, ignore_index=True)
+                waiting = [frame.iloc[n:]]
+                yield frame.iloc[:n]
+        if sum(map(len, waiting)):
+            yield pd.concat(waiting, ignore_index=True)
+
+    def only(self, features: Sequence[str]) -> Stream:
+        """The same rows with these features alone, without target and weights."""
+        missing = [name for name in features if name not in self.schema.names]
+        if missing:
+            raise TableError(
+                f"The table lacks column(s) that the model needs: {', '.join(missing)}."
+            )
+        return replace(self, features=tuple(features), target=None, weight=None)
+
+    def without(self, columns: Sequence[str]) -> Stream:
+        """The same rows without some features."""
+        require_columns(_Columns(list(self.features)), list(columns), "to leave out")
+        features = tuple(name for name in self.features if name not in columns)
+        if not features:
+            raise TableError("The table has no column besides the target.")
+        return replace(self, features=features)
+
     def order(self, pieces: Sequence[Piece]) -> np.ndarray:
         """Where the kept rows of these pieces stand in the table, counted from 0."""
+        assert not self.target_known
         found = []
         for piece in pieces:
             rows, keep = np.arange(piece.first, piece.first + piece.rows), self._keep(piece)
@@ -169,6 +198,8 @@ class Stream:
             taken = rng.random(batch.num_rows) < share
             if taken.any():
                 found.append(_pandas(batch.filter(_arrow(taken)), self._columns))
+        if not found:
+            raise TableError("No row is in the sample; take a larger one.")
         import pandas as pd
 
         return pd.concat(found, ignore_index=True)
@@ -196,12 +227,42 @@ class Stream:
             w = np.concatenate([part[2] for part in parts]).astype(dtype)
         return X, np.concatenate([part[1] for part in parts]), w
 
+    def with_target_known(self) -> Stream:
+        """The rows whose target is not missing: one pass over one column."""
+        assert self.target is not None
+        return replace(self, target_known=True)._counted()
+
     def _holding(self, seed: int, share: float, inside: bool) -> Stream:
-        new = replace(self, held=(seed, share, inside))
-        pieces = tuple(p._replace(kept=int(_count(new._keep(p), p.rows))) for p in self.pieces)
-        return replace(new, pieces=tuple(piece for piece in pieces if piece.kept))
+        return replace(self, held=(seed, share, inside))._counted()
+
+    def _counted(self) -> Stream:
+        """The same rows, and how many of each piece are kept."""
+        pieces = [piece._replace(kept=self._count(piece)) for piece in self.pieces]
+        return replace(self, pieces=tuple(piece for piece in pieces if piece.kept))
+
+    def _count(self, piece: Piece) -> int:
+        if self.target_known:
+            return sum(batch.num_rows for batch in self._kept(piece, [str(self.target)]))
+        keep = self._keep(piece)
+        return piece.rows if keep is None else int(keep.sum())
+
+    def _kept(self, piece: Piece, columns: list[str]) -> Iterator[Any]:
+        """The kept rows of a piece, as Arrow batches."""
+        import pyarrow.compute as pc
+
+        keep, at = self._keep(piece), 0
+        for batch in _batches(piece.fragment, columns):
+            mask = None
+            if keep is not None:
+                mask = _arrow(keep[at : at + batch.num_rows])
+                at += batch.num_rows
+            if self.target_known and batch.column(self.target).null_count:
+                known = pc.is_valid(batch.column(self.target))
+                mask = known if mask is None else pc.and_(mask, known)
+            yield batch if mask is None else batch.filter(mask)
 
     def _keep(self, piece: Piece) -> Bool[np.ndarray, " N"] | None:
+        """Which rows of a piece are on this side of what was set aside."""
         if self.held is None:
             return None
         seed, share, inside = self.held
@@ -481,10 +542,6 @@ def _arrow(mask: Bool[np.ndarray, " N"]) -> Any:
     import pyarrow as pa
 
     return pa.array(mask)
-
-
-def _count(keep: Bool[np.ndarray, " N"] | None, rows: int) -> int:
-    return rows if keep is None else int(keep.sum())
 
 
 def _hash(places: np.ndarray, seed: int) -> Float[np.ndarray, " N"]:
