@@ -90,18 +90,18 @@ class StreamedEngine:
 
     def _pieces(self, order: Int[np.ndarray, " 1"] | None) -> list[Piece]:
         pieces = list(self._rows.pieces)
-        if order is None:
+        if order is None or self.chunk_rows == self.n_samples:  # a chunk of all is read once
             return pieces
         return [pieces[i] for i in np.random.RandomState(order[0]).permutation(len(pieces))]
 
     def _chunks(self, order: Int[np.ndarray, " 1"] | None, first: int) -> Iterator[Chunk]:
         """The chunks of an epoch from number `first` on, each read while the one before is used."""
         n_chunks = -(-self.n_samples // self.chunk_rows)
+        parts = _Parts(self._rows.rows(self._pieces(order), first * self.chunk_rows))
         if n_chunks == 1:
-            self._only = self._only or self._read(None, 0, self._rows.rows(), self._rooms(1)[0])
+            self._only = self._only or self._read(order, 0, parts, self._rooms(1)[0])
             yield self._only._replace(order=_inside(order, 0, self.n_samples))
             return
-        parts = _Parts(self._rows.rows(self._pieces(order), first * self.chunk_rows))
         rooms = self._rooms(2)
         with ThreadPoolExecutor(1, "deltaprop-reader") as reader:
             coming = reader.submit(self._read, order, first, parts, rooms[first % 2])
@@ -119,10 +119,9 @@ class StreamedEngine:
         return self._room
 
     def _read(
-        self, order: Int[np.ndarray, " 1"] | None, k: int, parts: Any, room: np.ndarray
+        self, order: Int[np.ndarray, " 1"] | None, k: int, parts: _Parts, room: np.ndarray
     ) -> Chunk:
         """Chunk k, whose rows come next in `parts`."""
-        parts = parts if isinstance(parts, _Parts) else _Parts(parts)
         n, targets, weights = min(self.chunk_rows, self.n_samples - k * self.chunk_rows), [], []
         at = 0
         while at < n:
