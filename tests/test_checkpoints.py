@@ -402,6 +402,16 @@ def test_rows_set_aside_at_random_are_not_taken_for_the_same(tmp_path):
         clone(model).fit(X, y)
 
 
+def test_each_of_many_networks_has_a_folder_of_its_own(tmp_path):
+    settings = {"max_epochs": 2, "engine": "reference", "checkpoint": tmp_path}
+    nets, again = [[small_net(seed=s) for s in range(3)] for _ in range(2)]
+    dp.fit_many(nets, X, y, **settings)
+    assert names(tmp_path) == ["0", "1", "2"]
+    dp.fit_many(again, X, y, **settings)
+    for one, other in zip(nets, again, strict=True):
+        np.testing.assert_array_equal(one.theta, other.theta)
+
+
 # ---------------------------------------------------------------- signals
 
 
@@ -477,6 +487,7 @@ folder, out, engine, seconds = sys.argv[1:]
 rng = np.random.RandomState(0)
 X = rng.randn(2000, 20)
 y = (X[:, 0] + 0.5 * rng.randn(2000) > 0).astype(int)
+epochs = 40 if engine == "reference" else 600
 net = dp.Network(
     20, [dp.Dense(30, "tanh", 0.1), dp.Dense(2, "softmax")], loss="cross_entropy",
     reduction="mean", seed=0,
@@ -484,8 +495,7 @@ net = dp.Network(
 dp.fit(net.copy(), X, y, engine=engine, n_threads=1, max_epochs=1)  # what is imported late is there
 print("begun", flush=True)
 done = dp.fit(
-    net, X, y, engine=engine, n_threads=1, batch_size=20, max_epochs=40 if engine == "reference" else 600,
-    patience=np.inf,
+    net, X, y, engine=engine, n_threads=1, batch_size=20, max_epochs=epochs, patience=np.inf,
     checkpoint=dp.Checkpoint(folder, seconds=float(seconds)), seed=0,
     callbacks=[lambda event: dp.save(net, out)],
 )
