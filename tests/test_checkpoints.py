@@ -459,6 +459,15 @@ def test_a_handler_of_the_program_s_own_is_called_once_the_search_is_saved(tmp_p
     assert seen == [(signal.SIGTERM, 1)]
 
 
+def test_a_signal_that_nobody_heeded_has_its_usual_effect(tmp_path):
+    def fail(event):
+        signal.raise_signal(signal.SIGINT)
+        raise RuntimeError("before the search could see it")
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(small_net(), tmp_path, callbacks=[fail])
+
+
 def test_without_a_checkpoint_sigterm_keeps_its_effect():
     handlers = []
     fit(small_net(), callbacks=[lambda event: handlers.append(signal.getsignal(signal.SIGTERM))])
