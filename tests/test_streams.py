@@ -1,6 +1,7 @@
 """Tables larger than memory: what is read, in which order, and that training on it is the same."""
 
 import json
+import random
 import subprocess
 import sys
 import textwrap
@@ -15,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 import deltaprop as dp
+from deltaprop.checkpoints import Keeper
 from deltaprop.cli.app import app
 from deltaprop.engines.fused import FusedEngine
 from deltaprop.engines.reference import ReferenceEngine
@@ -51,6 +53,11 @@ def network(reduction="mean", seed=0):
     )
 
 
+def draw(rng):
+    """The seed of an epoch's order, as the search draws it."""
+    return np.array([rng.randint(2**31 - 1)])
+
+
 # ---------------------------------------------------------------- the same as in memory
 
 
@@ -75,7 +82,7 @@ def test_a_stream_trains_as_its_rows_in_memory_do_in_the_same_order(
     memory = kind(other, X, Y, w, solver=dp.Adam(), batch_size=batch_size, clip_norm=None,
                   progress=progress)  # fmt: skip
     for epoch in range(2):
-        order = streamed.row_order(streamed.draw_order(seeds))
+        order = streamed.row_order(draw(seeds))
         np.testing.assert_array_equal(np.sort(order), np.arange(N))
         loss = memory.epoch(order, np.full(-(-N // batch_size), 1e-3))
         np.testing.assert_allclose(history.loss_curve[epoch], loss, rtol=1e-5)
@@ -93,7 +100,7 @@ def test_an_epoch_of_a_stream_can_begin_anywhere(folder):
                                    progress=progress, rows_of_epoch=N)  # fmt: skip
 
         engine = StreamedEngine(net, rows, 50, engine_of)
-        order = engine.draw_order(np.random.RandomState(0))
+        order = draw(np.random.RandomState(0))
         for low, high in pairwise(cuts):
             engine.epoch(order, rates[low:high], low)
         thetas.append(net.theta)
@@ -103,7 +110,7 @@ def test_an_epoch_of_a_stream_can_begin_anywhere(folder):
 def test_orders_differ_from_epoch_to_epoch_and_mix_the_row_groups(folder):
     engine = StreamedEngine(network(), stream(folder, "y", columns=NAMES, memory="1MB"), 64, None)
     seeds = np.random.RandomState(0)
-    first, second = (engine.row_order(engine.draw_order(seeds)) for _ in range(2))
+    first, second = (engine.row_order(draw(seeds)) for _ in range(2))
     assert not np.array_equal(first, second)
     assert len({place // 700 for place in first[:64]}) > 5  # groups in a batch
     np.testing.assert_array_equal(engine.row_order(None), np.arange(N))
@@ -390,3 +397,38 @@ def test_the_command_line_streams_a_folder(tmp_path, monkeypatch):
     assert CliRunner().invoke(app, ["predict", "model.dp", "in"]).exit_code != 0
     run = CliRunner().invoke(app, ["train", "in", "--target", "sex", "--memory", "2", "--quiet"])
     assert run.exit_code != 0
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+@pytest.mark.parametrize("engine", ["reference", "fused"])
+def test_killed_anywhere_it_ends_in_the_same_bits(engine, folder, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    rows = stream(folder, "y", columns=NAMES, memory="1MB")
+    search = {"batch_size": 64, "max_epochs": 2, "engine": engine, "validation": 0.1, "tol": 0}
+    undisturbed = network()
+    dp.fit(undisturbed, rows, **search)
+    chance, pause, kills = random.Random(0), Keeper.pause, 0
+
+    def deadly(self):
+        pause(self)
+        if chance.random() < 0.4:
+            raise Killed
+
+    monkeypatch.setattr(Keeper, "pause", deadly)
+    while True:
+        net = network()
+        try:
+            checkpoint = dp.Checkpoint(tmp_path / "kept", seconds=None, steps=50)
+            dp.fit(net, rows, checkpoint=checkpoint, **search)
+            break
+        except Killed:
+            kills += 1
+    assert kills > 2
+    np.testing.assert_array_equal(net.theta, undisturbed.theta)
+    with pytest.raises(ValueError, match="memory"):
+        dp.fit(network(), stream(folder, "y", columns=NAMES, memory="2MB"),
+               checkpoint=checkpoint, **search)  # fmt: skip

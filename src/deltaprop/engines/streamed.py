@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -56,10 +57,7 @@ class StreamedEngine:
         self.chunk_rows = min(batches * batch_size, self.n_samples)
         self._room: list[np.ndarray] = []
         self._only: Chunk | None = None
-
-    def draw_order(self, rng: np.random.RandomState) -> Int[np.ndarray, " 1"]:
-        """The next epoch's order, as the seed that it follows from."""
-        return np.array([rng.randint(2**31 - 1)])
+        self._walk: _Walk | None = None
 
     def row_order(self, order: Int[np.ndarray, " 1"] | None) -> Int[np.ndarray, " N"]:
         """Where the rows of an epoch stand in the table, in the order they are trained on."""
@@ -76,16 +74,26 @@ class StreamedEngine:
         learning_rates: Float[np.ndarray, " S"],
         first: int = 0,
     ) -> float:
-        """As of every engine; `order` is one of `draw_order`."""
-        a_chunk, loss, done = -(-self.chunk_rows // self.batch_size), 0.0, 0
-        for k, chunk in enumerate(self._chunks(order, first // a_chunk), first // a_chunk):
-            begin = first + done - k * a_chunk
-            steps = min(-(-len(chunk.y) // self.batch_size) - begin, len(learning_rates) - done)
-            engine = self._engine_of(chunk.X, chunk.y, chunk.w)
-            loss += engine.epoch(chunk.order, learning_rates[done : done + steps], begin)
-            done += steps
-            if done == len(learning_rates):
-                break
+        """As of every engine, but `order` is a seed that the order follows from.
+
+        A call that goes on where the last one ended goes on with its chunk.
+        """
+        a_chunk, loss, at = -(-self.chunk_rows // self.batch_size), 0.0, first
+        end, walk = first + len(learning_rates), self._walk
+        if walk is None or not walk.is_at(order, first):
+            walk = _Walk(order, self._chunks(order, first // a_chunk), first // a_chunk - 1)
+        self._walk = None  # where a call fails, the next one begins anew
+        with closing(walk):
+            while at < end:
+                chunk, begin = walk.chunk(at // a_chunk), at % a_chunk
+                steps = min(-(-len(chunk.y) // self.batch_size) - begin, end - at)
+                engine = self._engine_of(chunk.X, chunk.y, chunk.w)
+                rates = learning_rates[at - first : at - first + steps]
+                loss += engine.epoch(chunk.order, rates, begin)
+                at += steps
+            walk.step = at
+            if at * self.batch_size < self.n_samples:
+                self._walk = walk.kept()
         return loss
 
     def _pieces(self, order: Int[np.ndarray, " 1"] | None) -> list[Piece]:
@@ -141,6 +149,38 @@ class StreamedEngine:
         )
         w = None if weights[0] is None else np.concatenate(weights).astype(net.dtype)
         return Chunk(room[:n], y, w, _inside(order, k, n))
+
+
+class _Walk:
+    """How far a pass over the chunks has come."""
+
+    def __init__(
+        self, order: Int[np.ndarray, " 1"] | None, chunks: Iterator[Chunk], number: int
+    ) -> None:
+        self.order, self.step = order, -1
+        self._chunks, self._number = chunks, number
+        self._chunk: Chunk | None = None
+        self._ends = True
+
+    def is_at(self, order: Int[np.ndarray, " 1"] | None, step: int) -> bool:
+        return step == self.step and np.array_equal(order, self.order)  # type: ignore[arg-type]
+
+    def chunk(self, number: int) -> Chunk:
+        """Chunk of that number, the present one or the next."""
+        if self._number < number:
+            self._chunk, self._number = next(self._chunks), number
+        assert self._chunk is not None
+        return self._chunk
+
+    def kept(self) -> _Walk:
+        self._ends = False
+        return self
+
+    def close(self) -> None:
+        """End the reading ahead, except of a walk that is kept."""
+        if self._ends:
+            self._chunks.close()  # type: ignore[attr-defined]
+        self._ends = True
 
 
 class _Parts:

@@ -46,6 +46,7 @@ class BaseTabular(BaseEstimator):
     random_state: Any
     callbacks: Any
     record: Any
+    checkpoint: Any
 
     encoder_: TableEncoder
     mlp_: Any
@@ -75,6 +76,7 @@ class BaseTabular(BaseEstimator):
             random_state=self.random_state,
             callbacks=self.callbacks,
             record=self.record,
+            checkpoint=self.checkpoint,
             **extra,
         )
 
@@ -143,6 +145,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     random_state : int, RandomState or None, default=None
     callbacks : list of callables or None, default=None
     record : int, Record or None, default=None
+    checkpoint : str, Path, Checkpoint or None, default=None
         All as in :class:`deltaprop.MLPClassifier`.
 
     Attributes
@@ -184,6 +187,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         random_state: Any = None,
         callbacks: Any = None,
         record: Any = None,
+        checkpoint: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -202,6 +206,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         self.random_state = random_state
         self.callbacks = callbacks
         self.record = record
+        self.checkpoint = checkpoint
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TabularClassifier:
         """Fit to the rows of a DataFrame (pandas, polars, Arrow) and their labels, or to a Stream.
@@ -270,6 +275,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     random_state : int, RandomState or None, default=None
     callbacks : list of callables or None, default=None
     record : int, Record or None, default=None
+    checkpoint : str, Path, Checkpoint or None, default=None
         All as in :class:`deltaprop.MLPRegressor`.
 
     Attributes
@@ -311,6 +317,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         random_state: Any = None,
         callbacks: Any = None,
         record: Any = None,
+        checkpoint: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -328,6 +335,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         self.random_state = random_state
         self.callbacks = callbacks
         self.record = record
+        self.checkpoint = checkpoint
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TabularRegressor:
         """Fit to the rows of a DataFrame (pandas, polars, Arrow) and their numbers, or to a Stream.

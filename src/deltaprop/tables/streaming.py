@@ -213,6 +213,12 @@ class Stream:
         room = self.memory / 4 / (8 * (self.shape[1] + 2))
         return min(share, room / max(1, len(self)))
 
+    def head(self) -> list[np.ndarray]:
+        """X and y (and the weights) of the first rows."""
+        X, y, w = next(self.rows())
+        X = np.column_stack(X) if isinstance(X, list) else X
+        return [part for part in (X, y, w) if part is not None]
+
     def in_memory(
         self, dtype: Any
     ) -> tuple[Float[np.ndarray, "N D"], np.ndarray, Float[np.ndarray, " N"] | None]:
