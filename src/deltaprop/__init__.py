@@ -37,6 +37,7 @@ _HOME = {
 }
 _MODULES = {
     "activations",
+    "cluster",
     "equations",
     "files",
     "initializers",
@@ -64,6 +65,7 @@ __all__ = [
     "TabularRegressor",
     "Watch",
     "activations",
+    "cluster",
     "cross_validate",
     "diagnose",
     "equations",
@@ -84,6 +86,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     import deltaprop.activations as activations
+    import deltaprop.cluster as cluster
     import deltaprop.equations as equations
     import deltaprop.files as files
     import deltaprop.initializers as initializers

@@ -1,0 +1,5 @@
+"""Many machines, through Ray: independent models side by side, or one model on all of them."""
+
+from deltaprop.cluster.many import cross_validate, fit_many
+
+__all__ = ["cross_validate", "fit_many"]

@@ -1,0 +1,75 @@
+"""A cluster: Ray on this machine, bound to 127.0.0.1."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+
+import deltaprop as dp
+
+ray = pytest.importorskip("ray", reason="needs Ray: pip install 'deltaprop[cluster]'")
+
+X, y = load_iris(return_X_y=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray():
+    with dp.cluster.connection.connected("local"):
+        yield
+
+
+def network(seed, **settings):
+    layers = [dp.Dense(20, "tanh"), dp.Dense(3, "softmax")]
+    return dp.Network(4, layers, loss="cross_entropy", reduction="mean", seed=seed, **settings)
+
+
+def test_networks_train_as_they_do_in_threads():
+    there, here = [network(s) for s in range(4)], [network(s) for s in range(4)]
+    rows = [np.random.RandomState(s).randint(150, size=100) for s in range(4)]
+    search = {"max_epochs": 5, "engine": "fused", "rows": rows}
+    histories = dp.cluster.fit_many(there, X, y, **search)
+    for one, other, history, local in zip(
+        there, here, histories, dp.fit_many(here, X, y, **search), strict=True
+    ):
+        np.testing.assert_array_equal(one.theta, other.theta)
+        assert np.shares_memory(one.W[0], one.theta)
+        assert history.loss_curve == local.loss_curve
+
+
+def test_estimators_come_back_fitted():
+    there, here = (
+        [dp.MLPClassifier(5, max_iter=20, random_state=s, engine="fused") for s in range(3)]
+        for _ in range(2)
+    )
+    fitted = dp.cluster.fit_many(there, X, y)
+    assert all(a is b for a, b in zip(fitted, there, strict=True))
+    for one, other in zip(there, dp.fit_many(here, X, y), strict=True):
+        np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
+
+
+def test_scores_of_folds_are_the_same():
+    models = [dp.MLPClassifier(5, max_iter=30, alpha=a, random_state=0) for a in (1e-4, 1.0)]
+    models = [model.set_params(engine="fused") for model in models]
+    np.testing.assert_array_equal(
+        dp.cluster.cross_validate(models, X, y, cv=3), dp.cross_validate(models, X, y, cv=3)
+    )
+
+
+def test_a_model_that_fails_is_told_of_and_costs_the_others_nothing():
+    models = [dp.MLPClassifier(5, max_iter=5, solver="none"), dp.MLPClassifier(5, max_iter=5)]
+    with pytest.warns(UserWarning, match="failed on fold 1: .*solver"):
+        scores = dp.cluster.cross_validate(models, X, y, cv=2)
+    assert np.isnan(scores[0]).all()
+    assert np.isfinite(scores[1]).all()
+
+
+def test_an_error_is_the_one_of_the_local_function():
+    with pytest.raises(ValueError, match="max_epochs must be an int"):
+        dp.cluster.fit_many([network(0)], X, y, max_epochs=0)
+    net = network(0)
+    with pytest.raises(ValueError, match="more than once"):
+        dp.cluster.fit_many([net, net], X, y)
+
+
+def test_another_ray_than_the_connected_one_is_refused():
+    with pytest.raises(ValueError, match=r"already connected to the Ray at '127\.0\.0\.1"):
+        dp.cluster.fit_many([network(0)], X, y, address="10.0.0.5:6379")
