@@ -1,19 +1,26 @@
 """A cluster: Ray on this machine, bound to 127.0.0.1."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 
 import deltaprop as dp
+from deltaprop.cluster.connection import connected
 
-ray = pytest.importorskip("ray", reason="needs Ray: pip install 'deltaprop[cluster]'")
+# Not imported here: a Ray for this machine alone has to be told so before its import.
+pytestmark = pytest.mark.skipif(
+    find_spec("ray") is None, reason="needs Ray: pip install 'deltaprop[cluster]'"
+)
 
 X, y = load_iris(return_X_y=True)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def local_ray():
-    with dp.cluster.connection.connected("local"):
+    with connected("local") as ray:
+        assert ray.get_runtime_context().gcs_address.startswith("127.0.0.1:")
         yield
 
 

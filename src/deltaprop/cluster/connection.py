@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 LOCAL = "local"
+ONE_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 @contextmanager
@@ -17,24 +19,32 @@ def connected(address: str | None) -> Iterator[Any]:
     None stands for the connection that the program has, else RAY_ADDRESS, else "local": a Ray on
     this machine, which listens on 127.0.0.1 only.
     """
-    ray = imported()
+    wanted = address or os.environ.get("RAY_ADDRESS") or LOCAL
+    if wanted == LOCAL and "ray" not in sys.modules:
+        # Ray replaces 127.0.0.1 by the address of a network card and listens there, unless this
+        # says at its import that it serves one machine.
+        os.environ.setdefault(ONE_MACHINE, "0")
+    ray = _imported()
     if ray.is_initialized():
-        if address not in (None, LOCAL, ray.get_runtime_context().gcs_address):
+        here = ray.get_runtime_context().gcs_address
+        if address not in (None, LOCAL, here):
             raise ValueError(
                 f"address is {address!r}, but this program is already connected to the Ray at "
-                f"{ray.get_runtime_context().gcs_address!r}. Leave address out to use that one, or "
-                "call ray.shutdown() first."
+                f"{here!r}. Leave address out to use that one, or call ray.shutdown() first."
             )
         yield ray
         return
-    _connect(ray, address or os.environ.get("RAY_ADDRESS") or LOCAL)
+    if wanted == LOCAL:
+        ray.init(LOCAL, include_dashboard=False, _node_ip_address="127.0.0.1")
+    else:
+        _connect(ray, wanted)
     try:
         yield ray
     finally:
         ray.shutdown()
 
 
-def imported() -> Any:
+def _imported() -> Any:
     try:
         import ray
     except ImportError as error:
@@ -45,9 +55,6 @@ def imported() -> Any:
 
 
 def _connect(ray: Any, address: str) -> None:
-    if address == LOCAL:
-        ray.init(LOCAL, include_dashboard=False, _node_ip_address="127.0.0.1")
-        return
     try:
         ray.init(address)
     except ConnectionError as error:
