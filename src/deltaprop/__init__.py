@@ -14,6 +14,7 @@ _HOME = {
     "Activation": "deltaprop.activations",
     "Adam": "deltaprop.search",
     "AdamW": "deltaprop.search",
+    "Checkpoint": "deltaprop.checkpoints",
     "Dense": "deltaprop.network",
     "LBFGS": "deltaprop.search",
     "Loss": "deltaprop.losses",
@@ -54,6 +55,7 @@ __all__ = [
     "Activation",
     "Adam",
     "AdamW",
+    "Checkpoint",
     "Dense",
     "Loss",
     "MLPClassifier",
@@ -95,6 +97,7 @@ if TYPE_CHECKING:
     import deltaprop.tables as tables
     import deltaprop.track as track
     from deltaprop.activations import Activation
+    from deltaprop.checkpoints import Checkpoint
     from deltaprop.estimators import (
         MLPClassifier,
         MLPRegressor,

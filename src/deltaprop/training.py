@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from numbers import Integral, Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deltaprop import engines
+from deltaprop.checkpoints import Checkpoint, Keeper, checked_checkpoint, description
 from deltaprop.engines.choice import engine_for, gradient_for
 from deltaprop.engines.outputs import as_numbers
 from deltaprop.initializers import random_state
@@ -54,6 +57,7 @@ def fit(
     callbacks: Iterable[Callback] = (),
     resume: History | None = None,
     record: int | Record | None = None,
+    checkpoint: str | Path | Checkpoint | None = None,
 ) -> History:
     """Search for the θ that minimises the network's loss, starting from its current θ.
 
@@ -106,6 +110,10 @@ def fit(
         Of an earlier call on the same network and rows: go on as if it had not stopped.
     record : int or Record, optional
         Record the network's signals every so many steps, in ``history.records``.
+    checkpoint : str, Path or Checkpoint, optional
+        A folder that keeps the state of this search, saved every minute or as the
+        :class:`~deltaprop.Checkpoint` says. The same call goes on from what it finds there; of a
+        search that had ended it returns the result at once. A larger `max_epochs` goes on.
 
     Returns
     -------
@@ -114,13 +122,15 @@ def fit(
     Raises
     ------
     ValueError, TypeError
-        For an argument out of range, or when the parameters became non-finite. The network then
-        has the parameters it had before.
+        For an argument out of range, a checkpoint of another search, or when the parameters became
+        non-finite. The network then has the parameters it had before.
 
     Notes
     -----
     Ctrl-C ends the search, not the program: the best θ so far stays in the network (the last one
-    without `validation`), a warning says so, and ``history.stop_reason`` is ``"interrupted"``.
+    without `validation`), a warning says so, and ``history.stop_reason`` is ``"interrupted"``. With
+    `checkpoint` the search is saved first, and SIGTERM does the same; ``history.signal`` says which
+    of them it was.
 
     Examples
     --------
@@ -143,6 +153,7 @@ def fit(
     if resume is not None and not isinstance(resume, History):
         raise TypeError(f"resume must be a History that dp.fit returned, or None; got {resume!r}.")
     record = checked_record(record)
+    checkpoint = checked_checkpoint(checkpoint)
     X, y, w = _checked_data(net, X, y, sample_weight)
     rng = random_state(seed)
     if resume is not None and resume.progress.rng is not None:
@@ -159,6 +170,7 @@ def fit(
         evaluate=evaluate, stop_on_validation=evaluate is not None and restore_best,
         engine=engine, n_threads=n_threads, reproducible=reproducible, callbacks=callbacks,
         rows=rows, progress=Progress() if resume is None else resume.progress, record=record,
+        checkpoint=checkpoint, seed=seed,
     )  # fmt: skip
 
 
@@ -188,6 +200,8 @@ def train(
     before_epoch: Callable[[], object] | None = None,
     horizon: int | None = None,
     record: Record | None = None,
+    checkpoint: Checkpoint | None = None,
+    seed: Any = None,
 ) -> History:
     """`fit` after all arguments have been checked; a failed search leaves θ as it was."""
     before = net.theta.copy()
@@ -195,12 +209,28 @@ def train(
     callbacks = tuple(callbacks)
     history = History(progress=progress)
     progress.rng = rng
+    keeper = None
+    around = ExitStack()
+    if checkpoint is not None:
+        keeper = Keeper(
+            checkpoint,
+            description(
+                net, X, y, w, rows, solver=solver, schedule=schedule, batch_size=batch_size,
+                clip_norm=clip_norm, shuffle=shuffle, tol=plateau.tol, patience=plateau.patience,
+                validated=evaluate is not None, restore_best=stop_on_validation,
+                seed=seed if isinstance(seed, Integral) else None,
+            ),
+            {"engine": engine, **_layout(engine, n_threads, reproducible)},
+            theta=net.theta, progress=progress, plateau=plateau, history=history,
+        )  # fmt: skip
     recorder = None
     if record is not None:
         recorder = Recorder(record, net, X, y, w, rows, progress.step)
         history.records = recorder.records
         recorder.at(progress.step, progress.epoch, None)
     try:
+        if keeper is not None:
+            around.enter_context(keeper.interruption.awaited())
         if isinstance(solver, LBFGS):
             if any(layer.dropout for layer in net.layers):
                 raise ValueError(
@@ -212,7 +242,7 @@ def train(
                 gradient_for(engine, net, X, y, w, solver, threads, rows),
                 max_iter=max_epochs, max_fun=solver.max_fun, tol=plateau.tol, history=history,
                 plateau=plateau, evaluate=evaluate, stop_on_validation=stop_on_validation,
-                monitor_loss=monitor_loss, network=net,
+                monitor_loss=monitor_loss, network=net, keeper=keeper,
                 callbacks=callbacks if recorder is None else (_recording(recorder), *callbacks),
             )  # fmt: skip
         else:
@@ -230,6 +260,7 @@ def train(
                 plateau=plateau, rng=rng, shuffle=shuffle, progress=progress, history=history,
                 evaluate=evaluate, stop_on_validation=stop_on_validation, callbacks=callbacks,
                 monitor_loss=monitor_loss, before_epoch=before_epoch, horizon=horizon, network=net,
+                keeper=keeper,
             )  # fmt: skip
         if not np.isfinite(net.theta).all():
             raise ValueError(DIVERGED)
@@ -240,14 +271,30 @@ def train(
         for callback in callbacks:
             if hasattr(callback, "finish"):
                 callback.finish()
+        around.close()
     if history.stop_reason == "interrupted":
         kept = "best" if history.best_epoch else "latest"
         warnings.warn(
             f"Training interrupted by user after {history.n_epochs} epoch(s); the {kept} weights "
-            "so far are kept.",
+            f"so far are kept.{_how_to_go_on(checkpoint)}",
             stacklevel=3,
         )
     return history
+
+
+def _how_to_go_on(checkpoint: Checkpoint | None) -> str:
+    if checkpoint is None:
+        return ""
+    return f" The same call goes on from {str(checkpoint.folder)!r}."
+
+
+def _layout(engine: str, n_threads: int | None, reproducible: bool) -> dict[str, Any]:
+    """How the engine divides its work, where results depend on it."""
+    if engine == "reference" or reproducible:
+        return {"reproducible": reproducible}
+    from deltaprop.engines.fused import threads
+
+    return {"reproducible": reproducible, "n_threads": n_threads or threads.available()}
 
 
 def _recording(recorder: Recorder) -> Callback:

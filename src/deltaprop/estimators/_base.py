@@ -8,6 +8,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from numbers import Integral, Real
+from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -20,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from deltaprop import activations, engines, initializers
 from deltaprop.activations import Activation
+from deltaprop.checkpoints import Checkpoint, checked_checkpoint
 from deltaprop.engines.outputs import few, outputs
 from deltaprop.estimators._callbacks import SklearnTasks, print_epoch
 from deltaprop.inspect.recording import Record, checked_record
@@ -128,6 +130,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "n_threads": [None, Interval(Integral, 1, None, closed="left")],
         "reproducible": ["boolean"],
         "record": [None, Interval(Integral, 1, None, closed="left"), Record],
+        "checkpoint": [None, str, PathLike, Checkpoint],
     }
 
     loss: Any
@@ -165,6 +168,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     n_threads: int | None
     reproducible: bool
     record: Any
+    checkpoint: Any
 
     network_: Network
     coefs_: list[np.ndarray]
@@ -298,6 +302,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             progress=progress, horizon=int(self.max_iter),
             before_epoch=tasks.begin_epoch if tasks else None,
             record=checked_record(self.record),
+            checkpoint=None if incremental else checked_checkpoint(self.checkpoint),
+            seed=self.random_state,
         )  # fmt: skip
         if tasks:
             tasks.end()
@@ -459,6 +465,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         self._progress = history.progress
         self.n_iter_ = history.n_epochs
         self.records_ = history.records
+        self._signal = history.signal
         self.t_ += N * history.n_epochs
         self.loss_curve_ = [*self.loss_curve_, *history.loss_curve]
         self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else float("nan")

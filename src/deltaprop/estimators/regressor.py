@@ -105,6 +105,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     record : int, Record or None, default=None
         Record the network's signals every so many steps, in ``records_``; see
         :class:`deltaprop.Record`.
+    checkpoint : str, Path, Checkpoint or None, default=None
+        A folder that keeps the state of ``fit``, which goes on from what it finds there; see
+        :class:`deltaprop.Checkpoint`. One folder for one fit; ``partial_fit`` does not use it.
 
     Attributes
     ----------
@@ -185,6 +188,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         n_threads: int | None = None,
         reproducible: bool = False,
         record: Any = None,
+        checkpoint: Any = None,
     ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -221,6 +225,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.n_threads = n_threads
         self.reproducible = reproducible
         self.record = record
+        self.checkpoint = checkpoint
 
     @available_if(lambda self: self._has_partial_fit())
     @keeps_fit_on_failure

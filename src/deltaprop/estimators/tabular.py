@@ -42,6 +42,7 @@ class BaseTabular(BaseEstimator):
     random_state: Any
     callbacks: Any
     record: Any
+    checkpoint: Any
 
     encoder_: TableEncoder
     mlp_: Any
@@ -71,6 +72,7 @@ class BaseTabular(BaseEstimator):
             random_state=self.random_state,
             callbacks=self.callbacks,
             record=self.record,
+            checkpoint=self.checkpoint,
             **extra,
         )
 
@@ -129,6 +131,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     random_state : int, RandomState or None, default=None
     callbacks : list of callables or None, default=None
     record : int, Record or None, default=None
+    checkpoint : str, Path, Checkpoint or None, default=None
         All as in :class:`deltaprop.MLPClassifier`.
 
     Attributes
@@ -170,6 +173,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         random_state: Any = None,
         callbacks: Any = None,
         record: Any = None,
+        checkpoint: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -188,6 +192,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         self.random_state = random_state
         self.callbacks = callbacks
         self.record = record
+        self.checkpoint = checkpoint
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TabularClassifier:
         """Fit to the rows of a DataFrame (pandas, polars, Arrow) and their labels.
@@ -247,6 +252,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     random_state : int, RandomState or None, default=None
     callbacks : list of callables or None, default=None
     record : int, Record or None, default=None
+    checkpoint : str, Path, Checkpoint or None, default=None
         All as in :class:`deltaprop.MLPRegressor`.
 
     Attributes
@@ -288,6 +294,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         random_state: Any = None,
         callbacks: Any = None,
         record: Any = None,
+        checkpoint: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -305,6 +312,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         self.random_state = random_state
         self.callbacks = callbacks
         self.record = record
+        self.checkpoint = checkpoint
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TabularRegressor:
         """Fit to the rows of a DataFrame (pandas, polars, Arrow) and their numbers.

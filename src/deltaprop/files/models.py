@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,11 +19,16 @@ from deltaprop import __version__
 from deltaprop.files.codec import ModelFileError, Reader, Writer
 from deltaprop.network import Network
 
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from deltaprop.search import Progress
+
 FORMAT = 1
 LONGEST_HEADER = 100_000_000
 KINDS = ("Network", "MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor")
 NETWORK = ("network_", "coefs_", "intercepts_", "n_layers_", "n_outputs_", "out_activation_")
-NOT_SAVED = ("callbacks", "record", "records_")
+NOT_SAVED = ("callbacks", "record", "records_", "checkpoint", "_signal")
 
 
 def save(model: Any, path: str | Path) -> None:
@@ -251,15 +256,18 @@ def _fitted_names(kind: str) -> tuple[str, ...]:
 
 
 def _rebuild_search(model: Any) -> None:
-    """Where the search stopped. Compiled code trusts these sizes and indices: they are checked."""
+    """Where the search stopped."""
     from deltaprop.search import Plateau, Progress
 
     for name, cls in (("_progress", Progress), ("_plateau", Plateau)):
         if name in model.__dict__:
             model.__dict__[name] = cls(**model.__dict__[name])
-    if not hasattr(model, "_progress"):
-        return
-    progress, theta = model._progress, model.network_.theta
+    if hasattr(model, "_progress"):
+        require_sound(model._progress, model.network_.theta)
+
+
+def require_sound(progress: Progress, theta: Float[np.ndarray, " P"]) -> None:
+    """A search of that θ can go on there: compiled code trusts these sizes and indices."""
     memory, order = progress.solver_state, progress.order
     if not isinstance(memory, tuple) or not all(
         isinstance(part, np.ndarray) and part.shape == theta.shape and part.dtype == theta.dtype
@@ -326,6 +334,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.umask(umask)
         Path(temporary).chmod(0o666 & ~umask)
         Path(temporary).replace(target)
+        _keep_name(target.parent)
     except BaseException as error:
         if temporary is not None:
             with contextlib.suppress(OSError):
@@ -336,6 +345,18 @@ def write_atomically(path: Path, data: bytes) -> None:
                 "Nothing was changed; choose another place with enough room."
             ) from error
         raise
+
+
+def _keep_name(folder: Path) -> None:
+    """The new name is on disk, too: a power cut does not bring back the old file."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return  # Windows opens no folders
+    with contextlib.suppress(OSError):  # some network file systems know no such thing
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -351,7 +372,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     except OSError as error:
         raise ModelFileError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
     try:
-        header = _header(data)
+        header = json.loads(header_of(data)["deltaprop"])
+        if not isinstance(header, dict):
+            raise ModelFileError("its header is not one of ours")
         tensors = from_bytes(data)
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = str(error) if isinstance(error, ModelFileError) else "it is damaged or truncated"
@@ -364,20 +387,22 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             f"{str(path)!r} was written by a newer deltaprop ({header.get('deltaprop')}, format "
             f"{version}; this one reads up to {FORMAT}). Upgrade deltaprop to read it."
         )
+    if header.get("kind") == "Checkpoint":
+        raise ModelFileError(
+            f"{str(path)!r} is a checkpoint of a search, not a model. Run the search again with "
+            f"checkpoint={str(path.parent)!r}: it goes on, or returns at once if it had ended."
+        )
     if header.get("kind") not in KINDS or not isinstance(header.get("model"), dict):
         raise ModelFileError(f"{str(path)!r} is damaged: it does not say what model it holds.")
     return header, tensors
 
 
-def _header(data: bytes) -> dict[str, Any]:
-    """The JSON header inside a safetensors file's own header."""
+def header_of(data: bytes) -> dict[str, Any]:
+    """The metadata in a safetensors file's own header, among them our header as JSON."""
     if len(data) < 8:
         raise ModelFileError("it is too short")
     (length,) = struct.unpack("<Q", data[:8])
     if length > min(len(data) - 8, LONGEST_HEADER):
         raise ModelFileError("it is truncated")
-    outer = json.loads(data[8 : 8 + length])
-    header = json.loads(outer["__metadata__"]["deltaprop"])
-    if not isinstance(header, dict):
-        raise ModelFileError("its header is not one of ours")
-    return header
+    metadata: dict[str, Any] = json.loads(data[8 : 8 + length])["__metadata__"]
+    return metadata

@@ -177,7 +177,7 @@ class Recorder:
         subset: Int[np.ndarray, " M"] | None,
         step: int = 0,
     ) -> None:
-        rows = _probe_rows(record, X.shape[0], subset)
+        rows = _rows_of(record, X.shape[0], subset)
         self._record, self._theta = record, net.theta
         picked = None if w is None else w[rows]
         if picked is not None and not picked.any():
@@ -225,14 +225,19 @@ def checked_record(record: Any) -> Record | None:
     )
 
 
-def _probe_rows(record: Record, N: int, subset: Int[np.ndarray, " M"] | None) -> Any:
+def _rows_of(record: Record, N: int, subset: Int[np.ndarray, " M"] | None) -> Any:
     if record.rows is not None:
         rows = np.asarray(record.rows, np.int64)
         if rows.max() >= N:
             raise ValueError(f"rows of a Record must lie in 0 to {N - 1}, got {rows.max()}.")
         return rows
+    return probe_rows(N, subset, PROBE_ROWS)
+
+
+def probe_rows(N: int, subset: Int[np.ndarray, " M"] | None, most: int) -> Int[np.ndarray, " K"]:
+    """At most so many of the rows, or of a subset of them, evenly spaced."""
     M = N if subset is None else len(subset)
-    rows = np.linspace(0, M - 1, min(M, PROBE_ROWS)).round().astype(np.int64)
+    rows = np.linspace(0, M - 1, min(M, most)).round().astype(np.int64)
     return rows if subset is None else subset[rows]
 
 

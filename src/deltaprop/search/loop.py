@@ -40,6 +40,21 @@ class Engine(Protocol):
         """
 
 
+class Keeper(Protocol):
+    """Saves a search now and then, so that it can go on from there."""
+
+    under_way: UnderWay
+
+    def until_cut(self) -> int:
+        """How many steps may run before `pause` has to be asked."""
+
+    def pause(self) -> None:
+        """Save the search if it is time. Raises KeyboardInterrupt if it has to stop here."""
+
+    def finish(self) -> None:
+        """The search has ended by itself."""
+
+
 @dataclass(frozen=True)
 class Epoch:
     """The event that callbacks receive after each epoch (each iteration of L-BFGS).
@@ -56,6 +71,8 @@ class Epoch:
     seconds: float
     network: Any
 
+
+MOST_STEPS, MOST_WORK = 1000, 5e9  # between two looks at clock and signals: steps, multiplications
 
 cancelled: ContextVar[threading.Event | None] = ContextVar("cancelled", default=None)
 """Set from another thread, it ends the searches of this context as Ctrl-C would."""
@@ -80,6 +97,17 @@ class Progress:
 
 
 @dataclass
+class UnderWay:
+    """Where a search stands inside its epoch, and the best θ so far."""
+
+    best_theta: Float[np.ndarray, " P"] | None = None
+    steps: int = 1  # of the epoch
+    first: int = 0  # Progress.step when it began
+    done: int = 0
+    loss: float = 0.0  # of the steps done
+
+
+@dataclass
 class History:
     """What happened, epoch by epoch.
 
@@ -90,8 +118,11 @@ class History:
     validation_loss_curve, validation_scores : list of float or None
         On the validation data after each epoch, where there is any.
     n_epochs : int
-        Epochs (iterations of L-BFGS) run in this call.
+        Epochs (iterations of L-BFGS) run in this call, and before it where it went on from a
+        checkpoint.
     stop_reason : {"converged", "max_epochs", "callback", "interrupted", "diverged"}
+    signal : int or None
+        Of a search with checkpoints: the signal that interrupted it.
     best_epoch : int or None
         The epoch whose θ was restored, where validation chose one.
     progress : Progress
@@ -105,6 +136,7 @@ class History:
     validation_scores: list[float] | None = None
     n_epochs: int = 0
     stop_reason: str = "max_epochs"
+    signal: int | None = None
     best_epoch: int | None = None
     progress: Progress = field(default_factory=Progress)
     records: list[RecordedStep] = field(default_factory=list)
@@ -128,20 +160,21 @@ def search(
     callbacks: Iterable[Callback] = (),
     horizon: int | None = None,
     network: Any = None,
+    keeper: Keeper | None = None,
 ) -> History:
     """Run epochs until a plateau, `max_epochs`, a callback's True, Ctrl-C or divergence.
 
     With `stop_on_validation` the plateau is that of the validation score (with `monitor_loss`, or
     where there is no score, of minus the validation loss), and the best θ is put back at the end,
-    however the search ends.
+    however the search ends. A `keeper` is asked between steps whether to save the search.
     """
-    best_theta: Float[np.ndarray, " P"] | None = None
+    under_way = UnderWay() if keeper is None else keeper.under_way
     started = time.perf_counter()
     watched = bool(callbacks) or evaluate is not None or before_epoch is not None
 
     def rates(ahead: int, steps: int) -> Float[np.ndarray, " S"]:
         clock = Clock(progress.samples + ahead * engine.n_samples, (horizon or max_epochs) * steps)
-        first = progress.step + ahead * steps
+        first = under_way.first + ahead * steps
         factors = schedule.factors(np.arange(first, first + steps), clock)
         return learning_rate * progress.scale * factors
 
@@ -152,8 +185,11 @@ def search(
             if before_epoch is not None:
                 before_epoch()
             most = 1 if watched else getattr(engine, "at_once", 1)
-            ahead = _Ahead(engine, rng, shuffle, progress)
-            losses = ahead.run(min(most, max_epochs - history.n_epochs), rates)
+            ahead = _Ahead(engine, rng, shuffle, progress, under_way)
+            if keeper is not None and ahead.is_cut(keeper):
+                losses = ahead.run_in_parts(rates, keeper)
+            else:
+                losses = ahead.run(min(most, max_epochs - history.n_epochs), rates)
             for e, loss in enumerate(losses, 1):
                 progress.epoch += 1
                 progress.samples += engine.n_samples
@@ -165,7 +201,7 @@ def search(
                     value = monitored(validation_loss, None if monitor_loss else score)
                 record(history, validation_loss, score)
                 if plateau.update(value) and stop_on_validation:
-                    best_theta = engine.theta.copy()
+                    under_way.best_theta = engine.theta.copy()
                     history.best_epoch = progress.epoch
 
                 happened = Epoch(
@@ -190,11 +226,15 @@ def search(
                 if not _shrink(schedule, learning_rate, progress):
                     history.stop_reason = "converged"
                 plateau.count = 0
+            if keeper is not None:
+                keeper.pause()
+        if keeper is not None:
+            keeper.finish()
     except KeyboardInterrupt:
         history.stop_reason = "interrupted"
     finally:
-        if best_theta is not None:
-            engine.theta[...] = best_theta
+        if under_way.best_theta is not None:
+            engine.theta[...] = under_way.best_theta
     history.progress = progress
     return history
 
@@ -203,23 +243,63 @@ class _Ahead:
     """Epochs that run in one call of the engine, and can be taken back where one was the last."""
 
     def __init__(
-        self, engine: Engine, rng: np.random.RandomState, shuffle: bool, progress: Progress
+        self,
+        engine: Engine,
+        rng: np.random.RandomState,
+        shuffle: bool,
+        progress: Progress,
+        under_way: UnderWay,
     ) -> None:
         self._engine, self._rng, self._shuffle, self._progress = engine, rng, shuffle, progress
         self._before: Any = None
+        self._steps = under_way.steps = -(-engine.n_samples // engine.batch_size)
+        self._under_way = under_way
+        if not under_way.done:
+            under_way.first = progress.step
 
     def run(self, n: int, rates: Callable[[int, int], Float[np.ndarray, " S"]]) -> list[float]:
         """The losses of n epochs; `rates(e, steps)` are the learning rates e from now."""
         engine, progress = self._engine, self._progress
         if n > 1:
             self._before = self._rng.get_state(), progress.order
-        steps = -(-engine.n_samples // engine.batch_size)
-        self._rates = [rates(e, steps) for e in range(n)]
+        self._rates = [rates(e, self._steps) for e in range(n)]
         orders = [self._next_order() for _ in range(n)]
         if n == 1:
             return [engine.epoch(orders[0], self._rates[0])]
         losses: list[float] = engine.epochs(orders, self._rates)  # type: ignore[attr-defined]
         return losses
+
+    def is_cut(self, keeper: Keeper) -> bool:
+        """Whether the next epoch runs in parts: it is long, begun, or has to stop inside."""
+        cut = min(self._grain, keeper.until_cut())
+        return self._under_way.done > 0 or cut < self._steps
+
+    def run_in_parts(
+        self, rates: Callable[[int, int], Float[np.ndarray, " S"]], keeper: Keeper
+    ) -> list[float]:
+        """The loss of one epoch, between whose parts the keeper has its say.
+
+        Where the parts end depends on the search alone, never on the clock: so does their sum.
+        """
+        now, grain = self._under_way, self._grain
+        order = self._next_order() if now.done == 0 else self._progress.order
+        self._rates = [rates(0, self._steps)]
+        while now.done < self._steps:
+            if now.done:
+                keeper.pause()
+            stop = min(now.done - now.done % grain + grain, now.done + keeper.until_cut())
+            part = self._rates[0][now.done : stop]
+            now.loss += self._engine.epoch(order, part, now.done)
+            now.done += len(part)
+        loss, now.done, now.loss = now.loss, 0, 0.0
+        return [loss]
+
+    @property
+    def _grain(self) -> int:
+        """Most steps of a part: about a second of them at most."""
+        engine = self._engine
+        work = 3 * engine.batch_size * engine.theta.size
+        return max(1, min(MOST_STEPS, int(MOST_WORK / work)))
 
     def last_rate(self, e: int) -> float:
         """The learning rate at the end of the e-th epoch, from 1 on."""

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop.search.loop import Callback, Epoch, Evaluate, History, monitored, record
+from deltaprop.search.loop import (
+    Callback,
+    Epoch,
+    Evaluate,
+    History,
+    Keeper,
+    UnderWay,
+    monitored,
+    record,
+)
 from deltaprop.search.stopping import Plateau
 
 if TYPE_CHECKING:
@@ -32,13 +41,18 @@ def quasi_newton(
     monitor_loss: bool = False,
     callbacks: Iterable[Callback] = (),
     network: Any = None,
+    keeper: Keeper | None = None,
 ) -> History:
-    """Minimise over `theta` in place; `loss_and_gradient` evaluates at its current values."""
+    """Minimise over `theta` in place; `loss_and_gradient` evaluates at its current values.
+
+    A `keeper` is asked after iterations. It cannot keep SciPy's memory of gradients: a search that
+    goes on begins a new one.
+    """
     from scipy.optimize import minimize
     from sklearn.exceptions import ConvergenceWarning
 
     started = time.perf_counter()
-    best_theta: Float[np.ndarray, " P"] | None = None
+    under_way = UnderWay() if keeper is None else keeper.under_way
     accepted = theta.copy()
 
     def objective(x: Float[np.ndarray, " P"]) -> tuple[float, Float[np.ndarray, " P"]]:
@@ -47,7 +61,6 @@ def quasi_newton(
         return loss, g.astype(np.float64)
 
     def after_iteration(intermediate_result: Any) -> None:
-        nonlocal best_theta
         theta[...] = accepted[...] = intermediate_result.x
         history.n_epochs += 1
         history.loss_curve.append(float(intermediate_result.fun))
@@ -56,7 +69,7 @@ def quasi_newton(
         if stop_on_validation and plateau.update(
             monitored(validation_loss, None if monitor_loss else score)
         ):
-            best_theta = theta.copy()
+            under_way.best_theta = theta.copy()
             history.best_epoch = history.n_epochs
         event = Epoch(
             history.n_epochs,
@@ -74,15 +87,20 @@ def quasi_newton(
         if stop_on_validation and plateau.reached:
             history.stop_reason = "converged"
             raise StopIteration
+        if keeper is not None:
+            keeper.pause()
 
-    try:
+    def ended() -> bool:
+        return history.stop_reason != "max_epochs" or history.n_epochs >= max_iter
+
+    def minimise() -> None:
         result = minimize(
             objective,
             theta.astype(np.float64),
             method="L-BFGS-B",
             jac=True,
             callback=after_iteration,
-            options={"maxfun": max_fun, "maxiter": max_iter, "gtol": tol},
+            options={"maxfun": max_fun, "maxiter": max_iter - history.n_epochs, "gtol": tol},
         )
         accepted[...] = result.x
         if result.success:
@@ -97,10 +115,17 @@ def quasi_newton(
             )
         if not history.loss_curve:  # already at a minimum: no iteration was needed
             history.loss_curve.append(float(result.fun))
+
+    try:
+        if not ended():
+            minimise()
+        theta[...] = accepted
+        if keeper is not None:
+            keeper.finish()
     except KeyboardInterrupt:
         history.stop_reason = "interrupted"
     finally:
-        theta[...] = accepted if best_theta is None else best_theta
+        theta[...] = accepted if under_way.best_theta is None else under_way.best_theta
     if not np.isfinite(theta).all():
         history.stop_reason = "diverged"
     return history

@@ -1,0 +1,122 @@
+"""A folder of checkpoints: numbered files, each whole or absent, the newest whole one read."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deltaprop import __version__
+from deltaprop.files.codec import ModelFileError, Reader, Writer
+from deltaprop.files.models import header_of, write_atomically
+
+FORMAT = 1
+KIND = "Checkpoint"
+NAME = re.compile(r"checkpoint-(\d{8})\.dp")
+LEFT_OVER = ".deltaprop.*.tmp"
+
+
+class Folder:
+    """Checkpoints of one search, of which the newest `keep` stay."""
+
+    def __init__(self, path: Path, keep: int) -> None:
+        self.path, self.keep = path, keep
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            for left_over in path.glob(LEFT_OVER):  # of a writer that was killed
+                left_over.unlink()
+            reason = None if os.access(path, os.W_OK) else "Permission denied"
+        except OSError as error:
+            reason = error.strerror
+        if reason is not None:
+            raise ModelFileError(
+                f"The checkpoint folder {str(path)!r} cannot be written to: {reason}. Name one "
+                "that can."
+            )
+        self._last = max((number for number, _ in self._files()), default=0)
+
+    def write(self, head: dict[str, Any], state: dict[str, Any]) -> None:
+        """Add a checkpoint; only then the oldest go."""
+        from safetensors.numpy import save as to_bytes
+
+        writer = Writer()
+        body = {"format": FORMAT, "deltaprop": __version__, "kind": KIND, **head}
+        body["state"] = writer.encode(state, "checkpoint")
+        header = json.dumps(body, allow_nan=False)
+        metadata = {"deltaprop": header, "digest": _digest(header, writer.tensors)}
+        data = to_bytes(writer.tensors, metadata=metadata)
+        write_atomically(self.path / f"checkpoint-{self._last + 1:08d}.dp", data)
+        self._last += 1
+        for _, file in self._files()[: -self.keep]:
+            with contextlib.suppress(OSError):
+                file.unlink()
+
+    def newest(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Head and state of the newest checkpoint that is whole; None where there is no file."""
+        files = self._files()
+        for _, file in reversed(files):
+            try:
+                return read(file)
+            except Damaged as error:
+                warnings.warn(
+                    f"{error} The checkpoint before it is tried in its place.", stacklevel=5
+                )
+        if files:
+            raise ModelFileError(
+                f"None of the {len(files)} checkpoint(s) in {str(self.path)!r} can be read. Name "
+                "another folder, or delete this one, to begin anew."
+            )
+        return None
+
+    def _files(self) -> list[tuple[int, Path]]:
+        """Number and path of each checkpoint, oldest first."""
+        found = [(NAME.fullmatch(file.name), file) for file in self.path.iterdir()]
+        return sorted((int(match[1]), file) for match, file in found if match)
+
+
+class Damaged(ModelFileError):
+    """Bytes that are not those that were written."""
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Head and state of one checkpoint file."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as from_bytes
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
+    try:
+        metadata = header_of(data)
+        tensors = from_bytes(data)
+        whole = metadata["digest"] == _digest(metadata["deltaprop"], tensors)
+        head = json.loads(metadata["deltaprop"]) if whole else {}
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError):
+        whole = False
+    if not whole:
+        raise Damaged(f"{str(path)!r} is damaged: it does not hold what was written.")
+    if head["format"] > FORMAT:
+        raise ModelFileError(
+            f"{str(path)!r} was written by a newer deltaprop ({head['deltaprop']}, format "
+            f"{head['format']}; this one reads up to {FORMAT}). Upgrade deltaprop to go on."
+        )
+    # Copies: numbers lie in memory as they do in a search that was never interrupted.
+    reader = Reader({name: tensor.copy() for name, tensor in tensors.items()}, {})
+    return head, reader.decode(head.pop("state"))
+
+
+def _digest(header: str, tensors: dict[str, np.ndarray]) -> str:
+    whole = hashlib.blake2b(header.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        whole.update(f"{name} {tensor.dtype.str} {tensor.shape}".encode())
+        whole.update(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data)
+    return whole.hexdigest()
