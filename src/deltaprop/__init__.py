@@ -26,6 +26,7 @@ _HOME = {
     "TabularClassifier": "deltaprop.estimators",
     "TabularRegressor": "deltaprop.estimators",
     "Watch": "deltaprop.inspect.page",
+    "Xla": "deltaprop.engines.options",
     "cross_validate": "deltaprop.many",
     "explore": "deltaprop.inspect.page",
     "diagnose": "deltaprop.inspect.diagnosis",
@@ -63,6 +64,7 @@ __all__ = [
     "TabularClassifier",
     "TabularRegressor",
     "Watch",
+    "Xla",
     "activations",
     "cross_validate",
     "diagnose",
@@ -92,6 +94,7 @@ if TYPE_CHECKING:
     import deltaprop.tables as tables
     import deltaprop.track as track
     from deltaprop.activations import Activation
+    from deltaprop.engines.options import Xla
     from deltaprop.estimators import (
         MLPClassifier,
         MLPRegressor,

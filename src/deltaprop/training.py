@@ -11,6 +11,7 @@ import numpy as np
 
 from deltaprop import engines
 from deltaprop.engines.choice import engine_for, gradient_for
+from deltaprop.engines.options import Xla
 from deltaprop.engines.outputs import as_numbers
 from deltaprop.initializers import random_state
 from deltaprop.inspect.recording import Record, Recorder, checked_record
@@ -48,7 +49,7 @@ def fit(
     validation: Any = None,
     scorer: Callable[[Network, Any, Any], float] | None = None,
     restore_best: bool = True,
-    engine: str = "auto",
+    engine: str | Xla = "auto",
     n_threads: int | None = None,
     reproducible: bool = False,
     callbacks: Iterable[Callback] = (),
@@ -89,10 +90,11 @@ def fit(
         Higher is better.
     restore_best : bool, default=True
         With `validation`: stop on it, and put the best epoch's θ back at the end.
-    engine : {"auto", "reference", "fused"}, default="auto"
+    engine : {"auto", "reference", "fused", "xla"} or Xla, default="auto"
         "fused" is compiled with Numba, once for a machine, and shares the work among threads; where
         it cannot run a search it says so and "reference" runs it. "auto" is "fused", but does not
         wait for the compiler: "reference" runs the epochs until another process has compiled.
+        "xla" is JAX, on GPUs, TPUs and many devices; :class:`deltaprop.Xla` holds its settings.
     n_threads : int, optional
         Of the fused engine; by default the machine's, ``OMP_NUM_THREADS``, or 1 inside a parallel
         job of joblib's.
@@ -178,7 +180,7 @@ def train(
     plateau: Plateau,
     evaluate: Evaluate | None,
     stop_on_validation: bool,
-    engine: str,
+    engine: str | Xla,
     callbacks: Iterable[Callback],
     progress: Progress,
     n_threads: int | None = None,
@@ -311,8 +313,10 @@ def check_search(
         raise ValueError(f"tol must be a number >= 0, got {tol!r}.")
     if not _is_real(patience) or patience < 0:
         raise ValueError(f"patience must be a number of epochs >= 0, got {patience!r}.")
-    if engine not in engines.NAMES:
-        raise ValueError(f"engine must be one of {', '.join(engines.NAMES)}; got {engine!r}.")
+    if not isinstance(engine, Xla) and engine not in engines.NAMES:
+        raise ValueError(
+            f"engine must be one of {', '.join(engines.NAMES)} or a deltaprop.Xla; got {engine!r}."
+        )
 
 
 def _is_real(x: Any) -> bool:
