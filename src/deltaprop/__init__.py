@@ -27,6 +27,7 @@ _HOME = {
     "TabularClassifier": "deltaprop.estimators",
     "TabularRegressor": "deltaprop.estimators",
     "Watch": "deltaprop.inspect.page",
+    "Xla": "deltaprop.engines.options",
     "cross_validate": "deltaprop.many",
     "explore": "deltaprop.inspect.page",
     "diagnose": "deltaprop.inspect.diagnosis",
@@ -66,6 +67,7 @@ __all__ = [
     "TabularClassifier",
     "TabularRegressor",
     "Watch",
+    "Xla",
     "activations",
     "cluster",
     "cross_validate",
@@ -98,6 +100,7 @@ if TYPE_CHECKING:
     import deltaprop.track as track
     from deltaprop.activations import Activation
     from deltaprop.checkpoints import Checkpoint
+    from deltaprop.engines.options import Xla
     from deltaprop.estimators import (
         MLPClassifier,
         MLPRegressor,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.engines.options import Xla
 from deltaprop.engines.reference import ReferenceEngine, loss_and_gradient
 from deltaprop.network import Network
 from deltaprop.search import FirstOrder, Solver
@@ -20,7 +21,7 @@ _said: set[str] = set()
 
 
 def engine_for(
-    name: str,
+    name: str | Xla,
     net: Network,
     X: Any,
     y: Num[np.ndarray, "N ..."],
@@ -32,6 +33,10 @@ def engine_for(
     **search: Any,
 ) -> Any:
     """The engine of that name, or for "auto" the fused one as soon as it is compiled."""
+    if (options := _xla(name)) is not None:
+        from deltaprop.engines.xla import XlaEngine
+
+        return XlaEngine(net, X, y, w, solver=solver, options=options, **search)
     if name == "reference" or _only_reference(net, solver):
         return ReferenceEngine(net, X, y, w, solver=solver, **search)
     from deltaprop.engines.fused import FusedEngine, compiling
@@ -50,7 +55,7 @@ def engine_for(
 
 
 def gradient_for(
-    name: str,
+    name: str | Xla,
     net: Network,
     X: Any,
     y: Num[np.ndarray, "N ..."],
@@ -60,6 +65,10 @@ def gradient_for(
     subset: Int[np.ndarray, " M"] | None,
 ) -> Any:
     """A function that gives L and ∂L/∂θ over all rows at the network's current θ."""
+    if (options := _xla(name)) is not None:
+        from deltaprop.engines.xla import loss_and_gradient as xla
+
+        return xla(net, X, y, w, options, subset)
     if name != "reference" and not _only_reference(net, solver):
         from deltaprop.engines.fused import compiling
         from deltaprop.engines.fused import loss_and_gradient as fused
@@ -110,6 +119,13 @@ class Handover:
 def seconds_an_epoch(net: Network, N: int) -> float:
     """What an epoch of the reference engine costs, at best."""
     return 3 * N * sum(W.size for W in net.W) / PACE
+
+
+def _xla(name: str | Xla) -> Xla | None:
+    """The xla engine's settings, where it is the one asked for."""
+    if isinstance(name, Xla):
+        return name
+    return Xla() if name == "xla" else None
 
 
 def _only_reference(net: Network, solver: Solver) -> bool:

@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from deltaprop.engines.options import Xla
 from deltaprop.estimators._base import diagram
 from deltaprop.estimators.classifier import MLPClassifier
 from deltaprop.estimators.regressor import MLPRegressor
@@ -41,6 +42,7 @@ class BaseTabular(BaseEstimator):
     validation_fraction: float
     random_state: Any
     callbacks: Any
+    engine: str | Xla
     record: Any
     checkpoint: Any
 
@@ -71,6 +73,7 @@ class BaseTabular(BaseEstimator):
             init="he_uniform",
             random_state=self.random_state,
             callbacks=self.callbacks,
+            engine=self.engine,
             record=self.record,
             checkpoint=self.checkpoint,
             **extra,
@@ -130,6 +133,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     class_weight : dict, "balanced" or None, default=None
     random_state : int, RandomState or None, default=None
     callbacks : list of callables or None, default=None
+    engine : str or Xla, default="auto"
     record : int, Record or None, default=None
     checkpoint : str, Path, Checkpoint or None, default=None
         All as in :class:`deltaprop.MLPClassifier`.
@@ -172,6 +176,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         class_weight: Any = None,
         random_state: Any = None,
         callbacks: Any = None,
+        engine: str | Xla = "auto",
         record: Any = None,
         checkpoint: Any = None,
     ) -> None:
@@ -191,6 +196,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         self.class_weight = class_weight
         self.random_state = random_state
         self.callbacks = callbacks
+        self.engine = engine
         self.record = record
         self.checkpoint = checkpoint
 
@@ -251,6 +257,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     validation_fraction : float, default=0.15
     random_state : int, RandomState or None, default=None
     callbacks : list of callables or None, default=None
+    engine : str or Xla, default="auto"
     record : int, Record or None, default=None
     checkpoint : str, Path, Checkpoint or None, default=None
         All as in :class:`deltaprop.MLPRegressor`.
@@ -293,6 +300,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         validation_fraction: float = 0.15,
         random_state: Any = None,
         callbacks: Any = None,
+        engine: str | Xla = "auto",
         record: Any = None,
         checkpoint: Any = None,
     ) -> None:
@@ -311,6 +319,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         self.validation_fraction = validation_fraction
         self.random_state = random_state
         self.callbacks = callbacks
+        self.engine = engine
         self.record = record
         self.checkpoint = checkpoint
 

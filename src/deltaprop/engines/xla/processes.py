@@ -1,0 +1,94 @@
+"""Many processes that train one network: how they find each other, and that they agree."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from typing import Any
+
+import jax
+import numpy as np
+
+# Set for each process by mpirun (Open MPI, MPICH and its kin) and srun.
+LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+
+
+def connect(
+    address: str | None = None, processes: int | None = None, rank: int | None = None
+) -> None:
+    """Join the processes that train together; each calls it first, before anything else of JAX.
+
+    From then on ``engine="xla"`` trains one network in all of them. Each calls the same
+    ``dp.fit``, with its own rows (as many as every other), and takes `batch_size` of them to each
+    step: gradients are summed over all, and θ is the same in all.
+
+    Parameters
+    ----------
+    address : str, optional
+        Host and port of rank 0, such as "10.0.0.1:1234". By default it, like the others, is what
+        Slurm, Open MPI, Kubernetes (an indexed Job) or a TPU pod says.
+    processes : int, optional
+        How many there are.
+    rank : int, optional
+        Which of them this is, from 0.
+
+    Raises
+    ------
+    RuntimeError
+        If JAX has been used before, or does not see all of the processes afterwards.
+    ValueError
+        If an argument is not given and no launcher says it.
+
+    Examples
+    --------
+    >>> from deltaprop.engines import xla
+    >>> xla.connect("localhost:1234", processes=2, rank=0)  # doctest: +SKIP
+    """
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        jax.distributed.initialize(address, processes, rank)
+    except ValueError as error:
+        raise ValueError(
+            f"connect found no launcher that says what was not given: address={address!r}, "
+            f"processes={processes!r}, rank={rank!r}. Start the processes with srun, mpirun or a "
+            "Kubernetes Job, or give all three."
+        ) from error
+    check_connected()
+
+
+def check_connected() -> None:
+    """Raise, or warn, where this process would train alone although it was not meant to."""
+    seen, meant = jax.process_count(), _processes_of_jax()
+    if seen != meant:
+        raise RuntimeError(
+            f"JAX was told of {meant} processes but its devices know of {seen}: this process would "
+            "train alone. Call deltaprop.engines.xla.connect() before anything else of JAX."
+        )
+    launched = max(int(os.environ.get(name, 1)) for name in LAUNCHED)
+    if seen == 1 < launched:
+        warnings.warn(
+            f"This process is one of {launched} that were launched together, but it trains alone. "
+            "Call deltaprop.engines.xla.connect() first for one network in all of them.",
+            stacklevel=2,
+        )
+
+
+def check_same(what: str, *parts: Any) -> None:
+    """Raise where these are not the same numbers in every process."""
+    if jax.process_count() == 1:
+        return
+    from jax.experimental.multihost_utils import process_allgather
+
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(np.ascontiguousarray(part).tobytes())
+    mine = np.frombuffer(digest.digest()[:8], np.uint32)
+    if (process_allgather(mine) != mine).any():
+        raise ValueError(f"{what} must be the same in all {jax.process_count()} processes.")
+
+
+def _processes_of_jax() -> int:
+    from jax._src.distributed import global_state  # JAX has no public name for it
+
+    return global_state.num_processes or 1
