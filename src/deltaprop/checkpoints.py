@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from deltaprop.network import Network
 
 PROBE_ROWS = 256
+ROWS, DATA = "number of rows", "data"
 SAME = 1e-5  # another processor rounds the same preprocessing elsewhere
 
 
@@ -101,8 +102,8 @@ class Keeper:
     Parameters
     ----------
     checkpoint : Checkpoint
-    search : dict of str to str, int or float
-        What must be the same to go on.
+    search : dict
+        What must be the same to go on, as :func:`description` gives it.
     layout : dict of str to str or int
         What must be the same to go on to the same bits.
     """
@@ -220,7 +221,7 @@ class Keeper:
         self._saved = self._steps(), history.stop_reason
 
     def _require_fitting(self, progress: Progress, under_way: UnderWay) -> None:
-        N = self._search["the number of rows"]
+        N = self._search[ROWS]
         if progress.order is not None and len(progress.order) != N:
             raise ModelFileError(f"The checkpoint's order of rows is not one of {N} rows.")
         if not 0 <= under_way.done < max(1, under_way.steps):
@@ -230,8 +231,13 @@ class Keeper:
         changed = [
             f"{name} is {self._search.get(name)}, was {search.get(name)}"
             for name in {**search, **self._search}
-            if not _same(self._search.get(name), search.get(name))
+            if name != DATA and self._search.get(name) != search.get(name)
         ]
+        if not changed and not np.allclose(self._search[DATA], search[DATA], rtol=SAME):
+            changed = [
+                "the rows to train on are others (where some are set aside to validate on, the "
+                "seed or random_state must be an int for them to be the same)"
+            ]
         if changed:
             raise ValueError(
                 f"checkpoint={str(self._settings.folder)!r} holds another search: "
@@ -274,26 +280,19 @@ def description(
         "l2": str(config["l2"]),
         "reduction": config["reduction"],
         "dtype": config["dtype"],
-        "the number of rows": int(X.shape[0] if rows is None else len(rows)),
-        "the sketch of X": _sketch(X[picked]),
-        "the sketch of y": _sketch(y[picked]),
-        "the sketch of the weights": None if w is None else _sketch(w[picked]),
-        **{name: value if isinstance(value, int) else str(value)
-           for name, value in settings.items()},
-    }  # fmt: skip
+        ROWS: int(X.shape[0] if rows is None else len(rows)),
+        DATA: [_sketch(part[picked]) for part in (X, y, w) if part is not None],
+        "weighted": w is not None,
+        **{name: str(value) for name, value in settings.items()},
+    }
 
 
 def _sketch(values: Any) -> float:
     """One number that other data hardly share, and that tells nothing of a single entry."""
     stored = np.asarray(values.data if hasattr(values, "tocsr") else values)
     sizes = np.abs(stored.astype(np.float64)).ravel()
-    return float(sizes @ (1 + np.cos(np.arange(len(sizes))))) / max(1, len(sizes))
-
-
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, float) and isinstance(b, float):
-        return math.isclose(a, b, rel_tol=SAME)
-    return bool(a == b)
+    weights = 1 + np.cos(np.arange(len(sizes)))
+    return float(sizes @ weights) / max(1, len(sizes))
 
 
 def _array(values: list[float] | None) -> Float[np.ndarray, " E"] | None:

@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run ``deltaprop``. Exit codes: 0 done, 1 a bug, 2 bad input, 130 interrupted."""
+    """Run ``deltaprop``. Exit codes: 0 done, 1 a bug, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
     import os
 
     from deltaprop.cli.app import app

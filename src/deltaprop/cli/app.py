@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 import warnings
@@ -60,12 +61,17 @@ def train(
     watch: Annotated[
         bool, typer.Option("--watch", help="Show the training, then the model, in a browser.")
     ] = False,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="A folder to save the training in, and to go on from.")
+    ] = None,
+    checkpoint_seconds: Annotated[float, typer.Option(help="How often --checkpoint saves.")] = 60.0,
 ) -> None:
     """Train a model on a table and report how good it is on rows held out.
 
-    Ctrl-C stops the training, keeps the best weights so far, saves them and exits with 130.
+    Ctrl-C stops the training, keeps the best weights so far, saves them and exits with 130. With
+    --checkpoint so does SIGTERM, with 143, and the same command goes on from there.
     """
-    from deltaprop import save
+    from deltaprop import Checkpoint, save
     from deltaprop.cli import report
     from deltaprop.estimators import TabularClassifier, TabularRegressor
     from deltaprop.progress import Progress
@@ -93,6 +99,8 @@ def train(
         "dropout": dropout,
         "random_state": seed,
     }
+    if checkpoint is not None:
+        settings["checkpoint"] = Checkpoint(checkpoint, seconds=checkpoint_seconds)
     if loss != "auto":
         settings["loss"] = loss
     estimator = TabularClassifier if kind == "classification" else TabularRegressor
@@ -111,9 +119,14 @@ def train(
         )
     seconds = time.perf_counter() - started
     interrupted = model.mlp_.stop_reason_ == "interrupted"
-    if interrupted and model.mlp_.n_iter_ == 0:
+    begun = model.mlp_.n_iter_ > 0
+    if interrupted and not begun and checkpoint is None:
         raise KeyboardInterrupt
-    save(model, output)
+    if begun or not interrupted:
+        save(model, output)
+    if interrupted and (not begun or model.mlp_._signal == signal.SIGTERM):
+        _note(_interruption(model, output, checkpoint))  # no time, or nothing, for a report
+        raise typer.Exit(_status(model))
 
     score = report.classification if kind == "classification" else report.regression
     result: dict[str, Any] = {
@@ -138,11 +151,8 @@ def train(
     elif not quiet:
         _tell(result, model)
     if interrupted:
-        _note(
-            f"Interrupted after epoch {model.mlp_.n_iter_}: "
-            f"the best weights so far are in {output}."
-        )
-        raise typer.Exit(130)
+        _note(_interruption(model, output, checkpoint))
+        raise typer.Exit(_status(model))
     if watcher is not None:
         _go_on(watcher)
 
@@ -472,6 +482,22 @@ def _write_table(rows: Any, output: Path) -> None:
         separator = "\t" if output.suffix.lower() == ".tsv" else ","
         data = rows.to_csv(index=False, sep=separator).encode()
     write_atomically(output, data)
+
+
+def _interruption(model: Any, output: Path, checkpoint: Path | None) -> str:
+    """What happened, where the work is, and how to go on."""
+    epochs = model.mlp_.n_iter_
+    said = f"Interrupted after epoch {epochs}"
+    if epochs:
+        said += f": the best weights so far are in {output}"
+    if checkpoint is not None:
+        said += f". The same command goes on from the checkpoint in {checkpoint}"
+    return f"{said}."
+
+
+def _status(model: Any) -> int:
+    """Of a command that a signal ended, as shells count."""
+    return 128 + int(model.mlp_._signal or signal.SIGINT)
 
 
 def _watch(model: Any, X: Any, y: Any) -> Any:
