@@ -13,7 +13,7 @@ import numpy as np
 
 from deltaprop import engines
 from deltaprop.checkpoints import Checkpoint, Keeper, checked_checkpoint, description
-from deltaprop.engines.choice import engine_for, gradient_for
+from deltaprop.engines.choice import engine_for, gradient_for, processes_of
 from deltaprop.engines.options import Xla
 from deltaprop.engines.outputs import as_numbers
 from deltaprop.initializers import random_state
@@ -224,6 +224,7 @@ def train(
             ),
             {"engine": str(engine), **_layout(engine, n_threads, reproducible)},
             theta=net.theta, progress=progress, plateau=plateau, history=history,
+            writes=processes_of(engine)[0] == 0,
         )  # fmt: skip
     recorder = None
     if record is not None:
@@ -292,6 +293,8 @@ def _how_to_go_on(checkpoint: Checkpoint | None) -> str:
 
 def _layout(engine: str | Xla, n_threads: int | None, reproducible: bool) -> dict[str, Any]:
     """How the engine divides its work, where results depend on it."""
+    if (processes := processes_of(engine)[1]) > 1:
+        return {"processes": processes}
     if engine in ("reference", "xla") or isinstance(engine, Xla) or reproducible:
         return {"reproducible": reproducible}
     from deltaprop.engines.fused import threads

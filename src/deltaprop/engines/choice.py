@@ -128,6 +128,15 @@ def _xla(name: str | Xla) -> Xla | None:
     return Xla() if name == "xla" else None
 
 
+def processes_of(name: str | Xla) -> tuple[int, int]:
+    """Which of the processes that train together this one is, and how many there are."""
+    if _xla(name) is None:
+        return 0, 1
+    import jax
+
+    return jax.process_index(), jax.process_count()
+
+
 def _only_reference(net: Network, solver: Solver) -> bool:
     from deltaprop.engines.fused.support import unsupported
 

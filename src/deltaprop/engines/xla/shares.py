@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -29,8 +29,8 @@ class Shares:
         self.width = -(-most // each) * each
         """Places for a process's rows in a batch: as many on each of its devices."""
 
-    def of_all(self, N: int) -> int:
-        """How many rows all processes have together, where this one is given N."""
+    def of_all(self, N: Any) -> Any:
+        """How many rows all processes have together, where each is given N."""
         return N if self._shared else N * self._processes
 
     def of_batches(
@@ -53,6 +53,6 @@ class Shares:
         return rows, self.of_all(counts)
 
 
-def share(count: Int[np.ndarray, "..."], processes: int) -> Int[np.ndarray, "..."]:
+def share(count: Any, processes: int) -> Any:
     """How many of a batch's rows are a process's: as many for all but the last."""
     return -(-count // processes)
