@@ -1,5 +1,8 @@
 """A cluster: Ray on this machine, bound to 127.0.0.1."""
 
+import os
+import signal
+import threading
 from importlib.util import find_spec
 
 import numpy as np
@@ -80,3 +83,71 @@ def test_an_error_is_the_one_of_the_local_function():
 def test_another_ray_than_the_connected_one_is_refused():
     with pytest.raises(ValueError, match=r"already connected to the Ray at '127\.0\.0\.1"):
         dp.cluster.fit_many([network(0)], X, y, address="10.0.0.5:6379")
+
+
+# ---------------------------------------------------------------- one model on many workers
+
+rng = np.random.RandomState(0)
+X_many = rng.randn(1600, 4)
+y_many = (X_many[:, 0] * X_many[:, 1] > 0).astype(int) + (X_many[:, 2] > 1)
+SEARCH = {"batch_size": 16, "max_epochs": 4, "solver": dp.Adam(0.01)}  # 100 steps an epoch
+
+
+class Witness:
+    """A callback that writes down each worker's θ; its rank 1 dies once, inside epoch 3."""
+
+    def __init__(self, folder, dies=False):
+        self.folder, self.dies = folder, dies
+
+    def __call__(self, epoch):
+        import jax
+
+        rank, killed = jax.process_index(), self.folder / "killed"
+        assert jax.process_count() == 2
+        np.save(self.folder / f"theta-{rank}.npy", epoch.network.theta)
+        with (self.folder / f"epochs-{rank}").open("a") as file:
+            file.write(f"{os.getpid()} {epoch.epoch}\n")
+        if self.dies and rank == 1 and epoch.epoch == 2 and not killed.exists():
+            killed.touch()
+            threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A network that two workers trained, and the folder in which they wrote."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    net = network(0)
+    history = dp.cluster.fit(
+        net, X_many, y_many, callbacks=[Witness(folder)],
+        checkpoint=dp.Checkpoint(folder / "run", steps=70), **SEARCH,
+    )  # fmt: skip
+    return net, history, folder
+
+
+def test_two_workers_train_what_one_process_does(undisturbed):
+    net, history, folder = undisturbed
+    first, second = (np.load(folder / f"theta-{rank}.npy") for rank in (0, 1))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first, net.theta)
+    alone = network(0)
+    here = dp.fit(alone, X_many, y_many, engine="reference", **SEARCH)
+    np.testing.assert_allclose(net.theta, alone.theta, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(history.loss_curve, here.loss_curve, rtol=1e-9)
+    assert history.n_epochs == here.n_epochs
+
+
+def test_a_worker_that_is_killed_changes_nothing(undisturbed, tmp_path):
+    net = network(0)
+    address = f"file://{tmp_path}/run"  # through fsspec, as s3:// would be
+    history = dp.cluster.fit(
+        net, X_many, y_many, callbacks=[Witness(tmp_path, dies=True)],
+        checkpoint=dp.Checkpoint(address, steps=70), **SEARCH,
+    )  # fmt: skip
+    attempts = {}
+    for line in (tmp_path / "epochs-1").read_text().splitlines():
+        attempts.setdefault(line.split()[0], []).append(int(line.split()[1]))
+    killed, resumed = attempts.values()
+    assert killed == [1, 2]  # and not 3: it died inside
+    assert resumed[0] >= 2  # from a checkpoint, not from the beginning
+    np.testing.assert_array_equal(net.theta, undisturbed[0].theta)
+    np.testing.assert_allclose(history.loss_curve, undisturbed[1].loss_curve, rtol=1e-12)

@@ -35,7 +35,9 @@ def connected(address: str | None) -> Iterator[Any]:
         yield ray
         return
     if wanted == LOCAL:
-        ray.init(LOCAL, include_dashboard=False, _node_ip_address="127.0.0.1")
+        # Without a dashboard Ray Train complains every second, and harmlessly.
+        quiet = {"include_dashboard": False, "log_to_driver": False}
+        ray.init(LOCAL, _node_ip_address="127.0.0.1", **quiet)
     else:
         _connect(ray, wanted)
     try:

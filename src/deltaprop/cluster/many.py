@@ -10,6 +10,7 @@ import numpy as np
 
 from deltaprop import many
 from deltaprop.cluster.connection import connected
+from deltaprop.cluster.transfer import adopt, writable
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -74,7 +75,7 @@ def fit_many(
         ]
         results = []
         for model, (trained, result) in zip(models, _in_tasks(ray, _fit, jobs), strict=True):
-            vars(model).update(vars(trained))
+            adopt(model, trained)
             results.append(model if result is trained else result)
     return results
 
@@ -132,6 +133,7 @@ def _fit(
     model: Any, data: tuple[Any, Any], rows: Sequence[Any] | None, search: dict[str, Any]
 ) -> tuple[Any, Any]:
     """The model as it is after its training, and what `fit_many` says of it."""
+    model = writable(model)
     return model, many.fit_many([model], *data, rows=rows, **search)[0]
 
 
