@@ -122,10 +122,8 @@ def _whole_path(X: Any) -> Any:
 
 
 def _whole_checkpoint(checkpoint: Any) -> Checkpoint | None:
-    checkpoint = checked_checkpoint(checkpoint)
-    if checkpoint is None:
-        return None
-    return dataclasses.replace(checkpoint, folder=_whole_path(checkpoint.folder))
+    given = checked_checkpoint(checkpoint)
+    return None if given is None else dataclasses.replace(given, folder=_whole_path(given.folder))
 
 
 def _job(

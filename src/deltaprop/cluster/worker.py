@@ -69,8 +69,8 @@ def _join(rank: int, workers: int, gpus: bool) -> None:
     connect(address, workers, rank)
     if jax.process_count() != workers:
         raise RuntimeError(
-            f"This worker is one of {workers}, but JAX sees {jax.process_count()} process(es): each "
-            "would train alone."
+            f"This worker is one of {workers}, but JAX sees {jax.process_count()} process(es), "
+            "and each would train alone."
         )
 
 
