@@ -149,6 +149,7 @@ class Keeper:
         if asked or self._is_due():
             self._save()
         if asked:
+            self.interruption.heeded = True
             self._history.signal = self.interruption.signal
             raise KeyboardInterrupt
 

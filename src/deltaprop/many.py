@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.checkpoints import checked_checkpoint
 from deltaprop.network import Network
 from deltaprop.search.loop import cancelled
 from deltaprop.training import fit
@@ -45,6 +48,7 @@ def fit_many(
         How many models train at a time; by default one a core.
     **search
         For each model: arguments of :func:`deltaprop.fit` for networks, of ``fit`` for estimators.
+        A `checkpoint` folder gets a folder for each network, by its number.
 
     Returns
     -------
@@ -71,7 +75,7 @@ def fit_many(
     def one(i: int) -> Any:
         part = None if rows is None else rows[i]
         if isinstance(models[i], Network):
-            return fit(models[i], X, y, rows=part, **search)
+            return fit(models[i], X, y, rows=part, **_apart(search, i))
         if part is None:
             return models[i].fit(X, y, **search)
         return models[i].fit(_take(X, part), _take(y, part), **search)
@@ -195,6 +199,14 @@ def _in_threads(one: Callable[[int], Any], jobs: Iterable[int], n_jobs: int | No
         return found
     finally:
         stop.set()
+
+
+def _apart(search: dict[str, Any], i: int) -> dict[str, Any]:
+    """The search's arguments with a checkpoint folder of its own."""
+    checkpoint = checked_checkpoint(search.get("checkpoint"))
+    if checkpoint is None:
+        return search
+    return search | {"checkpoint": replace(checkpoint, folder=Path(checkpoint.folder) / str(i))}
 
 
 def _take(data: Any, rows: Any) -> Any:
