@@ -12,6 +12,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.base import clone
 
 import deltaprop as dp
 from deltaprop import activations, losses
@@ -252,6 +253,12 @@ def test_estimators_take_it():
         np.testing.assert_allclose(ours.loss_curve_, reference.loss_curve_, rtol=1e-10)
 
 
+def test_its_settings_are_cloned_and_saved(tmp_path):
+    model = clone(dp.MLPClassifier(max_iter=2, engine=dp.Xla("bfloat16", devices=1)))
+    dp.save(model.fit(X, CLASSES), tmp_path / "model.dp")
+    assert dp.load(tmp_path / "model.dp").engine == dp.Xla("bfloat16", devices=1)
+
+
 def test_searches_of_one_kind_are_compiled_once():
     import jax
 
@@ -279,8 +286,10 @@ def test_bfloat16_trains_with_float32_parameters():
 def test_what_it_does_not_take_is_named():
     with pytest.raises(ValueError, match="dtype of Xla must be None or 'bfloat16', got 'int8'"):
         dp.Xla(dtype="int8")
-    with pytest.raises(ValueError, match="devices of Xla must be None or name at least one"):
-        dp.Xla(devices=[])
+    with pytest.raises(ValueError, match="devices of Xla must be an int >= 1 or None, got 0"):
+        dp.Xla(devices=0)
+    with pytest.raises(ValueError, match="devices of Xla is 99, but this process has 1"):
+        dp.fit(dp.Network(4, [dp.Dense(3)], loss="huber"), X, POSITIVE, engine=dp.Xla(devices=99))
     with pytest.raises(ValueError, match=r"engine must be one of .*, xla or a deltaprop.Xla"):
         dp.fit(dp.Network(4, [dp.Dense(3)], loss="huber"), X, POSITIVE, engine="tpu")
 
@@ -326,19 +335,29 @@ SEARCH = """
     X, y, w = rng.randn(52, 4), rng.randint(0, 3, 52), rng.rand(52)
 
     def thetas(rows, batch_size, engine="xla"):
-        '''θ in hexadecimal and the losses, for each reduction and for L-BFGS.'''
+        '''θ in hexadecimal and the losses: each reduction, and L-BFGS.'''
         found = []
-        for reduction in ("sum", "mean", "sklearn"):
-            for solver in (dp.AdamW(0.01), dp.LBFGS()):
-                dropout = 0.0 if isinstance(solver, dp.LBFGS) else 0.3
-                net = dp.Network(4, [dp.Dense(7, "tanh", dropout), dp.Dense(3, "softmax")],
-                                 loss="cross_entropy", l2=0.1, reduction=reduction, seed=0)
-                history = dp.fit(
-                    net, X[rows], y[rows], sample_weight=w[rows], solver=solver, engine=engine,
-                    batch_size=batch_size, max_epochs=3, shuffle=False, clip_norm=1.0)
-                found.append([net.theta.tobytes().hex(), history.loss_curve])
+        for reduction, solver in (("sum", dp.AdamW(0.01)), ("mean", dp.AdamW(0.01)),
+                                  ("sklearn", dp.AdamW(0.01)), ("sklearn", dp.LBFGS())):
+            dropout = 0.0 if isinstance(solver, dp.LBFGS) else 0.3
+            net = dp.Network(4, [dp.Dense(7, "tanh", dropout), dp.Dense(3, "softmax")],
+                             loss="cross_entropy", l2=0.1, reduction=reduction, seed=0)
+            history = dp.fit(
+                net, X[rows], y[rows], sample_weight=w[rows], solver=solver, engine=engine,
+                batch_size=batch_size, max_epochs=3, shuffle=False, clip_norm=1.0)
+            found.append([net.theta.tobytes().hex(), history.loss_curve])
         return found
 """
+
+
+def two(code, **environment):
+    """Two processes that know of each other."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    return [
+        started(SEARCH + code, RANK=str(rank), ADDRESS=address, **environment) for rank in (0, 1)
+    ]
 
 
 def close(one, other):
@@ -355,7 +374,7 @@ def test_devices_of_one_process_share_each_batch():
 
     assert len(jax.devices()) == 8
     rows = slice(None)
-    print(json.dumps([thetas(rows, 20), thetas(rows, 20, dp.Xla(devices=jax.devices()[:1])),
+    print(json.dumps([thetas(rows, 20), thetas(rows, 20, dp.Xla(devices=1)),
                       thetas(rows, 20, "reference")]))
     """
     many, one, reference = finished(
@@ -380,14 +399,8 @@ def test_processes_train_one_network(devices):
     batches = np.split(np.arange(26), [10, 20])
     print(json.dumps(thetas(np.concatenate([r for b in batches for r in (b, b + 26)]), 20)))
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
     flags = f"--xla_force_host_platform_device_count={devices}"
-    processes = [
-        started(SEARCH + each, RANK=str(rank), ADDRESS=address, XLA_FLAGS=flags) for rank in (0, 1)
-    ]
-    first, second = map(finished, processes)
+    first, second = map(finished, two(each, XLA_FLAGS=flags))
     assert first == second
     close(first, finished(started(SEARCH + alone)))
 
@@ -402,12 +415,25 @@ def test_processes_that_disagree_are_told():
     except ValueError as error:
         print(json.dumps(str(error)))
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    processes = [started(SEARCH + code, RANK=str(rank), ADDRESS=address) for rank in (0, 1)]
-    for process in processes:
-        assert finished(process) == "theta must be the same in all 2 processes."
+    for process in two(code):
+        assert "theta must be the same in all 2 processes" in finished(process)
+
+
+def test_processes_stop_together():
+    """Each validates on rows of its own: what decides is the mean."""
+    code = """
+    rank = int(os.environ["RANK"])
+    xla.connect(os.environ["ADDRESS"], 2, rank)
+    net = dp.Network(4, [dp.Dense(9, "tanh"), dp.Dense(3)], loss="huber", seed=0)
+    rng = np.random.RandomState(rank)
+    history = dp.fit(net, X, rng.rand(52, 3), engine="xla", validation=0.3, batch_size=10,
+                     solver=dp.Adam(0.05), max_epochs=100, patience=2, seed=rank,
+                     scorer=lambda net, X, y: -net.loss(X, y))
+    print(json.dumps([net.theta.tobytes().hex(), history.validation_scores, history.n_epochs]))
+    """
+    first, second = map(finished, two(code))
+    assert first == second
+    assert first[-1] < 100
 
 
 def test_no_process_trains_alone_in_silence():
@@ -415,7 +441,7 @@ def test_no_process_trains_alone_in_silence():
     import warnings
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        thetas(slice(None), 20)
+        dp.fit(dp.Network(4, [dp.Dense(1)], loss="huber"), X, w, engine="xla", max_epochs=1)
     print(json.dumps(str(caught[0].message)))
     """
     said = finished(started(SEARCH + launched, OMPI_COMM_WORLD_SIZE="4"))

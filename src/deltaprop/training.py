@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop import engines
-from deltaprop.engines.choice import engine_for, gradient_for
+from deltaprop.engines.choice import agreed, engine_for, gradient_for
 from deltaprop.engines.options import Xla
 from deltaprop.engines.outputs import as_numbers
 from deltaprop.initializers import random_state
@@ -196,6 +196,7 @@ def train(
     threads = {"n_threads": n_threads, "reproducible": reproducible}
     callbacks = tuple(callbacks)
     history = History(progress=progress)
+    evaluate = agreed(engine, evaluate)
     progress.rng = rng
     recorder = None
     if record is not None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Shaped
 
 # Set for each process by mpirun (Open MPI, MPICH and its kin) and srun.
 LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
@@ -22,6 +26,7 @@ def connect(
     From then on ``engine="xla"`` trains one network in all of them. Each calls the same
     ``dp.fit``, with its own rows (as many as every other), and takes `batch_size` of them to each
     step: gradients are summed over all, and θ is the same in all.
+    Validation losses and scores are means over the processes.
 
     Parameters
     ----------
@@ -78,14 +83,32 @@ def check_same(what: str, *parts: Any) -> None:
     """Raise where these are not the same numbers in every process."""
     if jax.process_count() == 1:
         return
-    from jax.experimental.multihost_utils import process_allgather
-
     digest = hashlib.sha256()
     for part in parts:
         digest.update(np.ascontiguousarray(part).tobytes())
     mine = np.frombuffer(digest.digest()[:8], np.uint32)
-    if (process_allgather(mine) != mine).any():
-        raise ValueError(f"{what} must be the same in all {jax.process_count()} processes.")
+    if (_gathered(mine) != mine).any():
+        raise ValueError(
+            f"{what} must be the same in all {jax.process_count()} processes. Give each the same "
+            "seed (random_state), the same settings and as many rows."
+        )
+
+
+def mean_over_processes(values: Sequence[float | None]) -> tuple[float | None, ...]:
+    """The mean of each value over all processes, so that all of them decide alike."""
+    if jax.process_count() == 1:
+        return tuple(values)
+    with jax.enable_x64(True):
+        all_values = _gathered(np.array([np.nan if v is None else v for v in values]))
+    means = all_values.mean(axis=0)
+    return tuple(None if v is None else float(m) for v, m in zip(values, means, strict=True))
+
+
+def _gathered(mine: Shaped[np.ndarray, " V"]) -> Shaped[np.ndarray, "P V"]:
+    """These values of every process."""
+    from jax.experimental.multihost_utils import process_allgather
+
+    return np.asarray(process_allgather(mine))
 
 
 def _processes_of_jax() -> int:
