@@ -360,6 +360,23 @@ def two(code, **environment):
     ]
 
 
+LAUNCHERS = ["OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_RANK", "PMI_SIZE PMI_RANK",
+             "JAX_NUM_PROCESSES JAX_PROCESS_ID", "SLURM_STEP_NUM_TASKS SLURM_PROCID"]  # fmt: skip
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_launcher_says_how_many_and_which(launcher, monkeypatch):
+    from deltaprop.engines.xla import processes
+
+    said = {}
+    monkeypatch.setattr(processes.jax.distributed, "initialize",
+                        lambda *args: said.update(args=args))  # fmt: skip
+    for name, value in zip(launcher.split(), "10", strict=True):
+        monkeypatch.setenv(name, value)
+    processes.connect("127.0.0.1:1")
+    assert said["args"] == ("127.0.0.1:1", 1, 0)
+
+
 def close(one, other):
     for (theta, curve), (reference, expected) in zip(one, other, strict=True):
         theta, reference = (np.frombuffer(bytes.fromhex(t)) for t in (theta, reference))
@@ -423,7 +440,9 @@ def test_processes_stop_together():
     """Each validates on rows of its own: what decides is the mean."""
     code = """
     rank = int(os.environ["RANK"])
-    xla.connect(os.environ["ADDRESS"], 2, rank)
+    os.environ |= {"JAX_COORDINATOR_ADDRESS": os.environ["ADDRESS"],
+                   "OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": str(rank)}
+    xla.connect()
     net = dp.Network(4, [dp.Dense(9, "tanh"), dp.Dense(3)], loss="huber", seed=0)
     rng = np.random.RandomState(rank)
     history = dp.fit(net, X, rng.rand(52, 3), engine="xla", validation=0.3, batch_size=10,
@@ -444,7 +463,7 @@ def test_no_process_trains_alone_in_silence():
         dp.fit(dp.Network(4, [dp.Dense(1)], loss="huber"), X, w, engine="xla", max_epochs=1)
     print(json.dumps(str(caught[0].message)))
     """
-    said = finished(started(SEARCH + launched, OMPI_COMM_WORLD_SIZE="4"))
+    said = finished(started(SEARCH + launched, OMPI_COMM_WORLD_SIZE="4", OMPI_COMM_WORLD_RANK="1"))
     assert "one of 4 that were launched together, but it trains alone" in said
     late = """
     import jax
@@ -461,4 +480,4 @@ def test_no_process_trains_alone_in_silence():
     except ValueError as error:
         print(json.dumps(str(error)))
     """
-    assert "Start the processes with srun, mpirun" in finished(started(SEARCH + unknown))
+    assert "Give all three, or start the processes with srun" in finished(started(SEARCH + unknown))

@@ -14,8 +14,13 @@ import numpy as np
 if TYPE_CHECKING:
     from jaxtyping import Shaped
 
-# Set for each process by mpirun (Open MPI, MPICH and its kin) and srun.
-LAUNCHED = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
+# What launchers tell each process: how many there are, and which of them it is.
+LAUNCHERS = (
+    ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"),  # plain variables
+    ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),  # Open MPI
+    ("PMI_SIZE", "PMI_RANK"),  # MPICH, Intel MPI
+    ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),  # srun
+)
 
 
 def connect(
@@ -31,12 +36,12 @@ def connect(
     Parameters
     ----------
     address : str, optional
-        Host and port of rank 0, such as "10.0.0.1:1234". By default it, like the others, is what
-        Slurm, Open MPI, Kubernetes (an indexed Job) or a TPU pod says.
+        Host and port of rank 0, such as "10.0.0.1:1234"; by default ``JAX_COORDINATOR_ADDRESS``,
+        or what srun, Open MPI 4, Kubernetes or a TPU pod lets JAX find out.
     processes : int, optional
-        How many there are.
+        How many there are; by default ``JAX_NUM_PROCESSES``, or what srun or mpirun says.
     rank : int, optional
-        Which of them this is, from 0.
+        Which of them this is, from 0; by default ``JAX_PROCESS_ID``, or what srun or mpirun says.
 
     Raises
     ------
@@ -50,14 +55,16 @@ def connect(
     >>> from deltaprop.engines import xla
     >>> xla.connect("localhost:1234", processes=2, rank=0)  # doctest: +SKIP
     """
+    if processes is None and rank is None:
+        processes, rank = _launched()
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
         jax.distributed.initialize(address, processes, rank)
     except ValueError as error:
         raise ValueError(
             f"connect found no launcher that says what was not given: address={address!r}, "
-            f"processes={processes!r}, rank={rank!r}. Start the processes with srun, mpirun or a "
-            "Kubernetes Job, or give all three."
+            f"processes={processes!r}, rank={rank!r}. Give all three, or start the processes with "
+            "srun, or with mpirun and JAX_COORDINATOR_ADDRESS=HOST:PORT of rank 0."
         ) from error
     check_connected()
 
@@ -70,8 +77,8 @@ def check_connected() -> None:
             f"JAX was told of {meant} processes but its devices know of {seen}: this process would "
             "train alone. Call deltaprop.engines.xla.connect() before anything else of JAX."
         )
-    launched = max(int(os.environ.get(name, 1)) for name in LAUNCHED)
-    if seen == 1 < launched:
+    launched, _ = _launched()
+    if seen == 1 < (launched or 1):
         warnings.warn(
             f"This process is one of {launched} that were launched together, but it trains alone. "
             "Call deltaprop.engines.xla.connect() first for one network in all of them.",
@@ -109,6 +116,14 @@ def _gathered(mine: Shaped[np.ndarray, " V"]) -> Shaped[np.ndarray, "P V"]:
     from jax.experimental.multihost_utils import process_allgather
 
     return np.asarray(process_allgather(mine))
+
+
+def _launched() -> tuple[int | None, int | None]:
+    """How many processes a launcher has started, and which of them this is."""
+    for processes, rank in LAUNCHERS:
+        if processes in os.environ and rank in os.environ:
+            return int(os.environ[processes]), int(os.environ[rank])
+    return None, None
 
 
 def _processes_of_jax() -> int:
