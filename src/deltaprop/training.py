@@ -13,7 +13,7 @@ import numpy as np
 
 from deltaprop import engines
 from deltaprop.checkpoints import Checkpoint, Keeper, checked_checkpoint, description
-from deltaprop.engines.choice import engine_for, gradient_for, processes_of
+from deltaprop.engines.choice import agreed, engine_for, gradient_for, processes_of
 from deltaprop.engines.options import Xla
 from deltaprop.engines.outputs import as_numbers
 from deltaprop.initializers import random_state
@@ -210,6 +210,7 @@ def train(
     threads = {"n_threads": n_threads, "reproducible": reproducible}
     callbacks = tuple(callbacks)
     history = History(progress=progress)
+    evaluate = agreed(engine, evaluate)
     progress.rng = rng
     keeper = None
     around = ExitStack()

@@ -62,9 +62,14 @@ def train(
         bool, typer.Option("--watch", help="Show the training, then the model, in a browser.")
     ] = False,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="A folder to save the training in, and to go on from.")
+        str | None, typer.Option(help="A folder to save the training in, and to go on from.")
     ] = None,
     checkpoint_seconds: Annotated[float, typer.Option(help="How often --checkpoint saves.")] = 60.0,
+    cluster: Annotated[
+        str | None, typer.Option(help="The address of a Ray to train on; local starts one here.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="How many train together, with --cluster.")] = 2,
+    gpus: Annotated[bool, typer.Option("--gpus", help="A GPU each, with --cluster.")] = False,
 ) -> None:
     """Train a model on a table and report how good it is on rows held out.
 
@@ -82,6 +87,8 @@ def train(
         _require_report(page, output)
     if not 0 < test_size < 1:
         raise TableError(f"--test-size must lie between 0 and 1, got {test_size:g}.")
+    if cluster is not None:
+        _require_ray(watch)
     frame = read_table(table)
     n_rows = len(frame)
     X, y, w, left_out = _select(frame, target, drop or [], weight)
@@ -109,14 +116,19 @@ def train(
     model = estimator(**settings)
     held = X.iloc[test_rows], y.iloc[test_rows]
     watcher = _watch(model, *held) if watch else None
-    callbacks = [*([] if quiet else [Progress(score_name)]), *([watcher] if watcher else [])]
+    rows = X.iloc[train_rows], y.iloc[train_rows]
+    weights = None if w is None else w[train_rows]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # convergence and interruption are reported below
-        model.set_params(callbacks=callbacks).fit(
-            X.iloc[train_rows],
-            y.iloc[train_rows],
-            None if w is None else w[train_rows],
-        )
+        if cluster is None:
+            progress = [] if quiet else [Progress(score_name)]
+            model.set_params(callbacks=[*progress, *([watcher] if watcher else [])])
+            model.fit(*rows, weights)
+        else:
+            _fit_on_cluster(
+                model, *rows, sample_weight=weights, address=cluster, workers=workers, gpus=gpus,
+                checkpoint=settings.get("checkpoint"),
+            )  # fmt: skip
     seconds = time.perf_counter() - started
     interrupted = model.mlp_.stop_reason_ == "interrupted"
     begun = model.mlp_.n_iter_ > 0
@@ -145,7 +157,7 @@ def train(
     if page is not None and not interrupted:
         _write_report(model, held, page)
         result["report"] = str(page)
-    result["scores"] |= report.peers(model, (X.iloc[train_rows], y.iloc[train_rows]), held)
+    result["scores"] |= report.peers(model, rows, held)
     if as_json:
         print(json.dumps(result))
     elif not quiet:
@@ -430,6 +442,24 @@ def _require_report(page: Path, output: Path) -> None:
         raise TableError(f"--report: {error}") from error
 
 
+def _require_ray(watch: bool) -> None:
+    from importlib.util import find_spec
+
+    from deltaprop.tables import TableError
+
+    if watch:
+        raise TableError("--watch follows a training on this machine; leave it or --cluster out.")
+    if find_spec("ray") is None:
+        raise TableError("--cluster needs Ray. Install it with: pip install 'deltaprop[cluster]'")
+
+
+def _fit_on_cluster(model: Any, X: Any, y: Any, **options: Any) -> None:
+    from deltaprop import cluster
+
+    _note(f"{options['workers']} worker(s) train on the Ray at {options['address']!r}.")
+    cluster.fit(model, X, y, **options)
+
+
 def _write_report(model: Any, held: tuple[Any, Any], page: Path) -> None:
     from deltaprop import report
 
@@ -484,7 +514,7 @@ def _write_table(rows: Any, output: Path) -> None:
     write_atomically(output, data)
 
 
-def _interruption(model: Any, output: Path, checkpoint: Path | None) -> str:
+def _interruption(model: Any, output: Path, checkpoint: str | None) -> str:
     """What happened, where the work is, and how to go on."""
     epochs = model.mlp_.n_iter_
     said = f"Interrupted after epoch {epochs}"

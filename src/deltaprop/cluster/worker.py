@@ -43,12 +43,12 @@ def train(job: Job) -> tuple[Any, Any] | Exception | None:
 
     rank = ray.train.get_context().get_world_rank()
     _join(rank, ray.train.get_context().get_world_size(), job.gpus)
+    outcome: tuple[Any, Any] | Exception
     try:
         outcome = _fit(job)
     except (ValueError, TypeError) as error:
-        return error
-    finally:
-        _leave()
+        outcome = error
+    _leave()
     return outcome if rank == 0 else None
 
 
@@ -75,9 +75,9 @@ def _join(rank: int, workers: int, gpus: bool) -> None:
 
 
 def _leave() -> None:
-    import jax
+    from deltaprop.engines.xla import disconnect
 
-    jax.distributed.shutdown()
+    disconnect()
 
 
 def _free_port(host: str) -> int:

@@ -11,6 +11,7 @@ from deltaprop.engines.options import Xla
 from deltaprop.engines.reference import ReferenceEngine, loss_and_gradient
 from deltaprop.network import Network
 from deltaprop.search import FirstOrder, Solver
+from deltaprop.search.loop import Evaluate
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Num
@@ -82,6 +83,19 @@ def gradient_for(
         X, y, w = X[subset], y[subset], None if w is None else w[subset]
     t = net.loss_function.target(y, net.n_outputs, net.theta, np)
     return lambda: loss_and_gradient(net, X, t, w)
+
+
+def agreed(name: str | Xla, evaluate: Evaluate | None) -> Evaluate | None:
+    """`evaluate` with the same result in every process of a search: else some would stop alone."""
+    if evaluate is None or _xla(name) is None:
+        return evaluate
+    from deltaprop.engines.xla import mean_over_processes
+
+    def by_all() -> tuple[float | None, float | None]:
+        loss, score = mean_over_processes(evaluate())
+        return loss, score
+
+    return by_all
 
 
 class Handover:

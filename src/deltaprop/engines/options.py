@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from numbers import Integral
 
 DTYPES = (None, "bfloat16")
 
@@ -18,8 +17,8 @@ class Xla:
     dtype : {None, "bfloat16"}, default=None
         Of the layers' products and activations. None is the network's own dtype. With "bfloat16"
         θ, its updates, the loss and its derivative stay in the network's dtype.
-    devices : sequence of jax devices, optional
-        Which of this process's devices share each batch; by default all of JAX's default kind.
+    devices : int, optional
+        How many of this process's devices share each batch; by default all.
     shared_rows : bool, default=False
         Where many processes train together: whether all are given the same rows, as one process
         would be, and each takes its share of every batch. By default each has rows of its own.
@@ -32,11 +31,12 @@ class Xla:
     """
 
     dtype: str | None = None
-    devices: Sequence[Any] | None = None
+    devices: int | None = None
     shared_rows: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise ValueError(f"dtype of Xla must be None or 'bfloat16', got {self.dtype!r}.")
-        if self.devices is not None and len(self.devices) == 0:
-            raise ValueError("devices of Xla must be None or name at least one device, got none.")
+        n = self.devices
+        if n is not None and (not isinstance(n, Integral) or isinstance(n, bool) or n < 1):
+            raise ValueError(f"devices of Xla must be an int >= 1 or None, got {n!r}.")

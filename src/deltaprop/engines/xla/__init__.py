@@ -9,6 +9,6 @@ except ImportError as error:
     ) from error
 
 from deltaprop.engines.xla.engine import XlaEngine, loss_and_gradient
-from deltaprop.engines.xla.processes import connect
+from deltaprop.engines.xla.processes import connect, disconnect, mean_over_processes
 
-__all__ = ["XlaEngine", "connect", "loss_and_gradient"]
+__all__ = ["XlaEngine", "connect", "disconnect", "loss_and_gradient", "mean_over_processes"]

@@ -6,7 +6,6 @@ so that a device picks its part of any batch without asking another; θ lies on 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -22,16 +21,14 @@ BATCH = PartitionSpec(("process", "device"))
 BATCHES = PartitionSpec(None, ("process", "device"))
 
 
-def grid(devices: Sequence[Any] | None) -> Mesh:
-    """The devices that share a batch."""
-    count = jax.process_count()
-    if devices is not None and count > 1:
-        raise ValueError(
-            f"devices of Xla must be None where {count} processes train together: each takes part "
-            f"with all of its devices; got {len(devices)} device(s)."
-        )
-    chosen = sorted(devices or jax.devices(), key=lambda d: (d.process_index, d.id))
-    return Mesh(np.array(chosen).reshape(count, -1), ("process", "device"))
+def grid(devices: int | None) -> Mesh:
+    """The devices that share a batch: all, or that many of each process's."""
+    here = jax.local_device_count()
+    if devices is not None and devices > here:
+        raise ValueError(f"devices of Xla is {devices}, but this process has {here} device(s).")
+    found = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    each = np.array(found).reshape(jax.process_count(), -1)
+    return Mesh(each[:, :devices], ("process", "device"))
 
 
 def put(mesh: Mesh, part: PartitionSpec, array: Shaped[np.ndarray, "..."]) -> jax.Array:
