@@ -6,7 +6,6 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,12 +72,7 @@ def fit_many(
     models = checked_models(models, rows)
 
     def one(i: int) -> Any:
-        part = None if rows is None else rows[i]
-        if isinstance(models[i], Network):
-            return fit(models[i], X, y, rows=part, **_apart(search, i))
-        if part is None:
-            return models[i].fit(X, y, **search)
-        return models[i].fit(_take(X, part), _take(y, part), **search)
+        return fit_one(models[i], X, y, None if rows is None else rows[i], apart(search, i))
 
     return _in_threads(one, range(len(models)), n_jobs)
 
@@ -148,6 +142,15 @@ def checked_models(models: Iterable[Any], rows: Sequence[Any] | None) -> list[An
     return models
 
 
+def fit_one(model: Any, X: Any, y: Any, rows: Any, search: dict[str, Any]) -> Any:
+    """The History of a network, or the fitted estimator; `rows` are None for all."""
+    if isinstance(model, Network):
+        return fit(model, X, y, rows=rows, **search)
+    if rows is None:
+        return model.fit(X, y, **search)
+    return model.fit(_take(X, rows), _take(y, rows), **search)
+
+
 def splits_for(models: list[Any], X: Any, y: Any, cv: Any) -> list[tuple[Any, Any]]:
     """The rows to train and to test on, for each fold."""
     from sklearn.base import is_classifier
@@ -201,12 +204,12 @@ def _in_threads(one: Callable[[int], Any], jobs: Iterable[int], n_jobs: int | No
         stop.set()
 
 
-def _apart(search: dict[str, Any], i: int) -> dict[str, Any]:
+def apart(search: dict[str, Any], i: int) -> dict[str, Any]:
     """The search's arguments with a checkpoint folder of its own."""
     checkpoint = checked_checkpoint(search.get("checkpoint"))
     if checkpoint is None:
         return search
-    return search | {"checkpoint": replace(checkpoint, folder=Path(checkpoint.folder) / str(i))}
+    return search | {"checkpoint": replace(checkpoint, folder=f"{checkpoint.folder}/{i}")}
 
 
 def _take(data: Any, rows: Any) -> Any:

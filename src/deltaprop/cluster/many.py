@@ -46,6 +46,8 @@ def fit_many(
         else ``"local"``.
     **search
         For each model: arguments of :func:`deltaprop.fit` for networks, of ``fit`` for estimators.
+        A `checkpoint` folder gets a folder for each network, by its number; all machines must reach
+        it.
 
     Returns
     -------
@@ -70,8 +72,8 @@ def fit_many(
         data = ray.put((X, y))
         parts: Sequence[Any] = [None] * len(models) if rows is None else rows
         jobs = [
-            (model, data, None if part is None else [part], search)
-            for model, part in zip(models, parts, strict=True)
+            (model, data, part, many.apart(search, i))
+            for i, (model, part) in enumerate(zip(models, parts, strict=True))
         ]
         results = []
         for model, (trained, result) in zip(models, _in_tasks(ray, _fit, jobs), strict=True):
@@ -129,12 +131,10 @@ def cross_validate(
     return np.array([score for score, _ in found]).reshape(len(models), len(splits))
 
 
-def _fit(
-    model: Any, data: tuple[Any, Any], rows: Sequence[Any] | None, search: dict[str, Any]
-) -> tuple[Any, Any]:
+def _fit(model: Any, data: tuple[Any, Any], rows: Any, search: dict[str, Any]) -> tuple[Any, Any]:
     """The model as it is after its training, and what `fit_many` says of it."""
     model = writable(model)
-    return model, many.fit_many([model], *data, rows=rows, **search)[0]
+    return model, many.fit_one(model, *data, rows, search)
 
 
 def _score(

@@ -70,7 +70,7 @@ def connect(
 
 
 def disconnect() -> None:
-    """Leave the others, once all have called this: a process that just ends looks like a failure."""
+    """Leave the others, when all have called this: one that just ends looks like a failure."""
     jax.distributed.shutdown()
 
 
