@@ -229,7 +229,7 @@ def test_any_flipped_bit_is_noticed(tmp_path):
         bent[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
         file.write_bytes(bent)
         with pytest.raises(ModelFileError):
-            checkpoints.read(file)
+            checkpoints.decoded(file.name, file.read_bytes())
 
 
 def test_where_all_are_damaged_nothing_is_begun_anew_in_silence(tmp_path):
@@ -540,7 +540,7 @@ def kill_many(n, folder, chance, engine):
         printed, errors = process.communicate(timeout=60)
         assert "damaged" not in errors
         for file in run.glob("checkpoint-*.dp"):
-            checkpoints.read(file)
+            checkpoints.decoded(file.name, file.read_bytes())
         if out.exists():
             dp.load(out)
         if process.returncode == 0:  # it had ended: the next ones begin anew

@@ -432,3 +432,12 @@ def test_killed_anywhere_it_ends_in_the_same_bits(engine, folder, tmp_path, monk
     with pytest.raises(ValueError, match="memory"):
         dp.fit(network(), stream(folder, "y", columns=NAMES, memory="2MB"),
                checkpoint=checkpoint, **search)  # fmt: skip
+
+
+def test_the_xla_engine_takes_streams(folder):
+    rows, thetas = stream(folder, "y", columns=NAMES, memory="1MB"), []
+    for engine in ("reference", "xla"):
+        net = network()
+        dp.fit(net, rows, batch_size=1000, max_epochs=2, engine=engine)
+        thetas.append(net.theta)
+    np.testing.assert_allclose(*thetas, rtol=1e-3, atol=1e-5)

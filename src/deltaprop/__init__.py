@@ -27,6 +27,7 @@ _HOME = {
     "TabularClassifier": "deltaprop.estimators",
     "TabularRegressor": "deltaprop.estimators",
     "Watch": "deltaprop.inspect.page",
+    "Xla": "deltaprop.engines.options",
     "cross_validate": "deltaprop.many",
     "explore": "deltaprop.inspect.page",
     "diagnose": "deltaprop.inspect.diagnosis",
@@ -38,6 +39,7 @@ _HOME = {
 }
 _MODULES = {
     "activations",
+    "cluster",
     "equations",
     "files",
     "initializers",
@@ -65,7 +67,9 @@ __all__ = [
     "TabularClassifier",
     "TabularRegressor",
     "Watch",
+    "Xla",
     "activations",
+    "cluster",
     "cross_validate",
     "diagnose",
     "equations",
@@ -86,6 +90,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     import deltaprop.activations as activations
+    import deltaprop.cluster as cluster
     import deltaprop.equations as equations
     import deltaprop.files as files
     import deltaprop.initializers as initializers
@@ -95,6 +100,7 @@ if TYPE_CHECKING:
     import deltaprop.track as track
     from deltaprop.activations import Activation
     from deltaprop.checkpoints import Checkpoint
+    from deltaprop.engines.options import Xla
     from deltaprop.estimators import (
         MLPClassifier,
         MLPRegressor,

@@ -41,7 +41,8 @@ class Checkpoint:
     Parameters
     ----------
     folder : str or Path
-        Of one search; made if it is not there.
+        Of one search; made if it is not there. With ``://`` in it, an address of any storage that
+        fsspec knows, such as ``"s3://bucket/run"``.
     seconds : float or None, default=60.0
         Save when that many have passed since the last time; None: never by time.
     steps : int, optional
@@ -89,7 +90,7 @@ def checked_checkpoint(checkpoint: Any) -> Checkpoint | None:
     if checkpoint is None or isinstance(checkpoint, Checkpoint):
         return checkpoint
     if isinstance(checkpoint, (str, os.PathLike)):
-        return Checkpoint(Path(checkpoint))
+        return Checkpoint(str(checkpoint))
     raise TypeError(
         "checkpoint must be a folder, a deltaprop.Checkpoint such as dp.Checkpoint('run/', "
         f"seconds=60), or None; got {checkpoint!r}."
@@ -106,6 +107,9 @@ class Keeper:
         What must be the same to go on, as :func:`description` gives it.
     layout : dict of str to str or int
         What must be the same to go on to the same bits.
+    writes : bool
+        Whether this process saves the search. Of those that train together one does; all go on
+        from what it saved.
     """
 
     def __init__(
@@ -118,11 +122,13 @@ class Keeper:
         progress: Progress,
         plateau: Plateau,
         history: History,
+        writes: bool = True,
     ) -> None:
+        self._writes = writes
         self._settings, self._search, self._layout = checkpoint, search, layout
         self._theta, self._progress = theta, progress
         self._plateau, self._history = plateau, history
-        self._folder = Folder(Path(checkpoint.folder), checkpoint.keep)
+        self._folder = Folder(checkpoint.folder, checkpoint.keep)
         self._saved: Any = None
         self._since = time.monotonic()
         self.under_way = UnderWay()
@@ -165,7 +171,7 @@ class Keeper:
     def _save(self) -> None:
         """A disk that refuses costs a checkpoint, not the training."""
         now = self._steps(), self._history.stop_reason
-        if now == self._saved or not np.isfinite(self._theta).all():
+        if not self._writes or now == self._saved or not np.isfinite(self._theta).all():
             return
         self._saved = now
         try:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from deltaprop.training import fit
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+Fold = tuple[Any, Any, Any, Any]
 
 
 def fit_many(
@@ -67,19 +69,10 @@ def fit_many(
     >>> [h.n_epochs for h in histories]
     [3, 3, 3, 3]
     """
-    models = list(models)
-    if len({id(model) for model in models}) < len(models):
-        raise ValueError("models must be different objects; one of them comes more than once.")
-    if rows is not None and len(rows) != len(models):
-        raise ValueError(f"rows has {len(rows)} entries for {len(models)} model(s).")
+    models = checked_models(models, rows)
 
     def one(i: int) -> Any:
-        part = None if rows is None else rows[i]
-        if isinstance(models[i], Network):
-            return fit(models[i], X, y, rows=part, **_apart(search, i))
-        if part is None:
-            return models[i].fit(X, y, **search)
-        return models[i].fit(_take(X, part), _take(y, part), **search)
+        return fit_one(models[i], X, y, None if rows is None else rows[i], apart(search, i))
 
     return _in_threads(one, range(len(models)), n_jobs)
 
@@ -125,28 +118,64 @@ def cross_validate(
     (2, 3)
     >>> best = models[scores.mean(axis=1).argmax()].fit(X, y)
     """
-    import warnings
-
-    from sklearn.base import clone, is_classifier
-    from sklearn.metrics import check_scoring
-    from sklearn.model_selection import check_cv
-
     models = list(models)
-    splits = list(check_cv(cv, y, classifier=bool(models) and is_classifier(models[0])).split(X, y))
-    parts = [(_take(X, a), _take(y, a), _take(X, b), _take(y, b)) for a, b in splits]
-    scores = np.full((len(models), len(splits)), np.nan)
+    folds = [fold_of(X, y, *split) for split in splits_for(models, X, y, cv)]
+    scores = np.full((len(models), len(folds)), np.nan)
 
     def one(job: int) -> None:
-        m, fold = divmod(job, len(splits))
-        X_train, y_train, X_test, y_test = parts[fold]
-        try:
-            model = clone(models[m]).fit(X_train, y_train)
-            scores[m, fold] = check_scoring(model, scoring)(model, X_test, y_test)
-        except Exception as error:  # one bad configuration must not cost the others
-            warnings.warn(f"{models[m]!r} failed on fold {fold}: {error}", stacklevel=2)
+        m, fold = divmod(job, len(folds))
+        scores[m, fold], problem = fold_score(models[m], folds[fold], scoring)
+        if problem is not None:
+            warnings.warn(f"{models[m]!r} failed on fold {fold}: {problem}", stacklevel=2)
 
-    _in_threads(one, range(len(models) * len(splits)), n_jobs)
+    _in_threads(one, range(len(models) * len(folds)), n_jobs)
     return scores
+
+
+def checked_models(models: Iterable[Any], rows: Sequence[Any] | None) -> list[Any]:
+    """The models, all of them different objects, one for each entry of `rows`."""
+    models = list(models)
+    if len({id(model) for model in models}) < len(models):
+        raise ValueError("models must be different objects; one of them comes more than once.")
+    if rows is not None and len(rows) != len(models):
+        raise ValueError(f"rows has {len(rows)} entries for {len(models)} model(s).")
+    return models
+
+
+def fit_one(model: Any, X: Any, y: Any, rows: Any, search: dict[str, Any]) -> Any:
+    """The History of a network, or the fitted estimator; `rows` are None for all."""
+    if isinstance(model, Network):
+        return fit(model, X, y, rows=rows, **search)
+    if rows is None:
+        return model.fit(X, y, **search)
+    return model.fit(_take(X, rows), _take(y, rows), **search)
+
+
+def splits_for(models: list[Any], X: Any, y: Any, cv: Any) -> list[tuple[Any, Any]]:
+    """The rows to train and to test on, for each fold."""
+    from sklearn.base import is_classifier
+    from sklearn.model_selection import check_cv
+
+    classifier = bool(models) and is_classifier(models[0])
+    return list(check_cv(cv, y, classifier=classifier).split(X, y))
+
+
+def fold_of(X: Any, y: Any, train: Any, test: Any) -> Fold:
+    """X and y to train on, X and y to test on."""
+    return _take(X, train), _take(y, train), _take(X, test), _take(y, test)
+
+
+def fold_score(model: Any, fold: Fold, scoring: Any) -> tuple[float, str | None]:
+    """The score of a fitted clone, or NaN and why: one bad model must not cost the others."""
+    from sklearn.base import clone
+    from sklearn.metrics import check_scoring
+
+    X_train, y_train, X_test, y_test = fold
+    try:
+        fitted = clone(model).fit(X_train, y_train)
+        return float(check_scoring(fitted, scoring)(fitted, X_test, y_test)), None
+    except Exception as error:
+        return float("nan"), str(error)
 
 
 def _in_threads(one: Callable[[int], Any], jobs: Iterable[int], n_jobs: int | None) -> list[Any]:
@@ -175,12 +204,12 @@ def _in_threads(one: Callable[[int], Any], jobs: Iterable[int], n_jobs: int | No
         stop.set()
 
 
-def _apart(search: dict[str, Any], i: int) -> dict[str, Any]:
+def apart(search: dict[str, Any], i: int) -> dict[str, Any]:
     """The search's arguments with a checkpoint folder of its own."""
     checkpoint = checked_checkpoint(search.get("checkpoint"))
     if checkpoint is None:
         return search
-    return search | {"checkpoint": replace(checkpoint, folder=Path(checkpoint.folder) / str(i))}
+    return search | {"checkpoint": replace(checkpoint, folder=f"{checkpoint.folder}/{i}")}
 
 
 def _take(data: Any, rows: Any) -> Any:

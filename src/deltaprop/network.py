@@ -511,11 +511,8 @@ class Network:
 
     def scales(self, N: int, w: Float[np.ndarray, " N"] | None) -> tuple[Any, float]:
         """The `weights` and λ that turn the derivation's sum into this network's reduction."""
-        column: Any = 1.0 if w is None else w[:, None]
-        if self.reduction == "sum":
-            return column, self.l2
         total = float(N) if w is None else float(w.sum())
-        return column / total, self.l2 / total if self.reduction == "sklearn" else self.l2
+        return scaled(self.reduction, self.l2, 1.0 if w is None else w[:, None], total)
 
     # ------------------------------------------------------------ description
 
@@ -621,6 +618,13 @@ class Network:
         from deltaprop.inspect.summary import layer_table
 
         return layer_table(self)
+
+
+def scaled(reduction: str, l2: float, column: Any, total: Any) -> tuple[Any, Any]:
+    """The `weights` and λ of a reduction, for samples of these weights and their sum."""
+    if reduction == "sum":
+        return column, l2
+    return column / total, l2 / total if reduction == "sklearn" else l2
 
 
 def checked_weights(sample_weight: Any, X: Num[Array, "N D"]) -> Float[np.ndarray, " N"]:

@@ -15,7 +15,8 @@ import numpy as np
 
 from deltaprop import engines
 from deltaprop.checkpoints import Checkpoint, Keeper, checked_checkpoint, description
-from deltaprop.engines.choice import engine_for, gradient_for
+from deltaprop.engines.choice import agreed, engine_for, gradient_for, processes_of
+from deltaprop.engines.options import Xla
 from deltaprop.engines.outputs import as_numbers
 from deltaprop.initializers import random_state
 from deltaprop.inspect.recording import Record, Recorder, checked_record
@@ -55,7 +56,7 @@ def fit(
     validation: Any = None,
     scorer: Callable[[Network, Any, Any], float] | None = None,
     restore_best: bool = True,
-    engine: str = "auto",
+    engine: str | Xla = "auto",
     n_threads: int | None = None,
     reproducible: bool = False,
     callbacks: Iterable[Callback] = (),
@@ -99,10 +100,11 @@ def fit(
         Higher is better.
     restore_best : bool, default=True
         With `validation`: stop on it, and put the best epoch's θ back at the end.
-    engine : {"auto", "reference", "fused"}, default="auto"
+    engine : {"auto", "reference", "fused", "xla"} or Xla, default="auto"
         "fused" is compiled with Numba, once for a machine, and shares the work among threads; where
         it cannot run a search it says so and "reference" runs it. "auto" is "fused", but does not
         wait for the compiler: "reference" runs the epochs until another process has compiled.
+        "xla" is JAX, on GPUs, TPUs and many devices; :class:`deltaprop.Xla` holds its settings.
     n_threads : int, optional
         Of the fused engine; by default the machine's, ``OMP_NUM_THREADS``, or 1 inside a parallel
         job of joblib's.
@@ -202,7 +204,7 @@ def train(
     plateau: Plateau,
     evaluate: Evaluate | None,
     stop_on_validation: bool,
-    engine: str,
+    engine: str | Xla,
     callbacks: Iterable[Callback],
     progress: Progress,
     n_threads: int | None = None,
@@ -220,6 +222,7 @@ def train(
     threads = {"n_threads": n_threads, "reproducible": reproducible}
     callbacks = tuple(callbacks)
     history = History(progress=progress)
+    evaluate = agreed(engine, evaluate)
     progress.rng = rng
     keeper = None
     around = ExitStack()
@@ -233,8 +236,9 @@ def train(
                 seed=seed if isinstance(seed, Integral) else None,
                 memory=X.memory if is_stream(X) else None,  # the order follows from it
             ),
-            {"engine": engine, **_layout(engine, n_threads, reproducible)},
+            {"engine": str(engine), **_layout(engine, n_threads, reproducible)},
             theta=net.theta, progress=progress, plateau=plateau, history=history,
+            writes=processes_of(engine)[0] == 0,
         )  # fmt: skip
     recorder = None
     if is_stream(X):
@@ -333,9 +337,11 @@ def _how_to_go_on(checkpoint: Checkpoint | None) -> str:
     return f" The same call goes on from {str(checkpoint.folder)!r}."
 
 
-def _layout(engine: str, n_threads: int | None, reproducible: bool) -> dict[str, Any]:
+def _layout(engine: str | Xla, n_threads: int | None, reproducible: bool) -> dict[str, Any]:
     """How the engine divides its work, where results depend on it."""
-    if engine == "reference" or reproducible:
+    if (processes := processes_of(engine)[1]) > 1:
+        return {"processes": processes}
+    if engine in ("reference", "xla") or isinstance(engine, Xla) or reproducible:
         return {"reproducible": reproducible}
     from deltaprop.engines.fused import threads
 
@@ -403,8 +409,10 @@ def check_search(
         raise ValueError(f"tol must be a number >= 0, got {tol!r}.")
     if not _is_real(patience) or patience < 0:
         raise ValueError(f"patience must be a number of epochs >= 0, got {patience!r}.")
-    if engine not in engines.NAMES:
-        raise ValueError(f"engine must be one of {', '.join(engines.NAMES)}; got {engine!r}.")
+    if not isinstance(engine, Xla) and engine not in engines.NAMES:
+        raise ValueError(
+            f"engine must be one of {', '.join(engines.NAMES)} or a deltaprop.Xla; got {engine!r}."
+        )
 
 
 def _is_real(x: Any) -> bool:

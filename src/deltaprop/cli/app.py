@@ -80,9 +80,14 @@ def train(
         bool, typer.Option("--watch", help="Show the training, then the model, in a browser.")
     ] = False,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="A folder to save the training in, and to go on from.")
+        str | None, typer.Option(help="A folder to save the training in, and to go on from.")
     ] = None,
     checkpoint_seconds: Annotated[float, typer.Option(help="How often --checkpoint saves.")] = 60.0,
+    cluster: Annotated[
+        str | None, typer.Option(help="The address of a Ray to train on; local starts one here.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="How many train together, with --cluster.")] = 2,
+    gpus: Annotated[bool, typer.Option("--gpus", help="A GPU each, with --cluster.")] = False,
 ) -> None:
     """Train a model on a table and report how good it is on rows held out.
 
@@ -100,7 +105,11 @@ def train(
         _require_report(page, output)
     if not 0 < test_size < 1:
         raise TableError(f"--test-size must lie between 0 and 1, got {test_size:g}.")
+    if cluster is not None:
+        _require_ray(watch)
     if memory or _is_many(table):
+        if cluster is not None:
+            raise TableError("--cluster takes a table file that fits in memory, not a stream.")
         data = _streamed(table, target, drop or [], weight, task, test_size, seed, memory)
     else:
         data = _in_memory(table, target, drop or [], weight, task, test_size, seed)
@@ -126,10 +135,18 @@ def train(
     score_name = "accuracy" if kind == "classification" else "R²"
     model = estimator(**settings)
     watcher = _watch(model, *held) if watch else None
-    callbacks = [*([] if quiet else [Progress(score_name)]), *([watcher] if watcher else [])]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # convergence and interruption are reported below
-        model.set_params(callbacks=callbacks).fit(*data.train)
+        if cluster is None:
+            progress = [] if quiet else [Progress(score_name)]
+            model.set_params(callbacks=[*progress, *([watcher] if watcher else [])])
+            model.fit(*data.train)
+        else:
+            X, y, w = data.train
+            _fit_on_cluster(
+                model, X, y, sample_weight=w, address=cluster, workers=workers, gpus=gpus,
+                checkpoint=settings.get("checkpoint"),
+            )  # fmt: skip
     seconds = time.perf_counter() - started
     interrupted = model.mlp_.stop_reason_ == "interrupted"
     begun = model.mlp_.n_iter_ > 0
@@ -501,6 +518,24 @@ def _require_report(page: Path, output: Path) -> None:
         raise TableError(f"--report: {error}") from error
 
 
+def _require_ray(watch: bool) -> None:
+    from importlib.util import find_spec
+
+    from deltaprop.tables import TableError
+
+    if watch:
+        raise TableError("--watch follows a training on this machine; leave it or --cluster out.")
+    if find_spec("ray") is None:
+        raise TableError("--cluster needs Ray. Install it with: pip install 'deltaprop[cluster]'")
+
+
+def _fit_on_cluster(model: Any, X: Any, y: Any, **options: Any) -> None:
+    from deltaprop import cluster
+
+    _note(f"{options['workers']} worker(s) train on the Ray at {options['address']!r}.")
+    cluster.fit(model, X, y, **options)
+
+
 def _write_report(model: Any, held: tuple[Any, Any], page: Path) -> None:
     from deltaprop import report
 
@@ -533,7 +568,7 @@ def _write_table(rows: Any, output: Path) -> None:
     write_atomically(output, data)
 
 
-def _interruption(model: Any, output: Path, checkpoint: Path | None) -> str:
+def _interruption(model: Any, output: Path, checkpoint: str | None) -> str:
     """What happened, where the work is, and how to go on."""
     epochs = model.mlp_.n_iter_
     said = f"Interrupted after epoch {epochs}"

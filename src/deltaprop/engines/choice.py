@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.engines.options import Xla
 from deltaprop.engines.reference import ReferenceEngine, loss_and_gradient
 from deltaprop.network import Network
 from deltaprop.search import FirstOrder, Solver
+from deltaprop.search.loop import Evaluate
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Num
@@ -20,7 +22,7 @@ _said: set[str] = set()
 
 
 def engine_for(
-    name: str,
+    name: str | Xla,
     net: Network,
     X: Any,
     y: Num[np.ndarray, "N ..."],
@@ -32,6 +34,10 @@ def engine_for(
     **search: Any,
 ) -> Any:
     """The engine of that name, or for "auto" the fused one as soon as it is compiled."""
+    if (options := _xla(name)) is not None:
+        from deltaprop.engines.xla import XlaEngine
+
+        return XlaEngine(net, X, y, w, solver=solver, options=options, **search)
     if name == "reference" or _only_reference(net, solver):
         return ReferenceEngine(net, X, y, w, solver=solver, **search)
     from deltaprop.engines.fused import FusedEngine, compiling
@@ -50,7 +56,7 @@ def engine_for(
 
 
 def gradient_for(
-    name: str,
+    name: str | Xla,
     net: Network,
     X: Any,
     y: Num[np.ndarray, "N ..."],
@@ -60,6 +66,10 @@ def gradient_for(
     subset: Int[np.ndarray, " M"] | None,
 ) -> Any:
     """A function that gives L and ∂L/∂θ over all rows at the network's current θ."""
+    if (options := _xla(name)) is not None:
+        from deltaprop.engines.xla import loss_and_gradient as xla
+
+        return xla(net, X, y, w, options, subset)
     if name != "reference" and not _only_reference(net, solver):
         from deltaprop.engines.fused import compiling
         from deltaprop.engines.fused import loss_and_gradient as fused
@@ -73,6 +83,19 @@ def gradient_for(
         X, y, w = X[subset], y[subset], None if w is None else w[subset]
     t = net.loss_function.target(y, net.n_outputs, net.theta, np)
     return lambda: loss_and_gradient(net, X, t, w)
+
+
+def agreed(name: str | Xla, evaluate: Evaluate | None) -> Evaluate | None:
+    """`evaluate` with the same result in every process of a search: else some would stop alone."""
+    if evaluate is None or _xla(name) is None:
+        return evaluate
+    from deltaprop.engines.xla import mean_over_processes
+
+    def by_all() -> tuple[float | None, float | None]:
+        loss, score = mean_over_processes(evaluate())
+        return loss, score
+
+    return by_all
 
 
 class Handover:
@@ -110,6 +133,22 @@ class Handover:
 def seconds_an_epoch(net: Network, N: int) -> float:
     """What an epoch of the reference engine costs, at best."""
     return 3 * N * sum(W.size for W in net.W) / PACE
+
+
+def _xla(name: str | Xla) -> Xla | None:
+    """The xla engine's settings, where it is the one asked for."""
+    if isinstance(name, Xla):
+        return name
+    return Xla() if name == "xla" else None
+
+
+def processes_of(name: str | Xla) -> tuple[int, int]:
+    """Which of the processes that train together this one is, and how many there are."""
+    if _xla(name) is None:
+        return 0, 1
+    import jax
+
+    return jax.process_index(), jax.process_count()
 
 
 def _only_reference(net: Network, solver: Solver) -> bool:

@@ -134,7 +134,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "init": [StrOptions(set(initializers.NAMES))],
         "scoring": [None, str, callable],
         "callbacks": [None, list, tuple],
-        "engine": [StrOptions(set(engines.NAMES))],
+        "engine": [StrOptions(set(engines.NAMES)), engines.Xla],
         "n_threads": [None, Interval(Integral, 1, None, closed="left")],
         "reproducible": ["boolean"],
         "record": [None, Interval(Integral, 1, None, closed="left"), Record],
@@ -172,7 +172,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     init: str
     scoring: Any
     callbacks: Any
-    engine: str
+    engine: str | engines.Xla
     n_threads: int | None
     reproducible: bool
     record: Any

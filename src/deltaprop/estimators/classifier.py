@@ -19,6 +19,7 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import validate_data
 
 from deltaprop import losses
+from deltaprop.engines.options import Xla
 from deltaprop.estimators._base import (
     KEPT,
     BaseMLP,
@@ -114,7 +115,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     callbacks : list of callables or None, default=None
         Called with a ``deltaprop.search.Epoch`` after each epoch; returning True stops.
         scikit-learn's own callbacks are set with ``set_callbacks``.
-    engine : {"auto", "reference", "fused"}, default="auto"
+    engine : {"auto", "reference", "fused", "xla"} or Xla, default="auto"
         Who computes; see :func:`deltaprop.fit`.
     n_threads : int or None, default=None
     reproducible : bool, default=False
@@ -206,7 +207,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         init: str = "sklearn",
         scoring: Any = None,
         callbacks: Any = None,
-        engine: str = "auto",
+        engine: str | Xla = "auto",
         n_threads: int | None = None,
         reproducible: bool = False,
         record: Any = None,

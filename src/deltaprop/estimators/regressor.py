@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from deltaprop import losses
+from deltaprop.engines.options import Xla
 from deltaprop.estimators._base import KEPT, BaseMLP, Rows, Task, keeps_fit_on_failure
 from deltaprop.losses import Loss
 
@@ -98,7 +99,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     callbacks : list of callables or None, default=None
         Called with a ``deltaprop.search.Epoch`` after each epoch; returning True stops.
         scikit-learn's own callbacks are set with ``set_callbacks``.
-    engine : {"auto", "reference", "fused"}, default="auto"
+    engine : {"auto", "reference", "fused", "xla"} or Xla, default="auto"
         Who computes; see :func:`deltaprop.fit`.
     n_threads : int or None, default=None
     reproducible : bool, default=False
@@ -186,7 +187,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         init: str = "sklearn",
         scoring: Any = None,
         callbacks: Any = None,
-        engine: str = "auto",
+        engine: str | Xla = "auto",
         n_threads: int | None = None,
         reproducible: bool = False,
         record: Any = None,

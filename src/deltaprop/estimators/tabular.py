@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from deltaprop.engines.options import Xla
 from deltaprop.estimators._base import diagram
 from deltaprop.estimators.classifier import MLPClassifier
 from deltaprop.estimators.regressor import MLPRegressor
@@ -45,6 +46,7 @@ class BaseTabular(BaseEstimator):
     validation_fraction: float
     random_state: Any
     callbacks: Any
+    engine: str | Xla
     record: Any
     checkpoint: Any
 
@@ -75,6 +77,7 @@ class BaseTabular(BaseEstimator):
             init="he_uniform",
             random_state=self.random_state,
             callbacks=self.callbacks,
+            engine=self.engine,
             record=self.record,
             checkpoint=self.checkpoint,
             **extra,
@@ -144,6 +147,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     class_weight : dict, "balanced" or None, default=None
     random_state : int, RandomState or None, default=None
     callbacks : list of callables or None, default=None
+    engine : str or Xla, default="auto"
     record : int, Record or None, default=None
     checkpoint : str, Path, Checkpoint or None, default=None
         All as in :class:`deltaprop.MLPClassifier`.
@@ -186,6 +190,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         class_weight: Any = None,
         random_state: Any = None,
         callbacks: Any = None,
+        engine: str | Xla = "auto",
         record: Any = None,
         checkpoint: Any = None,
     ) -> None:
@@ -205,6 +210,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         self.class_weight = class_weight
         self.random_state = random_state
         self.callbacks = callbacks
+        self.engine = engine
         self.record = record
         self.checkpoint = checkpoint
 
@@ -274,6 +280,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     validation_fraction : float, default=0.15
     random_state : int, RandomState or None, default=None
     callbacks : list of callables or None, default=None
+    engine : str or Xla, default="auto"
     record : int, Record or None, default=None
     checkpoint : str, Path, Checkpoint or None, default=None
         All as in :class:`deltaprop.MLPRegressor`.
@@ -316,6 +323,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         validation_fraction: float = 0.15,
         random_state: Any = None,
         callbacks: Any = None,
+        engine: str | Xla = "auto",
         record: Any = None,
         checkpoint: Any = None,
     ) -> None:
@@ -334,6 +342,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         self.validation_fraction = validation_fraction
         self.random_state = random_state
         self.callbacks = callbacks
+        self.engine = engine
         self.record = record
         self.checkpoint = checkpoint
 

@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import re
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deltaprop import __version__
 from deltaprop.files.codec import ModelFileError, Reader, Writer
-from deltaprop.files.models import header_of, write_atomically
+from deltaprop.files.models import header_of
+from deltaprop.files.storage import storage
 
 FORMAT = 1
 KIND = "Checkpoint"
 NAME = re.compile(r"checkpoint-(\d{8})\.dp")
-LEFT_OVER = ".deltaprop.*.tmp"
 
 
 class Folder:
     """Checkpoints of one search, of which the newest `keep` stay."""
 
-    def __init__(self, path: Path, keep: int) -> None:
-        self.path, self.keep = path, keep
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            for left_over in path.glob(LEFT_OVER):  # of a writer that was killed
-                left_over.unlink()
-            reason = None if os.access(path, os.W_OK) else "Permission denied"
-        except OSError as error:
-            reason = error.strerror
-        if reason is not None:
-            raise ModelFileError(
-                f"The checkpoint folder {str(path)!r} cannot be written to: {reason}. Name one "
-                "that can."
-            )
+    def __init__(self, folder: str | os.PathLike[str], keep: int) -> None:
+        self._folder, self._storage, self._keep = str(folder), storage(folder), keep
         self._last = max((number for number, _ in self._files()), default=0)
 
     def write(self, head: dict[str, Any], state: dict[str, Any]) -> None:
@@ -52,48 +38,50 @@ class Folder:
         header = json.dumps(body, allow_nan=False)
         metadata = {"deltaprop": header, "digest": _digest(header, writer.tensors)}
         data = to_bytes(writer.tensors, metadata=metadata)
-        write_atomically(self.path / f"checkpoint-{self._last + 1:08d}.dp", data)
+        self._storage.write(f"checkpoint-{self._last + 1:08d}.dp", data)
         self._last += 1
-        for _, file in self._files()[: -self.keep]:
-            with contextlib.suppress(OSError):
-                file.unlink()
+        for _, name in self._files()[: -self._keep]:
+            self._storage.remove(name)
 
     def newest(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Head and state of the newest checkpoint that is whole; None where there is no file."""
         files = self._files()
-        for _, file in reversed(files):
+        for _, name in reversed(files):
             try:
-                return read(file)
+                return self._read(name)
             except Damaged as error:
                 warnings.warn(
                     f"{error} The checkpoint before it is tried in its place.", stacklevel=5
                 )
         if files:
             raise ModelFileError(
-                f"None of the {len(files)} checkpoint(s) in {str(self.path)!r} can be read. Name "
+                f"None of the {len(files)} checkpoint(s) in {self._folder!r} can be read. Name "
                 "another folder, or delete this one, to begin anew."
             )
         return None
 
-    def _files(self) -> list[tuple[int, Path]]:
-        """Number and path of each checkpoint, oldest first."""
-        found = [(NAME.fullmatch(file.name), file) for file in self.path.iterdir()]
-        return sorted((int(match[1]), file) for match, file in found if match)
+    def _read(self, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        path = os.path.join(self._folder, name)  # noqa: PTH118, of an address, too
+        try:
+            return decoded(path, self._storage.read(name))
+        except OSError as error:
+            raise ModelFileError(f"{path!r} cannot be read: {error.strerror or error}.") from error
+
+    def _files(self) -> list[tuple[int, str]]:
+        """Number and name of each checkpoint, oldest first."""
+        found = [(NAME.fullmatch(name), name) for name in self._storage.names()]
+        return sorted((int(match[1]), name) for match, name in found if match)
 
 
 class Damaged(ModelFileError):
     """Bytes that are not those that were written."""
 
 
-def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Head and state of one checkpoint file."""
+def decoded(path: str, data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Head and state of one checkpoint file, which holds these bytes."""
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
 
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelFileError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
     try:
         metadata = header_of(data)
         tensors = from_bytes(data)
@@ -102,10 +90,10 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError):
         whole = False
     if not whole:
-        raise Damaged(f"{str(path)!r} is damaged: it does not hold what was written.")
+        raise Damaged(f"{path!r} is damaged: it does not hold what was written.")
     if head["format"] > FORMAT:
         raise ModelFileError(
-            f"{str(path)!r} was written by a newer deltaprop ({head['deltaprop']}, format "
+            f"{path!r} was written by a newer deltaprop ({head['deltaprop']}, format "
             f"{head['format']}; this one reads up to {FORMAT}). Upgrade deltaprop to go on."
         )
     # Copies: numbers lie in memory as they do in a search that was never interrupted.

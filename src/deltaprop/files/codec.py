@@ -34,6 +34,7 @@ CLASSES = {
         "deltaprop.tables": ("TableEncoder",),
         "deltaprop.activations": ("Activation",),
         "deltaprop.losses": ("Loss",),
+        "deltaprop.engines.options": ("Xla",),
         "deltaprop.search.schedules": (
             "Constant", "InverseScaling", "Adaptive", "Cosine", "WarmUp", "OneCycle",
         ),

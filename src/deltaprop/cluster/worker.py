@@ -1,0 +1,111 @@
+"""What each worker does: find the others, then train as one process would."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from deltaprop.cluster.transfer import network_of, writable
+from deltaprop.network import Network
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all workers are told.
+
+    Attributes
+    ----------
+    X : array-like, DataFrame, or path of a table
+    settings : dict
+        Parameters of an estimator, to be set for the workers.
+    search : dict
+        Arguments of the fit.
+    """
+
+    model: Any
+    X: Any
+    y: Any
+    target: str | None
+    gpus: bool
+    settings: dict[str, Any]
+    search: dict[str, Any]
+
+
+def train(job: Job) -> tuple[Any, Any] | Exception | None:
+    """The model as it is after its training and what its fit returned, from rank 0.
+
+    What is wrong with an argument is wrong in all workers and would be in the next attempt, too:
+    such an error is returned. Any other, as when a worker dies, is raised for Ray to start again.
+    """
+    import ray.train
+
+    rank = ray.train.get_context().get_world_rank()
+    _join(rank, ray.train.get_context().get_world_size(), job.gpus)
+    outcome: tuple[Any, Any] | Exception
+    try:
+        outcome = _fit(job)
+    except (ValueError, TypeError) as error:
+        outcome = error
+    _leave()
+    return outcome if rank == 0 else None
+
+
+def _join(rank: int, workers: int, gpus: bool) -> None:
+    """One JAX over all workers. Ray's own JaxTrainer makes none of CPUs, and says nothing."""
+    import ray
+    from ray.train.collective import broadcast_from_rank_zero
+
+    here = ray.util.get_node_ip_address()
+    address = broadcast_from_rank_zero(f"{here}:{_free_port(here)}")
+    os.environ["JAX_COORDINATOR_BIND_ADDRESS"] = address  # not on all network cards
+    if not gpus:
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    import jax
+
+    from deltaprop.engines.xla import connect
+
+    connect(address, workers, rank)
+    if jax.process_count() != workers:
+        raise RuntimeError(
+            f"This worker is one of {workers}, but JAX sees {jax.process_count()} process(es), "
+            "and each would train alone."
+        )
+
+
+def _leave() -> None:
+    from deltaprop.engines.xla import disconnect
+
+    disconnect()
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _fit(job: Job) -> tuple[Any, Any]:
+    from deltaprop import fit
+    from deltaprop.engines.xla.processes import check_same
+
+    X, y = _data(job)
+    model = writable(job.model)
+    if isinstance(model, Network):
+        result: Any = fit(model, X, y, **job.search)
+    else:
+        result = model.set_params(**job.settings).fit(X, y, **job.search)
+    check_same("The parameters after the training", network_of(model).theta)
+    return model, result
+
+
+def _data(job: Job) -> tuple[Any, Any]:
+    if job.target is None:
+        return job.X, job.y
+    from deltaprop.tables import read_table, split_target
+
+    table = read_table(job.X) if isinstance(job.X, str) else job.X
+    X, y, _ = split_target(table, job.target)
+    return X, y

@@ -1,0 +1,14 @@
+"""Epochs compiled by XLA through JAX: GPUs, TPUs, many devices, many processes."""
+
+try:
+    import jax  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "engine='xla' needs JAX, which is not installed. Install it with: "
+        "pip install 'deltaprop[gpu]'"
+    ) from error
+
+from deltaprop.engines.xla.engine import XlaEngine, loss_and_gradient
+from deltaprop.engines.xla.processes import connect, disconnect, mean_over_processes
+
+__all__ = ["XlaEngine", "connect", "disconnect", "loss_and_gradient", "mean_over_processes"]

@@ -1,0 +1,52 @@
+"""Where arrays live: each process's rows on all of its devices, each batch shared among all.
+
+The devices form a grid, processes × devices of each. A process's rows lie on each of its devices,
+so that a device picks its part of any batch without asking another; θ lies on all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+if TYPE_CHECKING:
+    from jaxtyping import Int, Shaped
+
+EVERYWHERE = PartitionSpec()
+ROWS = PartitionSpec("process")
+BATCH = PartitionSpec(("process", "device"))
+BATCHES = PartitionSpec(None, ("process", "device"))
+
+
+def grid(devices: int | None) -> Mesh:
+    """The devices that share a batch: all, or that many of each process's."""
+    here = jax.local_device_count()
+    if devices is not None and devices > here:
+        raise ValueError(f"devices of Xla is {devices}, but this process has {here} device(s).")
+    found = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    each = np.array(found).reshape(jax.process_count(), -1)
+    return Mesh(each[:, :devices], ("process", "device"))
+
+
+def put(mesh: Mesh, part: PartitionSpec, array: Shaped[np.ndarray, "..."]) -> jax.Array:
+    """This process's share of a global array, on its devices."""
+    return jax.make_array_from_process_local_data(NamedSharding(mesh, part), array)
+
+
+def spread(mesh: Mesh, part: PartitionSpec, array: jax.Array) -> jax.Array:
+    """The same inside compiled code: how the result is to lie."""
+    return jax.lax.with_sharding_constraint(array, NamedSharding(mesh, part))
+
+
+def picked(mesh: Mesh, data: Any, rows: Int[jax.Array, " B"]) -> Any:
+    """The batch: each device picks rows from its own process's data."""
+    pick = jax.shard_map(
+        lambda data, rows: jax.tree.map(lambda array: array[rows], data),
+        mesh=mesh,
+        in_specs=(ROWS, BATCH),
+        out_specs=BATCH,
+    )
+    return pick(data, rows)

@@ -1,0 +1,58 @@
+"""Which rows of a batch are this process's, and where they stand among those of all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
+
+
+class Shares:
+    """A batch has one share for each process, one after the other; the last may be shorter.
+
+    Parameters
+    ----------
+    shared_rows : bool
+        Whether all processes are given the same rows, of which `batch_size` are a batch. Otherwise
+        each has rows of its own and brings `batch_size` of them.
+    """
+
+    def __init__(self, shared_rows: bool, batch_size: int, mesh: Mesh) -> None:
+        self._processes, each = mesh.shape["process"], mesh.shape["device"]
+        self._shared, self._batch_size = shared_rows, batch_size
+        most = share(batch_size, self._processes) if shared_rows else batch_size
+        self.width = -(-most // each) * each
+        """Places for a process's rows in a batch: as many on each of its devices."""
+
+    def of_all(self, N: Any) -> Any:
+        """How many rows all processes have together, where each is given N."""
+        return N if self._shared else N * self._processes
+
+    def of_batches(
+        self, order: Int[np.ndarray, " N"], first: int, S: int
+    ) -> tuple[Int[np.ndarray, "S B"], Int[np.ndarray, " S"]]:
+        """This process's rows of S batches, from the first-th on, and how many each has in all.
+
+        Places that are left over repeat the batch's first row: it has numbers like any other.
+        """
+        starts = (first + np.arange(S)) * self._batch_size
+        counts = np.minimum(self._batch_size, len(order) - starts)
+        own, before = counts, np.zeros_like(counts)
+        if self._shared:
+            own = share(counts, self._processes)
+            before = jax.process_index() * own
+        places = np.arange(self.width)[None, :]
+        at = before[:, None] + places
+        is_row = (places < own[:, None]) & (at < counts[:, None])
+        rows = order[starts[:, None] + np.where(is_row, at, 0)].astype(np.int32)
+        return rows, self.of_all(counts)
+
+
+def share(count: Any, processes: int) -> Any:
+    """How many of a batch's rows are a process's: as many for all but the last."""
+    return -(-count // processes)

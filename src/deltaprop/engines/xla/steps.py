@@ -1,0 +1,213 @@
+"""The steps of a search as one compiled function: the equations and the solver under `lax.scan`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from deltaprop import equations
+from deltaprop.activations import Activation
+from deltaprop.engines.masks import mask_of_rows
+from deltaprop.engines.xla import devices
+from deltaprop.engines.xla.rows import Rows, dense
+from deltaprop.engines.xla.shares import share
+from deltaprop.losses import Loss
+from deltaprop.network import Dense, Layout, Network, scaled
+from deltaprop.search import FirstOrder
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int, UInt32
+
+State = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that the compiled code depends on beside shapes: searches with equal plans share it.
+
+    Attributes
+    ----------
+    width : int
+        Places for rows that each process has in a batch; those that are not filled count nothing.
+    rows_of_epoch : int
+        Of all processes.
+    """
+
+    n_features: int
+    layers: tuple[Dense, ...]
+    loss: Loss
+    own_loss: tuple[Any, ...]
+    l2: float
+    reduction: str
+    dtype: np.dtype
+    products: np.dtype
+    width: int
+    rows_of_epoch: int
+    solver: FirstOrder | None = None
+    clip_norm: float | None = None
+
+    @property
+    def f(self) -> tuple[Activation, ...]:
+        return tuple(layer.activation for layer in self.layers)
+
+    @property
+    def layout(self) -> Layout:
+        return Layout([self.n_features, *(layer.units for layer in self.layers)])
+
+
+def plan_of(net: Network, dtype: str | None, **search: Any) -> Plan:
+    """The plan of a search for this network's θ; `dtype` is that of the layers."""
+    loss = net.loss_function
+    # A loss of the user's own is told apart by value and derivatives alone.
+    own_loss = () if loss.is_ours else (loss.encode, *dict(loss.closed).items())
+    return Plan(
+        net.n_features, net.layers, loss, own_loss, net.l2, net.reduction, net.dtype,
+        net.dtype if dtype is None else jnp.dtype(dtype), **search,
+    )  # fmt: skip
+
+
+class Steps(NamedTuple):
+    """What each of S steps needs: rows for its B places, how many of them count, η."""
+
+    rows: Int[jax.Array, "S B"]
+    counts: Int[jax.Array, " S"]
+    rates: Float[jax.Array, " S"]
+
+
+@partial(jax.jit, static_argnames=("plan", "mesh"), donate_argnames=("theta", "state"))
+def run(
+    plan: Plan,
+    mesh: Mesh,
+    theta: Float[jax.Array, " P"],
+    state: State,
+    step: Int[jax.Array, ""],
+    seed: Int[jax.Array, ""] | None,
+    data: Rows,
+    penalised: Float[jax.Array, " P"],
+    steps: Steps,
+) -> tuple[Float[jax.Array, " P"], State, Int[jax.Array, ""], Float[jax.Array, " S"]]:
+    """θ, the solver's memory and the count after these steps, and the loss of each batch."""
+    assert plan.solver is not None
+    update = plan.solver.update
+
+    def one(carry: Any, now: Steps) -> Any:
+        theta, state, step = carry
+        loss, g, counts = _loss_and_gradient(
+            plan, mesh, theta, data, penalised, now.rows, now.counts, step, seed
+        )
+        t = (step + 1) * 1.0  # a scalar of Python's kind: float64, but arrays keep their dtype
+        moved, new_state = update(
+            _clipped(g, plan.clip_norm), state, theta, now.rates, t, penalised
+        )
+        after = theta + moved, new_state, step + 1
+        if data.w is not None:  # a batch without weight is no step
+            after = jax.tree.map(lambda new, old: jnp.where(counts, new, old), after, carry)
+            loss = jnp.where(counts, loss, 0)
+        return jax.tree.map(partial(devices.spread, mesh, devices.EVERYWHERE), (after, loss))
+
+    (theta, state, step), losses = jax.lax.scan(one, (theta, state, step), steps)
+    return theta, state, step, losses
+
+
+@partial(jax.jit, static_argnames=("plan", "mesh"))
+def evaluate(
+    plan: Plan,
+    mesh: Mesh,
+    theta: Float[jax.Array, " P"],
+    data: Rows,
+    penalised: Float[jax.Array, " P"],
+    rows: Int[jax.Array, " B"],
+    count: Int[jax.Array, ""],
+) -> tuple[Float[jax.Array, ""], Float[jax.Array, " P"]]:
+    """L and ∂L/∂θ over these rows."""
+    loss, g, _ = _loss_and_gradient(plan, mesh, theta, data, penalised, rows, count)
+    spread = partial(devices.spread, mesh, devices.EVERYWHERE)
+    return spread(loss), spread(g)
+
+
+def _loss_and_gradient(
+    plan: Plan,
+    mesh: Mesh,
+    theta: Float[jax.Array, " P"],
+    data: Rows,
+    penalised: Float[jax.Array, " P"],
+    rows: Int[jax.Array, " B"],
+    count: Int[jax.Array, ""],
+    step: Int[jax.Array, ""] | None = None,
+    seed: Int[jax.Array, ""] | None = None,
+) -> tuple[Float[jax.Array, ""], Float[jax.Array, " P"], Bool[jax.Array, ""]]:
+    """L, ∂L/∂θ and whether any row counts, for a batch of the rows of all processes."""
+    batch = devices.picked(mesh, data, rows)
+    process, place = jnp.divmod(jnp.arange(rows.shape[0]), plan.width)
+    own = share(count, mesh.shape["process"])
+    at = process * own + place
+    w = ((place < own) & (at < count)).astype(plan.dtype)
+    if batch.w is not None:
+        w = w * batch.w
+    total = w.sum()
+    weights, l2 = scaled(plan.reduction, plan.l2, w[:, None], total)
+    if plan.reduction == "sum":
+        l2 = l2 * (count / plan.rows_of_epoch).astype(plan.dtype)
+    masks = None
+    if seed is not None:
+        masks = _masks(plan, seed, step, at.astype(jnp.uint32))
+    X = dense(batch.X, plan.n_features, plan.products)
+    t = plan.loss.target(batch.y, plan.layers[-1].units, theta, jnp)
+    whole = _one_precision if plan.products == plan.dtype else _two_precisions
+    with jax.default_matmul_precision("highest"):  # GPUs and TPUs would round float32 first
+        loss, dW, db = whole(plan, theta, X, t, weights, masks)
+    g = jnp.concatenate([part.ravel() for pair in zip(dW, db, strict=True) for part in pair])
+    if plan.l2:  # here, because the equations ask whether λ is 0, and compiled code cannot
+        loss = loss + equations.penalty(plan.layout.views(theta)[0], l2)
+        g = g + l2 * (penalised * theta)
+    return loss, g, total > 0
+
+
+def _one_precision(
+    plan: Plan, theta: Any, X: Any, t: Any, weights: Any, masks: Any
+) -> tuple[Any, list[Any], list[Any]]:
+    """The pass as it stands in the derivation."""
+    W, b = plan.layout.views(theta)
+    done = equations.forward_backward(X, t, W, b, plan.f, plan.loss, weights=weights, masks=masks)
+    return done.loss, done.dW, done.db
+
+
+def _two_precisions(
+    plan: Plan, theta: Any, X: Any, t: Any, weights: Any, masks: Any
+) -> tuple[Any, list[Any], list[Any]]:
+    """The pass with X_l, a_l, δ_l and W_l in the narrow dtype, but ŷ, the loss and δ_{L-1} not."""
+    f, narrow, wide = plan.f, plan.products, plan.dtype
+    W, b = plan.layout.views(theta.astype(narrow))
+    Xs, a = equations.forward(X, W, b, f, masks)
+    a_last = a[-1].astype(wide)
+    yhat = f[-1].f(a_last, jnp)
+    loss = equations.loss(t, a_last, yhat, W, f[-1], plan.loss, weights=weights)
+    delta_last = equations.output_error(t, a_last, yhat, f[-1], plan.loss, weights)
+    delta = equations.error_signals(delta_last.astype(narrow), Xs, a, W, f, masks)
+    dW, db = equations.gradients(Xs, delta, W)
+    return loss, [g.astype(wide) for g in dW], [g.astype(wide) for g in db]
+
+
+def _masks(
+    plan: Plan, seed: Any, step: Any, places: UInt32[jax.Array, " B"]
+) -> list[Float[jax.Array, "B H"] | None]:
+    return [
+        mask_of_rows(seed, step, l, places, layer.units, layer.dropout, plan.products, jnp)
+        if layer.dropout
+        else None
+        for l, layer in enumerate(plan.layers)
+    ]
+
+
+def _clipped(g: Float[jax.Array, " P"], norm: float | None) -> Float[jax.Array, " P"]:
+    """g, scaled down to that Euclidean norm where it is longer."""
+    if norm is None:
+        return g
+    length = jnp.sqrt(g @ g)
+    return g * jnp.where(length > norm, norm / length, 1)

@@ -1,0 +1,153 @@
+"""A cluster: Ray on this machine, bound to 127.0.0.1."""
+
+import os
+import signal
+import threading
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+
+import deltaprop as dp
+from deltaprop.cluster.connection import connected
+
+# Not imported here: a Ray for this machine alone has to be told so before its import.
+pytestmark = pytest.mark.skipif(
+    find_spec("ray") is None, reason="needs Ray: pip install 'deltaprop[cluster]'"
+)
+
+X, y = load_iris(return_X_y=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def local_ray():
+    with connected("local") as ray:
+        assert ray.get_runtime_context().gcs_address.startswith("127.0.0.1:")
+        yield
+
+
+def network(seed, **settings):
+    layers = [dp.Dense(20, "tanh"), dp.Dense(3, "softmax")]
+    return dp.Network(4, layers, loss="cross_entropy", reduction="mean", seed=seed, **settings)
+
+
+def test_networks_train_as_they_do_in_threads():
+    there, here = [network(s) for s in range(4)], [network(s) for s in range(4)]
+    rows = [np.random.RandomState(s).randint(150, size=100) for s in range(4)]
+    search = {"max_epochs": 5, "engine": "fused", "rows": rows}
+    histories = dp.cluster.fit_many(there, X, y, **search)
+    for one, other, history, local in zip(
+        there, here, histories, dp.fit_many(here, X, y, **search), strict=True
+    ):
+        np.testing.assert_array_equal(one.theta, other.theta)
+        assert np.shares_memory(one.W[0], one.theta)
+        assert history.loss_curve == local.loss_curve
+
+
+def test_estimators_come_back_fitted():
+    there, here = (
+        [dp.MLPClassifier(5, max_iter=20, random_state=s, engine="fused") for s in range(3)]
+        for _ in range(2)
+    )
+    fitted = dp.cluster.fit_many(there, X, y)
+    assert all(a is b for a, b in zip(fitted, there, strict=True))
+    for one, other in zip(there, dp.fit_many(here, X, y), strict=True):
+        np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
+
+
+def test_scores_of_folds_are_the_same():
+    models = [dp.MLPClassifier(5, max_iter=30, alpha=a, random_state=0) for a in (1e-4, 1.0)]
+    models = [model.set_params(engine="fused") for model in models]
+    np.testing.assert_array_equal(
+        dp.cluster.cross_validate(models, X, y, cv=3), dp.cross_validate(models, X, y, cv=3)
+    )
+
+
+def test_a_model_that_fails_is_told_of_and_costs_the_others_nothing():
+    models = [dp.MLPClassifier(5, max_iter=5, solver="none"), dp.MLPClassifier(5, max_iter=5)]
+    with pytest.warns(UserWarning, match="failed on fold 1: .*solver"):
+        scores = dp.cluster.cross_validate(models, X, y, cv=2)
+    assert np.isnan(scores[0]).all()
+    assert np.isfinite(scores[1]).all()
+
+
+def test_an_error_is_the_one_of_the_local_function():
+    with pytest.raises(ValueError, match="max_epochs must be an int"):
+        dp.cluster.fit_many([network(0)], X, y, max_epochs=0)
+    net = network(0)
+    with pytest.raises(ValueError, match="more than once"):
+        dp.cluster.fit_many([net, net], X, y)
+
+
+def test_another_ray_than_the_connected_one_is_refused():
+    with pytest.raises(ValueError, match=r"already connected to the Ray at '127\.0\.0\.1"):
+        dp.cluster.fit_many([network(0)], X, y, address="10.0.0.5:6379")
+
+
+# ---------------------------------------------------------------- one model on many workers
+
+rng = np.random.RandomState(0)
+X_many = rng.randn(1600, 4)
+y_many = (X_many[:, 0] * X_many[:, 1] > 0).astype(int) + (X_many[:, 2] > 1)
+SEARCH = {"batch_size": 16, "max_epochs": 4, "solver": dp.Adam(0.01)}  # 100 steps an epoch
+
+
+class Witness:
+    """A callback that writes down each worker's θ; its rank 1 dies once, inside epoch 3."""
+
+    def __init__(self, folder, dies=False):
+        self.folder, self.dies = folder, dies
+
+    def __call__(self, epoch):
+        import jax
+
+        rank, killed = jax.process_index(), self.folder / "killed"
+        assert jax.process_count() == 2
+        np.save(self.folder / f"theta-{rank}.npy", epoch.network.theta)
+        with (self.folder / f"epochs-{rank}").open("a") as file:
+            file.write(f"{os.getpid()} {epoch.epoch}\n")
+        if self.dies and rank == 1 and epoch.epoch == 2 and not killed.exists():
+            killed.touch()
+            threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A network that two workers trained, and the folder in which they wrote."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    net = network(0)
+    history = dp.cluster.fit(
+        net, X_many, y_many, callbacks=[Witness(folder)],
+        checkpoint=dp.Checkpoint(folder / "run", steps=70), **SEARCH,
+    )  # fmt: skip
+    return net, history, folder
+
+
+def test_two_workers_train_what_one_process_does(undisturbed):
+    net, history, folder = undisturbed
+    first, second = (np.load(folder / f"theta-{rank}.npy") for rank in (0, 1))
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(first, net.theta)
+    alone = network(0)
+    here = dp.fit(alone, X_many, y_many, engine="reference", **SEARCH)
+    np.testing.assert_allclose(net.theta, alone.theta, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(history.loss_curve, here.loss_curve, rtol=1e-9)
+    assert history.n_epochs == here.n_epochs
+
+
+def test_a_worker_that_is_killed_changes_nothing(undisturbed, tmp_path):
+    net = network(0)
+    address = f"file://{tmp_path}/run"  # through fsspec, as s3:// would be
+    history = dp.cluster.fit(
+        net, X_many, y_many, callbacks=[Witness(tmp_path, dies=True)],
+        checkpoint=dp.Checkpoint(address, steps=70), **SEARCH,
+    )  # fmt: skip
+    attempts = {}
+    for line in (tmp_path / "epochs-1").read_text().splitlines():
+        attempts.setdefault(line.split()[0], []).append(int(line.split()[1]))
+    killed, resumed = attempts.values()
+    assert killed == [1, 2]  # and not 3: it died inside
+    assert resumed[0] >= 2  # from a checkpoint, not from the beginning
+    np.testing.assert_array_equal(net.theta, undisturbed[0].theta)
+    np.testing.assert_allclose(history.loss_curve, undisturbed[1].loss_curve, rtol=1e-12)
