@@ -167,9 +167,9 @@ class Keeper:
         now = self._steps(), self._history.stop_reason
         if now == self._saved or not np.isfinite(self._theta).all():
             return
-        self._saved = now
         try:
             self._folder.write({"search": self._search, "layout": self._layout}, self._state())
+            self._saved = now
         except ModelFileError as error:
             warnings.warn(
                 f"{error} The training goes on without this checkpoint; the ones before it stay.",
