@@ -125,6 +125,16 @@ def test_steps_are_exact_and_the_last_few_are_kept(tmp_path):
     assert names(tmp_path) == ["checkpoint-00000004.dp", "checkpoint-00000005.dp"]
 
 
+def test_steps_are_exact_where_short_epochs_run_many_at_once(tmp_path, monkeypatch):
+    at = []
+    monkeypatch.setattr(
+        Folder, "write", lambda self, head, state: at.append(state["progress"]["step"])
+    )
+    settings = {"engine": "fused", "batch_size": 150, "patience": np.inf, "max_epochs": 2500}
+    fit(small_net(), tmp_path, seconds=None, steps=700, **settings)
+    assert at == [700, 1400, 2100, 2500]
+
+
 def test_by_time_alone_short_epochs_still_run_many_at_once(tmp_path, monkeypatch):
     from deltaprop.engines.fused import FusedEngine
 

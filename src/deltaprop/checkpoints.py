@@ -173,9 +173,9 @@ class Keeper:
         now = self._steps(), self._history.stop_reason
         if not self._writes or now == self._saved or not np.isfinite(self._theta).all():
             return
-        self._saved = now
         try:
             self._folder.write({"search": self._search, "layout": self._layout}, self._state())
+            self._saved = now
         except ModelFileError as error:
             warnings.warn(
                 f"{error} The training goes on without this checkpoint; the ones before it stay.",
@@ -303,7 +303,7 @@ def _sketch(values: Any) -> float:
     stored = np.asarray(values.data if hasattr(values, "tocsr") else values)
     sizes = np.abs(stored.astype(np.float64)).ravel()
     weights = 1 + np.cos(np.arange(len(sizes)))
-    return float(sizes @ weights) / max(1, len(sizes))
+    return float(np.sum(sizes * weights)) / max(1, len(sizes))  # @ would wake the BLAS's threads
 
 
 def _array(values: list[float] | None) -> Float[np.ndarray, " E"] | None:

@@ -187,10 +187,11 @@ def search(
                 before_epoch()
             most = 1 if watched else getattr(engine, "at_once", 1)
             ahead = _Ahead(engine, rng, shuffle, progress, under_way)
-            if keeper is not None and ahead.is_cut(keeper):
+            whole = max_epochs if keeper is None else ahead.whole_epochs(keeper)
+            if keeper is not None and whole == 0:
                 losses = ahead.run_in_parts(rates, keeper)
             else:
-                losses = ahead.run(min(most, max_epochs - history.n_epochs), rates)
+                losses = ahead.run(min(most, whole, max_epochs - history.n_epochs), rates)
             for e, loss in enumerate(losses, 1):
                 progress.epoch += 1
                 progress.samples += engine.n_samples
@@ -270,10 +271,11 @@ class _Ahead:
         losses: list[float] = engine.epochs(orders, self._rates)  # type: ignore[attr-defined]
         return losses
 
-    def is_cut(self, keeper: Keeper) -> bool:
-        """Whether the next epoch runs in parts: it is long, begun, or has to stop inside."""
-        cut = min(self._grain, keeper.until_cut())
-        return self._under_way.done > 0 or cut < self._steps
+    def whole_epochs(self, keeper: Keeper) -> int:
+        """How many may run without a stop: none if the next one is long, or begun already."""
+        if self._under_way.done or self._steps > self._grain:
+            return 0
+        return keeper.until_cut() // self._steps
 
     def run_in_parts(
         self, rates: Callable[[int, int], Float[np.ndarray, " S"]], keeper: Keeper
