@@ -98,6 +98,17 @@ def agreed(name: str | Xla, evaluate: Evaluate | None) -> Evaluate | None:
     return by_all
 
 
+def known_to_all(name: str | Xla, facts: dict[str, Any]) -> dict[str, Any]:
+    """A search in words and numbers, the same in all processes: each may have rows of its own."""
+    if _xla(name) is None:
+        return facts
+    from deltaprop.engines.xla import mean_over_processes
+
+    numbers = [key for key, value in facts.items() if isinstance(value, float)]
+    means = mean_over_processes([facts[key] for key in numbers])
+    return facts | dict(zip(numbers, means, strict=True))
+
+
 class Handover:
     """Reference epochs until the fused engine is compiled, fused ones from then on."""
 
