@@ -99,14 +99,15 @@ def agreed(name: str | Xla, evaluate: Evaluate | None) -> Evaluate | None:
 
 
 def known_to_all(name: str | Xla, facts: dict[str, Any]) -> dict[str, Any]:
-    """A search in words and numbers, the same in all processes: each may have rows of its own."""
+    """What describes a search, the same in all processes: lists of numbers are of their own rows."""
     if _xla(name) is None:
         return facts
     from deltaprop.engines.xla import mean_over_processes
 
-    numbers = [key for key, value in facts.items() if isinstance(value, float)]
-    means = mean_over_processes([facts[key] for key in numbers])
-    return facts | dict(zip(numbers, means, strict=True))
+    return {
+        name: list(mean_over_processes(value)) if isinstance(value, list) else value
+        for name, value in facts.items()
+    }
 
 
 class Handover:
