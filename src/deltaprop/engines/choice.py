@@ -99,7 +99,7 @@ def agreed(name: str | Xla, evaluate: Evaluate | None) -> Evaluate | None:
 
 
 def known_to_all(name: str | Xla, facts: dict[str, Any]) -> dict[str, Any]:
-    """What describes a search, the same in all processes: lists of numbers are of their own rows."""
+    """What describes a search, the same in all processes: its lists of numbers describe rows."""
     if _xla(name) is None:
         return facts
     from deltaprop.engines.xla import mean_over_processes
