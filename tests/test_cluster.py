@@ -1,15 +1,24 @@
 """A cluster: Ray on this machine, bound to 127.0.0.1."""
 
 import os
+import re
+import shlex
 import signal
+import socket
+import subprocess
+import sys
 import threading
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
+from typer.testing import CliRunner
 
 import deltaprop as dp
+from deltaprop.cli.app import app
 from deltaprop.cluster.connection import connected
 
 # Not imported here: a Ray for this machine alone has to be told so before its import.
@@ -17,6 +26,7 @@ pytestmark = pytest.mark.skipif(
     find_spec("ray") is None, reason="needs Ray: pip install 'deltaprop[cluster]'"
 )
 
+ROOT = Path(__file__).parents[1]
 X, y = load_iris(return_X_y=True)
 
 
@@ -151,3 +161,102 @@ def test_a_worker_that_is_killed_changes_nothing(undisturbed, tmp_path):
     assert resumed[0] >= 2  # from a checkpoint, not from the beginning
     np.testing.assert_array_equal(net.theta, undisturbed[0].theta)
     np.testing.assert_allclose(history.loss_curve, undisturbed[1].loss_curve, rtol=1e-12)
+
+
+def test_what_is_wrong_is_said_before_workers_start():
+    net = network(0)
+    with pytest.raises(ValueError, match=r"workers must be an int >= 1.*got 0"):
+        dp.cluster.fit(net, X, y, workers=0)
+    with pytest.raises(ValueError, match="max_failures must be an int >= 0, got -1"):
+        dp.cluster.fit(net, X, y, max_failures=-1)
+    with pytest.raises(ValueError, match="Give either y"):
+        dp.cluster.fit(net, X)
+    with pytest.raises(ValueError, match="engine must be 'xla'.*got 'fused'"):
+        dp.cluster.fit(net, X, y, engine="fused")
+
+
+@pytest.mark.slow
+def test_what_is_wrong_in_the_workers_is_said_once():
+    net = network(0)
+    before = net.theta.copy()
+    with pytest.raises(ValueError, match="max_epochs must be an int >= 1, got 0"):
+        dp.cluster.fit(net, X, y, max_epochs=0)
+    np.testing.assert_array_equal(net.theta, before)
+
+
+@pytest.mark.slow
+def test_parts_of_a_dataset_train_as_one_table(tmp_path):
+    import ray.data
+
+    (tmp_path / "rows").mkdir()
+    table = pd.DataFrame(X_many[:401], columns=list("abcd")).assign(y=y_many[:401])
+    for i in range(3):
+        table[i * 150 : (i + 1) * 150].to_parquet(tmp_path / f"rows/{i}.parquet", row_group_size=40)
+    search = {"batch_size": 32, "max_epochs": 4, "shuffle": False}
+    found = []
+    for _ in range(2):  # the second time from the checkpoint: nothing is left to do
+        net = network(0)
+        rows = ray.data.read_parquet(str(tmp_path / "rows"))
+        dp.cluster.fit(net, rows, target="y", checkpoint=tmp_path / "run", **search)
+        found.append(net.theta)
+    np.testing.assert_array_equal(*found)
+    n, b = 200, 16  # rows of each worker, and in each batch
+    order = [r * n + i for s in range(0, n, b) for r in (0, 1) for i in range(s, min(s + b, n))]
+    alone = network(0)
+    dp.fit(alone, X_many[order], y_many[order], engine="reference", **search)
+    np.testing.assert_allclose(found[0], alone.theta, rtol=1e-9, atol=1e-12)
+
+
+# ---------------------------------------------------------------- docs/cluster.md
+
+
+def blocks(language):
+    page = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_commands_of_the_page(checkout):
+    (command,) = blocks("console")
+    result = CliRunner().invoke(app, [*shlex.split(command)[1:], "--json"])
+    assert result.exit_code == 0, result.output
+    assert dp.load("model.dp").mlp_.n_iter_ == 20
+
+
+def test_the_lines_of_the_page(checkout):
+    names = {}
+    for block in blocks("python"):
+        if not block.startswith("# train.py"):
+            exec(block, names)
+    alone = dp.TabularRegressor(random_state=0, max_iter=20, engine="reference")
+    there, here = names["model"], alone.fit(names["X"], names["y"])
+    np.testing.assert_allclose(there.predict(names["X"]), here.predict(names["X"]), rtol=1e-6)
+    assert there.mlp_.n_iter_ == here.mlp_.n_iter_
+    assert there.engine == "auto"
+    assert names["history"].n_epochs == 5
+    assert names["scores"].shape == (2, 3)
+
+
+def test_the_script_for_launchers(tmp_path):
+    (script,) = (block for block in blocks("python") if block.startswith("# train.py"))
+    (tmp_path / "train.py").write_text(script, encoding="utf-8")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    said = {"JAX_COORDINATOR_ADDRESS": address, "JAX_COORDINATOR_BIND_ADDRESS": address}
+    said |= {"JAX_NUM_PROCESSES": "2", "JAX_PLATFORMS": "cpu"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "train.py"], cwd=tmp_path,
+            env=os.environ | said | {"JAX_PROCESS_ID": str(rank)},
+        )
+        for rank in (0, 1)
+    ]  # fmt: skip
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    assert list((tmp_path / "run").glob("checkpoint-*.dp"))

@@ -15,7 +15,7 @@ import numpy as np
 
 from deltaprop import engines
 from deltaprop.checkpoints import Checkpoint, Keeper, checked_checkpoint, description
-from deltaprop.engines.choice import agreed, engine_for, gradient_for, processes_of
+from deltaprop.engines.choice import agreed, engine_for, gradient_for, known_to_all, processes_of
 from deltaprop.engines.options import Xla
 from deltaprop.engines.outputs import as_numbers
 from deltaprop.initializers import random_state
@@ -229,13 +229,13 @@ def train(
     if checkpoint is not None:
         keeper = Keeper(
             checkpoint,
-            description(
+            known_to_all(engine, description(
                 net, X, y, w, rows, solver=solver, schedule=schedule, batch_size=batch_size,
                 clip_norm=clip_norm, shuffle=shuffle, tol=plateau.tol, patience=plateau.patience,
                 validated=evaluate is not None, restore_best=stop_on_validation,
                 seed=seed if isinstance(seed, Integral) else None,
                 memory=X.memory if is_stream(X) else None,  # the order follows from it
-            ),
+            )),
             {"engine": str(engine), **_layout(engine, n_threads, reproducible)},
             theta=net.theta, progress=progress, plateau=plateau, history=history,
             writes=processes_of(engine)[0] == 0,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from contextlib import suppress
 from numbers import Integral
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from deltaprop.checkpoints import Checkpoint, checked_checkpoint
 from deltaprop.cluster.connection import connected
+from deltaprop.cluster.data import Parts, Whole, Workers, absolute, is_dataset, own_batch, parts_of
 from deltaprop.cluster.transfer import adopt
 from deltaprop.cluster.worker import Job, train
 from deltaprop.engines import Xla
@@ -42,8 +41,9 @@ def fit(
     ----------
     model : Network or estimator
         Changed in place.
-    X : array-like, DataFrame, or path of a table
-        A table at a path is read by the workers themselves, which must all find it there.
+    X : array-like, DataFrame, path of a table, or Ray Dataset
+        A table at a path is read by the workers themselves, which must all find it there. Of a
+        Ray Dataset each worker holds a part: it may be larger than a machine's memory.
     y : array-like, optional
         May be left out where `target` is given.
     target : str, optional
@@ -85,11 +85,16 @@ def fit(
     """
     _check(workers, max_failures)
     if (y is None) == (target is None):
-        raise ValueError(
-            "Either y or target must be given: the target's values or its column in X."
-        )
-    job = _job(model, _whole_path(X), y, target, gpus, _whole_checkpoint(checkpoint), search)
+        raise ValueError("Give either y, the target's values, or target, its column in X.")
+    given = checked_checkpoint(checkpoint)
+    if given is not None:
+        given = dataclasses.replace(given, folder=absolute(given.folder))
     with connected(address) as ray:
+        if is_dataset(X):
+            data: Whole | Parts = parts_of(X, target, model, workers)
+        else:
+            data = Whole(absolute(X), y, target)
+        job = _job(model, data, gpus, given, workers, search)
         outcome = _run(ray, job, workers, max_failures)
     if isinstance(outcome, Exception):
         raise outcome
@@ -114,41 +119,30 @@ def _is_count(x: Any) -> bool:
     return isinstance(x, Integral) and not isinstance(x, bool) and int(x) >= 0
 
 
-def _whole_path(X: Any) -> Any:
-    """Workers run in folders of their own."""
-    if isinstance(X, (str, PathLike)) and "://" not in str(X):
-        return str(Path(X).absolute())
-    return X
-
-
-def _whole_checkpoint(checkpoint: Any) -> Checkpoint | None:
-    given = checked_checkpoint(checkpoint)
-    return None if given is None else dataclasses.replace(given, folder=_whole_path(given.folder))
-
-
 def _job(
     model: Any,
-    X: Any,
-    y: Any,
-    target: str | None,
+    data: Whole | Parts,
     gpus: bool,
     checkpoint: Checkpoint | None,
+    workers: Any,
     search: dict[str, Any],
 ) -> Job:
-    """What the workers need; theirs is the xla engine, with the same rows in each."""
-    if isinstance(model, Network):
-        given = search.get("engine", "xla")
-        search = {**search, "engine": _shared(given), "checkpoint": checkpoint}
-        return Job(model, X, y, target, gpus, {}, search)
-    settings = {"engine": _shared(model.engine), "checkpoint": checkpoint}
-    return Job(model, X, y, target, gpus, settings, search)
+    """What the workers are told; what says how to train is the fit's or the estimator's."""
+    is_network = isinstance(model, Network)
+    engine = _engine(search.get("engine", "xla") if is_network else model.engine, data.shared)
+    settings: dict[str, Any] = {"engine": engine, "checkpoint": checkpoint}
+    if not is_network:
+        return Job(model, data, gpus, settings, search)
+    if not data.shared:
+        settings["batch_size"] = own_batch(search.get("batch_size", "auto"), workers)
+    return Job(model, data, gpus, {}, search | settings)
 
 
-def _shared(engine: Any) -> Xla:
+def _engine(engine: Any, shared_rows: bool) -> Xla:
     if engine in ("auto", "xla"):
-        return Xla(shared_rows=True)
+        return Xla(shared_rows=shared_rows)
     if isinstance(engine, Xla):
-        return dataclasses.replace(engine, shared_rows=True)
+        return dataclasses.replace(engine, shared_rows=shared_rows)
     raise ValueError(f"engine must be 'xla' or a deltaprop.Xla on a cluster, got {engine!r}.")
 
 
@@ -161,15 +155,13 @@ def _restore_settings(trained: Any, model: Any) -> None:
             part.set_params(engine=model.engine, checkpoint=model.checkpoint)
 
 
-def _run(
-    ray: Any, job: Job, workers: int | tuple[int, int], max_failures: int
-) -> tuple[Any, Any] | Exception:
+def _run(ray: Any, job: Job, workers: Workers, max_failures: int) -> tuple[Any, Any] | Exception:
     """What the worker of rank 0 returned."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
     reference = ray.put(job)
-    with tempfile.TemporaryDirectory(prefix="deltaprop.") as folder, suppress(FileNotFoundError):
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         trainer = DataParallelTrainer(
             lambda: train(ray.get(reference)),
             scaling_config=ScalingConfig(

@@ -7,6 +7,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
+from deltaprop.cluster.data import Parts, Whole
 from deltaprop.cluster.transfer import network_of, writable
 from deltaprop.network import Network
 
@@ -17,7 +18,6 @@ class Job:
 
     Attributes
     ----------
-    X : array-like, DataFrame, or path of a table
     settings : dict
         Parameters of an estimator, to be set for the workers.
     search : dict
@@ -25,9 +25,7 @@ class Job:
     """
 
     model: Any
-    X: Any
-    y: Any
-    target: str | None
+    data: Whole | Parts
     gpus: bool
     settings: dict[str, Any]
     search: dict[str, Any]
@@ -45,7 +43,7 @@ def train(job: Job) -> tuple[Any, Any] | Exception | None:
     _join(rank, ray.train.get_context().get_world_size(), job.gpus)
     outcome: tuple[Any, Any] | Exception
     try:
-        outcome = _fit(job)
+        outcome = _fit(job, rank)
     except (ValueError, TypeError) as error:
         outcome = error
     _leave()
@@ -87,11 +85,11 @@ def _free_port(host: str) -> int:
         return port
 
 
-def _fit(job: Job) -> tuple[Any, Any]:
+def _fit(job: Job, rank: int) -> tuple[Any, Any]:
     from deltaprop import fit
     from deltaprop.engines.xla.processes import check_same
 
-    X, y = _data(job)
+    X, y = job.data.rows(rank)
     model = writable(job.model)
     if isinstance(model, Network):
         result: Any = fit(model, X, y, **job.search)
@@ -99,13 +97,3 @@ def _fit(job: Job) -> tuple[Any, Any]:
         result = model.set_params(**job.settings).fit(X, y, **job.search)
     check_same("The parameters after the training", network_of(model).theta)
     return model, result
-
-
-def _data(job: Job) -> tuple[Any, Any]:
-    if job.target is None:
-        return job.X, job.y
-    from deltaprop.tables import read_table, split_target
-
-    table = read_table(job.X) if isinstance(job.X, str) else job.X
-    X, y, _ = split_target(table, job.target)
-    return X, y

@@ -98,6 +98,18 @@ def agreed(name: str | Xla, evaluate: Evaluate | None) -> Evaluate | None:
     return by_all
 
 
+def known_to_all(name: str | Xla, facts: dict[str, Any]) -> dict[str, Any]:
+    """What describes a search, the same in all processes: its lists of numbers describe rows."""
+    if _xla(name) is None:
+        return facts
+    from deltaprop.engines.xla import mean_over_processes
+
+    return {
+        name: list(mean_over_processes(value)) if isinstance(value, list) else value
+        for name, value in facts.items()
+    }
+
+
 class Handover:
     """Reference epochs until the fused engine is compiled, fused ones from then on."""
 

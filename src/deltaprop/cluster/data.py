@@ -1,0 +1,98 @@
+"""Which rows a worker is given: all of them, or a part of a Ray Dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from deltaprop.network import Network
+from deltaprop.tables import read_table, split_target
+
+Workers = int | tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """All rows in every worker, which takes its share of each batch: as in one process.
+
+    Attributes
+    ----------
+    X : array-like, DataFrame, or path of a table
+    """
+
+    X: Any
+    y: Any
+    target: str | None
+    shared = True
+
+    def rows(self, rank: int) -> tuple[Any, Any]:
+        if self.target is None:
+            return self.X, self.y
+        table = read_table(self.X) if isinstance(self.X, str) else self.X
+        return split_target(table, self.target)[:2]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """As many rows of its own for each worker, which brings as many to each batch.
+
+    Attributes
+    ----------
+    tables : sequence of sequences of references to Arrow tables
+        Those of each worker. Ray holds them: workers have the processors that a Dataset would need.
+    """
+
+    tables: Sequence[Sequence[Any]]
+    target: str
+    shared = False
+
+    def rows(self, rank: int) -> tuple[Any, Any]:
+        import pyarrow as pa
+        import ray
+
+        table = pa.concat_tables(ray.get(list(self.tables[rank])))
+        return split_target(table.to_pandas(), self.target)[:2]
+
+
+def is_dataset(X: Any) -> bool:
+    """Whether this is a Ray Dataset."""
+    return type(X).__module__.startswith("ray.data")
+
+
+def parts_of(dataset: Any, target: str | None, model: Any, workers: Workers) -> Parts:
+    """A Ray Dataset, read by the cluster and divided among the workers in the order of its rows."""
+    if target is None:
+        raise ValueError("target must name the column of a Ray Dataset that is y; it is missing.")
+    if not isinstance(model, Network):
+        raise TypeError(
+            f"model must be a Network for a Ray Dataset, got {type(model).__name__}: an estimator "
+            "learns its encoding from all rows. Give it a DataFrame or the path of a table."
+        )
+    if not isinstance(workers, int):
+        raise ValueError(f"workers must be an int for a Ray Dataset, got {workers!r}.")
+    # Blocks that are read side by side else come in the order in which they were finished.
+    dataset.context.execution_options.preserve_order = True
+    parts = dataset.split(workers, equal=True)
+    return Parts([part.to_arrow_refs() for part in parts], target)
+
+
+def own_batch(batch_size: int | str, workers: int) -> int | str:
+    """How many rows a worker with rows of its own brings to a batch."""
+    if isinstance(batch_size, str):
+        return batch_size
+    if batch_size % workers:
+        raise ValueError(
+            f"batch_size must be a multiple of the {workers} workers for a Ray Dataset, got "
+            f"{batch_size}."
+        )
+    return batch_size // workers
+
+
+def absolute(path: Any) -> Any:
+    """A path for workers, which run in folders of their own."""
+    if isinstance(path, (str, PathLike)) and "://" not in str(path):
+        return str(Path(path).absolute())
+    return path
