@@ -150,8 +150,11 @@ def _in_tasks(ray: Any, call: Callable[..., Any], jobs: list[tuple[Any, ...]]) -
     try:
         for reference in references:
             yield ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from error
-    finally:
-        for reference in references:
+    except BaseException as error:
+        # Of the unfinished alone: Ray may crash where a task that is done is cancelled.
+        _, unfinished = ray.wait(references, num_returns=len(references), timeout=0)
+        for reference in unfinished:
             ray.cancel(reference)
+        if isinstance(error, ray.exceptions.RayTaskError):
+            raise error.cause from error
+        raise
