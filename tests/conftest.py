@@ -1,6 +1,7 @@
 """Settings that all tests share."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -15,5 +16,7 @@ settings.load_profile("deltaprop")
 
 def pytest_configure():
     """Compile the fused engine before the first test: engine="auto" is then the fused one."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
+    if "PYTEST_XDIST_WORKER" in os.environ:  # where Ctrl-C is switched off, also for children
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    else:
         subprocess.run([sys.executable, "-m", "deltaprop.engines.fused.compiling"], check=True)
