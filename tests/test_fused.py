@@ -354,7 +354,7 @@ def test_epochs_that_nobody_looks_at_run_in_one_call(schedule, tol, patience, ra
 def test_epochs_are_run_in_one_call_where_they_are_short(monkeypatch):
     calls, epochs = [], FusedEngine.epochs
     monkeypatch.setattr(
-        FusedEngine, "epochs", lambda self, o, r: calls.append(len(o)) or epochs(self, o, r)
+        FusedEngine, "epochs", lambda self, o, *r: calls.append(len(o)) or epochs(self, o, *r)
     )
     net = dp.Network(4, [dp.Dense(6), dp.Dense(3)], loss="huber", seed=0)
     dp.fit(net, X, POSITIVE, engine="fused", max_epochs=200, patience=np.inf)

@@ -266,10 +266,10 @@ def test_searches_of_one_kind_are_compiled_once():
 
     layers = [dp.Dense(9, "tanh"), dp.Dense(3)]
     both(layers, "huber", POSITIVE, engines=["xla"])
-    compiled = steps.run._cache_size()
+    compiled, setting = steps.run._cache_size(), jax.config.jax_enable_x64
     both(layers, "huber", POSITIVE, engines=["xla"], max_epochs=4)
     assert steps.run._cache_size() == compiled
-    assert not jax.config.jax_enable_x64  # the user's setting
+    assert jax.config.jax_enable_x64 == setting  # the user's
 
 
 def test_bfloat16_trains_with_float32_parameters():
