@@ -310,7 +310,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     ) -> Rows:
         """As `_checked`, of rows that are not in memory: `Rows` with some values of y."""
         refuse_with_stream(y=y, sample_weight=sample_weight)
-        refuse_with_stream(record=self.record, class_weight=getattr(self, "class_weight", None))
+        refuse_with_stream(class_weight=getattr(self, "class_weight", None))
         X.require_numbers()
         if X.encode_X is None:
             names = np.array(X.features, dtype=object)

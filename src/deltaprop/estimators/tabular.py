@@ -88,17 +88,21 @@ class BaseTabular(BaseEstimator):
 
     def _encode_new(self, X: Any) -> Float[np.ndarray, "N D"]:
         frame = as_frame(X)
+        self._learn_encoding(frame)
+        return self.encoder_.transform(frame)
+
+    def _learn_encoding(self, frame: Any) -> None:
         self.encoder_ = TableEncoder().fit(frame)
         self.feature_names_in_ = self.encoder_.feature_names_in_
         self.n_features_in_ = self.encoder_.n_features_in_
-        return self.encoder_.transform(frame)
 
     def _encode_stream(self, X: Stream, y: Any, sample_weight: Any) -> Stream:
         """The stream's rows, encoded as a random sample of them tells."""
         refuse_with_stream(y=y, sample_weight=sample_weight)
         self.target_name_ = X.target
         sample = X.sample(SAMPLE)[list(X.features)]
-        width = self._encode_new(sample).shape[1]
+        self._learn_encoding(sample)
+        width = self.encoder_.transform(sample.iloc[:1]).shape[1]
         return X.encoded(self.encoder_.transform, None, width)
 
     def _encode(self, X: Any) -> Float[np.ndarray, "N D"]:

@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from deltaprop.tables.reading import TableError
+from deltaprop.tables.task import require_known_columns
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -115,11 +116,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return np.ascontiguousarray(np.nan_to_num(scaled, copy=False), dtype=np.float32)
 
     def _encode(self, frame: Any) -> Float[np.ndarray, "N D"]:
-        missing = [name for name in self.chains_ if name not in frame.columns]
-        if missing:
-            raise TableError(
-                f"The table lacks column(s) that the model needs: {', '.join(missing)}."
-            )
+        require_known_columns(frame.columns, self.chains_)
         parts, names = [np.empty((len(frame), 0), np.float32)], []
         for name, chain in self.chains_.items():
             if self.kinds_[name] == "dropped":

@@ -52,13 +52,19 @@ def read_table(path: str | Path) -> Any:
     except MemoryError:
         raise
     except Exception as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise TableError(f"{str(path)!r} cannot be read as {kind[1:]}: {first}") from error
+        raise TableError(
+            f"{str(path)!r} cannot be read as {kind[1:]}: {first_line(error)}"
+        ) from error
     if frame.shape[1] == 0 or frame.shape[0] == 0:
         raise TableError(f"{str(path)!r} has no rows.")
     frame.columns = [str(column) for column in frame.columns]
     _refuse_duplicates(path, list(frame.columns))
     return frame
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says, in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _kind(path: Path) -> str:

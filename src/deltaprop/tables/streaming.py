@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from deltaprop.tables.reading import ARROW, PARQUET, TEXT, TableError
-from deltaprop.tables.task import require_columns
+from deltaprop.tables.reading import ARROW, PARQUET, TEXT, TableError, first_line
+from deltaprop.tables.task import require_columns, require_known_columns
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Shaped
@@ -128,11 +128,7 @@ class Stream:
 
     def only(self, features: Sequence[str]) -> Stream:
         """The same rows with these features alone, without target and weights."""
-        missing = [name for name in features if name not in self.schema.names]
-        if missing:
-            raise TableError(
-                f"The table lacks column(s) that the model needs: {', '.join(missing)}."
-            )
+        require_known_columns(self.schema.names, features)
         return replace(self, features=tuple(features), target=None, weight=None)
 
     def without(self, columns: Sequence[str]) -> Stream:
@@ -420,7 +416,7 @@ def _dataset(source: Any) -> Any:
     try:
         return ds.dataset(paths, format=kinds.pop(), filesystem=filesystem)
     except Exception as error:
-        raise TableError(f"{_said(source)} cannot be read: {_first_line(error)}") from error
+        raise TableError(f"{_said(source)} cannot be read: {first_line(error)}") from error
 
 
 def _found(source: Any) -> tuple[Any, list[str]]:
@@ -458,7 +454,7 @@ def _remote(url: str) -> tuple[Any, list[str]]:
         else:
             paths = [path] if remote.exists(path) else []
     except Exception as error:
-        raise TableError(f"{url!r} cannot be read: {_first_line(error)}") from error
+        raise TableError(f"{url!r} cannot be read: {first_line(error)}") from error
     if not paths:
         raise TableError(f"There is no file {url!r}, or no table in that folder.")
     return PyFileSystem(FSSpecHandler(remote)), paths
@@ -496,7 +492,7 @@ def _fragments(dataset: Any) -> Iterator[tuple[Any, int]]:
             else:
                 yield fragment, fragment.count_rows()
         except Exception as error:
-            raise TableError(f"{fragment.path!r} cannot be read: {_first_line(error)}") from error
+            raise TableError(f"{fragment.path!r} cannot be read: {first_line(error)}") from error
 
 
 def _batches(fragment: Any, columns: list[str]) -> Iterator[Any]:
@@ -505,7 +501,7 @@ def _batches(fragment: Any, columns: list[str]) -> Iterator[Any]:
             columns=columns, batch_size=ROWS_A_BATCH, batch_readahead=4, fragment_readahead=1
         )
     except Exception as error:
-        raise TableError(f"{fragment.path!r} cannot be read: {_first_line(error)}") from error
+        raise TableError(f"{fragment.path!r} cannot be read: {first_line(error)}") from error
 
 
 def _numbers(batch: Any, name: str) -> np.ndarray:
@@ -560,7 +556,3 @@ def _hash(places: np.ndarray, seed: int) -> Float[np.ndarray, " N"]:
         x = x ^ (x >> np.uint64(31))
     fraction: np.ndarray = (x >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return fraction
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
@@ -42,6 +43,14 @@ def require_columns(frame: Any, names: list[str], role: str) -> None:
                 f"There is no column {name!r} ({role}).{hint} "
                 f"The columns are {', '.join(frame.columns)}."
             )
+
+
+def require_known_columns(columns: Iterable[str], needed: Iterable[str]) -> None:
+    """Raise TableError where a model was fitted to columns that are not there."""
+    there = set(columns)
+    missing = [name for name in needed if name not in there]
+    if missing:
+        raise TableError(f"The table lacks column(s) that the model needs: {', '.join(missing)}.")
 
 
 def recognise_task(y: Any) -> str:
