@@ -297,7 +297,7 @@ def test_a_full_disk_costs_a_checkpoint_not_the_training(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         fsync(handle)
 
-    monkeypatch.setattr(models.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.warns(UserWarning, match=r"No space left.*The training goes on.*before it stay"):
         fit(net, tmp_path, seconds=None, steps=5)
     fit(straight)

@@ -358,6 +358,36 @@ def test_missing_files_and_folders_say_so(tmp_path):
         dp.load(tmp_path)
 
 
+# ---------------------------------------------------------------- addresses
+
+
+def test_models_go_to_an_address_and_come_back():
+    model = dp.MLPClassifier(4, max_iter=3, random_state=0).fit(X, LABELS["words"])
+    address = "memory://bucket/models/m.dp"
+    dp.save(model, address)
+    np.testing.assert_array_equal(dp.load(address).predict_proba(X), model.predict_proba(X))
+    assert describe(address)["kind"] == "MLPClassifier"
+    with pytest.raises(ModelFileError, match=r"There is no file 'memory://bucket/other\.dp'"):
+        dp.load("memory://bucket/other.dp")
+    with pytest.raises(ModelFileError, match="'nowhere://m.dp' cannot be used: .*s3fs for s3://"):
+        dp.save(model, "nowhere://m.dp")
+
+
+def test_an_upload_that_fails_leaves_what_was_there(monkeypatch):
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    net, other = (dp.Network(3, [dp.Dense(1)], loss="huber", seed=s) for s in (0, 1))
+    dp.save(net, "memory://net.dp")
+
+    def refused(self, *args, **settings):
+        raise PermissionError("Access denied")
+
+    monkeypatch.setattr(MemoryFileSystem, "put_file", refused)
+    with pytest.raises(ModelFileError, match="could not be written: Access denied"):
+        dp.save(other, "memory://net.dp")
+    np.testing.assert_array_equal(dp.load("memory://net.dp").theta, net.theta)
+
+
 # ---------------------------------------------------------------- writing is all or nothing
 
 

@@ -202,7 +202,7 @@ def test_bad_arguments_are_named(small):
 
 
 def test_a_path_that_cannot_be_written_leaves_nothing(small, tmp_path, monkeypatch):
-    with pytest.raises(ModelFileError, match="no such folder"):
+    with pytest.raises(ModelFileError, match="there is no folder"):
         dp.report(*small, tmp_path / "nowhere" / "r.html")
     with pytest.raises(ModelFileError, match="is a folder"):
         dp.report(*small, tmp_path)

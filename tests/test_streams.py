@@ -95,9 +95,8 @@ def test_an_epoch_of_a_stream_can_begin_anywhere(folder):
     for cuts in ([0, len(rates)], [0, 123, 124, 400, len(rates)]):
         net, progress = network(), Progress(dropout_seed=1)
 
-        def engine_of(X, y, w, net=net, progress=progress):
-            return ReferenceEngine(net, X, y, w, solver=dp.Adam(), batch_size=50, clip_norm=None,
-                                   progress=progress, rows_of_epoch=N)  # fmt: skip
+        def engine_of(net=net, progress=progress, **rows):
+            return ReferenceEngine(net, solver=dp.Adam(), clip_norm=None, progress=progress, **rows)
 
         engine = StreamedEngine(net, rows, 50, engine_of)
         order = draw(np.random.RandomState(0))
@@ -285,7 +284,10 @@ def test_predictions_go_from_file_to_file(tmp_path):
     table["bill_depth_mm"] = table["bill_depth_mm"].astype(object)
     (tmp_path / "bad.csv").write_text("a,b\n1\n")
     assert (tmp_path / "p.parquet").read_bytes() == before
-    assert not list(tmp_path.glob(".*unfinished"))
+    assert not list(tmp_path.glob(".deltaprop.*"))
+
+    predict_stream(model, rows, "memory://bucket/p.parquet", proba=True)
+    pd.testing.assert_frame_equal(pd.read_parquet("memory://bucket/p.parquet"), written)
 
 
 # ---------------------------------------------------------------- what can go wrong

@@ -1,13 +1,16 @@
 """The xla engine against the reference engine: every function, many devices, many processes."""
 
+import contextlib
 import json
 import os
 import socket
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
@@ -17,8 +20,10 @@ from sklearn.base import clone
 import deltaprop as dp
 from deltaprop import activations, losses
 from deltaprop.engines.reference import ReferenceEngine
+from deltaprop.engines.streamed import StreamedEngine
 from deltaprop.engines.xla import XlaEngine, loss_and_gradient
 from deltaprop.search import Progress
+from deltaprop.tables import stream
 
 rng = np.random.RandomState(0)
 N = 23
@@ -420,6 +425,54 @@ def test_processes_train_one_network(devices):
     first, second = map(finished, two(each, XLA_FLAGS=flags))
     assert first == second
     close(first, finished(started(SEARCH + alone)))
+
+
+def test_processes_read_a_stream_once(tmp_path):
+    """Each its half of every epoch: what one process gives for their batches put together."""
+    rng, N = np.random.RandomState(0), 4001
+    frame = pd.DataFrame(rng.randn(N, 4), columns=list("abcd")).assign(y=rng.randint(0, 3, N))
+    frame.to_parquet(tmp_path / "rows.parquet", row_group_size=150)
+    code = """
+    from dataclasses import replace
+    from deltaprop.tables import stream
+
+    rank = int(os.environ["RANK"])
+    xla.connect(os.environ["ADDRESS"], 2, rank)
+    found = []
+    for memory in (10**6, 10**4):
+        rows = replace(stream("rows.parquet", "y"), memory=memory)
+        net = dp.Network(4, [dp.Dense(7, "tanh", 0.3), dp.Dense(3, "softmax")],
+                         loss="cross_entropy", l2=0.1, seed=0)
+        history = dp.fit(net, rows, engine=dp.Xla(shared_rows=True), batch_size=63, max_epochs=2,
+                         seed=3, tol=0)
+        found.append([net.theta.tobytes().hex(), history.loss_curve])
+    print(json.dumps(found))
+    """
+    with contextlib.chdir(tmp_path):
+        first, second = map(finished, two(code))
+    assert first == second
+    alone = []
+    for memory in (10**6, 10**4):
+        rows = replace(stream(tmp_path / "rows.parquet", "y"), memory=memory)
+        net = dp.Network(4, [dp.Dense(7, "tanh", 0.3), dp.Dense(3, "softmax")],
+                         loss="cross_entropy", l2=0.1, seed=0)  # fmt: skip
+        parts = [StreamedEngine(net, rows, 63, None, (rank, 2)) for rank in (0, 1)]
+        assert (parts[0].chunk_rows == N // 2) == (memory == 10**6)
+        seeds, curve = np.random.RandomState(3), []
+        progress = Progress(dropout_seed=int(seeds.randint(2**31 - 1)))
+        engine = ReferenceEngine(
+            net, frame[list("abcd")].to_numpy(), frame["y"].to_numpy(), None, solver=dp.Adam(),
+            batch_size=64, clip_norm=None, progress=progress, rows_of_epoch=N - 1,
+        )  # fmt: skip
+        engine.n_samples = N - 1
+        for _ in range(2):
+            seed = np.array([seeds.randint(2**31 - 1)])
+            halves = [part.row_order(seed) for part in parts]
+            assert len(set(np.concatenate(halves))) == N - 1
+            batches = [half[i : i + 32] for i in range(0, N // 2, 32) for half in halves]
+            curve.append(engine.epoch(np.concatenate(batches), np.full(63, 1e-3)))
+        alone.append([net.theta.tobytes().hex(), curve])
+    close(first, alone)
 
 
 def test_processes_that_disagree_are_told():

@@ -15,7 +15,14 @@ import numpy as np
 
 from deltaprop import engines
 from deltaprop.checkpoints import Checkpoint, Keeper, checked_checkpoint, description
-from deltaprop.engines.choice import agreed, engine_for, gradient_for, known_to_all, processes_of
+from deltaprop.engines.choice import (
+    agreed,
+    divided,
+    engine_for,
+    gradient_for,
+    known_to_all,
+    processes_of,
+)
 from deltaprop.engines.options import Xla
 from deltaprop.engines.outputs import as_numbers
 from deltaprop.initializers import random_state
@@ -275,16 +282,18 @@ def train(
                 progress.dropout_seed = int(rng.randint(2**31 - 1))
             batch = rows_per_step(batch_size, X.shape[0] if rows is None else len(rows))
             engine_of = partial(
-                engine_for, engine, net, solver=solver, max_epochs=max_epochs, threads=threads,
-                batch_size=batch, clip_norm=clip_norm, progress=progress,
+                engine_for, net=net, solver=solver, max_epochs=max_epochs, threads=threads,
+                clip_norm=clip_norm, progress=progress,
             )  # fmt: skip
             if is_stream(X):
                 from deltaprop.engines.streamed import StreamedEngine
 
-                of_chunk = partial(engine_of, rows_of_epoch=len(X))
-                runner: Any = StreamedEngine(net, X, batch, of_chunk)
+                own, part = divided(engine)
+                runner: Any = StreamedEngine(net, X, batch, partial(engine_of, own), part)
             else:
-                runner = engine_of(X, y, w, subset=rows, recorder=recorder)
+                runner = engine_of(
+                    engine, X=X, y=y, w=w, batch_size=batch, subset=rows, recorder=recorder
+                )
             search(
                 runner,
                 learning_rate=solver.learning_rate, schedule=schedule, max_epochs=max_epochs,
@@ -325,6 +334,7 @@ def refuse_with_stream(**arguments: Any) -> None:
         if value is not None:
             hint = {
                 "y": "name its column: stream(…, target=…)",
+                "target": "name it there: stream(…, target=…)",
                 "sample_weight": "name their column: stream(…, weight=…)",
                 "class_weight": "name a column of weights: stream(…, weight=…)",
             }.get(name, "it needs rows in memory")

@@ -38,7 +38,9 @@ Memory = Annotated[
     ),
 ]
 MEMORY = "400MB"
-ModelFile = Annotated[Path, typer.Argument(help="A model file that `deltaprop train` wrote.")]
+ModelFile = Annotated[
+    str, typer.Argument(help="A model file that `deltaprop train` wrote, or its URL.")
+]
 LEAST_ROWS_A_CLASS = 3
 SAMPLE = 20_000  # rows of a stream that its task, and the linear model, are seen from
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
@@ -48,9 +50,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object and 
 def train(
     table: Tables,
     target: Annotated[str, typer.Option(help="The column to predict.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Replaced if it exists.")] = Path(
-        "model.dp"
-    ),
+    output: Annotated[
+        str, typer.Option("-o", "--output", help="A file, or a URL; replaced if it exists.")
+    ] = "model.dp",
     task: Annotated[str, typer.Option(help="auto, classification or regression.")] = "auto",
     drop: Annotated[
         list[str] | None, typer.Option(help="A column to leave out; repeatable.")
@@ -71,7 +73,7 @@ def train(
     dropout: Annotated[float, typer.Option(help="Share of hidden outputs to drop.")] = 0.0,
     seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
     page: Annotated[
-        Path | None, typer.Option("--report", help="Write an HTML page about the model, too.")
+        str | None, typer.Option("--report", help="Write an HTML page about the model, too.")
     ] = None,
     as_json: AsJson = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress and no report.")] = False,
@@ -100,7 +102,7 @@ def train(
     from deltaprop.progress import Progress
     from deltaprop.tables import TableError
 
-    _require_folder(output)
+    _require_writable(output)
     if page is not None:
         _require_report(page, output)
     if not 0 < test_size < 1:
@@ -108,8 +110,6 @@ def train(
     if cluster is not None:
         _require_ray(watch)
     if memory or _is_many(table):
-        if cluster is not None:
-            raise TableError("--cluster takes a table file that fits in memory, not a stream.")
         data = _streamed(table, target, drop or [], weight, task, test_size, seed, memory)
     else:
         data = _in_memory(table, target, drop or [], weight, task, test_size, seed)
@@ -142,9 +142,8 @@ def train(
             model.set_params(callbacks=[*progress, *([watcher] if watcher else [])])
             model.fit(*data.train)
         else:
-            X, y, w = data.train
             _fit_on_cluster(
-                model, X, y, sample_weight=w, address=cluster, workers=workers, gpus=gpus,
+                model, *data.train, address=cluster, workers=workers, gpus=gpus,
                 checkpoint=settings.get("checkpoint"),
             )  # fmt: skip
     seconds = time.perf_counter() - started
@@ -169,12 +168,12 @@ def train(
         "epochs": model.mlp_.n_iter_,
         "stop_reason": model.mlp_.stop_reason_,
         "seconds": round(seconds, 3),
-        "model": str(output),
+        "model": output,
         **score(model, *held),
     }
     if page is not None and not interrupted:
         _write_report(model, held, page)
-        result["report"] = str(page)
+        result["report"] = page
     result["scores"] |= report.peers(model, data.for_peers, held)
     if as_json:
         print(json.dumps(result))
@@ -192,7 +191,7 @@ def predict(
     model: ModelFile,
     table: Tables,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help=".csv, .tsv or .parquet; else printed.")
+        str | None, typer.Option("-o", "--output", help=".csv, .tsv or .parquet; else printed.")
     ] = None,
     proba: Annotated[bool, typer.Option("--proba", help="Add each class's probability.")] = False,
     memory: Memory = None,
@@ -202,17 +201,18 @@ def predict(
     Columns may come in any order; extra ones are ignored, missing ones are an error. With --memory,
     or where the table is a folder, a glob or a URL, rows are streamed from file to file.
     """
+    from deltaprop.files.places import ending
     from deltaprop.tables import TableError, predict_stream, predictions, read_table, stream
 
     if output is not None:
-        _require_folder(output)
-        if output.suffix.lower() not in (".csv", ".tsv", ".parquet"):
-            raise TableError(f"--output must end in .csv, .tsv or .parquet, got {str(output)!r}.")
+        _require_writable(output)
+        if ending(output) not in (".csv", ".tsv", ".parquet"):
+            raise TableError(f"--output must end in .csv, .tsv or .parquet, got {output!r}.")
     fitted = _load_tabular(model)
     if proba and not hasattr(fitted, "predict_proba"):
         raise TableError("--proba needs a classifier; this model is a regressor.")
     if memory or _is_many(table):
-        if output is None or output.suffix.lower() != ".parquet":
+        if output is None or ending(output) != ".parquet":
             raise TableError("A streamed table needs --output with a name that ends in .parquet.")
         n = predict_stream(fitted, stream(table, memory=memory or MEMORY), output, proba)
         _note(f"{n} predictions are in {output}.")
@@ -236,9 +236,7 @@ def evaluate(model: ModelFile, table: TableFile, as_json: AsJson = False) -> Non
 
     fitted = _load_tabular(model)
     if fitted.target_name_ is None:
-        raise TableError(
-            f"{str(model)!r} does not know its target's name; it was fitted to an array."
-        )
+        raise TableError(f"{model!r} does not know its target's name; it was fitted to an array.")
     X, y, _ = split_target(read_table(table), fitted.target_name_)
     if hasattr(fitted, "classes_"):
         labels = report.as_labels(y, fitted.classes_)
@@ -284,7 +282,7 @@ def explain(
     ] = None,
     format: Annotated[str, typer.Option(help="unicode, latex or html.")] = "unicode",
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="A file; else printed.")
+        str | None, typer.Option("-o", "--output", help="A file; else printed.")
     ] = None,
 ) -> None:
     """Write the derivation of a model's network: every equation, with its own functions.
@@ -292,7 +290,7 @@ def explain(
     With a table, the numbers of its first three rows stand below each equation.
     """
     from deltaprop.files import load
-    from deltaprop.files.models import write_atomically
+    from deltaprop.files.places import write_bytes
     from deltaprop.inspect.derivation import FORMATS
     from deltaprop.inspect.opening import opened
     from deltaprop.tables import TableError
@@ -300,7 +298,7 @@ def explain(
     if format not in FORMATS:
         raise TableError(f"--format must be one of {', '.join(FORMATS)}; got {format!r}.")
     if output is not None:
-        _require_folder(output)
+        _require_writable(output)
     if table is None:
         text = str(_network(load(model)).derivation(format=format))
     else:
@@ -308,11 +306,11 @@ def explain(
         net, X, y = opened(fitted, *_first_rows(model, fitted, table, 3))
         text = str(net.derivation(X, y, format=format))
     if format == "html":
-        text = f'<!doctype html>\n<meta charset="utf-8">\n<title>{model.name}</title>\n{text}'
+        text = f'<!doctype html>\n<meta charset="utf-8">\n<title>{Path(model).name}</title>\n{text}'
     if output is None:
         print(text, end="")
         return
-    write_atomically(output, text.encode())
+    write_bytes(output, text.encode())
     _note(f"The derivation is in {output}.")
 
 
@@ -324,7 +322,7 @@ def info(model: ModelFile, as_json: AsJson = False) -> None:
     header, fitted = describe(model), load(model)
     net = _network(fitted)
     facts: dict[str, Any] = {
-        "file": str(model),
+        "file": model,
         "kind": header["kind"],
         "format": header["format"],
         "deltaprop": header["deltaprop"],
@@ -490,28 +488,22 @@ def _sizes(hidden: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-def _require_folder(output: Path, option: str = "--output") -> None:
+def _require_writable(output: str, option: str = "--output") -> None:
     """Fail before the work, not after it."""
-    import os
-
+    from deltaprop.files.places import unwritable
     from deltaprop.tables import TableError
 
-    folder = output.parent
-    if not folder.is_dir():
-        raise TableError(f"{option}: there is no folder {str(folder)!r}.")
-    if output.is_dir():
-        raise TableError(f"{option}: {str(output)!r} is a folder; name a file.")
-    if not os.access(folder, os.W_OK):
-        raise TableError(f"{option}: the folder {str(folder)!r} cannot be written to.")
+    if (reason := unwritable(output)) is not None:
+        raise TableError(f"{option}: {reason}")
 
 
-def _require_report(page: Path, output: Path) -> None:
+def _require_report(page: str, output: str) -> None:
     from deltaprop.inspect.displays import require_matplotlib
     from deltaprop.tables import TableError
 
-    _require_folder(page, "--report")
-    if page.resolve() == output.resolve():
-        raise TableError(f"--report and --output name the same file, {str(page)!r}.")
+    _require_writable(page, "--report")
+    if Path(page).resolve() == Path(output).resolve():
+        raise TableError(f"--report and --output name the same file, {page!r}.")
     try:
         require_matplotlib()
     except ImportError as error:
@@ -529,14 +521,14 @@ def _require_ray(watch: bool) -> None:
         raise TableError("--cluster needs Ray. Install it with: pip install 'deltaprop[cluster]'")
 
 
-def _fit_on_cluster(model: Any, X: Any, y: Any, **options: Any) -> None:
+def _fit_on_cluster(model: Any, X: Any, y: Any = None, w: Any = None, **options: Any) -> None:
     from deltaprop import cluster
 
     _note(f"{options['workers']} worker(s) train on the Ray at {options['address']!r}.")
-    cluster.fit(model, X, y, **options)
+    cluster.fit(model, X, y, **options, **({} if w is None else {"sample_weight": w}))
 
 
-def _write_report(model: Any, held: tuple[Any, Any], page: Path) -> None:
+def _write_report(model: Any, held: tuple[Any, Any], page: str) -> None:
     from deltaprop import report
 
     with warnings.catch_warnings():
@@ -544,31 +536,31 @@ def _write_report(model: Any, held: tuple[Any, Any], page: Path) -> None:
         report(model, *held, page)
 
 
-def _load_tabular(path: Path) -> Any:
+def _load_tabular(path: str) -> Any:
     from deltaprop.files import ModelFileError, load
 
     model = load(path)
     if not hasattr(model, "encoder_"):
         raise ModelFileError(
-            f"{str(path)!r} holds a {type(model).__name__}, which knows no table columns; use a "
+            f"{path!r} holds a {type(model).__name__}, which knows no table columns; use a "
             "model that `deltaprop train` (or a Tabular estimator) wrote."
         )
     return model
 
 
-def _write_table(rows: Any, output: Path) -> None:
+def _write_table(rows: Any, output: str) -> None:
     """All or nothing, as models are written."""
-    from deltaprop.files.models import write_atomically
+    from deltaprop.files.places import ending, write_bytes
 
-    if output.suffix.lower() == ".parquet":
+    if ending(output) == ".parquet":
         data: bytes = rows.to_parquet(index=False)
     else:
-        separator = "\t" if output.suffix.lower() == ".tsv" else ","
+        separator = "\t" if ending(output) == ".tsv" else ","
         data = rows.to_csv(index=False, sep=separator).encode()
-    write_atomically(output, data)
+    write_bytes(output, data)
 
 
-def _interruption(model: Any, output: Path, checkpoint: str | None) -> str:
+def _interruption(model: Any, output: str, checkpoint: str | None) -> str:
     """What happened, where the work is, and how to go on."""
     epochs = model.mlp_.n_iter_
     said = f"Interrupted after epoch {epochs}"
@@ -609,14 +601,12 @@ def _network(model: Any) -> Any:
     return model
 
 
-def _first_rows(path: Path, model: Any, table: Path, most: int) -> tuple[Any, Any]:
+def _first_rows(path: str, model: Any, table: Path, most: int) -> tuple[Any, Any]:
     """The first rows of a table that have a target: X and y."""
     from deltaprop.tables import TableError, read_table, split_target
 
     if model.target_name_ is None:
-        raise TableError(
-            f"{str(path)!r} does not know its target's name; it was fitted to an array."
-        )
+        raise TableError(f"{path!r} does not know its target's name; it was fitted to an array.")
     X, y, _ = split_target(read_table(table), model.target_name_)
     return X.head(most), y.head(most)
 

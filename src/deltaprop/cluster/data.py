@@ -16,11 +16,11 @@ Workers = int | tuple[int, int]
 
 @dataclass(frozen=True)
 class Whole:
-    """All rows in every worker, which takes its share of each batch: as in one process.
+    """All rows for every worker, which takes its share of each batch: as in one process.
 
     Attributes
     ----------
-    X : array-like, DataFrame, or path of a table
+    X : array-like, DataFrame, path of a table, or Stream
     """
 
     X: Any

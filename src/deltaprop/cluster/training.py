@@ -15,6 +15,7 @@ from deltaprop.cluster.transfer import adopt
 from deltaprop.cluster.worker import Job, train
 from deltaprop.engines import Xla
 from deltaprop.network import Network
+from deltaprop.training import is_stream, refuse_with_stream
 
 
 def fit(
@@ -34,18 +35,20 @@ def fit(
 
     Each worker takes its share of every batch and the gradients are summed over all, so that the
     parameters are those of ``dp.fit(net, X, y, ...)`` and ``estimator.fit(X, y)`` up to rounding,
-    for any number of workers. When one dies, all start again from the newest checkpoint, and end
-    where they would have ended.
+    for any number of workers (of a stream: but for the order of its rows). When one dies, all start
+    again from the newest checkpoint, and end where they would have ended.
 
     Parameters
     ----------
     model : Network or estimator
         Changed in place.
-    X : array-like, DataFrame, path of a table, or Ray Dataset
-        A table at a path is read by the workers themselves, which must all find it there. Of a
-        Ray Dataset each worker holds a part: it may be larger than a machine's memory.
+    X : array-like, DataFrame, path of a table, Stream, or Ray Dataset
+        A table at a path is read by the workers themselves, which must all find it there. So are
+        the files of a :func:`deltaprop.tables.stream`, of which each worker reads its part of every
+        epoch and holds no more than the stream's `memory`. Of a Ray Dataset each worker holds a
+        part in memory.
     y : array-like, optional
-        May be left out where `target` is given.
+        May be left out where `target` is given, or X is a stream, which knows its own.
     target : str, optional
         The column of X that is y.
     workers : int or (int, int), default=2
@@ -84,7 +87,9 @@ def fit(
     >>> history = dp.cluster.fit(net, X, y, workers=8, gpus=True)  # doctest: +SKIP
     """
     _check(workers, max_failures)
-    if (y is None) == (target is None):
+    if is_stream(X):
+        refuse_with_stream(y=y, target=target)
+    elif (y is None) == (target is None):
         raise ValueError("Give either y, the target's values, or target, its column in X.")
     given = checked_checkpoint(checkpoint)
     if given is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -161,6 +162,14 @@ def processes_of(name: str | Xla) -> tuple[int, int]:
     import jax
 
     return jax.process_index(), jax.process_count()
+
+
+def divided(name: str | Xla) -> tuple[str | Xla, tuple[int, int]]:
+    """The engine for this process's part of a stream that all are given, and which part it is."""
+    options = _xla(name)
+    if options is None or not options.shared_rows:
+        return name, (0, 1)
+    return replace(options, shared_rows=False), processes_of(name)
 
 
 def _only_reference(net: Network, solver: Solver) -> bool:

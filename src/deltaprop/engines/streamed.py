@@ -3,6 +3,9 @@
 An epoch goes through the row groups in a random order. A chunk is the next C rows of that order,
 shuffled; while one is trained on, the next is read in another thread. C is a multiple of the batch
 size, so that the steps are those of the same order in memory.
+
+Of P processes that train one network each goes through its P-th of an epoch's order, and brings its
+P-th of each batch: together they read the rows once.
 """
 
 from __future__ import annotations
@@ -41,27 +44,44 @@ class StreamedEngine:
     net : Network
     rows : Stream
     batch_size : int
+        Of all processes; rounded up to a multiple of them.
     engine_of : callable
-        Makes an engine of (X, y, w), arrays that hold a part of an epoch's rows.
+        Makes an engine of (X, y, w), arrays that hold a part of an epoch's rows of this process.
+    part : (int, int), default=(0, 1)
+        Which of the processes this one is, and how many there are.
+
+    Attributes
+    ----------
+    n_samples : int
+        Rows of an epoch: all, but for a remainder of the division by the processes.
     """
 
     def __init__(
-        self, net: Network, rows: Stream, batch_size: int, engine_of: Callable[..., Any]
+        self,
+        net: Network,
+        rows: Stream,
+        batch_size: int,
+        engine_of: Callable[..., Any],
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         rows.require_numbers()
-        self.net, self.theta, self.batch_size = net, net.theta, batch_size
-        self.n_samples = len(rows)
-        self._rows, self._engine_of = rows, engine_of
+        rank, processes = part
+        self._own, self._batch = len(rows) // processes, -(-batch_size // processes)
+        if not self._own:
+            raise ValueError(f"{rows} has fewer rows than {processes} processes to share them.")
+        self.net, self.theta = net, net.theta
+        self.batch_size, self.n_samples = self._batch * processes, self._own * processes
+        self._rows, self._before, self._engine_of = rows, rank * self._own, engine_of
         a_row = (rows.shape[1] + 2) * net.dtype.itemsize
-        batches = max(1, rows.memory // CHUNKS // a_row // batch_size)
-        self.chunk_rows = min(batches * batch_size, self.n_samples)
+        batches = max(1, rows.memory // CHUNKS // a_row // self._batch)
+        self.chunk_rows = min(batches * self._batch, self._own)
         self._room: list[np.ndarray] = []
         self._only: Chunk | None = None
         self._walk: _Walk | None = None
 
     def row_order(self, order: Int[np.ndarray, " 1"] | None) -> Int[np.ndarray, " N"]:
-        """Where the rows of an epoch stand in the table, in the order they are trained on."""
-        places = self._rows.order(self._pieces(order))
+        """Where this process's rows of an epoch stand in the table, as they are trained on."""
+        places = self._rows.order(self._pieces(order))[self._before : self._before + self._own]
         for k, start in enumerate(range(0, len(places), self.chunk_rows)):
             inside = places[start : start + self.chunk_rows]
             shuffled = _inside(order, k, len(inside))
@@ -78,7 +98,7 @@ class StreamedEngine:
 
         A call that goes on where the last one ended goes on with its chunk.
         """
-        a_chunk, loss, at = -(-self.chunk_rows // self.batch_size), 0.0, first
+        a_chunk, loss, at = -(-self.chunk_rows // self._batch), 0.0, first
         end, walk = first + len(learning_rates), self._walk
         if walk is None or not walk.is_at(order, first):
             walk = _Walk(order, self._chunks(order, first // a_chunk), first // a_chunk - 1)
@@ -86,29 +106,32 @@ class StreamedEngine:
         with closing(walk):
             while at < end:
                 chunk, begin = walk.chunk(at // a_chunk), at % a_chunk
-                steps = min(-(-len(chunk.y) // self.batch_size) - begin, end - at)
-                engine = self._engine_of(chunk.X, chunk.y, chunk.w)
+                steps = min(-(-len(chunk.y) // self._batch) - begin, end - at)
+                engine = self._engine_of(
+                    X=chunk.X, y=chunk.y, w=chunk.w,
+                    batch_size=self._batch, rows_of_epoch=self._own,
+                )  # fmt: skip
                 rates = learning_rates[at - first : at - first + steps]
                 loss += engine.epoch(chunk.order, rates, begin)
                 at += steps
             walk.step = at
-            if at * self.batch_size < self.n_samples:
+            if at * self._batch < self._own:
                 self._walk = walk.kept()
         return loss
 
     def _pieces(self, order: Int[np.ndarray, " 1"] | None) -> list[Piece]:
         pieces = list(self._rows.pieces)
-        if order is None or self.chunk_rows == self.n_samples:  # a chunk of all is read once
+        if order is None or self.chunk_rows == self._own:  # a chunk of all is read once
             return pieces
         return [pieces[i] for i in np.random.RandomState(order[0]).permutation(len(pieces))]
 
     def _chunks(self, order: Int[np.ndarray, " 1"] | None, first: int) -> Iterator[Chunk]:
         """The chunks of an epoch from number `first` on, each read while the one before is used."""
-        n_chunks = -(-self.n_samples // self.chunk_rows)
-        parts = _Parts(self._rows.rows(self._pieces(order), first * self.chunk_rows))
+        n_chunks, before = -(-self._own // self.chunk_rows), self._before + first * self.chunk_rows
+        parts = _Parts(self._rows.rows(self._pieces(order), before))
         if n_chunks == 1:
             self._only = self._only or self._read(order, 0, parts, self._rooms(1)[0])
-            yield self._only._replace(order=_inside(order, 0, self.n_samples))
+            yield self._only._replace(order=_inside(order, 0, self._own))
             return
         rooms = self._rooms(2)
         with ThreadPoolExecutor(1, "deltaprop-reader") as reader:
@@ -130,7 +153,7 @@ class StreamedEngine:
         self, order: Int[np.ndarray, " 1"] | None, k: int, parts: _Parts, room: np.ndarray
     ) -> Chunk:
         """Chunk k, whose rows come next in `parts`."""
-        n, targets, weights = min(self.chunk_rows, self.n_samples - k * self.chunk_rows), [], []
+        n, targets, weights = min(self.chunk_rows, self._own - k * self.chunk_rows), [], []
         at = 0
         while at < n:
             X, y, w = parts.take(n - at)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import struct
-import tempfile
 import warnings
 from collections.abc import Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deltaprop import __version__
 from deltaprop.files.codec import ModelFileError, Reader, Writer
+from deltaprop.files.places import Place, read_bytes, write_bytes
 from deltaprop.network import Network
 
 if TYPE_CHECKING:
@@ -31,7 +29,7 @@ NETWORK = ("network_", "coefs_", "intercepts_", "n_layers_", "n_outputs_", "out_
 NOT_SAVED = ("callbacks", "record", "records_", "checkpoint", "_signal")
 
 
-def save(model: Any, path: str | Path) -> None:
+def save(model: Any, path: Place) -> None:
     """Write a network or a fitted estimator to one file.
 
     Parameters
@@ -39,7 +37,8 @@ def save(model: Any, path: str | Path) -> None:
     model : Network, MLPClassifier, MLPRegressor, TabularClassifier or TabularRegressor
     path : str or Path
         Customarily ends in ``.dp``. An existing file is replaced, in one step: whatever happens,
-        there is the old file or the new one, never a half.
+        there is the old file or the new one, never a half. May be an address that fsspec knows,
+        such as ``"s3://bucket/model.dp"``.
 
     Raises
     ------
@@ -60,7 +59,6 @@ def save(model: Any, path: str | Path) -> None:
     >>> dp.load(path)
     Network(2 → 1 identity, loss='huber', l2=0, reduction='sum', 3 parameters)
     """
-    path = Path(path)
     kind = type(model).__name__
     if kind not in KINDS:
         raise ModelFileError(f"A model must be one of {', '.join(KINDS)} to be saved, got {kind}.")
@@ -72,15 +70,16 @@ def save(model: Any, path: str | Path) -> None:
     from safetensors.numpy import save as to_bytes
 
     data = to_bytes(writer.tensors, metadata={"deltaprop": json.dumps(header, allow_nan=False)})
-    write_atomically(path, data)
+    write_bytes(path, data)
 
 
-def load(path: str | Path, custom: Mapping[str, Any] | None = None) -> Any:
+def load(path: Place, custom: Mapping[str, Any] | None = None) -> Any:
     """Read what :func:`save` wrote.
 
     Parameters
     ----------
     path : str or Path
+        Or an address, as for :func:`save`.
     custom : mapping of name to Activation or Loss, optional
         The user's own functions that the file names.
 
@@ -94,7 +93,6 @@ def load(path: str | Path, custom: Mapping[str, Any] | None = None) -> Any:
     ModelFileError
         If the file is missing, damaged, truncated, not a model, or of a newer format.
     """
-    path = Path(path)
     header, tensors = _read(path)
     try:
         reader = Reader(tensors, dict(custom or {}))
@@ -112,9 +110,9 @@ def load(path: str | Path, custom: Mapping[str, Any] | None = None) -> Any:
     return model
 
 
-def describe(path: str | Path) -> dict[str, Any]:
+def describe(path: Place) -> dict[str, Any]:
     """The header of a model file: format, version, kind and the model's description."""
-    return _read(Path(path))[0]
+    return _read(path)[0]
 
 
 # ---------------------------------------------------------------- models
@@ -319,60 +317,11 @@ def _decode_network(body: dict[str, Any], reader: Reader) -> Network:
 # ---------------------------------------------------------------- bytes
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """All or nothing: a temporary file beside the target takes its place once it is on disk."""
-    temporary = None
-    try:
-        target = path.resolve()  # of a link, the file that it leads to
-        if target.exists() and not target.is_file():
-            target.write_bytes(data)  # /dev/null and pipes are written to, never replaced
-            return
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".deltaprop.", suffix=".tmp")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(target)
-        _keep_name(target.parent)
-    except BaseException as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
-        if isinstance(error, OSError):
-            raise ModelFileError(
-                f"{str(path)!r} could not be written: {error.strerror or error}. "
-                "Nothing was changed; choose another place with enough room."
-            ) from error
-        raise
-
-
-def _keep_name(folder: Path) -> None:
-    """The new name is on disk, too: a power cut does not bring back the old file."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return  # Windows opens no folders
-    with contextlib.suppress(OSError):  # some network file systems know no such thing
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def _read(path: Place) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     from safetensors import SafetensorError
     from safetensors.numpy import load as from_bytes
 
-    if not path.exists():
-        raise ModelFileError(f"There is no file {str(path)!r}.")
-    if path.is_dir():
-        raise ModelFileError(f"{str(path)!r} is a folder, not a model file.")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelFileError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
+    data = read_bytes(path)
     try:
         header = json.loads(header_of(data)["deltaprop"])
         if not isinstance(header, dict):
@@ -390,9 +339,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             f"{version}; this one reads up to {FORMAT}). Upgrade deltaprop to read it."
         )
     if header.get("kind") == "Checkpoint":
+        folder = os.path.dirname(path)  # noqa: PTH120, of an address, too
         raise ModelFileError(
             f"{str(path)!r} is a checkpoint of a search, not a model. Run the search again with "
-            f"checkpoint={str(path.parent)!r}: it goes on, or returns at once if it had ended."
+            f"checkpoint={folder!r}: it goes on, or returns at once if it had ended."
         )
     if header.get("kind") not in KINDS or not isinstance(header.get("model"), dict):
         raise ModelFileError(f"{str(path)!r} is damaged: it does not say what model it holds.")

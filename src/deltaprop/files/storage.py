@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from deltaprop.files.codec import ModelFileError
-from deltaprop.files.models import write_atomically
-
-LEFT_OVER = ".deltaprop.*.tmp"
+from deltaprop.files.places import LEFT_OVER, is_address, reached, write_bytes
 
 
 class Storage(Protocol):
@@ -29,7 +27,7 @@ class Storage(Protocol):
 
 def storage(folder: str | os.PathLike[str]) -> Storage:
     """The folder of that path or, with ``://`` in it, of that address."""
-    return Remote(str(folder)) if "://" in str(folder) else Disk(Path(folder))
+    return Remote(str(folder)) if is_address(folder) else Disk(Path(folder))
 
 
 class Disk:
@@ -55,7 +53,7 @@ class Disk:
         return (self._path / name).read_bytes()
 
     def write(self, name: str, data: bytes) -> None:
-        write_atomically(self._path / name, data)
+        write_bytes(self._path / name, data)
 
     def remove(self, name: str) -> None:
         with contextlib.suppress(OSError):
@@ -67,16 +65,13 @@ class Remote:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._files: Any
+        self._files, self._root = reached(url)
         try:
-            import fsspec
-
-            self._files: Any
-            self._files, self._root = fsspec.core.url_to_fs(url)
             self._files.makedirs(self._root, exist_ok=True)
-        except (ImportError, OSError, ValueError) as error:
+        except OSError as error:
             raise ModelFileError(
-                f"The checkpoint folder {url!r} cannot be used: {error}. Addresses need "
-                "`pip install fsspec` and the package of their kind, such as s3fs for s3://."
+                f"The checkpoint folder {url!r} cannot be used: {error}."
             ) from error
 
     def names(self) -> list[str]:

@@ -70,9 +70,9 @@ class Report:
         deltaprop.files.ModelFileError
             If the folder is missing or the disk refuses; nothing is changed then.
         """
-        from deltaprop.files.models import write_atomically
+        from deltaprop.files.places import write_bytes
 
-        write_atomically(Path(path), self.html.encode())
+        write_bytes(path, self.html.encode())
 
     def _repr_html_(self) -> str:
         """In a frame of its own, so that its styles and the notebook's stay apart."""
@@ -145,7 +145,7 @@ def report(
     """
     displays.require_matplotlib()
     if path is not None:
-        _require_folder(Path(path))
+        _require_writable(path)
     case = _Case(model, X, y)
     made = Report(
         page(
@@ -159,14 +159,13 @@ def report(
     return made
 
 
-def _require_folder(path: Path) -> None:
+def _require_writable(path: str | Path) -> None:
     """Fail before the work, not after it."""
     from deltaprop.files import ModelFileError
+    from deltaprop.files.places import unwritable
 
-    if not path.parent.is_dir():
-        raise ModelFileError(f"{str(path)!r} cannot be written: there is no such folder.")
-    if path.is_dir():
-        raise ModelFileError(f"{str(path)!r} is a folder; name a file.")
+    if (reason := unwritable(path)) is not None:
+        raise ModelFileError(f"{str(path)!r} cannot be written: {reason}")
 
 
 class _Case:

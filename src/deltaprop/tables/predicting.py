@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.files.places import replacing
 from deltaprop.tables.reading import TableError
 
 if TYPE_CHECKING:
@@ -59,7 +61,8 @@ def predict_stream(model: Any, rows: Stream, output: str | Path, proba: bool = F
     rows : Stream
         Columns that the model does not need are ignored.
     output : str or Path
-        Written under another name and renamed when it is whole: until then what was there stays.
+        Or an address such as ``"s3://bucket/species.parquet"``. Until all is written, what was
+        there stays.
     proba : bool, default=False
         A column for each class's probability, too.
 
@@ -84,20 +87,13 @@ def predict_stream(model: Any, rows: Stream, output: str | Path, proba: bool = F
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    output, written = Path(output), 0
-    rows = rows.only(model.feature_names_in_)
-    unfinished = output.with_name(f".{output.name}.unfinished")
-    writer: Any = None
-    try:
+    rows, written = rows.only(model.feature_names_in_), 0
+    with replacing(output) as file, contextlib.ExitStack() as opened:
+        writer: Any = None
         for frame in rows.as_frames(ROWS_AT_ONCE):
             table = pa.Table.from_pandas(predictions(model, frame, proba), preserve_index=False)
-            writer = writer or pq.ParquetWriter(unfinished, table.schema)
+            if writer is None:
+                writer = opened.enter_context(pq.ParquetWriter(file, table.schema))
             writer.write_table(table)
             written += len(frame)
-        writer.close()
-        unfinished.replace(output)
-    finally:
-        if writer is not None:
-            writer.close()
-        unfinished.unlink(missing_ok=True)
     return written

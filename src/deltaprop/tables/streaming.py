@@ -420,9 +420,12 @@ def _dataset(source: Any) -> Any:
 
 
 def _found(source: Any) -> tuple[Any, list[str]]:
-    """The file system (None: this machine's) and the files, in the order of their names."""
+    """The file system (None: this machine's) and the files, in the order of their names.
+
+    Absolute ones: a stream may be read by workers, which run in folders of their own.
+    """
     if not isinstance(source, (str, Path)):
-        return None, [str(path) for path in source]
+        return None, [str(Path(path).absolute()) for path in source]
     text = str(source)
     if "://" in text:
         return _remote(text)
@@ -435,7 +438,7 @@ def _found(source: Any) -> tuple[Any, list[str]]:
         paths = [text] if Path(text).exists() else []
     if not paths:
         raise TableError(f"There is no file {text!r}, or no table in that folder.")
-    return None, paths
+    return None, [str(Path(path).absolute()) for path in paths]
 
 
 def _remote(url: str) -> tuple[Any, list[str]]:
