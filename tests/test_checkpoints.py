@@ -18,7 +18,7 @@ from sklearn.datasets import load_iris
 
 import deltaprop as dp
 from deltaprop.checkpoints import Keeper
-from deltaprop.files import ModelFileError, checkpoints, models
+from deltaprop.files import ModelFileError, checkpoints
 from deltaprop.files.checkpoints import Folder
 from deltaprop.search import loop
 

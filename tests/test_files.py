@@ -369,7 +369,7 @@ def test_models_go_to_an_address_and_come_back():
     assert describe(address)["kind"] == "MLPClassifier"
     with pytest.raises(ModelFileError, match=r"There is no file 'memory://bucket/other\.dp'"):
         dp.load("memory://bucket/other.dp")
-    with pytest.raises(ModelFileError, match="'nowhere://m.dp' cannot be used: .*s3fs for s3://"):
+    with pytest.raises(ModelFileError, match=r"'nowhere://m.dp' cannot be used: .*s3fs for s3://"):
         dp.save(model, "nowhere://m.dp")
 
 

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 from deltaprop.files.codec import ModelFileError
 from deltaprop.files.places import LEFT_OVER, is_address, reached, write_bytes
 
+OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
+
 
 class Storage(Protocol):
     """A folder, made if it is not there."""
@@ -68,15 +70,29 @@ class Remote:
         self._files: Any
         self._files, self._root = reached(url)
         try:
-            self._files.makedirs(self._root, exist_ok=True)
+            reason = self._opened()
         except OSError as error:
-            raise ModelFileError(
-                f"The checkpoint folder {url!r} cannot be used: {error}."
-            ) from error
+            reason = str(error)
+        if reason is not None:
+            raise ModelFileError(f"The checkpoint folder {url!r} cannot be used: {reason}.")
+
+    def _opened(self) -> str | None:
+        """The folder is there now; or else why not."""
+        protocols = self._files.protocol
+        if OBJECT_STORES.isdisjoint([protocols] if isinstance(protocols, str) else protocols):
+            self._files.makedirs(self._root, exist_ok=True)
+            return None
+        # Folders there come with their files. To make one could make a bucket, by a slip.
+        bucket = self._root.split("/")[0]
+        return None if self._files.exists(bucket) else f"there is no bucket {bucket!r}"
 
     def names(self) -> list[str]:
         self._files.invalidate_cache()  # other processes write here, too
-        return [Path(file).name for file in self._files.ls(self._root, detail=False)]
+        try:
+            found = self._files.ls(self._root, detail=False)
+        except FileNotFoundError:  # object stores know no empty folders
+            return []
+        return [Path(file).name for file in found]
 
     def read(self, name: str) -> bytes:
         data: bytes = self._files.cat_file(f"{self._root}/{name}")
