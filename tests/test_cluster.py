@@ -171,8 +171,24 @@ def test_what_is_wrong_is_said_before_workers_start():
         dp.cluster.fit(net, X, y, max_failures=-1)
     with pytest.raises(ValueError, match="Give either y"):
         dp.cluster.fit(net, X)
+    with pytest.raises(ValueError, match="target cannot be given with a stream"):
+        dp.cluster.fit(net, dp.tables.stream(ROOT / "data/penguins.csv"), target="sex")
     with pytest.raises(ValueError, match=r"engine must be 'xla'.*got 'fused'"):
         dp.cluster.fit(net, X, y, engine="fused")
+
+
+def test_workers_read_a_stream_once_between_them(tmp_path):
+    """Each its half of every epoch, as the processes of tests/test_xla.py do."""
+    table = pd.DataFrame(X_many[:401], columns=list("abcd")).assign(y=y_many[:401])
+    (tmp_path / "rows").mkdir()
+    for i in range(3):
+        table[i * 150 : (i + 1) * 150].to_parquet(tmp_path / f"rows/{i}.parquet", row_group_size=40)
+    rows, net, alone = dp.tables.stream(tmp_path / "rows", "y"), network(0), network(0)
+    search = {"batch_size": 32, "max_epochs": 4, "shuffle": False}
+    dp.cluster.fit(net, rows, **search)
+    order = [r + i for s in range(0, 200, 16) for r in (0, 200) for i in range(s, min(s + 16, 200))]
+    dp.fit(alone, X_many[order], y_many[order], engine="reference", **search)
+    np.testing.assert_allclose(net.theta, alone.theta, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.slow

@@ -397,13 +397,44 @@ def test_devices_of_one_process_share_each_batch():
     assert len(jax.devices()) == 8
     rows = slice(None)
     print(json.dumps([thetas(rows, 20), thetas(rows, 20, dp.Xla(devices=1)),
+                      thetas(rows, 20, dp.Xla(shard_parameters=True)),
                       thetas(rows, 20, "reference")]))
     """
-    many, one, reference = finished(
+    many, one, divided, reference = finished(
         started(SEARCH + eight, XLA_FLAGS="--xla_force_host_platform_device_count=8")
     )
     close(many, one)
     close(many, reference)
+    close(many, divided)
+
+
+def test_divided_parameters_take_each_device_a_part():
+    """Bytes that a device holds between epochs: θ, Adam's two memories and what is penalised."""
+    eight = """
+    import jax
+
+    def held(device):
+        everywhere = [a for a in jax.live_arrays() if len(a.sharding.device_set) == 8]
+        return sum(part.data.nbytes for array in everywhere
+                   for part in array.addressable_shards if part.device == device)
+
+    found = []
+    for divided in (False, True):
+        net = dp.Network(4, [dp.Dense(501), dp.Dense(3, "softmax")], loss="cross_entropy", seed=0)
+        most = []
+        dp.fit(net, X, y, engine=dp.Xla(shard_parameters=divided), max_epochs=2,
+               callbacks=[lambda e: most.append(max(map(held, jax.devices())))])
+        found.append([net.theta.tobytes().hex(), most[-1], net.theta.nbytes])
+    print(json.dumps(found))
+    """
+    whole, part = finished(
+        started(SEARCH + eight, XLA_FLAGS="--xla_force_host_platform_device_count=8")
+    )
+    theta, other = (np.frombuffer(bytes.fromhex(run[0])) for run in (whole, part))
+    np.testing.assert_allclose(theta, other, rtol=1e-9, atol=1e-12)
+    rows = 52 * (4 + 1) * 8
+    assert 4 * whole[2] <= whole[1] <= 4 * whole[2] + 2 * rows
+    assert part[1] <= 4 * whole[2] / 8 + 2 * rows
 
 
 @pytest.mark.parametrize("devices", [1, pytest.param(3, marks=pytest.mark.slow)])
@@ -415,7 +446,8 @@ def test_processes_train_one_network(devices):
     rank = int(os.environ["RANK"])
     xla.connect(os.environ["ADDRESS"], 2, rank)
     assert jax.process_count() == 2
-    print(json.dumps(thetas(slice(26 * rank, 26 * rank + 26), 10)))
+    own = slice(26 * rank, 26 * rank + 26)
+    print(json.dumps([thetas(own, 10), thetas(own, 10, dp.Xla(shard_parameters=True))]))
     """
     alone = """
     batches = np.split(np.arange(26), [10, 20])
@@ -424,7 +456,9 @@ def test_processes_train_one_network(devices):
     flags = f"--xla_force_host_platform_device_count={devices}"
     first, second = map(finished, two(each, XLA_FLAGS=flags))
     assert first == second
-    close(first, finished(started(SEARCH + alone)))
+    expected = finished(started(SEARCH + alone))
+    for found in first:
+        close(found, expected)
 
 
 def test_processes_read_a_stream_once(tmp_path):

@@ -21,18 +21,24 @@ class Xla:
         How many of this process's devices share each batch; by default all.
     shared_rows : bool, default=False
         Where many processes train together: whether all are given the same rows, as one process
-        would be, and each takes its share of every batch. By default each has rows of its own.
+        would be, and each takes its share of every batch. By default each has rows of its own. Of
+        a shared stream each reads its part of every epoch.
+    shard_parameters : bool, default=False
+        Whether θ and the solver's memory are divided among the devices, for layers that are too
+        large for one: each keeps a part, and gathers the W_l for a step (ZeRO, Rajbhandari et al.
+        2020, arXiv:1910.02054). First-order solvers only.
 
     Examples
     --------
     >>> import deltaprop as dp
     >>> dp.Xla(dtype="bfloat16")
-    Xla(dtype='bfloat16', devices=None, shared_rows=False)
+    Xla(dtype='bfloat16', devices=None, shared_rows=False, shard_parameters=False)
     """
 
     dtype: str | None = None
     devices: int | None = None
     shared_rows: bool = False
+    shard_parameters: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:

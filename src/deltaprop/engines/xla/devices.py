@@ -1,7 +1,7 @@
 """Where arrays live: each process's rows on all of its devices, each batch shared among all.
 
 The devices form a grid, processes × devices of each. A process's rows lie on each of its devices,
-so that a device picks its part of any batch without asking another; θ lies on all.
+so that a device picks its part of any batch without asking another; θ lies on all, or is divided.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ EVERYWHERE = PartitionSpec()
 ROWS = PartitionSpec("process")
 BATCH = PartitionSpec(("process", "device"))
 BATCHES = PartitionSpec(None, ("process", "device"))
+DIVIDED = PartitionSpec(("process", "device"))
 
 
 def grid(devices: int | None) -> Mesh:
@@ -34,6 +35,22 @@ def grid(devices: int | None) -> Mesh:
 def put(mesh: Mesh, part: PartitionSpec, array: Shaped[np.ndarray, "..."]) -> jax.Array:
     """This process's share of a global array, on its devices."""
     return jax.make_array_from_process_local_data(NamedSharding(mesh, part), array)
+
+
+def put_same(mesh: Mesh, part: PartitionSpec, array: Shaped[np.ndarray, "..."]) -> jax.Array:
+    """A global array that every process has whole, each device's part of it on that device."""
+    sharding = NamedSharding(mesh, part)
+    # Copies: JAX may use NumPy's memory as its own, and compiled calls write over θ.
+    return jax.make_array_from_callback(array.shape, sharding, lambda at: array[at].copy())
+
+
+def whole(array: jax.Array) -> Shaped[np.ndarray, "..."]:
+    """A global array in every process's NumPy."""
+    if not (array.is_fully_replicated or array.is_fully_addressable):
+        from jax.experimental.multihost_utils import process_allgather
+
+        array = process_allgather(array, tiled=True)
+    return np.array(array)
 
 
 def spread(mesh: Mesh, part: PartitionSpec, array: jax.Array) -> jax.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -69,14 +70,15 @@ class XlaEngine:
         self._mesh = devices.grid(options.devices)
         with wide(True):
             self._data = on_devices(self._mesh, *_taken(X, y, w, subset))
-            self._penalised = self._everywhere(penalised(net))
         self.n_samples = len(y) if subset is None else len(subset)
         self._shares = Shares(options.shared_rows, batch_size, self._mesh)
         self._rows_of_epoch = self._shares.of_all(rows_of_epoch or self.n_samples)
         self._plan = plan_of(
-            net, options.dtype, solver=solver, clip_norm=clip_norm,
+            net, self._mesh, options, solver=solver, clip_norm=clip_norm,
             width=self._shares.width, rows_of_epoch=self._rows_of_epoch,
         )  # fmt: skip
+        with wide(True):
+            self._penalised = self._plan.parameters.put(penalised(net))
         self._on_devices: Any = None  # θ and the solver's memory, with what they are in NumPy
         _check_agreement(self)
 
@@ -130,17 +132,18 @@ class XlaEngine:
         memory = self.progress.solver_state
         if kept is not None and kept[2] is memory and np.array_equal(kept[3], self.theta):
             return kept[0], kept[1]
-        return self._everywhere(self.theta), tuple(map(self._everywhere, memory))
+        put = self._plan.parameters.put
+        return put(self.theta), tuple(map(put, memory))
 
     def _update(self, theta: jax.Array, state: tuple[jax.Array, ...], step: jax.Array) -> None:
-        self.theta[...] = theta
-        self.progress.solver_state = tuple(np.array(part) for part in state)
+        taken = self._plan.parameters.taken
+        self.theta[...] = taken(theta)
+        self.progress.solver_state = tuple(map(taken, state))
         self.progress.step = int(step)
         self._on_devices = theta, state, self.progress.solver_state, self.theta.copy()
 
     def _everywhere(self, array: Any) -> jax.Array:
-        # A copy: JAX may use NumPy's memory as its own, and compiled calls write over θ.
-        return devices.put(self._mesh, devices.EVERYWHERE, np.array(array))
+        return devices.put(self._mesh, devices.EVERYWHERE, np.asarray(array))
 
 
 def loss_and_gradient(
@@ -157,7 +160,8 @@ def loss_and_gradient(
     mesh = devices.grid(options.devices)
     N = len(y) if subset is None else len(subset)
     shares = Shares(options.shared_rows, N, mesh)
-    plan = plan_of(net, options.dtype, width=shares.width, rows_of_epoch=shares.of_all(N))
+    options = replace(options, shard_parameters=False)  # SciPy's search has θ whole
+    plan = plan_of(net, mesh, options, width=shares.width, rows_of_epoch=shares.of_all(N))
     check_same("theta and the number of rows", net.theta, N)
     rows, counts = shares.of_batches(np.arange(N), 0, 1)
 

@@ -14,11 +14,13 @@ from jax.sharding import Mesh
 from deltaprop import equations
 from deltaprop.activations import Activation
 from deltaprop.engines.masks import mask_of_rows
+from deltaprop.engines.options import Xla
 from deltaprop.engines.xla import devices
+from deltaprop.engines.xla.parameters import Divided, Parameters, Whole
 from deltaprop.engines.xla.rows import Rows, dense
 from deltaprop.engines.xla.shares import share
 from deltaprop.losses import Loss
-from deltaprop.network import Dense, Layout, Network, scaled
+from deltaprop.network import Dense, Network, scaled
 from deltaprop.search import FirstOrder
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class Plan:
         Of all processes.
     """
 
-    n_features: int
+    parameters: Parameters
     layers: tuple[Dense, ...]
     loss: Loss
     own_loss: tuple[Any, ...]
@@ -56,18 +58,16 @@ class Plan:
     def f(self) -> tuple[Activation, ...]:
         return tuple(layer.activation for layer in self.layers)
 
-    @property
-    def layout(self) -> Layout:
-        return Layout([self.n_features, *(layer.units for layer in self.layers)])
 
-
-def plan_of(net: Network, dtype: str | None, **search: Any) -> Plan:
-    """The plan of a search for this network's θ; `dtype` is that of the layers."""
-    loss = net.loss_function
+def plan_of(net: Network, mesh: Mesh, options: Xla, **search: Any) -> Plan:
+    """The plan of a search for this network's θ."""
+    loss, dtype = net.loss_function, options.dtype
+    lies = Divided if options.shard_parameters else Whole
+    parameters = lies((net.n_features, *(layer.units for layer in net.layers)), mesh)
     # A loss of the user's own is told apart by value and derivatives alone.
     own_loss = () if loss.is_ours else (loss.encode, *dict(loss.closed).items())
     return Plan(
-        net.n_features, net.layers, loss, own_loss, net.l2, net.reduction, net.dtype,
+        parameters, net.layers, loss, own_loss, net.l2, net.reduction, net.dtype,
         net.dtype if dtype is None else jnp.dtype(dtype), **search,
     )  # fmt: skip
 
@@ -109,10 +109,17 @@ def run(
         if data.w is not None:  # a batch without weight is no step
             after = jax.tree.map(lambda new, old: jnp.where(counts, new, old), after, carry)
             loss = jnp.where(counts, loss, 0)
-        return jax.tree.map(partial(devices.spread, mesh, devices.EVERYWHERE), (after, loss))
+        return _placed(plan, mesh, after), devices.spread(mesh, devices.EVERYWHERE, loss)
 
     (theta, state, step), losses = jax.lax.scan(one, (theta, state, step), steps)
     return theta, state, step, losses
+
+
+def _placed(plan: Plan, mesh: Mesh, carry: Any) -> Any:
+    """θ, the solver's memory and the count where they are kept between steps."""
+    theta, state, step = carry
+    keep = partial(devices.spread, mesh, plan.parameters.place)
+    return keep(theta), jax.tree.map(keep, state), devices.spread(mesh, devices.EVERYWHERE, step)
 
 
 @partial(jax.jit, static_argnames=("plan", "mesh"))
@@ -157,32 +164,23 @@ def _loss_and_gradient(
     masks = None
     if seed is not None:
         masks = _masks(plan, seed, step, at.astype(jnp.uint32))
-    X = dense(batch.X, plan.n_features, plan.products)
+    X = dense(batch.X, plan.parameters.sizes[0], plan.products)
     t = plan.loss.target(batch.y, plan.layers[-1].units, theta, jnp)
     whole = _one_precision if plan.products == plan.dtype else _two_precisions
     with jax.default_matmul_precision("highest"):  # GPUs and TPUs would round float32 first
         loss, dW, db = whole(plan, theta, X, t, weights, masks)
-    g = _flat(theta, dW, db)
+    g = plan.parameters.joined(dW, db)
     if plan.l2:  # here, because the equations ask whether λ is 0, and compiled code cannot
-        loss = loss + equations.penalty(plan.layout.views(theta)[0], l2)
+        loss = loss + 0.5 * l2 * jnp.sum(penalised * theta * theta)
         g = g + l2 * (penalised * theta)
     return loss, g, total > 0
-
-
-def _flat(theta: Float[jax.Array, " P"], dW: list[Any], db: list[Any]) -> Float[jax.Array, " P"]:
-    """∂L/∂θ from its parts, each written into its place: XLA is slow at concatenating products."""
-    g, start = jnp.zeros_like(theta), 0
-    for part in (part for pair in zip(dW, db, strict=True) for part in pair):
-        g = jax.lax.dynamic_update_slice(g, part.ravel(), (start,))
-        start += part.size
-    return g
 
 
 def _one_precision(
     plan: Plan, theta: Any, X: Any, t: Any, weights: Any, masks: Any
 ) -> tuple[Any, list[Any], list[Any]]:
     """The pass as it stands in the derivation."""
-    W, b = plan.layout.views(theta)
+    W, b = plan.parameters.views(theta)
     done = equations.forward_backward(X, t, W, b, plan.f, plan.loss, weights=weights, masks=masks)
     return done.loss, done.dW, done.db
 
@@ -192,7 +190,7 @@ def _two_precisions(
 ) -> tuple[Any, list[Any], list[Any]]:
     """The pass with X_l, a_l, δ_l and W_l in the narrow dtype, but ŷ, the loss and δ_{L-1} not."""
     f, narrow, wide = plan.f, plan.products, plan.dtype
-    W, b = plan.layout.views(theta.astype(narrow))
+    W, b = plan.parameters.views(theta.astype(narrow))
     Xs, a = equations.forward(X, W, b, f, masks)
     a_last = a[-1].astype(wide)
     yhat = f[-1].f(a_last, jnp)
@@ -218,5 +216,5 @@ def _clipped(g: Float[jax.Array, " P"], norm: float | None) -> Float[jax.Array, 
     """g, scaled down to that Euclidean norm where it is longer."""
     if norm is None:
         return g
-    length = jnp.sqrt(g @ g)
+    length = jnp.sqrt(jnp.sum(g * g))
     return g * jnp.where(length > norm, norm / length, 1)
