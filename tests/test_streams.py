@@ -268,6 +268,28 @@ def test_tabular_estimators_learn_from_a_stream(tmp_path):
     assert model.score(table.drop(columns="body_mass_g"), table["body_mass_g"]) > 0.8
 
 
+def test_a_category_of_one_row_is_in_the_encoding(tmp_path):
+    """And text, of which there are too many different ones, is not kept whole for it."""
+    n = 120_000
+    common = np.array(["red", "blue"])[np.arange(n) % 2].astype(object)
+    common[77_777], common[99_999] = "green", None
+    frame = pd.DataFrame({"x": np.arange(n) / n, "colour": common, "y": np.arange(n) % 3})
+    frame["name"] = [f"n{i}" for i in range(n)]
+    frame["kind"] = pd.Categorical(np.where(np.arange(n) == 5, "rare", "usual"))
+    frame.to_parquet(tmp_path / "t.parquet")
+    rows = stream(tmp_path / "t.parquet", "y")
+    sample = rows.sample(100, every_category=True)
+    assert {"red", "blue", "green"} <= set(sample["colour"].dropna())
+    assert sample["colour"].isna().any()
+    assert set(sample["kind"]) == {"rare", "usual"}
+    assert len(sample) < 200
+    model = dp.TabularClassifier((4,), max_iter=1, random_state=0).fit(rows.without(["name"]))
+    probe = pd.DataFrame({"x": 0.5, "colour": ["red", "green", "violet"], "kind": "usual"})
+    red, green, unknown = model.encoder_.transform(probe)
+    assert not np.array_equal(green, unknown)
+    assert not np.array_equal(green, red)
+
+
 def test_predictions_go_from_file_to_file(tmp_path):
     rows = stream("data/penguins.csv", "species")
     model = dp.TabularClassifier(random_state=0, max_iter=20).fit(rows)

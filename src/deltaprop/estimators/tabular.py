@@ -100,7 +100,7 @@ class BaseTabular(BaseEstimator):
         """The stream's rows, encoded as a random sample of them tells."""
         refuse_with_stream(y=y, sample_weight=sample_weight)
         self.target_name_ = X.target
-        sample = X.sample(SAMPLE)[list(X.features)]
+        sample = X.sample(SAMPLE, every_category=True)[list(X.features)]
         self._learn_encoding(sample)
         width = self.encoder_.transform(sample.iloc[:1]).shape[1]
         return X.encoded(self.encoder_.transform, None, width)

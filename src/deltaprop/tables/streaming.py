@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ROWS_A_BATCH = 16_384  # whose columns, turned into rows, stay in the cache
 MOST_CLASSES = 10_000
+MOST_WORDS = 1_000  # of a column: more are text, whose words need not all be in a sample
 INDEX = re.compile("__index_level_[0-9]+__")  # where pandas keeps an index in Parquet
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
@@ -186,12 +187,18 @@ class Stream:
             mean, n = mean + gap * len(here) / total, total
         return mean, float(np.sqrt(squares / n))
 
-    def sample(self, n: int, seed: int = 0) -> Any:
-        """About n rows, each as likely as any other, as a DataFrame: one pass over all."""
+    def sample(self, n: int, seed: int = 0, *, every_category: bool = False) -> Any:
+        """About n rows, each as likely as any other, as a DataFrame: one pass over all.
+
+        With `every_category` also the first row of each word of a column that has not too many.
+        """
         share = min(1.0, n / max(1, len(self)))
         rng, found = np.random.default_rng(seed), []
+        words = _Words(self.schema, self.features) if every_category else None
         for batch in self.frames():
             taken = rng.random(batch.num_rows) < share
+            if words is not None:
+                taken[words.new_in(batch)] = True
             if taken.any():
                 found.append(_pandas(batch.filter(_arrow(taken)), self._columns))
         if not found:
@@ -390,6 +397,41 @@ def memory_bytes(memory: Any) -> int:
             f"memory must be at least 1 MB, as bytes or a text such as '400MB'; got {memory!r}."
         )
     return int(value)
+
+
+class _Words:
+    """The words that columns were seen to hold, of those with no more than MOST_WORDS."""
+
+    def __init__(self, schema: Any, columns: Sequence[str]) -> None:
+        self._seen: dict[str, set[Any]] = {
+            name: set() for name in columns if _holds_words(schema.field(name).type)
+        }
+
+    def new_in(self, batch: Any) -> list[int]:
+        """The rows of a batch where a word stands for the first time."""
+        import pyarrow.compute as pc
+
+        rows = []
+        for name, seen in list(self._seen.items()):
+            column = batch.column(name)
+            if hasattr(column, "dictionary_decode"):
+                column = column.dictionary_decode()
+            new = set(pc.unique(column).to_pylist()) - seen
+            if len(seen) + len(new) > MOST_WORDS:
+                del self._seen[name]
+                continue
+            for word in new:
+                at = pc.is_null(column) if word is None else pc.equal(column, word)
+                rows.append(pc.index(at, True).as_py())
+            seen |= new
+        return rows
+
+
+def _holds_words(kind: Any) -> bool:
+    import pyarrow as pa
+
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 class _Columns(NamedTuple):
