@@ -478,7 +478,7 @@ def test_processes_read_a_stream_once(tmp_path):
         net = dp.Network(4, [dp.Dense(7, "tanh", 0.3), dp.Dense(3, "softmax")],
                          loss="cross_entropy", l2=0.1, seed=0)
         history = dp.fit(net, rows, engine=dp.Xla(shared_rows=True), batch_size=63, max_epochs=2,
-                         seed=3, tol=0)
+                         seed=3, tol=0, checkpoint=f"run-{memory}")
         found.append([net.theta.tobytes().hex(), history.loss_curve])
     print(json.dumps(found))
     """
@@ -507,6 +507,9 @@ def test_processes_read_a_stream_once(tmp_path):
             curve.append(engine.epoch(np.concatenate(batches), np.full(63, 1e-3)))
         alone.append([net.theta.tobytes().hex(), curve])
     close(first, alone)
+    with pytest.warns(UserWarning, match=r"processes is 1, was 2: .* rows of the stream come in"):
+        dp.fit(net, rows, engine=dp.Xla(shared_rows=True), batch_size=63, max_epochs=3, seed=3,
+               tol=0, checkpoint=tmp_path / f"run-{memory}")  # fmt: skip
 
 
 def test_processes_that_disagree_are_told():

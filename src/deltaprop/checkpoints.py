@@ -253,17 +253,21 @@ class Keeper:
             )
 
     def _warn_of_layout(self, layout: dict[str, Any]) -> None:
-        changed = [
-            f"{name} is {self._layout[name]}, was {was}"
+        changed = {
+            name: f"{name} is {self._layout.get(name)}, was {was}"
             for name, was in layout.items()
             if self._layout.get(name) != was
-        ]
-        if changed:
-            warnings.warn(
-                f"The search goes on from {str(self._settings.folder)!r}, but {'; '.join(changed)}:"
-                " results agree to rounding, not to the bit.",
-                stacklevel=5,
-            )
+        }
+        if not changed:
+            return
+        same = "results agree to rounding, not to the bit"
+        if "processes" in changed and self._search.get("memory", "None") != "None":
+            same = "from here on rows of the stream come in another order"
+        warnings.warn(
+            f"The search goes on from {str(self._settings.folder)!r}, but "
+            f"{'; '.join(changed.values())}: {same}.",
+            stacklevel=5,
+        )
 
 
 def description(

@@ -349,9 +349,9 @@ def _how_to_go_on(checkpoint: Checkpoint | None) -> str:
 
 def _layout(engine: str | Xla, n_threads: int | None, reproducible: bool) -> dict[str, Any]:
     """How the engine divides its work, where results depend on it."""
-    if (processes := processes_of(engine)[1]) > 1:
-        return {"processes": processes}
-    if engine in ("reference", "xla") or isinstance(engine, Xla) or reproducible:
+    if engine == "xla" or isinstance(engine, Xla):
+        return {"processes": processes_of(engine)[1]}
+    if engine == "reference" or reproducible:
         return {"reproducible": reproducible}
     from deltaprop.engines.fused import threads
 
