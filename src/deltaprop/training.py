@@ -20,7 +20,7 @@ from deltaprop.engines.options import Xla
 from deltaprop.engines.outputs import as_numbers
 from deltaprop.initializers import random_state
 from deltaprop.inspect.recording import Record, Recorder, checked_record
-from deltaprop.network import NARROW, Network, checked_weights
+from deltaprop.network import Network, checked_weights
 from deltaprop.search import LBFGS, Adam, FirstOrder, History, Plateau, Progress, Solver
 from deltaprop.search.loop import Callback, Evaluate, search
 from deltaprop.search.quasi_newton import quasi_newton
@@ -426,11 +426,7 @@ def _is_int_from(x: Any, low: int) -> bool:
 def _checked_data(
     net: Network, X: Any, y: Any, sample_weight: Any
 ) -> tuple[Any, Num[np.ndarray, "N ..."], Float[np.ndarray, " N"] | None]:
-    X = net._checked_X(X, NARROW)
-    y = net._checked_y(y)
-    if X.shape[0] != y.shape[0]:
-        raise ValueError(f"X has {X.shape[0]} row(s) and y has {y.shape[0]}; they must agree.")
-    X = X.tocsr() if hasattr(X, "tocsr") else X
+    X, y = net._checked_pair(X, y)
     return X, y, None if sample_weight is None else checked_weights(sample_weight, X)
 
 
