@@ -10,7 +10,12 @@ except ImportError as error:
 
 from deltaprop.engines.xla.engine import XlaEngine, loss_and_gradient
 from deltaprop.engines.xla.norms import sample_norms
-from deltaprop.engines.xla.processes import connect, disconnect, mean_over_processes
+from deltaprop.engines.xla.processes import (
+    connect,
+    disconnect,
+    mean_over_processes,
+    seed_of_first,
+)
 
 __all__ = [
     "XlaEngine",
@@ -19,4 +24,5 @@ __all__ = [
     "loss_and_gradient",
     "mean_over_processes",
     "sample_norms",
+    "seed_of_first",
 ]

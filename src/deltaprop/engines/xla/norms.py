@@ -66,7 +66,9 @@ def sample_norms(
             plan, mesh, devices.put(mesh, devices.EVERYWHERE, net.theta.copy()),
             on_devices(mesh, X, y, None), devices.put(mesh, devices.BATCHES, batches),
         )  # fmt: skip
-        return np.concatenate([n[:count] for n, count in zip(np.asarray(norms), counts, strict=True)])
+        return np.concatenate(
+            [n[:count] for n, count in zip(np.asarray(norms), counts, strict=True)]
+        )
 
 
 @partial(jax.jit, static_argnames=("plan", "mesh"))
