@@ -1,8 +1,8 @@
 """``dp.Privacy``: private training, and the account of what it reveals of a row.
 
-The steps of an epoch share no row, so that a row meets the noise once an epoch: an epoch is
-(1/noise)-Gaussian-private in the sense of Dong, Roth & Su (2019), and E epochs are μ-Gaussian-private
-with μ² = E / noise². Nothing is claimed for the order of rows being random.
+The steps of an epoch share no row, so that each row meets the noise once an epoch: an epoch is
+(1/noise)-Gaussian-private in the sense of Dong, Roth & Su (2019), and E epochs are
+μ-Gaussian-private with μ² = E / noise². Nothing is claimed for the order of rows being random.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class Privacy:
     >>> import deltaprop as dp
     >>> privacy = dp.Privacy(noise=4.0)
     >>> round(privacy.epsilon(delta=1e-5, epochs=1), 3)
-    0.918
+    0.926
     >>> net = dp.Network(1, [dp.Dense(1)], loss="squared_error", reduction="mean", seed=0)
     >>> history = dp.fit(net, [[0.0], [1.0]], [1.0, 2.0], privacy=privacy, max_epochs=20)
     >>> round(history.epsilon(delta=1e-5), 3)  # of the epochs that were run
-    4.792
+    4.983
     """
 
     noise: float
@@ -61,8 +61,10 @@ class Privacy:
             raise ValueError(f"noise of Privacy must be a number >= 0, got {self.noise!r}.")
         if not _is_real(self.max_norm) or self.max_norm <= 0:
             raise ValueError(f"max_norm of Privacy must be a number > 0, got {self.max_norm!r}.")
-        if self.seed is not None and not _is_int_from(self.seed, 0):
-            raise ValueError(f"seed of Privacy must be an int >= 0 or None, got {self.seed!r}.")
+        if self.seed is not None and not (_is_int_from(self.seed, 0) and self.seed < 2**128):
+            raise ValueError(
+                f"seed of Privacy must be an int in 0 to 2**128 - 1 or None, got {self.seed!r}."
+            )
 
     @classmethod
     def of(
@@ -88,7 +90,7 @@ class Privacy:
         --------
         >>> import deltaprop as dp
         >>> dp.Privacy.of(epsilon=3, delta=1e-5, epochs=20)
-        Privacy(noise=6.058..., max_norm=1.0)
+        Privacy(noise=6.218..., max_norm=1.0)
         """
         if not _is_real(epsilon) or epsilon <= 0:
             raise ValueError(f"epsilon must be a number > 0, got {epsilon!r}.")
@@ -107,7 +109,8 @@ class Privacy:
     @property
     def an_epoch(self) -> float:
         """What an epoch adds to μ²."""
-        return 1 / self.noise**2 if self.noise else math.inf
+        mu = 1 / self.noise if self.noise else math.inf
+        return mu * mu
 
 
 def delta_of(epsilon: float, mu: float) -> float:
@@ -116,7 +119,7 @@ def delta_of(epsilon: float, mu: float) -> float:
     Examples
     --------
     >>> round(delta_of(1.0, 0.5), 6)
-    0.006829
+    0.00683
     """
     from scipy.special import log_ndtr
 
@@ -131,7 +134,7 @@ def epsilon_of(delta: float, mu: float) -> float:
     Examples
     --------
     >>> round(epsilon_of(1e-5, 0.5), 3)
-    1.979
+    1.993
     """
     _check_delta(delta)
     if mu == math.inf:
@@ -157,7 +160,7 @@ def refuse_what_leaks(
     """Raise ValueError for what would reveal more of the rows than is accounted for."""
     if not isinstance(solver, (SGD, Adam, AdamW)):
         raise ValueError(
-            f"privacy needs a solver that sees the rows through the noisy gradient alone: SGD, Adam "
+            "privacy needs a solver that sees the rows through the noisy gradient alone: SGD, Adam "
             f"or AdamW, got {type(solver).__name__}."
         )
     if isinstance(validation, Real):

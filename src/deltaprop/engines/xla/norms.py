@@ -66,9 +66,8 @@ def sample_norms(
             plan, mesh, devices.put(mesh, devices.EVERYWHERE, net.theta.copy()),
             on_devices(mesh, X, y, None), devices.put(mesh, devices.BATCHES, batches),
         )  # fmt: skip
-        return np.concatenate(
-            [n[:count] for n, count in zip(np.asarray(norms), counts, strict=True)]
-        )
+        found = zip(np.asarray(norms), counts, strict=True)
+    return np.concatenate([of_batch[:count] for of_batch, count in found])
 
 
 @partial(jax.jit, static_argnames=("plan", "mesh"))
