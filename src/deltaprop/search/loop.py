@@ -149,7 +149,14 @@ class History:
         """ε of the (ε, δ)-differential privacy of this search, with all that it went on from.
 
         Of the epochs that were begun, whether they ended or not. inf where a part of the search ran
-        without ``privacy=``. :class:`deltaprop.Privacy` has an example.
+        without ``privacy=``. Where the search could have stopped early by what it saw, the ε to
+        state is that of all it might have run: ``privacy.epsilon(delta, max_epochs)``.
+
+        Examples
+        --------
+        >>> from deltaprop.search import History, Progress
+        >>> round(History(progress=Progress(mu_squared=20 / 4.0**2)).epsilon(delta=1e-5), 3)
+        4.983
         """
         from deltaprop.privacy import epsilon_of
 
