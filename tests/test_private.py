@@ -486,8 +486,12 @@ def test_processes_add_the_same_noise_once():
     xla.connect(os.environ["ADDRESS"], 2, rank)
     mine = slice(26 * rank, 26 * rank + 26)
     shared = dp.Xla(shared_rows=True)
-    print(json.dumps([theta(mine, 10), theta(mine, 10, seed=None),
-                      theta(slice(None), 20, shared, seed=None), norms(mine)]))
+    found = [theta(mine, 10), theta(mine, 10, seed=None),
+             theta(slice(None), 20, shared, seed=None), norms(mine)]
+    try:
+        theta(mine, 10, noise=1.0 + rank)
+    except ValueError as error:
+        print(json.dumps([*found, str(error)]))
     """
     alone = """
     batches = np.split(np.arange(26), [10, 20])
@@ -504,6 +508,7 @@ def test_processes_add_the_same_noise_once():
     np.testing.assert_allclose(first[0], theta, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose([*first[3], *second[3]], norms, rtol=1e-12)
     assert first[0] != first[1]
+    assert "privacy must be the same in all 2 processes" in first[4]
 
 
 # ---------------------------------------------------------------- going on

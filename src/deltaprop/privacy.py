@@ -11,10 +11,15 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from deltaprop.search import SGD, Adam, AdamW, Schedule, Solver
 from deltaprop.search.schedules import Adaptive
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
 
 
 @dataclass(frozen=True)
@@ -155,7 +160,12 @@ def _least(holds: Callable[[float], bool]) -> float:
 
 
 def refuse_what_leaks(
-    solver: Solver, schedule: Schedule, rows: Any, validation: Any, restore_best: bool, engine: Any
+    solver: Solver,
+    schedule: Schedule,
+    rows: Int[np.ndarray, " M"] | None,
+    validation: Any,
+    restore_best: bool,
+    engine: Any,
 ) -> None:
     """Raise ValueError for what would reveal more of the rows than is accounted for."""
     if not isinstance(solver, (SGD, Adam, AdamW)):
@@ -173,9 +183,9 @@ def refuse_what_leaks(
             "schedule Adaptive looks at the loss on the rows, which privacy is to protect. Take "
             "another, such as dp.schedules.Cosine(), or validation=(X, y) of public data."
         )
-    if rows is not None and len(set(rows.tolist())) < len(rows):
+    if rows is not None and (again := len(rows) - len(np.unique(rows))):
         raise ValueError(
-            f"rows names {len(rows) - len(set(rows.tolist()))} row(s) again, but privacy counts on "
+            f"rows names {again} row(s) again, but privacy counts on "
             "each being used once an epoch. Name each once."
         )
     if getattr(engine, "dtype", None) is not None:

@@ -270,9 +270,9 @@ def train(
     else:
         if not stop_on_validation:
             plateau.patience = math.inf
-        drawn = secrets.randbits(128) if privacy.seed is None else privacy.seed
-        seed = drawn if progress.noise_seed is None else progress.noise_seed
-        progress.noise_seed = noise_seed_of_all(engine, seed)
+        if progress.noise_seed is None:
+            drawn = secrets.randbits(128) if privacy.seed is None else privacy.seed
+            progress.noise_seed = noise_seed_of_all(engine, drawn)
         before_epoch = partial(_account, privacy, progress, keeper)
     recorder = None
     if is_stream(X):

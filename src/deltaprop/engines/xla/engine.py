@@ -83,6 +83,7 @@ class XlaEngine:
         )  # fmt: skip
         self._on_devices: Any = None  # θ and the solver's memory, with what they are in NumPy
         _check_agreement(self)
+        check_same("privacy", str(privacy))
 
     def epoch(
         self,
