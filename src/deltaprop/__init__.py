@@ -21,6 +21,7 @@ _HOME = {
     "MLPClassifier": "deltaprop.estimators",
     "MLPRegressor": "deltaprop.estimators",
     "Network": "deltaprop.network",
+    "Privacy": "deltaprop.privacy",
     "Progress": "deltaprop.progress",
     "Record": "deltaprop.inspect.recording",
     "SGD": "deltaprop.search",
@@ -62,6 +63,7 @@ __all__ = [
     "MLPClassifier",
     "MLPRegressor",
     "Network",
+    "Privacy",
     "Progress",
     "Record",
     "TabularClassifier",
@@ -115,6 +117,7 @@ if TYPE_CHECKING:
     from deltaprop.losses import Loss
     from deltaprop.many import cross_validate, fit_many
     from deltaprop.network import Dense, Network
+    from deltaprop.privacy import Privacy
     from deltaprop.progress import Progress
     from deltaprop.search import LBFGS, SGD, Adam, AdamW, schedules
     from deltaprop.training import fit

@@ -10,6 +10,7 @@ L = Σ_n Σ_h loss(y, ŷ) + λ/2 Σ_l ‖W_l‖²  (1.3), L2 section      :func:
 δ_{l-1} = f′(a_{l-1}) ⊙ (δ_l W_lᵀ)       (1.9) and below        :func:`error_signals`
 ∂L/∂W_l = X_lᵀ δ_l + λ W_l               (1.4)-(1.7), L2        :func:`gradients`
 ∂L/∂b_l = Σ_n δ_l                        bias section           :func:`gradients`
+‖∂L_n/∂θ‖ of each sample n               from (1.4)-(1.7)       :func:`sample_norms`
 ======================================  =====================  ==================
 
 Arrays may be NumPy's, JAX's or any other array API library's; the namespace is taken from them.
@@ -194,6 +195,24 @@ def gradients(
         dW = [dW[l] + l2 * W[l] for l in range(len(W))]
     db = [xp.sum(delta[l], axis=0) for l in range(len(W))]
     return dW, db
+
+
+def sample_norms(X: Sequence[Array], delta: Sequence[Array]) -> Float[Array, " N"]:
+    """‖∂L_n/∂θ‖ of each sample: the root of Σ_l (‖X_{l,n}‖² + 1) ‖δ_{l,n}‖².
+
+    One sample's part of X_lᵀ δ_l has rank one, so its norm is a product of two; the 1 is the
+    bias's input. Goodfellow (2015), "Efficient per-example gradient computations".
+    """
+    xp = namespace(delta[0])
+    squares = [(_lengths(X[l], xp) + 1) * _lengths(delta[l], xp) for l in range(len(delta))]
+    return xp.sqrt(sum(squares))
+
+
+def _lengths(rows: Float[Array, "N D"], xp: ModuleType) -> Float[Array, " N"]:
+    """The square of each row's norm."""
+    if hasattr(rows, "tocsr"):
+        return xp.reshape(xp.asarray(rows.multiply(rows).sum(axis=1)), (-1,))
+    return xp.sum(rows * rows, axis=1)
 
 
 def _summands(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # Engines widen these batch by batch.
 NARROW = ("float16", "bfloat16", "uint8", "int8", "uint16", "int16", "int32", "int64")
+BLOCK = 4_000_000  # numbers of all X_l at a time
 REDUCTIONS = ("sum", "mean", "sklearn")
 
 
@@ -361,6 +362,32 @@ class Network:
             dW[l][...], db[l][...] = done.dW[l], done.db[l]
         return Gradient(flat, dW, db)
 
+    def sample_norms(self, X: Any, y: Any) -> Float[np.ndarray, " N"]:
+        """‖∂loss_n/∂θ‖ of each sample: how hard it pulls at the parameters.
+
+        Of the sample's own loss: not divided by N, without weights and penalty. The rows go
+        through in blocks, so that memory does not grow with them.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> net = dp.Network(1, [dp.Dense(1)], loss="squared_error")
+        >>> net.theta = [2.0, 1.0]
+        >>> net.sample_norms([[0.0], [1.0]], [3.0, 3.0])  # δ = -2, 0
+        array([2., 0.])
+        """
+        from deltaprop.engines.outputs import as_numbers
+
+        X, y = self._checked_pair(X, y)
+        norms = np.empty(X.shape[0], self.dtype)
+        for at in self._blocks(X.shape[0]):
+            t = self.loss_function.target(y[at], self.n_outputs, self._theta, np)
+            Xs, a = equations.forward(as_numbers(X[at], self.dtype), self.W, self.b, self.f)
+            delta = equations.output_error(t, a[-1], Xs[-1], self.f[-1], self.loss_function)
+            signals = equations.error_signals(delta, Xs, a, self.W, self.f)
+            norms[at] = equations.sample_norms(Xs, signals)
+        return norms
+
     def predict(self, X: Any) -> Float[np.ndarray, "N H"]:
         """ŷ = X_L for each row of X.
 
@@ -475,6 +502,18 @@ class Network:
                 "(n_features)."
             )
         return X
+
+    def _checked_pair(self, X: Any, y: Any) -> tuple[Array, Num[np.ndarray, "N ..."]]:
+        """Rows in the network's dtype or a narrow one, and their y, not yet encoded."""
+        X, y = self._checked_X(X, NARROW), self._checked_y(y)
+        if X.shape[0] != y.shape[0]:
+            raise ValueError(f"X has {X.shape[0]} row(s) and y has {y.shape[0]}; they must agree.")
+        return X.tocsr() if hasattr(X, "tocsr") else X, y
+
+    def _blocks(self, N: int) -> list[slice]:
+        """N rows in parts whose X_l are some tens of megabytes together."""
+        rows = max(1, BLOCK // (self.n_features + sum(layer.units for layer in self.layers)))
+        return [slice(start, min(start + rows, N)) for start in range(0, N, rows)]
 
     def encode(self, y: Any) -> Float[np.ndarray, "N K"]:
         """The target t that the loss works with; checks y's shape and domain."""

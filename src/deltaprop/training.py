@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import secrets
 import sys
 import warnings
 from collections.abc import Callable, Iterable
@@ -21,13 +23,15 @@ from deltaprop.engines.choice import (
     engine_for,
     gradient_for,
     known_to_all,
+    noise_seed_of_all,
     processes_of,
 )
 from deltaprop.engines.options import Xla
 from deltaprop.engines.outputs import as_numbers
 from deltaprop.initializers import random_state
 from deltaprop.inspect.recording import Record, Recorder, checked_record
-from deltaprop.network import NARROW, Network, checked_weights
+from deltaprop.network import Network, checked_weights
+from deltaprop.privacy import Privacy, refuse_what_leaks
 from deltaprop.search import LBFGS, Adam, FirstOrder, History, Plateau, Progress, Solver
 from deltaprop.search.loop import Callback, Evaluate, search
 from deltaprop.search.quasi_newton import quasi_newton
@@ -70,6 +74,7 @@ def fit(
     resume: History | None = None,
     record: int | Record | None = None,
     checkpoint: str | Path | Checkpoint | None = None,
+    privacy: Privacy | None = None,
 ) -> History:
     """Search for the θ that minimises the network's loss, starting from its current θ.
 
@@ -129,6 +134,9 @@ def fit(
         A folder that keeps the state of this search, saved every minute or as the
         :class:`~deltaprop.Checkpoint` says. The same call goes on from what it finds there; of a
         search that had ended it returns the result at once. A larger `max_epochs` goes on.
+    privacy : Privacy, optional
+        Bound what θ reveals of any row, by clipping and noise: see :class:`deltaprop.Privacy`. The
+        loss on the rows then stops nothing: `tol` and `patience` look at `validation` alone.
 
     Returns
     -------
@@ -167,6 +175,11 @@ def fit(
     callbacks = checked_callbacks(callbacks)
     if resume is not None and not isinstance(resume, History):
         raise TypeError(f"resume must be a History that dp.fit returned, or None; got {resume!r}.")
+    if privacy is not None and not isinstance(privacy, Privacy):
+        raise TypeError(
+            f"privacy must be a deltaprop.Privacy, such as dp.Privacy(noise=4.0), or None; got "
+            f"{privacy!r}."
+        )
     record = checked_record(record)
     checkpoint = checked_checkpoint(checkpoint)
     rng = random_state(seed)
@@ -176,11 +189,15 @@ def fit(
     if is_stream(X):
         refuse_with_stream(y=y, sample_weight=sample_weight, rows=rows)
         w = None
+        if privacy is not None:
+            refuse_what_leaks(solver, schedule, None, validation, restore_best, engine)
         if validation is not None:
             X, held_out = _split_stream(net, X, validation, rng)
     else:
         X, y, w = _checked_data(net, X, y, sample_weight)
         rows = None if rows is None else _checked_rows(rows, X)
+        if privacy is not None:
+            refuse_what_leaks(solver, schedule, rows, validation, restore_best, engine)
         if validation is not None:
             rows, held_out = _split(net, X, y, w, rows, validation, rng)
     evaluate = None if held_out is None else _evaluator(net, *held_out, scorer)
@@ -191,7 +208,7 @@ def fit(
         evaluate=evaluate, stop_on_validation=evaluate is not None and restore_best,
         engine=engine, n_threads=n_threads, reproducible=reproducible, callbacks=callbacks,
         rows=rows, progress=Progress() if resume is None else resume.progress, record=record,
-        checkpoint=checkpoint, seed=seed,
+        checkpoint=checkpoint, seed=seed, privacy=privacy,
     )  # fmt: skip
 
 
@@ -223,6 +240,7 @@ def train(
     record: Record | None = None,
     checkpoint: Checkpoint | None = None,
     seed: Any = None,
+    privacy: Privacy | None = None,
 ) -> History:
     """`fit` after all arguments have been checked; a failed search leaves θ as it was."""
     before = net.theta.copy()
@@ -242,11 +260,21 @@ def train(
                 validated=evaluate is not None, restore_best=stop_on_validation,
                 seed=seed if isinstance(seed, Integral) else None,
                 memory=X.memory if is_stream(X) else None,  # the order follows from it
+                privacy=privacy,
             )),
             {"engine": str(engine), **_layout(engine, n_threads, reproducible)},
             theta=net.theta, progress=progress, plateau=plateau, history=history,
             writes=processes_of(engine)[0] == 0,
         )  # fmt: skip
+    if privacy is None:
+        progress.mu_squared = math.inf
+    else:
+        if not stop_on_validation:
+            plateau.patience = math.inf
+        if progress.noise_seed is None:
+            drawn = secrets.randbits(128) if privacy.seed is None else privacy.seed
+            progress.noise_seed = noise_seed_of_all(engine, drawn)
+        before_epoch = partial(_account, privacy, progress, keeper)
     recorder = None
     if is_stream(X):
         refuse_with_stream(record=record)
@@ -283,7 +311,7 @@ def train(
             batch = rows_per_step(batch_size, X.shape[0] if rows is None else len(rows))
             engine_of = partial(
                 engine_for, net=net, solver=solver, max_epochs=max_epochs, threads=threads,
-                clip_norm=clip_norm, progress=progress,
+                clip_norm=clip_norm, progress=progress, privacy=privacy,
             )  # fmt: skip
             if is_stream(X):
                 from deltaprop.engines.streamed import StreamedEngine
@@ -320,6 +348,12 @@ def train(
             stacklevel=3,
         )
     return history
+
+
+def _account(privacy: Privacy, progress: Progress, keeper: Keeper | None) -> None:
+    """Count an epoch when it begins; one that goes on from a checkpoint has been counted."""
+    if keeper is None or not keeper.under_way.done:
+        progress.mu_squared += privacy.an_epoch
 
 
 def is_stream(X: Any) -> bool:
@@ -436,11 +470,7 @@ def _is_int_from(x: Any, low: int) -> bool:
 def _checked_data(
     net: Network, X: Any, y: Any, sample_weight: Any
 ) -> tuple[Any, Num[np.ndarray, "N ..."], Float[np.ndarray, " N"] | None]:
-    X = net._checked_X(X, NARROW)
-    y = net._checked_y(y)
-    if X.shape[0] != y.shape[0]:
-        raise ValueError(f"X has {X.shape[0]} row(s) and y has {y.shape[0]}; they must agree.")
-    X = X.tocsr() if hasattr(X, "tocsr") else X
+    X, y = net._checked_pair(X, y)
     return X, y, None if sample_weight is None else checked_weights(sample_weight, X)
 
 

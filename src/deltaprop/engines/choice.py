@@ -17,6 +17,8 @@ from deltaprop.search.loop import Evaluate
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Num
 
+    from deltaprop.privacy import Privacy
+
 PACE = 10e9  # multiplications a second of the reference engine, at best
 PATIENCE = 5.0  # seconds of reference epochs beyond which waiting for the compiler is quicker
 _said: set[str] = set()
@@ -32,15 +34,16 @@ def engine_for(
     solver: FirstOrder,
     max_epochs: int,
     threads: dict[str, Any],
+    privacy: Privacy | None = None,
     **search: Any,
 ) -> Any:
     """The engine of that name, or for "auto" the fused one as soon as it is compiled."""
     if (options := _xla(name)) is not None:
         from deltaprop.engines.xla import XlaEngine
 
-        return XlaEngine(net, X, y, w, solver=solver, options=options, **search)
-    if name == "reference" or _only_reference(net, solver):
-        return ReferenceEngine(net, X, y, w, solver=solver, **search)
+        return XlaEngine(net, X, y, w, solver=solver, options=options, privacy=privacy, **search)
+    if name == "reference" or _only_reference(net, solver, privacy):
+        return ReferenceEngine(net, X, y, w, solver=solver, privacy=privacy, **search)
     from deltaprop.engines.fused import FusedEngine, compiling
 
     def fused() -> Any:
@@ -111,6 +114,15 @@ def known_to_all(name: str | Xla, facts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def noise_seed_of_all(name: str | Xla, seed: int) -> int:
+    """The seed of the first of the processes that train together: all add the same noise."""
+    if _xla(name) is None:
+        return seed
+    from deltaprop.engines.xla import seed_of_first
+
+    return seed_of_first(seed)
+
+
 class Handover:
     """Reference epochs until the fused engine is compiled, fused ones from then on."""
 
@@ -172,10 +184,10 @@ def divided(name: str | Xla) -> tuple[str | Xla, tuple[int, int]]:
     return replace(options, shared_rows=False), processes_of(name)
 
 
-def _only_reference(net: Network, solver: Solver) -> bool:
+def _only_reference(net: Network, solver: Solver, privacy: Privacy | None = None) -> bool:
     from deltaprop.engines.fused.support import unsupported
 
-    reason = unsupported(net, solver)
+    reason = unsupported(net, solver, privacy)
     if reason is not None:
         _say_once(f"The reference engine runs this search: {reason}.")
     return reason is not None

@@ -10,6 +10,7 @@ import numpy as np
 from deltaprop import equations
 from deltaprop.engines.masks import dropout_mask
 from deltaprop.engines.outputs import as_numbers
+from deltaprop.engines.private import PrivateGradient
 from deltaprop.network import Network
 from deltaprop.search import FirstOrder, Progress
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int, Num
 
     from deltaprop.inspect.recording import Recorder
+    from deltaprop.privacy import Privacy
 
 
 class ReferenceEngine:
@@ -36,6 +38,7 @@ class ReferenceEngine:
         Called after the steps that it wants.
     rows_of_epoch : int, optional
         How many rows an epoch has, where X holds only a part of them.
+    privacy : Privacy, optional
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class ReferenceEngine:
         subset: Int[np.ndarray, " M"] | None = None,
         recorder: Recorder | None = None,
         rows_of_epoch: int | None = None,
+        privacy: Privacy | None = None,
     ) -> None:
         if subset is not None:
             X, y, w = X[subset], y[subset], None if w is None else w[subset]
@@ -62,6 +66,9 @@ class ReferenceEngine:
         self.n_samples = X.shape[0]
         self._rows_of_epoch = rows_of_epoch or self.n_samples
         self._penalised = penalised(net)
+        self._private = None
+        if privacy is not None:
+            self._private = PrivateGradient(privacy, progress, batch_size, self._penalised)
         if not progress.solver_state:
             progress.solver_state = solver.init(net.theta)
 
@@ -77,9 +84,9 @@ class ReferenceEngine:
             stop = min(start + self.batch_size, self.n_samples)
             rows: Any = slice(start, stop) if order is None else order[start:stop]
             w = None if self.w is None else self.w[rows]
-            if w is not None and not w.any():
+            if w is not None and not w.any() and self._private is None:
                 continue  # no sample counts in this batch
-            loss, g = loss_and_gradient(
+            loss, g = (self._private or loss_and_gradient)(
                 net,
                 self.X[rows],
                 net.loss_function.target(self.y[rows], net.n_outputs, self.theta, np),

@@ -285,6 +285,10 @@ def require_sound(progress: Progress, theta: Float[np.ndarray, " P"]) -> None:
         raise ModelFileError("the seed of its order is none")
     if progress.dropout_seed is not None and not _is_count(progress.dropout_seed):
         raise ModelFileError("its seed of dropout is none")
+    if type(progress.noise_seed) not in (int, type(None)) or (progress.noise_seed or 0) < 0:
+        raise ModelFileError("its seed of noise is none")
+    if type(progress.mu_squared) is not float or not progress.mu_squared >= 0:
+        raise ModelFileError("its account of privacy is none")
     if not isinstance(progress.rng, (np.random.RandomState, type(None))):
         raise ModelFileError("its random numbers are none")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -95,6 +96,8 @@ class Progress:
     order_seed: int | None = None  # in place of an order, where rows are not in memory
     rng: np.random.RandomState | None = None
     dropout_seed: int | None = None
+    noise_seed: int | None = None  # of private training; whoever knows it can undo the noise
+    mu_squared: float = 0.0  # what private training has revealed; inf if a part was not private
 
 
 @dataclass
@@ -141,6 +144,23 @@ class History:
     best_epoch: int | None = None
     progress: Progress = field(default_factory=Progress)
     records: list[RecordedStep] = field(default_factory=list)
+
+    def epsilon(self, delta: float) -> float:
+        """ε of the (ε, δ)-differential privacy of this search, with all that it went on from.
+
+        Of the epochs that were begun, whether they ended or not. inf where a part of the search ran
+        without ``privacy=``. Where the search could have stopped early by what it saw, the ε to
+        state is that of all it might have run: ``privacy.epsilon(delta, max_epochs)``.
+
+        Examples
+        --------
+        >>> from deltaprop.search import History, Progress
+        >>> round(History(progress=Progress(mu_squared=20 / 4.0**2)).epsilon(delta=1e-5), 3)
+        4.983
+        """
+        from deltaprop.privacy import epsilon_of
+
+        return epsilon_of(delta, math.sqrt(self.progress.mu_squared))
 
 
 def search(

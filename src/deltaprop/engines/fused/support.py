@@ -8,6 +8,7 @@ from deltaprop.search import LBFGS, SGD, Adam, AdamW, Solver
 
 if TYPE_CHECKING:
     from deltaprop.network import Network
+    from deltaprop.privacy import Privacy
 
 
 def cannot_run(net: Network) -> str | None:
@@ -20,8 +21,10 @@ def cannot_run(net: Network) -> str | None:
     return None
 
 
-def unsupported(net: Network, solver: Solver) -> str | None:
+def unsupported(net: Network, solver: Solver, privacy: Privacy | None = None) -> str | None:
     """Why the fused engine cannot run this search; None where it can."""
+    if privacy is not None:
+        return "private training is not compiled"
     if type(solver) not in (SGD, Adam, AdamW, LBFGS):
         return f"the solver {type(solver).__name__} is not compiled"
     return cannot_run(net)

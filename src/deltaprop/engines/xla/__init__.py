@@ -9,6 +9,20 @@ except ImportError as error:
     ) from error
 
 from deltaprop.engines.xla.engine import XlaEngine, loss_and_gradient
-from deltaprop.engines.xla.processes import connect, disconnect, mean_over_processes
+from deltaprop.engines.xla.norms import sample_norms
+from deltaprop.engines.xla.processes import (
+    connect,
+    disconnect,
+    mean_over_processes,
+    seed_of_first,
+)
 
-__all__ = ["XlaEngine", "connect", "disconnect", "loss_and_gradient", "mean_over_processes"]
+__all__ = [
+    "XlaEngine",
+    "connect",
+    "disconnect",
+    "loss_and_gradient",
+    "mean_over_processes",
+    "sample_norms",
+    "seed_of_first",
+]

@@ -24,11 +24,20 @@ DIVIDED = PartitionSpec(("process", "device"))
 
 def grid(devices: int | None) -> Mesh:
     """The devices that share a batch: all, or that many of each process's."""
+    return _grid(jax.devices(), jax.process_count(), devices)
+
+
+def own_grid(devices: int | None) -> Mesh:
+    """This process's devices, or that many of them, for work that needs no other process."""
+    return _grid(jax.local_devices(), 1, devices)
+
+
+def _grid(found: list[jax.Device], processes: int, devices: int | None) -> Mesh:
     here = jax.local_device_count()
     if devices is not None and devices > here:
         raise ValueError(f"devices of Xla is {devices}, but this process has {here} device(s).")
-    found = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
-    each = np.array(found).reshape(jax.process_count(), -1)
+    found = sorted(found, key=lambda device: (device.process_index, device.id))
+    each = np.array(found).reshape(processes, -1)
     return Mesh(each[:, :devices], ("process", "device"))
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int, Num
 
     from deltaprop.inspect.recording import Recorder
+    from deltaprop.privacy import Privacy
 
 # In 64-bit mode JAX computes what depends on the step alone, as Adam's 1 - β₂ᵗ, in float64, as
 # NumPy does; arrays keep the network's dtype. The mode is this thread's, and only inside calls.
@@ -43,6 +44,7 @@ class XlaEngine:
         Called after the steps that it wants: compiled calls end there.
     rows_of_epoch : int, optional
         How many rows an epoch has, where X holds only a part of them.
+    privacy : Privacy, optional
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class XlaEngine:
         subset: Int[np.ndarray, " M"] | None = None,
         recorder: Recorder | None = None,
         rows_of_epoch: int | None = None,
+        privacy: Privacy | None = None,
     ) -> None:
         check_connected()
         options = options or Xla()
@@ -76,11 +79,13 @@ class XlaEngine:
         self._plan = plan_of(
             net, self._mesh, options, solver=solver, clip_norm=clip_norm,
             width=self._shares.width, rows_of_epoch=self._rows_of_epoch,
+            privacy=privacy, batch_size=self._shares.of_all(batch_size),
         )  # fmt: skip
         with wide(True):
             self._penalised = self._plan.parameters.put(penalised(net))
         self._on_devices: Any = None  # θ and the solver's memory, with what they are in NumPy
         _check_agreement(self)
+        check_same("privacy", str(privacy))
 
     def epoch(
         self,
@@ -118,7 +123,7 @@ class XlaEngine:
                 self._plan, self._mesh, theta, state,
                 self._everywhere(np.int64(self.progress.step)),
                 None if seed is None else self._everywhere(np.int64(seed)),
-                self._data, self._penalised, steps,
+                self._data, self._penalised, steps, self._noise_key(),
             )  # fmt: skip
             self._update(theta, state, step)
         each = np.asarray(losses, np.float64)
@@ -141,6 +146,12 @@ class XlaEngine:
         self.progress.solver_state = tuple(map(taken, state))
         self.progress.step = int(step)
         self._on_devices = theta, state, self.progress.solver_state, self.theta.copy()
+
+    def _noise_key(self) -> jax.Array | None:
+        if self._plan.privacy is None:
+            return None
+        seed = self.progress.noise_seed
+        return self._everywhere(np.random.SeedSequence(seed).generate_state(2))
 
     def _everywhere(self, array: Any) -> jax.Array:
         return devices.put(self._mesh, devices.EVERYWHERE, np.asarray(array))

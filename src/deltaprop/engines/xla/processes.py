@@ -116,6 +116,14 @@ def mean_over_processes(values: Sequence[float | None]) -> tuple[float | None, .
     return tuple(None if v is None else float(m) for v, m in zip(values, means, strict=True))
 
 
+def seed_of_first(seed: int) -> int:
+    """The seed of process 0, below 2¹²⁸."""
+    if jax.process_count() == 1:
+        return seed
+    words = np.frombuffer(seed.to_bytes(16, "little"), np.uint32)
+    return int.from_bytes(_gathered(words)[0].tobytes(), "little")
+
+
 def _gathered(mine: Shaped[np.ndarray, " V"]) -> Shaped[np.ndarray, "P V"]:
     """These values of every process."""
     from jax.experimental.multihost_utils import process_allgather

@@ -15,6 +15,7 @@ from deltaprop import equations
 from deltaprop.activations import Activation
 from deltaprop.engines.masks import mask_of_rows
 from deltaprop.engines.options import Xla
+from deltaprop.engines.private import clipped_sums, reduced
 from deltaprop.engines.xla import devices
 from deltaprop.engines.xla.parameters import Divided, Parameters, Whole
 from deltaprop.engines.xla.rows import Rows, dense
@@ -25,6 +26,8 @@ from deltaprop.search import FirstOrder
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float, Int, UInt32
+
+    from deltaprop.privacy import Privacy
 
 State = tuple[Any, ...]
 
@@ -53,6 +56,8 @@ class Plan:
     rows_of_epoch: int
     solver: FirstOrder | None = None
     clip_norm: float | None = None
+    privacy: Privacy | None = None
+    batch_size: int = 0  # of all processes; only private training asks
 
     @property
     def f(self) -> tuple[Activation, ...]:
@@ -91,6 +96,7 @@ def run(
     data: Rows,
     penalised: Float[jax.Array, " P"],
     steps: Steps,
+    noise_key: UInt32[jax.Array, "2"] | None = None,
 ) -> tuple[Float[jax.Array, " P"], State, Int[jax.Array, ""], Float[jax.Array, " S"]]:
     """θ, the solver's memory and the count after these steps, and the loss of each batch."""
     assert plan.solver is not None
@@ -99,14 +105,14 @@ def run(
     def one(carry: Any, now: Steps) -> Any:
         theta, state, step = carry
         loss, g, counts = _loss_and_gradient(
-            plan, mesh, theta, data, penalised, now.rows, now.counts, step, seed
+            plan, mesh, theta, data, penalised, now.rows, now.counts, step, seed, noise_key
         )
         t = (step + 1) * 1.0  # a scalar of Python's kind: float64, but arrays keep their dtype
         moved, new_state = update(
             _clipped(g, plan.clip_norm), state, theta, now.rates, t, penalised
         )
         after = theta + moved, new_state, step + 1
-        if data.w is not None:  # a batch without weight is no step
+        if data.w is not None and plan.privacy is None:  # a batch without weight is no step
             after = jax.tree.map(lambda new, old: jnp.where(counts, new, old), after, carry)
             loss = jnp.where(counts, loss, 0)
         return _placed(plan, mesh, after), devices.spread(mesh, devices.EVERYWHERE, loss)
@@ -148,6 +154,7 @@ def _loss_and_gradient(
     count: Int[jax.Array, ""],
     step: Int[jax.Array, ""] | None = None,
     seed: Int[jax.Array, ""] | None = None,
+    noise_key: UInt32[jax.Array, "2"] | None = None,
 ) -> tuple[Float[jax.Array, ""], Float[jax.Array, " P"], Bool[jax.Array, ""]]:
     """L, ∂L/∂θ and whether any row counts, for a batch of the rows of all processes."""
     batch = devices.picked(mesh, data, rows)
@@ -159,17 +166,25 @@ def _loss_and_gradient(
         w = w * batch.w
     total = w.sum()
     weights, l2 = scaled(plan.reduction, plan.l2, w[:, None], total)
+    share_of_epoch = (count / plan.rows_of_epoch).astype(plan.dtype)
     if plan.reduction == "sum":
-        l2 = l2 * (count / plan.rows_of_epoch).astype(plan.dtype)
+        l2 = l2 * share_of_epoch
     masks = None
     if seed is not None:
         masks = _masks(plan, seed, step, at.astype(jnp.uint32))
     X = dense(batch.X, plan.parameters.sizes[0], plan.products)
     t = plan.loss.target(batch.y, plan.layers[-1].units, theta, jnp)
     whole = _one_precision if plan.products == plan.dtype else _two_precisions
+    if plan.privacy is not None:
+        whole, weights = _clipped_sums, w[:, None]
     with jax.default_matmul_precision("highest"):  # GPUs and TPUs would round float32 first
         loss, dW, db = whole(plan, theta, X, t, weights, masks)
     g = plan.parameters.joined(dW, db)
+    if plan.privacy is not None:
+        g = g + _noise(plan, noise_key, step)
+        loss, g, l2 = reduced(
+            plan.reduction, plan.l2, loss, g, count, plan.batch_size, share_of_epoch
+        )
     if plan.l2:  # here, because the equations ask whether λ is 0, and compiled code cannot
         loss = loss + 0.5 * l2 * jnp.sum(penalised * theta * theta)
         g = g + l2 * (penalised * theta)
@@ -183,6 +198,26 @@ def _one_precision(
     W, b = plan.parameters.views(theta)
     done = equations.forward_backward(X, t, W, b, plan.f, plan.loss, weights=weights, masks=masks)
     return done.loss, done.dW, done.db
+
+
+def _clipped_sums(
+    plan: Plan, theta: Any, X: Any, t: Any, weights: Any, masks: Any
+) -> tuple[Any, list[Any], list[Any]]:
+    """The pass of private training, whose result is a sum over samples."""
+    assert plan.privacy is not None
+    W, b = plan.parameters.views(theta)
+    return clipped_sums(X, t, W, b, plan.f, plan.loss, plan.privacy.max_norm, weights, masks)
+
+
+def _noise(plan: Plan, key: UInt32[jax.Array, "2"] | None, step: Any) -> Float[jax.Array, "..."]:
+    """The same on all devices, for this step alone."""
+    assert plan.privacy is not None
+    assert key is not None
+    scale, layout = plan.privacy.noise * plan.privacy.max_norm, plan.parameters.layout
+    of_step = jax.random.fold_in(jax.random.wrap_key_data(key, impl="threefry2x32"), step)
+    # Drawn in float64: the tail of float32's ends at 5.4 standard deviations.
+    noise = scale * jax.random.normal(of_step, (layout.size,), jnp.float64)
+    return plan.parameters.joined(*layout.views(noise.astype(plan.dtype)))
 
 
 def _two_precisions(

@@ -1,0 +1,91 @@
+"""The norm of each sample's gradient, compiled: no process needs the rows of another."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from deltaprop import equations
+from deltaprop.engines.options import Xla
+from deltaprop.engines.xla import devices
+from deltaprop.engines.xla.rows import Rows, dense, on_devices
+from deltaprop.engines.xla.shares import Shares
+from deltaprop.engines.xla.steps import Plan, plan_of
+from deltaprop.network import Network
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+
+def sample_norms(
+    net: Network, X: Any, y: Any, options: Xla | None = None
+) -> Float[np.ndarray, " N"]:
+    """:meth:`deltaprop.Network.sample_norms` on this process's devices, which share the rows.
+
+    Parameters
+    ----------
+    net : Network
+    X, y : array-like
+        As of :meth:`deltaprop.Network.sample_norms`. Where many processes train together, each
+        calls this for whichever rows it likes.
+    options : Xla, default=Xla()
+
+    Raises
+    ------
+    ValueError
+        If `options` asks for bfloat16, whose norms would be right to two digits.
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> from deltaprop.engines import xla
+    >>> net = dp.Network(1, [dp.Dense(1)], loss="squared_error")
+    >>> net.theta = [2.0, 1.0]
+    >>> xla.sample_norms(net, [[0.0], [1.0]], [3.0, 3.0])  # δ = -2, 0
+    array([2., 0.])
+    """
+    options = options or Xla()
+    if options.dtype is not None:
+        raise ValueError(
+            f"dtype of Xla is {options.dtype!r}, but sample_norms are computed in the network's "
+            "own: leave it out."
+        )
+    X, y = net._checked_pair(X, y)
+    mesh, N = devices.own_grid(options.devices), len(y)
+    rows = net._blocks(N)[0].stop  # of a batch
+    shares = Shares(False, rows, mesh)
+    plan = plan_of(net, mesh, Xla(), width=shares.width, rows_of_epoch=N)
+    batches, counts = shares.of_batches(np.arange(N), 0, -(-N // rows))
+    with jax.enable_x64(True):
+        norms = _norms(
+            plan, mesh, plan.parameters.put(net.theta),
+            on_devices(mesh, X, y, None), devices.put(mesh, devices.BATCHES, batches),
+        )  # fmt: skip
+        found = zip(np.asarray(norms), counts, strict=True)
+    return np.concatenate([of_batch[:count] for of_batch, count in found])
+
+
+@partial(jax.jit, static_argnames=("plan", "mesh"))
+def _norms(
+    plan: Plan,
+    mesh: Mesh,
+    theta: Float[jax.Array, " P"],
+    data: Rows,
+    batches: Int[jax.Array, "S B"],
+) -> Float[jax.Array, "S B"]:
+    def one(_: None, rows: Int[jax.Array, " B"]) -> tuple[None, Float[jax.Array, " B"]]:
+        batch, (W, b) = devices.picked(mesh, data, rows), plan.parameters.views(theta)
+        t = plan.loss.target(batch.y, plan.layers[-1].units, theta, jnp)
+        with jax.default_matmul_precision("highest"):
+            X, a = equations.forward(
+                dense(batch.X, plan.parameters.sizes[0], plan.dtype), W, b, plan.f
+            )
+            delta = equations.output_error(t, a[-1], X[-1], plan.f[-1], plan.loss)
+            return None, equations.sample_norms(X, equations.error_signals(delta, X, a, W, plan.f))
+
+    return jax.lax.scan(one, None, batches)[1]

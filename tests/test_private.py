@@ -1,0 +1,738 @@
+"""Norms of single samples, and private training: what is clipped, added, counted and refused."""
+
+import inspect
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import textwrap
+from functools import partial
+from types import ModuleType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.integrate import trapezoid
+from scipy.stats import kstest, norm
+
+import deltaprop as dp
+from deltaprop import equations
+from deltaprop.checkpoints import Keeper
+from deltaprop.engines import choice, private
+from deltaprop.engines.xla import sample_norms
+from deltaprop.privacy import delta_of, epsilon_of
+from deltaprop.search import loop
+
+from .oracles import JAX, LOSSES, TORCH, activate, encode
+from .strategies import distance_to_kink, make_problem, problems
+
+rng = np.random.RandomState(0)
+N = 23
+X = rng.randn(N, 4)
+CLASSES = rng.randint(0, 3, N)
+WEIGHTS = np.where(np.arange(N) < 5, 0.0, rng.rand(N) + 0.1)
+ENGINES = ["reference", "xla"]
+
+
+def small_net(dropout=0.0, reduction="mean", l2=0.1, dtype="float64"):
+    return dp.Network(
+        4, [dp.Dense(6, "tanh", dropout), dp.Dense(3, "softmax")],
+        loss="cross_entropy", reduction=reduction, l2=l2, dtype=dtype, seed=0,
+    )  # fmt: skip
+
+
+def fit(net, X=X, y=CLASSES, noise=1.0, max_norm=0.3, seed=3, **search):
+    settings = {"batch_size": 5, "max_epochs": 3, "engine": "reference"} | search
+    return dp.fit(net, X, y, privacy=dp.Privacy(noise, max_norm, seed), **settings)
+
+
+# ---------------------------------------------------------------- gradients of single samples
+
+
+def sample_losses(problem, W, b, m):
+    z = m.asarray(problem.X)
+    for l, name in enumerate(problem.activations):
+        z = activate(name, z @ W[l] + b[l], m)
+    return LOSSES[problem.loss](m.asarray(encode(problem)), z, m, **problem.params).sum(axis=1)
+
+
+def in_order(dW, db):
+    """Gradients of N samples in the order of θ: one row a sample."""
+    parts = [np.asarray(part) for pair in zip(dW, db, strict=True) for part in pair]
+    return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+
+
+def gradients_by_jax(problem):
+    W, b = ([jnp.asarray(p) for p in ps] for ps in (problem.W, problem.b))
+    losses = partial(sample_losses, problem, m=JAX)
+    with jax.enable_x64(True):
+        return in_order(*jax.jit(jax.jacrev(losses, argnums=(0, 1)))(W, b))
+
+
+def gradients_by_torch(problem):
+    W, b = ([TORCH.asarray(p).requires_grad_() for p in ps] for ps in (problem.W, problem.b))
+    each = [
+        torch.autograd.grad(loss, W + b, retain_graph=True, materialize_grads=True)
+        for loss in sample_losses(problem, W, b, TORCH)
+    ]
+    parts = [np.stack(part) for part in zip(*each, strict=True)]
+    return in_order(parts[: len(W)], parts[len(W) :])
+
+
+@settings(max_examples=25)
+@given(problems())
+def test_norms_are_those_of_each_sample_s_gradient(problem):
+    assume(distance_to_kink(problem) > 1e-6)
+    expected = np.linalg.norm(gradients_by_torch(problem), axis=1)
+    norms = problem.network().sample_norms(problem.X, problem.y)
+    np.testing.assert_allclose(norms, expected, rtol=1e-7, atol=1e-12 + 1e-9 * expected.max())
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_norms_of_any_rows_in_blocks_and_on_jax(dtype, monkeypatch):
+    some = sp.random(50, 20, 0.2, format="csr", random_state=0)
+    y = np.arange(50) % 3
+    net = dp.Network(20, [dp.Dense(5, "tanh"), dp.Dense(3, "softmax")], loss="cross_entropy",
+                     l2=3.0, reduction="mean", dtype=dtype, seed=0)  # fmt: skip
+    alone = net.copy()
+    alone.l2 = 0.0
+    expected = [np.linalg.norm(alone.gradient(some[[n]], y[[n]]).flat) for n in range(50)]
+    rtol = {"float64": 1e-12, "float32": 1e-5}[dtype]
+    for numbers in (10**7, 300):
+        monkeypatch.setattr("deltaprop.network.BLOCK", numbers)
+        for rows in (some, some.tocsc(), sp.csr_array(some), some.toarray()):
+            for norms in (net.sample_norms(rows, y), sample_norms(net, rows, y)):
+                assert norms.dtype == dtype
+                np.testing.assert_allclose(norms, expected, rtol=rtol)
+
+
+def test_norms_say_what_they_do_not_take():
+    with pytest.raises(ValueError, match=r"X has 23 row\(s\) and y has 2"):
+        small_net().sample_norms(X, [0, 1])
+    with pytest.raises(ValueError, match="dtype of Xla is 'bfloat16', but sample_norms"):
+        sample_norms(small_net(), X, CLASSES, dp.Xla("bfloat16"))
+
+
+# ---------------------------------------------------------------- the clipped sum
+
+
+def step_by_hand(problem, max_norm, gradients_of_samples=gradients_by_torch):
+    """θ₀ - θ₁ of one step of SGD with η = 1 over all rows, from gradients of samples."""
+    w = np.ones(len(problem.X)) if problem.sample_weight is None else problem.sample_weight
+    g = w[:, None] * gradients_of_samples(problem)
+    norms = np.linalg.norm(g, axis=1, keepdims=True)
+    total = (g * np.minimum(1, max_norm / np.maximum(norms, 1e-300))).sum(axis=0)
+    rows = 1 if problem.reduction == "sum" else len(problem.X)
+    l2 = problem.l2 / len(problem.X) if problem.reduction == "sklearn" else problem.l2
+    parts = [p.ravel() for W, b in zip(problem.W, problem.b, strict=True) for p in (l2 * W, 0 * b)]
+    return total / rows + np.concatenate(parts)
+
+
+def step_taken(problem, max_norm, engine="reference"):
+    net = problem.network()
+    before = net.theta.copy()
+    rows, y, w = problem.data
+    fit(net, rows, y, 0.0, max_norm, engine=engine, sample_weight=w, batch_size=len(rows),
+        solver=dp.SGD(1.0, momentum=0.0), max_epochs=1)  # fmt: skip
+    return before - net.theta
+
+
+def typical_norm(problem):
+    """One that clips about half of the rows."""
+    return float(np.median(np.linalg.norm(gradients_by_torch(problem), axis=1))) or 1.0
+
+
+@settings(max_examples=30)
+@given(problems(), st.sampled_from([0.3, 1.0, 1e6]))
+def test_a_step_is_the_sum_of_clipped_gradients(problem, factor):
+    assume(distance_to_kink(problem) > 1e-6)
+    max_norm = factor * typical_norm(problem)
+    expected = step_by_hand(problem, max_norm)
+    np.testing.assert_allclose(
+        step_taken(problem, max_norm), expected, rtol=1e-7, atol=1e-9 * (1 + abs(expected).max())
+    )
+
+
+CASES = [
+    ("tanh", "softmax", "cross_entropy", "mean", True),
+    ("relu", "identity", "huber", "sum", False),
+    ("silu", "exp", "gamma", "sklearn", True),
+]
+
+
+def case(hidden, output, loss, reduction, weighted, seed=0):
+    return make_problem(seed, (hidden, hidden, output), (5, 4, 3), loss, N=8, D=4, l2=0.5,
+                        reduction=reduction, weighted=weighted)  # fmt: skip
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("which", CASES)
+def test_a_step_on_each_engine(which, engine):
+    problem = case(*which)
+    max_norm = typical_norm(problem)
+    np.testing.assert_allclose(
+        step_taken(problem, max_norm, engine),
+        step_by_hand(problem, max_norm, gradients_by_jax),
+        rtol=1e-9,
+        atol=1e-12,
+    )
+
+
+# name: (what stands in equations.py or private.py, what is planted)
+BUGS = {
+    "the bias's 1 is forgotten": ("+ 1) * _lengths", ") * _lengths"),
+    "only the first layer counts": ("* _lengths(delta[l], xp) for l in range(len(delta))]",
+                                    "* _lengths(delta[l], xp) for l in [0]]"),
+    "the root is forgotten": ("return xp.sqrt(sum(squares))", "return sum(squares)"),
+    "short gradients are made long": ("norms > max_norm, norms, max_norm", "norms > 0, norms, 1"),
+    "clipped after the sum": ("factors * delta_l", "xp.min(factors) * delta_l"),
+    "weighted after clipping": (
+        "return L, *equations.gradients(*clipped(X, delta, max_norm), W)",
+        "X, delta = clipped(X, [d / weights for d in delta], max_norm)\n"
+        "    return L, *equations.gradients(X, [weights * d for d in delta], W)",
+    ),
+    "not divided by the rows": ("g / batch_size, l2", "g, l2"),
+    "λ divided by the rows": ('if reduction == "sklearn" else l2', "if reduction else l2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_planted_bug_shows(bug, monkeypatch):
+    (old, new), problem = BUGS[bug], case(*CASES[0])
+    [module] = [m for m in (equations, private) if old in inspect.getsource(m)]
+    source, wrong = inspect.getsource(module), ModuleType("wrong")
+    assert source.count(old) == 1, "mend BUGS"
+    exec(compile(source.replace(old, new), "wrong", "exec"), wrong.__dict__)
+    for name in {"sample_norms", "clipped_sums", "reduced"} & set(vars(module)):
+        monkeypatch.setattr(module, name, getattr(wrong, name))
+    max_norm = typical_norm(problem)
+    expected = step_by_hand(problem, max_norm)
+    assert abs(step_taken(problem, max_norm) - expected).max() > 1e-3 * abs(expected).max()
+
+
+# ---------------------------------------------------------------- what one row can do
+
+
+def sum_of(rows, w, max_norm, engine, dtype, layers):
+    net = dp.Network(4, layers, loss="squared_error", dtype=dtype, seed=0)
+    before = net.theta.copy()
+    with np.errstate(all="ignore"):
+        fit(net, rows, np.ones(len(rows)), 0.0, max_norm, sample_weight=w, engine=engine,
+            batch_size=len(rows), max_epochs=1, solver=dp.SGD(1.0, momentum=0.0))  # fmt: skip
+    return (before - net.theta).astype(np.float64)
+
+
+@settings(max_examples=30)
+@given(
+    st.integers(0, 2**31), st.floats(0, 40), st.floats(0.01, 100), st.floats(1e-3, 1e3),
+    st.sampled_from(["tanh", "exp", "relu"]), st.sampled_from(["float64", "float32"]),
+)  # fmt: skip
+def test_one_row_changes_the_sum_by_max_norm_at_most(seed, size, weight, max_norm, f, dtype):
+    random = np.random.RandomState(seed)
+    rows, w = random.randn(6, 4), random.rand(6) + 0.1
+    rows[0] *= 10.0 ** (size - 2)
+    w[0] = weight
+    assume(np.isfinite(rows.astype(dtype)).all())
+    layers = [dp.Dense(3, f), dp.Dense(1)]
+    sums = []
+    for weights in (w, np.r_[0.0, w[1:]]):
+        sums.append(sum_of(rows.astype(dtype), weights, max_norm, "reference", dtype, layers))
+    scale = 1e-5 if dtype == "float32" else 1e-9
+    assert np.isfinite(sums).all()
+    assert np.linalg.norm(sums[0] - sums[1]) <= max_norm * (1 + 10 * scale)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_row_whose_gradient_overflows_counts_nothing(engine):
+    rows = X.copy()
+    rows[3] = 1e5
+    layers = [dp.Dense(3, "exp"), dp.Dense(1)]
+    w = np.ones(N)
+    with_it = sum_of(rows, w, 1.0, engine, "float64", layers)
+    w[3] = 0
+    np.testing.assert_array_equal(with_it, sum_of(rows, w, 1.0, engine, "float64", layers))
+    assert np.isfinite(with_it).all()
+    assert with_it.any()
+
+
+# ---------------------------------------------------------------- the noise
+
+
+def noises(engine, epochs, dtype="float64", **privacy):
+    """What is added to θ in each step, where gradients are too short to be seen."""
+    net = dp.Network(100, [dp.Dense(150), dp.Dense(40)], loss="squared_error", dtype=dtype, seed=0)
+    net.theta[...] = 0
+    found = [net.theta.copy()]
+    fit(net, np.ones((6, 100)), np.ones((6, 40)), 5e11, 1e-12, engine=engine, batch_size=3,
+        solver=dp.SGD(1.0, momentum=0.0), max_epochs=epochs,
+        callbacks=[lambda event: found.append(event.network.theta.copy())], **privacy)  # fmt: skip
+    return np.diff(found, axis=0)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_noise_is_normal_of_the_stated_variance_and_new_in_each_step(engine, dtype):
+    epochs = noises(engine, 3, dtype)  # two steps of 0.5² each
+    P = epochs.shape[1]
+    assert P > 20_000
+    for noise in epochs:
+        z = noise / np.sqrt(0.5)
+        assert abs(z.mean()) < 5 / np.sqrt(P)
+        assert abs(z.var() - 1) < 5 * np.sqrt(2 / P)
+        assert kstest(z, "norm").pvalue > 1e-4
+        assert len(np.unique(z)) > 0.99 * P
+    correlations = np.corrcoef(epochs)[~np.eye(3, dtype=bool)]
+    assert abs(correlations).max() < 5 / np.sqrt(P)
+    np.testing.assert_array_equal(noises(engine, 3, dtype), epochs)
+    assert abs(np.corrcoef(epochs[0], noises(engine, 1, dtype, seed=4)[0])[0, 1]) < 5 / np.sqrt(P)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_without_a_seed_noise_is_new_each_time(engine):
+    nets = [small_net(), small_net()]
+    seeds = [fit(net, seed=None, engine=engine).progress.noise_seed for net in nets]
+    assert seeds[0] != seeds[1]
+    assert max(seeds) > 2**100
+    assert (nets[0].theta != nets[1].theta).all()
+
+
+@pytest.mark.parametrize(
+    ("engine", "reduction"),
+    [*(("reference", r) for r in ("sum", "mean", "sklearn")), ("xla", "mean")],
+)
+def test_batches_without_weight_are_noisy_steps_like_any_other(engine, reduction):
+    w = np.zeros(N)
+    w[-1] = 1
+    net, before = small_net(reduction=reduction), small_net()
+    history = fit(net, sample_weight=w, shuffle=False, engine=engine, max_epochs=1,
+                  solver=dp.SGD(1.0))  # fmt: skip
+    assert history.progress.step == 5
+    assert (net.theta != before.theta).all()
+    assert np.isfinite(history.loss_curve).all()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_shorter_batch_has_no_more_noise(engine):
+    net = small_net(l2=0.0)
+    before, P = net.theta.copy(), net.theta.size
+    fit(net, X[:6], CLASSES[:6], 1e9, 1e-9, engine=engine, max_epochs=1,
+        solver=dp.SGD(1.0, momentum=0.0))  # fmt: skip
+    variance = np.sum((net.theta - before) ** 2) / P  # of batches of five rows and of one
+    assert abs(variance / (2 / 5**2) - 1) < 5 * np.sqrt(2 / P)
+
+
+def test_what_an_attacker_sees_of_a_row_is_what_is_accounted():
+    """θ with and without a row, many times: two normals, μ standard deviations apart."""
+    epochs, noise, runs, found = 4, 1.5, 400, {}
+    for weight in (1.0, 0.0):
+        found[weight] = []
+        for seed in range(runs):
+            net = dp.Network(1, [dp.Dense(1)], loss="absolute_error", reduction="sum", seed=0)
+            net.theta = [0.0, -1e6]
+            history = fit(net, [[0.0], [0.0]], [0.0, 0.0], noise, 1.0, batch_size=1,
+                          seed=seed + (runs if weight else 0), sample_weight=[weight, 1.0],
+                          max_epochs=epochs, solver=dp.SGD(1.0, momentum=0.0))  # fmt: skip
+            found[weight].append(net.theta[1])
+    shift = np.mean(found[1.0]) - np.mean(found[0.0])
+    # Beside the row's, the noise of the other's step is there, too: √2 more than is accounted for.
+    apart = np.sqrt(2) * shift / np.sqrt(np.var(found[1.0]) / 2 + np.var(found[0.0]) / 2)
+    assert abs(apart - np.sqrt(epochs) / noise) < 4 * np.sqrt(2) * np.sqrt(2 / runs)
+    assert history.progress.mu_squared == pytest.approx(epochs / noise**2)
+
+
+# ---------------------------------------------------------------- engines agree
+
+
+@pytest.mark.parametrize(
+    ("reduction", "weighted"), [("sum", True), ("mean", True), ("sklearn", False)]
+)
+def test_engines_agree_without_noise(reduction, weighted):
+    found = []
+    for engine in ENGINES:
+        net = small_net(0.3, reduction)
+        history = fit(net, noise=0.0, engine=engine, clip_norm=0.5,
+                      sample_weight=WEIGHTS if weighted else None)  # fmt: skip
+        found.append((net.theta, history))
+    (one, first), (two, second) = found
+    np.testing.assert_allclose(two, one, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(second.loss_curve, first.loss_curve, rtol=1e-10)
+    assert first.progress.step == second.progress.step == 15
+
+
+def test_without_noise_and_without_long_gradients_it_is_plain_training():
+    for engine in ENGINES:
+        plain, clipped = small_net(0.3), small_net(0.3)
+        search = {"batch_size": N, "max_epochs": 5, "engine": engine}
+        history = dp.fit(plain, X, CLASSES, **search)
+        same = fit(clipped, noise=0.0, max_norm=1e6, **search)
+        np.testing.assert_allclose(clipped.theta, plain.theta, rtol=1e-10)
+        np.testing.assert_allclose(same.loss_curve, history.loss_curve, rtol=1e-10)
+
+
+def test_sparse_and_narrow_rows():
+    big = sp.random(N, 50, density=0.1, format="csr", random_state=0)
+    for rows in (big, big.astype("float32").toarray().astype("float16")):
+        found = []
+        for engine, X in zip((*ENGINES, "reference"), (rows, rows, big.toarray()), strict=True):
+            net = dp.Network(50, [dp.Dense(6, "relu"), dp.Dense(3, "softmax")],
+                             loss="cross_entropy", seed=1)  # fmt: skip
+            fit(net, X, noise=0.0, engine=engine)
+            found.append(net.theta)
+        np.testing.assert_allclose(found[1], found[0], rtol=1e-10, atol=1e-13)
+        np.testing.assert_allclose(found[2], found[0], atol=1e-3)
+
+
+def test_a_stream_is_trained_on_as_rows_in_memory_are(tmp_path):
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(y=CLASSES)
+    frame.to_parquet(tmp_path / "table.parquet", row_group_size=4)
+    streamed, memory = small_net(), small_net()
+    rows = dp.tables.stream(tmp_path / "table.parquet", "y", columns=list("abcd"))
+    one = dp.fit(streamed, rows, privacy=dp.Privacy(1.0, 0.3, seed=3), batch_size=5, max_epochs=3,
+                 engine="reference", shuffle=False)  # fmt: skip
+    two = fit(memory, shuffle=False)
+    np.testing.assert_allclose(streamed.theta, memory.theta, rtol=1e-12)
+    assert one.epsilon(1e-5) == two.epsilon(1e-5)
+    with pytest.raises(ValueError, match=r"validation is a share of the rows, 0\.2"):
+        dp.fit(streamed, rows, privacy=dp.Privacy(1.0), validation=0.2)
+
+
+def test_the_reference_engine_takes_over_and_says_so_once(monkeypatch):
+    nets = {}
+    for engine in ("auto", "fused"):
+        monkeypatch.setattr(choice, "_said", set())
+        nets[engine] = small_net()
+        with pytest.warns(UserWarning, match="reference engine runs this search: private training"):
+            fit(nets[engine], engine=engine)
+        fit(small_net(), engine=engine)
+    reference = small_net()
+    fit(reference)
+    for net in nets.values():
+        np.testing.assert_array_equal(net.theta, reference.theta)
+
+
+# ---------------------------------------------------------------- devices and processes
+
+
+def started(code, **environment):
+    """A new process that runs `code`; it prints JSON last."""
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(SEARCH) + textwrap.dedent(code)],
+        env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def finished(process):
+    out, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return json.loads(out.strip().splitlines()[-1])
+
+
+SEARCH = """
+    import json, os
+    import numpy as np
+    import deltaprop as dp
+    from deltaprop.engines import xla
+
+    rng = np.random.RandomState(0)
+    X, y, w = rng.randn(52, 4), rng.randint(0, 3, 52), rng.rand(52)
+    w[:20] = 0
+
+    def theta(rows, batch_size, engine="xla", noise=1.0, seed=5):
+        net = dp.Network(4, [dp.Dense(7, "tanh", 0.3), dp.Dense(3, "softmax")],
+                         loss="cross_entropy", l2=0.1, reduction="mean", seed=0)
+        dp.fit(net, X[rows], y[rows], sample_weight=w[rows], engine=engine, batch_size=batch_size,
+               max_epochs=3, shuffle=False, privacy=dp.Privacy(noise, 0.2, seed))
+        return net.theta.tolist()
+
+    def norms(rows, engine=None):
+        net = dp.Network(4, [dp.Dense(7, "tanh"), dp.Dense(3)], loss="huber", seed=0)
+        if engine == "reference":
+            return net.sample_norms(X[rows], X[rows, :3]).tolist()
+        return xla.sample_norms(net, X[rows], X[rows, :3], engine).tolist()
+"""
+
+
+def test_eight_devices_share_batches_and_the_noise_is_added_once():
+    eight = """
+    import jax
+
+    assert len(jax.devices()) == 8
+    rows, one = slice(None), dp.Xla(devices=1)
+    print(json.dumps([
+        [theta(rows, 20, noise=0.0), theta(rows, 20, "reference", noise=0.0)],
+        [theta(rows, 20), theta(rows, 20, one)],
+        [norms(rows), norms(rows, one), norms(rows, "reference")],
+    ]))
+    """
+    flags = "--xla_force_host_platform_device_count=8"
+    for same in finished(started(eight, XLA_FLAGS=flags)):
+        for other in same[1:]:
+            np.testing.assert_allclose(other, same[0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_processes_add_the_same_noise_once():
+    """Also where no seed is given: they agree on the first one's."""
+    each = """
+    rank = int(os.environ["RANK"])
+    xla.connect(os.environ["ADDRESS"], 2, rank)
+    mine = slice(26 * rank, 26 * rank + 26)
+    shared = dp.Xla(shared_rows=True)
+    found = [theta(mine, 10), theta(mine, 10, seed=None),
+             theta(slice(None), 20, shared, seed=None), norms(mine)]
+    try:
+        theta(mine, 10, noise=1.0 + rank)
+    except ValueError as error:
+        print(json.dumps([*found, str(error)]))
+    """
+    alone = """
+    batches = np.split(np.arange(26), [10, 20])
+    print(json.dumps([theta(np.concatenate([r for b in batches for r in (b, b + 26)]), 20),
+                      norms(slice(None))]))
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    both = [started(each, RANK=str(rank), ADDRESS=address) for rank in (0, 1)]
+    first, second = map(finished, both)
+    assert first[:3] == second[:3]
+    theta, norms = finished(started(alone))
+    np.testing.assert_allclose(first[0], theta, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose([*first[3], *second[3]], norms, rtol=1e-12)
+    assert first[0] != first[1]
+    assert "privacy must be the same in all 2 processes" in first[4]
+
+
+# ---------------------------------------------------------------- going on
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_resumed_search_is_the_same_search(engine):
+    whole, parts = small_net(0.2), small_net(0.2)
+    straight = fit(whole, max_epochs=4, engine=engine)
+    history = fit(parts, max_epochs=1, engine=engine)
+    assert history.epsilon(1e-5) == dp.Privacy(1.0).epsilon(1e-5, 1)
+    history = fit(parts, max_epochs=3, engine=engine, seed=None, resume=history)
+    np.testing.assert_array_equal(parts.theta, whole.theta)
+    assert history.epsilon(1e-5) == straight.epsilon(1e-5) == dp.Privacy(1.0).epsilon(1e-5, 4)
+
+
+class Killed(BaseException):
+    """What kill -9 is to a test: nothing after it runs."""
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_checkpoint_goes_on_with_the_same_noise_and_account(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "MOST_STEPS", 2)
+    search = {"engine": engine, "max_epochs": 4}
+    every = {"seconds": None, "steps": 1}
+    whole = small_net(0.2)
+    straight = fit(whole, checkpoint=dp.Checkpoint(tmp_path / "a", **every), **search)
+    pause, calls = Keeper.pause, [0]
+
+    def deadly(self):
+        pause(self)
+        calls[0] += 1
+        if calls[0] % 7 == 3:
+            raise Killed
+
+    killed, kills, seed = tmp_path / "b", 0, 3
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "pause", deadly)
+        while True:
+            net = small_net(0.2)
+            try:
+                history = fit(net, checkpoint=dp.Checkpoint(killed, **every), seed=seed, **search)
+                break
+            except Killed:
+                kills, seed = kills + 1, None  # it is in the folder
+    assert kills > 1
+    np.testing.assert_array_equal(net.theta, whole.theta)
+    assert history.progress.mu_squared == straight.progress.mu_squared == 4.0
+    with pytest.raises(ValueError, match=r"privacy is Privacy\(noise=2.0, max_norm=0.3\), was"):
+        fit(small_net(0.2), noise=2.0, checkpoint=killed, **search)
+
+
+def test_without_a_seed_a_checkpoint_holds_the_one_that_was_drawn(tmp_path):
+    first, second = small_net(), small_net()
+    fit(small_net(), seed=None, max_epochs=1, checkpoint=tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    fit(first, seed=None, checkpoint=tmp_path / "a")
+    fit(second, seed=None, checkpoint=tmp_path / "b")
+    np.testing.assert_array_equal(first.theta, second.theta)
+
+
+def test_every_epoch_that_began_is_counted():
+    class Interrupting(dp.Adam):
+        def update(self, g, state, theta, learning_rate, t, penalised):
+            if t == 8:
+                raise KeyboardInterrupt
+            return super().update(g, state, theta, learning_rate, t, penalised)
+
+    net = small_net()
+    with pytest.warns(UserWarning, match="interrupted"):
+        history = fit(net, solver=Interrupting())
+    assert history.n_epochs == 1
+    assert history.progress.mu_squared == 2.0
+    history = fit(net, resume=history, max_epochs=2)
+    assert history.progress.mu_squared == 4.0
+    stopped = fit(small_net(), callbacks=[lambda event: event.epoch == 2], max_epochs=50)
+    assert stopped.epsilon(1e-5) == dp.Privacy(1.0).epsilon(1e-5, 2)
+
+
+def test_noises_of_several_calls_add_up():
+    net = small_net()
+    history = fit(net, noise=2.0, max_epochs=4)
+    history = fit(net, noise=1.0, max_epochs=2, resume=history)
+    assert history.progress.mu_squared == 4 / 4 + 2
+    assert history.epsilon(1e-5) == epsilon_of(1e-5, np.sqrt(3.0))
+    search = {"batch_size": 5, "max_epochs": 1, "engine": "reference"}
+    assert dp.fit(net, X, CLASSES, resume=history, **search).epsilon(1e-5) == np.inf
+
+
+def test_what_was_not_private_stays_so():
+    net = small_net()
+    plain = dp.fit(net, X, CLASSES, max_epochs=1, engine="reference")
+    assert plain.epsilon(0.5) == np.inf
+    assert fit(net, resume=plain).epsilon(0.5) == np.inf
+    assert fit(small_net(), noise=0.0).epsilon(0.5) == np.inf
+
+
+# ---------------------------------------------------------------- the account
+
+
+@pytest.mark.parametrize("epochs", [1, 7, 60])
+@pytest.mark.parametrize("noise", [0.8, 4.0, 20.0])
+def test_delta_by_integration_over_what_is_seen(noise, epochs):
+    """δ = ∫ max(0, p - e^ε q): E observations of N(1, noise²) or N(0, noise²), added up."""
+    for epsilon in (0.0, 0.3, 2.0, 9.0):
+        scale = noise * np.sqrt(epochs)
+        p, q = norm(epochs, scale), norm(0, scale)
+        x = np.linspace(-12 * scale, epochs + 12 * scale, 400_001)
+        expected = trapezoid(np.maximum(0, p.pdf(x) - np.exp(epsilon + q.logpdf(x))), x)
+        found = delta_of(epsilon, np.sqrt(epochs) / noise)
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-11)
+
+
+def test_composition_by_convolving_privacy_losses():
+    """The loss of one epoch is N(μ²/2, μ²); of E epochs, its density E times convolved."""
+    noise, epochs = 3.0, 12
+    mu, step = 1 / noise, 1e-3
+    losses = np.arange(-40, 40, step)
+    of_one = norm(mu**2 / 2, mu).pdf(losses) * step
+    of_all = np.fft.fftshift(np.fft.ifft(np.fft.fft(np.fft.ifftshift(of_one)) ** epochs).real)
+    for epsilon in (0.5, 2.0, 5.0):
+        expected = (of_all * np.maximum(0, -np.expm1(epsilon - losses))).sum()
+        found = delta_of(epsilon, np.sqrt(epochs) / noise)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "noise", "expected"),
+    [(1, 4.0, 0.92634152), (20, 4.0, 4.98330641), (20, 6.058, 3.09066402), (100, 1.5, 49.88371241)],
+)
+def test_epsilon_as_google_s_dp_accounting_computes_it(epochs, noise, expected):
+    """By its PLDAccountant, version 0.4, at δ = 1e-5; it rounds up."""
+    assert dp.Privacy(noise).epsilon(1e-5, epochs) == pytest.approx(expected, abs=1e-7)
+
+
+@given(st.floats(1e-3, 100), st.floats(1e-12, 0.3), st.integers(1, 10_000))
+def test_the_least_noise_for_a_wish(epsilon, delta, epochs):
+    privacy = dp.Privacy.of(epsilon, delta, epochs)
+    assert delta_of(epsilon, np.sqrt(epochs) / privacy.noise) <= delta * (1 + 1e-9)
+    assert privacy.epsilon(delta, epochs) == pytest.approx(epsilon, rel=1e-6)
+    assert dp.Privacy(privacy.noise * 0.999).epsilon(delta, epochs) > epsilon
+    assert privacy.epsilon(delta, epochs + 1) > epsilon
+
+
+def test_the_ends_of_the_account():
+    assert dp.Privacy(0.0).epsilon(1e-5, 1) == np.inf
+    assert dp.Privacy(5e-324).epsilon(1e-5, 1) == np.inf
+    assert dp.Privacy(1e9).epsilon(1e-5, 1) == 0.0
+    assert dp.search.History().epsilon(1e-5) == 0.0
+
+
+# ---------------------------------------------------------------- what leaks, and what is wrong
+
+
+def test_the_loss_on_the_rows_stops_nothing():
+    history = fit(small_net(), max_epochs=30, tol=1e6, patience=0)
+    assert history.n_epochs == 30
+    assert history.stop_reason == "max_epochs"
+    public = {"validation": (X + 1, CLASSES), "tol": 1e6, "patience": 2, "max_epochs": 30}
+    assert fit(small_net(), **public).stop_reason == "converged"
+    assert fit(small_net(), restore_best=False, **public).n_epochs == 30
+
+
+@pytest.mark.parametrize(
+    ("search", "said"),
+    [
+        ({"solver": dp.LBFGS()}, "SGD, Adam or AdamW, got LBFGS"),
+        ({"validation": 0.2}, r"validation is a share of the rows, 0\.2.*validation=\(X, y\)"),
+        ({"schedule": dp.schedules.Adaptive()}, r"Adaptive looks at the loss.*Cosine\(\)"),
+        ({"schedule": dp.schedules.Adaptive(), "validation": (X, CLASSES), "restore_best": False},
+         "Adaptive looks at the loss"),
+        ({"rows": [1, 5, 5, 5, 2, 1]}, r"rows names 3 row\(s\) again.*Name each once"),
+        ({"engine": dp.Xla("bfloat16")}, "dtype of Xla is 'bfloat16', in which gradients cannot"),
+    ],
+)  # fmt: skip
+def test_what_would_leak_is_refused(search, said):
+    net = small_net()
+    before = net.theta.copy()
+    with pytest.raises(ValueError, match=said):
+        fit(net, **search)
+    np.testing.assert_array_equal(net.theta, before)
+
+
+def test_a_solver_of_one_s_own_is_refused():
+    class Curious(dp.search.FirstOrder):
+        def init(self, theta):
+            return ()
+
+        def update(self, g, state, theta, learning_rate, t, penalised):
+            return -g, ()
+
+    with pytest.raises(ValueError, match="got Curious"):
+        fit(small_net(), solver=Curious())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"noise": -1.0}, "noise of Privacy must be a number >= 0, got -1.0"),
+        ({"noise": np.nan}, "noise of Privacy must be a number >= 0, got nan"),
+        ({"noise": "much"}, "noise of Privacy must be a number >= 0, got 'much'"),
+        ({"noise": 1, "max_norm": 0}, "max_norm of Privacy must be a number > 0, got 0"),
+        ({"noise": 1, "max_norm": np.inf}, "max_norm of Privacy must be a number > 0, got inf"),
+        ({"noise": 1, "seed": -1}, "seed of Privacy must be an int in 0 to"),
+        ({"noise": 1, "seed": 2**128}, "seed of Privacy must be an int in 0 to"),
+    ],
+)
+def test_what_privacy_does_not_take(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        dp.Privacy(**wrong)
+
+
+def test_what_the_account_does_not_take():
+    with pytest.raises(TypeError, match=r"privacy must be a deltaprop\.Privacy, such as"):
+        dp.fit(small_net(), X, CLASSES, privacy=4.0)
+    privacy = dp.Privacy(1.0)
+    with pytest.raises(ValueError, match=r"delta must be a number in \(0, 1\), got 0"):
+        privacy.epsilon(0, 1)
+    with pytest.raises(ValueError, match="epochs must be an int >= 1, got 0"):
+        privacy.epsilon(0.1, 0)
+    with pytest.raises(ValueError, match="epsilon must be a number > 0, got 0"):
+        dp.Privacy.of(0, 1e-5, 1)
+    with pytest.raises(ValueError, match=r"delta must be a number in \(0, 1\), got 1"):
+        dp.Privacy.of(1, 1, 1)
+    with pytest.raises(ValueError, match=r"epochs must be an int >= 1, got 1\.5"):
+        dp.Privacy.of(1, 1e-5, 1.5)
+    assert "9" not in repr(dp.Privacy(1.0, seed=99))  # who knows it can take the noise away
