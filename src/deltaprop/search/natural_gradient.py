@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from deltaprop._arrays import Array, floored, namespace
+from deltaprop._arrays import Array, floored, inverse, namespace
 from deltaprop.search.solvers import _POSITIVE, _SHARE, SGD, State
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class KFAC(SGD):
         η > 0.
     momentum : float, default=0.9
         μ in [0, 1].
-    nesterov : bool, default=False
-    damping : float, default=1e-3
+    nesterov : bool, default=True
+    damping : float, default=1e-2
         γ > 0. The larger, the shorter the step, and the more it looks like SGD's.
     decay : float, default=0.95
         Of the averages, in [0, 1); the start at zero is corrected. 0 takes the batch's factors.
@@ -63,8 +63,7 @@ class KFAC(SGD):
     """
 
     learning_rate: float = 0.1
-    nesterov: bool = False
-    damping: float = 1e-3
+    damping: float = 1e-2
     decay: float = 0.95
     every: int = 10
     kl_clip: float = 1e-3
@@ -161,8 +160,7 @@ def _inverse(M: Float[Array, "n n"], damping: Float[Array, ""]) -> Float[Array, 
     """(M + damping I)⁻¹, with what rounding needs on the diagonal where damping is less."""
     xp = namespace(M)
     rounding = 10 * xp.finfo(M.dtype).eps * xp.trace(M)
-    inverse = xp.linalg.inv(M + (damping + rounding) * xp.eye(M.shape[0], dtype=M.dtype))
-    return 0.5 * (inverse + inverse.T)
+    return inverse(M + (damping + rounding) * xp.eye(M.shape[0], dtype=M.dtype), xp)
 
 
 def _root_of_mean_eigenvalue(M: Float[Array, "n n"]) -> Float[Array, ""]:
