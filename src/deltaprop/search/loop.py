@@ -94,7 +94,7 @@ class Progress:
     order: Int[np.ndarray, " N"] | None = None
     order_seed: int | None = None  # in place of an order, where rows are not in memory
     rng: np.random.RandomState | None = None
-    dropout_seed: int | None = None
+    dropout_seed: int | None = None  # of K-FAC's signs, too
 
 
 @dataclass
