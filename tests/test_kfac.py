@@ -250,6 +250,17 @@ def test_a_step_is_the_damped_kronecker_product_s():
     step_agrees(dp.KFAC)
 
 
+def test_all_reductions_take_the_same_steps():
+    """λ is put so that it means the same for each: per sample, for all, or per batch."""
+    thetas = []
+    for reduction, l2 in (("sum", 0.1 * N), ("mean", 0.1), ("sklearn", 0.1 * N)):
+        net = dp.Network(4, [dp.Dense(5, "tanh"), dp.Dense(3, "softmax")], loss="cross_entropy",
+                         l2=l2, reduction=reduction, seed=0)  # fmt: skip
+        fit(net, X, CLASSES, dp.KFAC(), max_epochs=5)
+        thetas.append(net.theta)
+    np.testing.assert_allclose(thetas[1:], [thetas[0]] * 2, rtol=1e-9)
+
+
 def test_an_inverse_is_kept_for_so_many_steps():
     """Rows change from step to step, and with them A: of every third step the inverses follow."""
     net = dp.Network(4, [dp.Dense(3)], loss="squared_error", seed=0)

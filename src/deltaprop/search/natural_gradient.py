@@ -57,7 +57,8 @@ class KFAC(SGD):
     >>> import deltaprop as dp
     >>> net = dp.Network(1, [dp.Dense(1)], loss="squared_error", seed=0)
     >>> newton = dp.KFAC(1.0, momentum=0.0, damping=1e-12, kl_clip=float("inf"))
-    >>> history = dp.fit(net, [[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0], solver=newton, max_epochs=1)
+    >>> X, y = [[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]
+    >>> history = dp.fit(net, X, y, solver=newton, max_epochs=1, engine="reference")
     >>> net.predict([[10.0]]).round(3)  # one step
     array([[21.]])
     """
