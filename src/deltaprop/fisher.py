@@ -12,9 +12,9 @@ Where I = E_y[loss″(y, ŷ)], J = ∂ŷ/∂a_{L-1} and ε are independent signs
 
     δ̂_{L-1} = Jᵀ (√I ⊙ ε)   has   E_ε[δ̂ δ̂ᵀ] = Jᵀ diag(I) J,
 
-which is the Fisher information in a_{L-1}: diag(ŷ) - ŷŷᵀ for softmax with the cross-entropy. From there
-δ̂ goes back through the layers as every error signal does, equation (1.9). With one output the
-signs cancel, with more they are a sample: the averages over many steps see their mean.
+which is the Fisher information in a_{L-1}: for softmax with the cross-entropy, diag(ŷ) - ŷŷᵀ.
+From there δ̂ goes back through the layers as every error signal does, equation (1.9). With one
+output the signs cancel, with more they are a sample: averages over many steps see their mean.
 
 Examples
 --------
