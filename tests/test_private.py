@@ -195,9 +195,9 @@ BUGS = {
     "short gradients are made long": ("norms > max_norm, norms, max_norm", "norms > 0, norms, 1"),
     "clipped after the sum": ("factors * delta_l", "xp.min(factors) * delta_l"),
     "weighted after clipping": (
-        "return L, *equations.gradients(*clipped(X, delta, max_norm), W)",
+        "dW, db = equations.gradients(*clipped(X, delta, max_norm), W)",
         "X, delta = clipped(X, [d / weights for d in delta], max_norm)\n"
-        "    return L, *equations.gradients(X, [weights * d for d in delta], W)",
+        "    dW, db = equations.gradients(X, [weights * d for d in delta], W)",
     ),
     "not divided by the rows": ("g / batch_size, l2", "g, l2"),
     "λ divided by the rows": ('if reduction == "sklearn" else l2', "if reduction else l2"),
@@ -468,7 +468,7 @@ def test_eight_devices_share_batches_and_the_noise_is_added_once():
     rows, one = slice(None), dp.Xla(devices=1)
     print(json.dumps([
         [theta(rows, 20, noise=0.0), theta(rows, 20, "reference", noise=0.0)],
-        [theta(rows, 20), theta(rows, 20, one)],
+        [theta(rows, 20), theta(rows, 20, one), theta(rows, 20, dp.Xla(shard_parameters=True))],
         [norms(rows), norms(rows, one), norms(rows, "reference")],
     ]))
     """

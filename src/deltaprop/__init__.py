@@ -16,6 +16,7 @@ _HOME = {
     "AdamW": "deltaprop.search",
     "Checkpoint": "deltaprop.checkpoints",
     "Dense": "deltaprop.network",
+    "KFAC": "deltaprop.search",
     "LBFGS": "deltaprop.search",
     "Loss": "deltaprop.losses",
     "MLPClassifier": "deltaprop.estimators",
@@ -52,6 +53,7 @@ _MODULES = {
 _MODULES_ELSEWHERE = {"schedules": "deltaprop.search.schedules"}
 
 __all__ = [
+    "KFAC",
     "LBFGS",
     "SGD",
     "Activation",
@@ -119,7 +121,7 @@ if TYPE_CHECKING:
     from deltaprop.network import Dense, Network
     from deltaprop.privacy import Privacy
     from deltaprop.progress import Progress
-    from deltaprop.search import LBFGS, SGD, Adam, AdamW, schedules
+    from deltaprop.search import KFAC, LBFGS, SGD, Adam, AdamW, schedules
     from deltaprop.training import fit
 
 

@@ -1,8 +1,9 @@
 """What the derivation needs of an array library beyond the array API standard.
 
 Every function of the derivation receives its namespace `xp` (NumPy, `jax.numpy`, any array API
-namespace). The helpers here close three gaps: the comparison of complex arrays (the proofs
-evaluate each function at a + ih), ``erf``, and ``logsumexp``-like reductions without overflow.
+namespace). The helpers here close four gaps: the comparison of complex arrays (the proofs
+evaluate each function at a + ih), ``erf``, ``logsumexp``-like reductions without overflow, and
+inverses of positive definite matrices.
 """
 
 from __future__ import annotations
@@ -56,6 +57,19 @@ def erf(x: Values, xp: ModuleType) -> Values:
     from scipy.special import erf as scipy_erf
 
     return xp.asarray(scipy_erf(np.asarray(x)))
+
+
+def inverse(M: Shaped[Array, "n n"], xp: ModuleType) -> Shaped[Array, "n n"]:
+    """M⁻¹ of a symmetric, positive definite M; of numbers that are none, none."""
+    if xp.__name__.startswith("jax"):  # whose general inverse takes long to compile
+        from jax.scipy.linalg import solve_triangular
+
+        root = solve_triangular(
+            xp.linalg.cholesky(M), xp.eye(M.shape[0], dtype=M.dtype), lower=True
+        )
+        return root.T @ root
+    found = xp.linalg.inv(M)
+    return 0.5 * (found + found.T)
 
 
 def log_sum_exp(a: Values, xp: ModuleType) -> Values:

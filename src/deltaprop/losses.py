@@ -168,6 +168,9 @@ class Loss:
         Stable forms for known output activations.
     outputs_per_target : int, default=1
         How many network outputs describe one column of y.
+    information : callable ``information(yhat, xp, **params)``, optional
+        E ∂²loss/∂ŷ_h², (N, H), for y drawn from the model: the diagonal of the Fisher information
+        in ŷ. By default ``d2(ŷ, ŷ)``, which it is where loss″ is linear in y. Only K-FAC needs it.
 
     Examples
     --------
@@ -188,6 +191,7 @@ class Loss:
     check: Callable[..., None] = check_numbers
     closed: Any = ()
     outputs_per_target: int = 1
+    information: LossFunction | None = None
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and self.name):
@@ -199,8 +203,10 @@ class Loss:
         for part in ("value", "d"):
             if not callable(getattr(self, part)):
                 raise TypeError(f"Loss {self.name!r}: {part} must be callable.")
-        if self.d2 is not None and not callable(self.d2):
-            raise TypeError(f"Loss {self.name!r}: d2 must be callable or None.")
+        for part in ("d2", "information"):
+            function = getattr(self, part)
+            if function is not None and not callable(function):
+                raise TypeError(f"Loss {self.name!r}: {part} must be callable or None.")
         # Pairs instead of a dict keep the loss hashable, as compiled engines need it.
         if isinstance(self.params, Mapping):
             object.__setattr__(self, "params", tuple(self.params.items()))
@@ -228,6 +234,12 @@ class Loss:
             raise ValueError(f"Loss {self.name!r} was given without d2, its second derivative.")
         return self.d2(t, yhat, xp, **self.settings)
 
+    def fisher(self, yhat: Float[Array, "N H"], xp: ModuleType) -> Values:
+        """E ∂²loss/∂ŷ_h² for y drawn from the model."""
+        if self.information is not None:
+            return self.information(yhat, xp, **self.settings)
+        return self.second(yhat, yhat, xp)
+
     def closed_form(self, activation: str) -> ClosedForm | None:
         """The stable form for an output activation of that name, where there is one."""
         return dict(self.closed).get(activation)
@@ -242,7 +254,7 @@ class Loss:
         return self.name in _FACTORIES and getattr(self.value, "__module__", "") == __name__
 
     def _identity(self) -> tuple[Any, ...]:
-        functions = () if self.is_ours else (self.value, self.d, self.d2)
+        functions = () if self.is_ours else (self.value, self.d, self.d2, self.information)
         return (self.name, self.params, *functions)
 
     def __eq__(self, other: object) -> bool:
@@ -303,6 +315,7 @@ def AbsoluteError() -> Loss:
         lambda t, yhat, xp: absolute(yhat - t, xp),
         lambda t, yhat, xp: xp.sign(yhat - t),
         lambda t, yhat, xp: xp.zeros_like(yhat),
+        information=lambda yhat, xp: xp.ones_like(yhat),  # the kink's, under Laplace noise
     )
 
 
@@ -369,6 +382,11 @@ def _check_levels(y: Target, H: int, name: str, quantiles: tuple[float, ...]) ->
         )
 
 
+def _pinball_information(yhat: Values, xp: ModuleType, quantiles: tuple[float, ...]) -> Values:
+    q = _levels(yhat, quantiles, xp)  # the kink's, under asymmetric Laplace noise
+    return q * (1 - q) * xp.ones_like(yhat)
+
+
 def Quantile(quantiles: float | tuple[float, ...] = 0.5) -> Loss:
     """max(q r, (q - 1) r), r = y - ŷ, for each level q. Koenker and Bassett (1978).
 
@@ -396,6 +414,7 @@ def Quantile(quantiles: float | tuple[float, ...] = 0.5) -> Loss:
         encode=_repeat_levels,
         check=_check_levels,
         outputs_per_target=len(levels),
+        information=_pinball_information,
     )
 
 
@@ -580,6 +599,11 @@ def _gaussian_nll_d2(t: Values, yhat: Values, xp: ModuleType) -> Values:
     return xp.concat([1 / v, ((t - mu) ** 2 / v - 0.5) / v / v], axis=-1)
 
 
+def _gaussian_nll_information(yhat: Values, xp: ModuleType) -> Values:
+    v = floored(_halves(yhat)[1], xp)
+    return xp.concat([1 / v, 0.5 / v / v], axis=-1)  # E (y - μ)² = v
+
+
 def _gaussian_nll_of_a(t: Values, a: Values, z: Values, xp: ModuleType) -> Values:
     mu, log_v = _halves(a)
     return 0.5 * (log_v + (t - mu) ** 2 * xp.exp(-log_v))
@@ -619,6 +643,7 @@ def GaussianNLL() -> Loss:
         check=_check_gaussian,
         closed={"mean_variance": ClosedForm(_gaussian_nll_of_a, _gaussian_nll_delta)},
         outputs_per_target=2,
+        information=_gaussian_nll_information,
     )
 
 
@@ -737,6 +762,15 @@ def _cross_entropy_d(
     return -t / floored(yhat, xp)
 
 
+def _cross_entropy_information(
+    yhat: Values, xp: ModuleType, label_smoothing: float, class_weight: Any
+) -> Values:
+    information = 1 / floored(yhat, xp)
+    if class_weight:  # which `encode` puts into t
+        information = information * xp.asarray(class_weight, dtype=yhat.dtype)[None, :]
+    return information
+
+
 def CrossEntropy(
     label_smoothing: float = 0.0, class_weight: tuple[float, ...] | None = None
 ) -> Loss:
@@ -769,6 +803,7 @@ def CrossEntropy(
                 lambda t, a, z, xp, **_: z * xp.sum(t, axis=-1, keepdims=True) - t,
             )
         },
+        information=_cross_entropy_information,
     )
 
 

@@ -81,6 +81,13 @@ class Layout:
             start += D * H + H
         return tuple(W), tuple(b)
 
+    @staticmethod
+    def flat(
+        W: Sequence[Float[np.ndarray, "D H"]], b: Sequence[Float[np.ndarray, " H"]]
+    ) -> Float[np.ndarray, " P"]:
+        """The other way round: θ, or ∂L/∂θ, from its parts."""
+        return np.concatenate([part.ravel() for pair in zip(W, b, strict=True) for part in pair])
+
 
 @dataclass(frozen=True)
 class Gradient:

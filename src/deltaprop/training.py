@@ -87,7 +87,7 @@ def fit(
         and weights.
     y : array-like (N,) or (N, K)
         As for :meth:`Network.loss`.
-    solver : SGD, Adam, AdamW or LBFGS, default=Adam()
+    solver : SGD, Adam, AdamW, KFAC or LBFGS, default=Adam()
     sample_weight : array-like (N,), optional
     rows : array-like of int (M,), optional
         The rows of X to train on, where not all; they are read in place. A row may come often.
@@ -306,7 +306,12 @@ def train(
             )  # fmt: skip
         else:
             assert isinstance(solver, FirstOrder)
-            if progress.dropout_seed is None and any(layer.dropout for layer in net.layers):
+            if solver.needs_fisher:
+                from deltaprop.fisher import require_information
+
+                require_information(net.loss_function, net.f[-1], net.n_outputs, net.dtype)
+            random = solver.needs_fisher or any(layer.dropout for layer in net.layers)
+            if progress.dropout_seed is None and random:
                 progress.dropout_seed = int(rng.randint(2**31 - 1))
             batch = rows_per_step(batch_size, X.shape[0] if rows is None else len(rows))
             engine_of = partial(
@@ -435,8 +440,8 @@ def check_search(
     """Raise for a search that cannot run, naming the argument."""
     if not isinstance(solver, Solver):
         raise TypeError(
-            "solver must be a deltaprop.SGD, Adam, AdamW or LBFGS object, such as dp.Adam(1e-3); "
-            f"got {solver!r}."
+            "solver must be a deltaprop.SGD, Adam, AdamW, KFAC or LBFGS object, such as "
+            f"dp.Adam(1e-3); got {solver!r}."
         )
     if not isinstance(schedule, Schedule):
         raise TypeError(

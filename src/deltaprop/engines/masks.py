@@ -1,4 +1,4 @@
-"""Dropout masks from counters: the same bits in every engine, whatever the order of work."""
+"""Random masks and signs from counters: the same bits in every engine, in any order of work."""
 
 from __future__ import annotations
 
@@ -50,3 +50,16 @@ def mask_of_rows(
     )
     keep = bits >= np.uint32(min(p * 2**32, 2**32 - 1))
     return xp.astype(keep, dtype) / dtype.type(1 - p)
+
+
+def signs_of_rows(
+    seed: Any,
+    step: Any,
+    layer: int,
+    rows: UInt32[Array, " N"],
+    H: int,
+    dtype: np.dtype,
+    xp: ModuleType,
+) -> Float[Array, "N H"]:
+    """±1 for the rows at these places of a batch. `layer` must be one that has no mask."""
+    return mask_of_rows(seed, step, layer, rows, H, 0.5, dtype, xp) - 1

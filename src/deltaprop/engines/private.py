@@ -16,7 +16,7 @@ from deltaprop._arrays import Array, namespace
 from deltaprop.activations import Activation
 from deltaprop.engines.outputs import as_numbers
 from deltaprop.losses import Loss
-from deltaprop.network import Network
+from deltaprop.network import Layout, Network
 from deltaprop.privacy import Privacy
 from deltaprop.search import Progress
 
@@ -52,13 +52,14 @@ def clipped_sums(
     max_norm: float,
     weights: Any,
     masks: Any,
-) -> tuple[Array, list[Array], list[Array]]:
-    """Σ_n w_n loss_n as it is, and ∂W_l, ∂b_l summed over the clipped samples."""
+) -> equations.Pass:
+    """The pass with Σ_n w_n loss_n as it is, but ∂W_l, ∂b_l summed over the clipped samples."""
     X, a = equations.forward(X0, W, b, f, masks)
     L = equations.loss(t, a[-1], X[-1], W, f[-1], function, weights=weights)
     delta_last = equations.output_error(t, a[-1], X[-1], f[-1], function, weights)
     delta = equations.error_signals(delta_last, X, a, W, f, masks)
-    return L, *equations.gradients(*clipped(X, delta, max_norm), W)
+    dW, db = equations.gradients(*clipped(X, delta, max_norm), W)
+    return equations.Pass(X, a, delta, dW, db, L)
 
 
 def reduced(
@@ -96,14 +97,12 @@ class PrivateGradient:
         masks: Any,
     ) -> tuple[float, Float[np.ndarray, " P"]]:
         weights = 1.0 if w is None else w[:, None]
-        loss, dW, db = clipped_sums(
+        done = clipped_sums(
             as_numbers(X, net.dtype), t, net.W, net.b, net.f, net.loss_function,
             self._privacy.max_norm, weights, masks,
         )  # fmt: skip
-        g = np.concatenate([part.ravel() for pair in zip(dW, db, strict=True) for part in pair])
-        loss, g, l2 = reduced(
-            net.reduction, net.l2, loss, g + self._noise(), len(t), self._batch_size, share
-        )
+        g = Layout.flat(done.dW, done.db) + self._noise()
+        loss, g, l2 = reduced(net.reduction, net.l2, done.loss, g, len(t), self._batch_size, share)
         loss += equations.penalty(net.W, l2)
         return float(loss), g + l2 * (self._penalised * net.theta)
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop import equations
-from deltaprop.engines.masks import dropout_mask
+from deltaprop import equations, fisher
+from deltaprop.engines.masks import dropout_mask, signs_of_rows
 from deltaprop.engines.outputs import as_numbers
 from deltaprop.engines.private import PrivateGradient
-from deltaprop.network import Network
+from deltaprop.equations import Masks
+from deltaprop.network import Layout, Network
 from deltaprop.search import FirstOrder, Progress
 
 if TYPE_CHECKING:
@@ -69,8 +70,7 @@ class ReferenceEngine:
         self._private = None
         if privacy is not None:
             self._private = PrivateGradient(privacy, progress, batch_size, self._penalised)
-        if not progress.solver_state:
-            progress.solver_state = solver.init(net.theta)
+        begin(net, solver, progress)
 
     def epoch(
         self,
@@ -86,20 +86,50 @@ class ReferenceEngine:
             w = None if self.w is None else self.w[rows]
             if w is not None and not w.any() and self._private is None:
                 continue  # no sample counts in this batch
-            loss, g = (self._private or loss_and_gradient)(
-                net,
-                self.X[rows],
+            masks, share = self._masks(stop - start), (stop - start) / all_rows
+            batch = (
+                net, self.X[rows],
                 net.loss_function.target(self.y[rows], net.n_outputs, self.theta, np),
-                w,
-                share=(stop - start) / all_rows,
-                masks=self._masks(stop - start),
-            )
-            total += loss if self.net.reduction == "sum" else loss * (stop - start) / all_rows
-            self._step(clipped(g, self.clip_norm), float(learning_rate))
+                w, share, masks,
+            )  # fmt: skip
+            if self._private is not None:
+                loss, g = self._private(*batch)
+            else:
+                done = forward_backward(*batch)
+                loss, g = float(done.loss), Layout.flat(done.dW, done.db)
+            g = clipped(g, self.clip_norm)
+            total += loss if self.net.reduction == "sum" else loss * share
+            if self.solver.needs_fisher:
+                g = self._preconditioned(g, done, w, masks, float(learning_rate))
+            self._step(g, float(learning_rate))
             if self._recorder is not None:
                 now = self.progress
                 self._recorder.at(now.step, now.epoch + 1, float(learning_rate))
         return total
+
+    def _preconditioned(
+        self,
+        g: Float[np.ndarray, " P"],
+        done: equations.Pass,
+        w: Float[np.ndarray, " N"] | None,
+        masks: Masks | None,
+        learning_rate: float,
+    ) -> Float[np.ndarray, " P"]:
+        net, now, N = self.net, self.progress, len(done.a[0])
+        total = float(N) if w is None else float(w.sum())
+        shares = 1 / total if w is None else w[:, None] / total
+        places = np.arange(N, dtype=np.uint32)
+        signs = signs_of_rows(
+            now.dropout_seed, now.step, net.n_layers, places, net.n_outputs, net.dtype, np
+        )
+        factors = fisher.factors(
+            done.X, done.a, net.W, net.f, net.loss_function, signs, shares, masks
+        )
+        g = g / total if net.reduction == "sum" else g
+        g, now.solver_state = self.solver.precondition(
+            g, now.solver_state, factors, learning_rate, now.step + 1
+        )
+        return g
 
     def _step(self, g: Float[np.ndarray, " P"], learning_rate: float) -> None:
         self.progress.step += 1
@@ -113,7 +143,7 @@ class ReferenceEngine:
         )
         self.theta += step
 
-    def _masks(self, N: int) -> list[Float[np.ndarray, "N H"] | None] | None:
+    def _masks(self, N: int) -> Masks | None:
         if self.progress.dropout_seed is None:
             return None
         return [
@@ -127,15 +157,36 @@ class ReferenceEngine:
         ]  # fmt: skip
 
 
+def begin(net: Network, solver: FirstOrder, progress: Progress) -> None:
+    """Let `progress` hold the solver's memory: a fresh one, or what is in there and fits."""
+    fresh = solver.init(net.theta, net._layout().shapes)
+    if not progress.solver_state:
+        progress.solver_state = fresh
+    sizes = [part.shape for part in progress.solver_state]
+    if sizes[: len(fresh)] != [part.shape for part in fresh]:
+        raise ValueError(
+            f"The search that is resumed has not the memory of {type(solver).__name__}: its solver "
+            "or its network was another. Go on with that one, or begin without resume."
+        )
+
+
 def loss_and_gradient(
+    net: Network, X: Any, t: Float[np.ndarray, "N K"], w: Float[np.ndarray, " N"] | None
+) -> tuple[float, Float[np.ndarray, " P"]]:
+    """L and ∂L/∂θ over these rows."""
+    done = forward_backward(net, X, t, w)
+    return float(done.loss), Layout.flat(done.dW, done.db)
+
+
+def forward_backward(
     net: Network,
     X: Any,
     t: Float[np.ndarray, "N K"],
     w: Float[np.ndarray, " N"] | None,
     share: float = 1.0,
-    masks: list[Float[np.ndarray, "N H"] | None] | None = None,
-) -> tuple[float, Float[np.ndarray, " P"]]:
-    """L and ∂L/∂θ of one batch, which holds that share of all rows.
+    masks: Masks | None = None,
+) -> equations.Pass:
+    """The equations on one batch, which holds that share of all rows.
 
     Under reduction "sum" a batch carries its share of the penalty, so that the batches of an
     epoch add up to L.
@@ -143,11 +194,9 @@ def loss_and_gradient(
     weights, l2 = net.scales(X.shape[0], w)
     if net.reduction == "sum":
         l2 *= share
-    done = equations.forward_backward(
+    return equations.forward_backward(
         as_numbers(X, net.dtype), t, net.W, net.b, net.f, net.loss_function, l2, weights, masks
     )
-    parts = [part.ravel() for pair in zip(done.dW, done.db, strict=True) for part in pair]
-    return float(done.loss), np.concatenate(parts)
 
 
 def clipped(g: Float[np.ndarray, " P"], norm: float | None) -> Float[np.ndarray, " P"]:

@@ -38,6 +38,7 @@ CLASSES = {
         "deltaprop.search.schedules": (
             "Constant", "InverseScaling", "Adaptive", "Cosine", "WarmUp", "OneCycle",
         ),
+        "deltaprop.search.natural_gradient": ("KFAC",),
         "deltaprop.search.solvers": ("SGD", "Adam", "AdamW", "LBFGS"),
     }.items()
     for name in names

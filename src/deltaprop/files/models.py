@@ -268,8 +268,10 @@ def require_sound(progress: Progress, theta: Float[np.ndarray, " P"]) -> None:
     """A search of that θ can go on there: compiled code trusts these sizes and indices."""
     memory, order = progress.solver_state, progress.order
     if not isinstance(memory, tuple) or not all(
-        isinstance(part, np.ndarray) and part.shape == theta.shape and part.dtype == theta.dtype
-        for part in memory
+        isinstance(part, np.ndarray)
+        and part.dtype == theta.dtype
+        and (part.shape == theta.shape or (part.ndim == 2 and part.shape[0] == part.shape[1]))
+        for part in memory  # of K-FAC's squares an engine checks the sizes
     ):
         raise ModelFileError("the solver's memory is not of its network's size")
     if order is not None and not (

@@ -95,7 +95,7 @@ class Progress:
     order: Int[np.ndarray, " N"] | None = None
     order_seed: int | None = None  # in place of an order, where rows are not in memory
     rng: np.random.RandomState | None = None
-    dropout_seed: int | None = None
+    dropout_seed: int | None = None  # of K-FAC's signs, too
     noise_seed: int | None = None  # of private training; whoever knows it can undo the noise
     mu_squared: float = 0.0  # what private training has revealed; inf if a part was not private
 

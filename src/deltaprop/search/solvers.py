@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -52,9 +53,27 @@ class FirstOrder(Solver, ABC):
 
     learning_rate: float = 1e-3
 
+    needs_fisher: ClassVar[bool] = False
+    """Whether engines call `precondition` before `update`."""
+
     @abstractmethod
-    def init(self, theta: Float[Array, " P"]) -> State:
-        """The rule's memory before the first step."""
+    def init(self, theta: Float[Array, " P"], shapes: Sequence[tuple[int, int]]) -> State:
+        """The rule's memory before the first step, for layers whose W_l have these shapes."""
+
+    def precondition(
+        self,
+        g: Float[Array, " P"],
+        state: State,
+        factors: Sequence[Float[Array, "n n"]],
+        learning_rate: Any,
+        t: Any,
+    ) -> tuple[Float[Array, " P"], State]:
+        """What `update` is given in place of g, and the new memory.
+
+        g is that of the loss averaged over the batch, `factors` the batch's A_0, G_0, A_1, … of
+        :func:`deltaprop.fisher.factors`.
+        """
+        return g, state
 
     @abstractmethod
     def update(
@@ -100,7 +119,7 @@ class SGD(FirstOrder):
 
     _ranges: ClassVar = {"learning_rate": _POSITIVE, "momentum": (0.0, 1.0, "in [0, 1]")}
 
-    def init(self, theta: Float[Array, " P"]) -> State:
+    def init(self, theta: Float[Array, " P"], shapes: Sequence[tuple[int, int]]) -> State:
         return (namespace(theta).zeros_like(theta),)
 
     def update(
@@ -154,7 +173,7 @@ class Adam(FirstOrder):
         "epsilon": _POSITIVE,
     }
 
-    def init(self, theta: Float[Array, " P"]) -> State:
+    def init(self, theta: Float[Array, " P"], shapes: Sequence[tuple[int, int]]) -> State:
         xp = namespace(theta)
         return xp.zeros_like(theta), xp.zeros_like(theta)
 

@@ -13,6 +13,7 @@ import numpy as np
 from deltaprop.engines.fused import constants, threads, units
 from deltaprop.engines.fused.layout import Room, layer_sizes, training_room
 from deltaprop.engines.fused.rows import Rows
+from deltaprop.engines.reference import begin
 from deltaprop.network import Network
 from deltaprop.search import SGD, Adam, AdamW, FirstOrder, Progress
 
@@ -124,8 +125,7 @@ class FusedEngine:
             net, rows.K, batch_size, n_threads or threads.available(), rows.sparse,
             reproducible,
         )  # fmt: skip
-        if not progress.solver_state:
-            progress.solver_state = solver.init(net.theta)
+        begin(net, solver, progress)
         self._frame = Frame(net, rows, self.room)
         self._frame.set(
             G=np.zeros_like(net.theta), batch=batch_size, rows_of_epoch=rows_of_epoch or rows.N,

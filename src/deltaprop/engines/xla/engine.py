@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from deltaprop.engines.options import Xla
-from deltaprop.engines.reference import penalised
+from deltaprop.engines.reference import begin, penalised
 from deltaprop.engines.xla import devices
 from deltaprop.engines.xla.processes import check_connected, check_same
 from deltaprop.engines.xla.rows import on_devices
@@ -66,10 +66,14 @@ class XlaEngine:
     ) -> None:
         check_connected()
         options = options or Xla()
+        if options.shard_parameters and solver.needs_fisher:
+            raise ValueError(
+                f"shard_parameters of Xla is True, but {type(solver).__name__} inverts matrices of "
+                "whole layers: leave it out, or use Adam, AdamW or SGD."
+            )
         self.net, self.progress, self.theta = net, progress, net.theta
         self.batch_size, self._recorder = batch_size, recorder
-        if not progress.solver_state:
-            progress.solver_state = solver.init(net.theta)
+        begin(net, solver, progress)
         self._mesh = devices.grid(options.devices)
         with wide(True):
             self._data = on_devices(self._mesh, *_taken(X, y, w, subset))

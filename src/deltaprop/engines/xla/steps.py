@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from deltaprop import equations
+from deltaprop import equations, fisher
 from deltaprop.activations import Activation
-from deltaprop.engines.masks import mask_of_rows
+from deltaprop.engines.masks import mask_of_rows, signs_of_rows
 from deltaprop.engines.options import Xla
 from deltaprop.engines.private import clipped_sums, reduced
 from deltaprop.engines.xla import devices
@@ -25,7 +25,7 @@ from deltaprop.network import Dense, Network, scaled
 from deltaprop.search import FirstOrder
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Int, UInt32
+    from jaxtyping import Float, Int, UInt32
 
     from deltaprop.privacy import Privacy
 
@@ -100,17 +100,21 @@ def run(
 ) -> tuple[Float[jax.Array, " P"], State, Int[jax.Array, ""], Float[jax.Array, " S"]]:
     """θ, the solver's memory and the count after these steps, and the loss of each batch."""
     assert plan.solver is not None
-    update = plan.solver.update
+    solver = plan.solver
 
     def one(carry: Any, now: Steps) -> Any:
         theta, state, step = carry
-        loss, g, counts = _loss_and_gradient(
+        loss, g, total, factors = _loss_and_gradient(
             plan, mesh, theta, data, penalised, now.rows, now.counts, step, seed, noise_key
         )
+        g, counts, new_state = _clipped(g, plan.clip_norm), total > 0, state
         t = (step + 1) * 1.0  # a scalar of Python's kind: float64, but arrays keep their dtype
-        moved, new_state = update(
-            _clipped(g, plan.clip_norm), state, theta, now.rates, t, penalised
-        )
+        if solver.needs_fisher:
+            g = g / total if plan.reduction == "sum" else g
+            factors = jax.tree.map(partial(devices.spread, mesh, devices.EVERYWHERE), factors)
+            with jax.default_matmul_precision("highest"):
+                g, new_state = solver.precondition(g, state, factors, now.rates, t)
+        moved, new_state = solver.update(g, new_state, theta, now.rates, t, penalised)
         after = theta + moved, new_state, step + 1
         if data.w is not None and plan.privacy is None:  # a batch without weight is no step
             after = jax.tree.map(lambda new, old: jnp.where(counts, new, old), after, carry)
@@ -139,7 +143,7 @@ def evaluate(
     count: Int[jax.Array, ""],
 ) -> tuple[Float[jax.Array, ""], Float[jax.Array, " P"]]:
     """L and ∂L/∂θ over these rows."""
-    loss, g, _ = _loss_and_gradient(plan, mesh, theta, data, penalised, rows, count)
+    loss, g, *_ = _loss_and_gradient(plan, mesh, theta, data, penalised, rows, count)
     spread = partial(devices.spread, mesh, devices.EVERYWHERE)
     return spread(loss), spread(g)
 
@@ -155,8 +159,9 @@ def _loss_and_gradient(
     step: Int[jax.Array, ""] | None = None,
     seed: Int[jax.Array, ""] | None = None,
     noise_key: UInt32[jax.Array, "2"] | None = None,
-) -> tuple[Float[jax.Array, ""], Float[jax.Array, " P"], Bool[jax.Array, ""]]:
-    """L, ∂L/∂θ and whether any row counts, for a batch of the rows of all processes."""
+) -> tuple[Float[jax.Array, ""], Float[jax.Array, " P"], Float[jax.Array, ""], tuple[Any, ...]]:
+    """L, ∂L/∂θ, what the rows count together, and the Fisher information's factors where the
+    solver wants them, for a batch of the rows of all processes."""
     batch = devices.picked(mesh, data, rows)
     process, place = jnp.divmod(jnp.arange(rows.shape[0]), plan.width)
     own = share(count, mesh.shape["process"])
@@ -178,8 +183,16 @@ def _loss_and_gradient(
     if plan.privacy is not None:
         whole, weights = _clipped_sums, w[:, None]
     with jax.default_matmul_precision("highest"):  # GPUs and TPUs would round float32 first
-        loss, dW, db = whole(plan, theta, X, t, weights, masks)
-    g = plan.parameters.joined(dW, db)
+        done = whole(plan, theta, X, t, weights, masks)
+        factors = ()
+        if plan.solver is not None and plan.solver.needs_fisher:
+            H, places = plan.layers[-1].units, at.astype(jnp.uint32)
+            signs = signs_of_rows(seed, step, len(plan.layers), places, H, plan.dtype, jnp)
+            factors = fisher.factors(
+                done.X, done.a, plan.parameters.views(theta.astype(plan.products))[0], plan.f,
+                plan.loss, signs, w[:, None] / total, masks,
+            )  # fmt: skip
+    loss, g = done.loss, plan.parameters.joined(done.dW, done.db)
     if plan.privacy is not None:
         g = g + _noise(plan, noise_key, step)
         loss, g, l2 = reduced(
@@ -188,22 +201,21 @@ def _loss_and_gradient(
     if plan.l2:  # here, because the equations ask whether λ is 0, and compiled code cannot
         loss = loss + 0.5 * l2 * jnp.sum(penalised * theta * theta)
         g = g + l2 * (penalised * theta)
-    return loss, g, total > 0
+    return loss, g, total, factors
 
 
 def _one_precision(
     plan: Plan, theta: Any, X: Any, t: Any, weights: Any, masks: Any
-) -> tuple[Any, list[Any], list[Any]]:
+) -> equations.Pass:
     """The pass as it stands in the derivation."""
     W, b = plan.parameters.views(theta)
-    done = equations.forward_backward(X, t, W, b, plan.f, plan.loss, weights=weights, masks=masks)
-    return done.loss, done.dW, done.db
+    return equations.forward_backward(X, t, W, b, plan.f, plan.loss, weights=weights, masks=masks)
 
 
 def _clipped_sums(
     plan: Plan, theta: Any, X: Any, t: Any, weights: Any, masks: Any
-) -> tuple[Any, list[Any], list[Any]]:
-    """The pass of private training, whose result is a sum over samples."""
+) -> equations.Pass:
+    """The pass of private training, whose gradients are sums over clipped samples."""
     assert plan.privacy is not None
     W, b = plan.parameters.views(theta)
     return clipped_sums(X, t, W, b, plan.f, plan.loss, plan.privacy.max_norm, weights, masks)
@@ -222,7 +234,7 @@ def _noise(plan: Plan, key: UInt32[jax.Array, "2"] | None, step: Any) -> Float[j
 
 def _two_precisions(
     plan: Plan, theta: Any, X: Any, t: Any, weights: Any, masks: Any
-) -> tuple[Any, list[Any], list[Any]]:
+) -> equations.Pass:
     """The pass with X_l, a_l, δ_l and W_l in the narrow dtype, but ŷ, the loss and δ_{L-1} not."""
     f, narrow, wide = plan.f, plan.products, plan.dtype
     W, b = plan.parameters.views(theta.astype(narrow))
@@ -233,7 +245,9 @@ def _two_precisions(
     delta_last = equations.output_error(t, a_last, yhat, f[-1], plan.loss, weights)
     delta = equations.error_signals(delta_last.astype(narrow), Xs, a, W, f, masks)
     dW, db = equations.gradients(Xs, delta, W)
-    return loss, [g.astype(wide) for g in dW], [g.astype(wide) for g in db]
+    wide_X, wide_a = [*Xs[:-1], yhat], [*a[:-1], a_last]
+    dW, db = ([g.astype(wide) for g in parts] for parts in (dW, db))
+    return equations.Pass(wide_X, wide_a, delta, dW, db, loss)
 
 
 def _masks(
