@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +20,7 @@ import deltaprop as dp
 from deltaprop.cli.app import app
 from deltaprop.cluster.connection import connected
 
-# Not imported here: a Ray for this machine alone has to be told so before its import.
-pytestmark = pytest.mark.skipif(
-    find_spec("ray") is None, reason="needs Ray: pip install 'deltaprop[cluster]'"
-)
-
+# ray is not imported here: one for this machine alone has to be told so before its import.
 ROOT = Path(__file__).parents[1]
 X, y = load_iris(return_X_y=True)
 
@@ -221,6 +216,77 @@ def test_parts_of_a_dataset_train_as_one_table(tmp_path):
     alone = network(0)
     dp.fit(alone, X_many[order], y_many[order], engine="reference", **search)
     np.testing.assert_allclose(found[0], alone.theta, rtol=1e-9, atol=1e-12)
+
+
+MACHINES = """
+import os, sys, threading, time
+from pathlib import Path
+
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # 127.0.0.1, also with several nodes
+import numpy as np
+import ray
+from ray.cluster_utils import Cluster
+
+import deltaprop as dp
+
+folder = Path(sys.argv[1])
+X = np.random.RandomState(0).randn(1600, 4)
+seen = lambda name: (folder / name).exists()
+
+
+class Witness:
+    # Writes down how many train; stops three epochs after the second machine is back.
+
+    def __init__(self):
+        self.epochs = 0
+
+    def __call__(self, epoch):
+        import jax
+
+        (folder / f"{jax.process_count()}").touch()
+        self.epochs += jax.process_count() == 2 and seen("1")
+        time.sleep(0.2)
+        return self.epochs == 3
+
+
+def network():
+    return dp.Network(4, [dp.Dense(20, "tanh"), dp.Dense(1)], loss="squared_error", seed=0)
+
+
+def fit():
+    net = network()
+    history = dp.cluster.fit(
+        net, X, X[:, 0] * X[:, 1], workers=(1, 2), max_epochs=2000, tol=0, callbacks=[Witness()],
+        checkpoint=dp.Checkpoint(folder / "run", steps=10))
+    alone = network()
+    dp.fit(alone, X, X[:, 0] * X[:, 1], max_epochs=history.n_epochs, tol=0, engine="reference")
+    np.testing.assert_allclose(net.theta, alone.theta, rtol=1e-7, atol=1e-9)
+    (folder / "equal").touch()
+
+
+here = {"num_cpus": 1, "node_ip_address": "127.0.0.1"}
+cluster = Cluster(initialize_head=True, head_node_args=here)
+other = cluster.add_node(**here)
+ray.init(cluster.address, log_to_driver=False)
+training = threading.Thread(target=fit)
+training.start()
+for wanted, step in (("2", lambda: cluster.remove_node(other, allow_graceful=False)),
+                     ("1", lambda: cluster.add_node(**here))):
+    while training.is_alive() and not seen(wanted):
+        time.sleep(0.2)
+    step()
+training.join()
+sys.exit(0 if seen("equal") else 1)
+"""
+
+
+@pytest.mark.slow
+def test_a_machine_that_dies_and_comes_back(tmp_path):
+    """Two machines, then one, then two again: the parameters of one process all the same."""
+    (tmp_path / "machines.py").write_text(MACHINES, encoding="utf-8")
+    command = [sys.executable, str(tmp_path / "machines.py"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 # ---------------------------------------------------------------- docs/cluster.md

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -38,12 +39,24 @@ def connected(address: str | None) -> Iterator[Any]:
         # Without a dashboard Ray Train complains every second, and harmlessly.
         quiet = {"include_dashboard": False, "log_to_driver": False}
         ray.init(LOCAL, _node_ip_address="127.0.0.1", **quiet)
+        _say_that_there_is_no_dashboard()
     else:
         _connect(ray, wanted)
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _say_that_there_is_no_dashboard() -> None:
+    """Else Ray Train asks where it is for 12 s at the end of each training.
+
+    The place that it is given refuses at once. Another Ray may keep this elsewhere, and then waits.
+    """
+    with contextlib.suppress(ImportError, AttributeError, TypeError):
+        from ray.experimental.internal_kv import _internal_kv_put
+
+        _internal_kv_put("dashboard", "127.0.0.1:1", namespace="dashboard")
 
 
 def _imported() -> Any:
