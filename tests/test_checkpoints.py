@@ -312,6 +312,23 @@ def test_a_folder_that_cannot_be_written_is_an_error_before_the_work(tmp_path):
         fit(small_net(), tmp_path / "file")
 
 
+def test_a_network_that_fails_costs_a_checkpoint_not_the_training(monkeypatch):
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class NoConnection(Exception):
+        pass
+
+    def refused(self, *args, **settings):
+        raise NoConnection("no route to host")
+
+    net, straight = small_net(), small_net()
+    cut = lambda epoch: monkeypatch.setattr(MemoryFileSystem, "pipe_file", refused)  # noqa: E731
+    with pytest.warns(UserWarning, match="no route to host.*The training goes on"):
+        fit(net, "memory://failing/run", seconds=None, steps=5, callbacks=[cut])
+    fit(straight)
+    np.testing.assert_array_equal(net.theta, straight.theta)
+
+
 def test_what_a_killed_writer_left_is_cleaned_up(tmp_path):
     (tmp_path / ".deltaprop.abc.tmp").write_bytes(b"half")
     (tmp_path / "notes.txt").write_text("mine")

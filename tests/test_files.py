@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import struct
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,6 +18,7 @@ from safetensors.numpy import save as to_bytes
 
 import deltaprop as dp
 from deltaprop.files import ModelFileError, describe
+from deltaprop.files.places import unwritable
 
 rng = np.random.RandomState(0)
 X = rng.randn(60, 3)
@@ -388,7 +391,73 @@ def test_an_upload_that_fails_leaves_what_was_there(monkeypatch):
     np.testing.assert_array_equal(dp.load("memory://net.dp").theta, net.theta)
 
 
+def test_any_failure_of_an_address_is_said_as_ours(monkeypatch):
+    """Networks fail in ways that are no OSError, as botocore's."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class NoConnection(Exception):
+        pass
+
+    def refused(self, *args, **settings):
+        raise NoConnection("no route to host")
+
+    net = dp.Network(3, [dp.Dense(1)], loss="huber", seed=0)
+    for name in ("cat_file", "put_file"):
+        monkeypatch.setattr(MemoryFileSystem, name, refused)
+    with pytest.raises(ModelFileError, match="could not be written: no route to host"):
+        dp.save(net, "memory://net.dp")
+    with pytest.raises(ModelFileError, match="cannot be read: no route to host"):
+        dp.load("memory://net.dp")
+
+
+def test_a_place_is_looked_at_before_the_work(tmp_path):
+    assert unwritable(tmp_path / "m.dp") is None
+    assert unwritable(f"file://{tmp_path}/m.dp") is None
+    assert unwritable("/dev/null") is None
+    assert "no folder" in unwritable(f"file://{tmp_path}/absent/m.dp")
+    assert "no folder" in unwritable("memory://absent/m.dp")
+    assert "names no file" in unwritable("memory://bucket")
+    assert "is a folder" in unwritable(tmp_path)
+
+
+def test_file_addresses_are_paths(tmp_path):
+    net = dp.Network(3, [dp.Dense(1)], loss="huber", seed=0)
+    dp.save(net, f"file://{tmp_path}/net.dp")
+    np.testing.assert_array_equal(dp.load(tmp_path / "net.dp").theta, net.theta)
+
+
 # ---------------------------------------------------------------- writing is all or nothing
+
+
+def test_a_private_file_stays_private(tmp_path):
+    net, path = dp.Network(3, [dp.Dense(1)], loss="huber", seed=0), tmp_path / "net.dp"
+    dp.save(net, path)
+    path.chmod(0o600)
+    dp.save(net, path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("shell", ["{} | cat > {}", "{} >> {}"])
+def test_standard_output_is_written_to_and_never_replaced(shell, tmp_path):
+    out = tmp_path / "out"
+    out.write_bytes(b"")
+    code = (
+        "import deltaprop as dp; net = dp.Network(3, [dp.Dense(1)], loss='huber', seed=0); "
+        "dp.save(net, '/dev/stdout')"
+    )
+    command = shell.format(f'{sys.executable} -c "{code}"', out)
+    subprocess.run(command, shell=True, check=True)
+    assert dp.load(out).n_features == 3
+
+
+def test_a_loop_of_links_is_an_error_of_ours(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    net = dp.Network(3, [dp.Dense(1)], loss="huber", seed=0)
+    with pytest.raises(ModelFileError, match="could not be written"):
+        dp.save(net, tmp_path / "a")
+    with pytest.raises(ModelFileError, match="could not be written"):
+        dp.save(net, "a\0b")
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])

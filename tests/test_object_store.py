@@ -2,7 +2,9 @@
 
 import io
 import json
+import re
 import signal
+from pathlib import Path
 
 import fsspec
 import numpy as np
@@ -77,6 +79,26 @@ def test_a_search_goes_on_from_a_bucket(bucket):
         thetas.append(net.theta)
     np.testing.assert_array_equal(*thetas)
     assert len(bucket.ls("bucket/cut")) == 3
+
+
+def test_a_command_says_so_before_it_trains(bucket):
+    train = ["train", "data/penguins.csv", "--target", "species", "--quiet"]
+    done = CliRunner().invoke(app, [*train, "-o", "s3://absent/model.dp"])
+    assert done.exit_code != 0
+    assert "there is no bucket 'absent'" in str(done.exception)
+
+
+def test_a_model_that_cannot_be_uploaded_is_kept_here(bucket, monkeypatch):
+    def refused(*args, **settings):
+        raise RuntimeError("no route to host")
+
+    monkeypatch.setattr(bucket, "put_file", refused)
+    train = ["train", "data/penguins.csv", "--target", "species", "--quiet", "--epochs", "2"]
+    done = CliRunner().invoke(app, [*train, "-o", "s3://bucket/lost.dp"])
+    assert done.exit_code != 0
+    kept = re.search(r"no route to host.* The model is in (.*) instead", str(done.exception))[1]
+    assert dp.load(kept).classes_.tolist() == ["Adelie", "Chinstrap", "Gentoo"]
+    Path(kept).unlink()
 
 
 def test_a_bucket_that_is_not_there_is_not_made(bucket):

@@ -1,5 +1,6 @@
 """Norms of single samples, and private training: what is clipped, added, counted and refused."""
 
+import copy
 import inspect
 import json
 import os
@@ -188,10 +189,11 @@ def test_a_step_on_each_engine(which, engine):
 
 # name: (what stands in equations.py or private.py, what is planted)
 BUGS = {
-    "the bias's 1 is forgotten": ("+ 1) * _lengths", ") * _lengths"),
-    "only the first layer counts": ("* _lengths(delta[l], xp) for l in range(len(delta))]",
-                                    "* _lengths(delta[l], xp) for l in [0]]"),
-    "the root is forgotten": ("return xp.sqrt(sum(squares))", "return sum(squares)"),
+    "the bias's 1 is forgotten": ("xp.hypot(_norms(X[l], xp), one)", "_norms(X[l], xp)"),
+    "only the first layer counts": ("* _norms(delta[l], xp) for l in range(len(delta))]",
+                                    "* _norms(delta[l], xp) for l in [0]]"),
+    "the root is forgotten": ("return scale * xp.sqrt(xp.sum(parts * parts, axis=1))",
+                              "return scale * xp.sum(parts * parts, axis=1)"),
     "short gradients are made long": ("norms > max_norm, norms, max_norm", "norms > 0, norms, 1"),
     "clipped after the sum": ("factors * delta_l", "xp.min(factors) * delta_l"),
     "weighted after clipping": (
@@ -219,6 +221,34 @@ def test_a_planted_bug_shows(bug, monkeypatch):
 
 
 # ---------------------------------------------------------------- what one row can do
+
+
+@settings(max_examples=200)
+@given(st.integers(-45, 38), st.integers(-45, 38), st.floats(1.0, 9.9), st.sampled_from([1, 3, 50]))
+def test_no_row_is_longer_than_the_norm_whatever_its_size(x, d, digit, H):
+    """In float32, whose squares are 0 or infinite for most of these."""
+    C, float32 = 0.5, np.float32
+    with np.errstate(all="ignore"):
+        X = [np.full((1, 2), digit * 10.0**x).astype(float32)]
+        delta = [np.full((1, H), digit * 10.0**d).astype(float32)]
+        assume(np.isfinite(X[0]).all() and np.isfinite(delta[0]).all())
+        (rows, *_), (signals,) = private.clipped(X, delta, C)
+        assert signals.dtype == float32
+        lengths = [np.linalg.norm(part.astype(np.float64)) for part in (rows, signals)]
+    assert np.hypot(lengths[0], 1) * lengths[1] <= C * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_light_row_of_large_numbers_is_clipped_too(engine):
+    x, w, C = 1e19, 1.05e-19, 0.5
+    moved = []
+    for weight in (0.0, w):
+        net = dp.Network(1, [dp.Dense(100)], loss="squared_error", dtype="float32", seed=0)
+        dp.fit(net, [[x], [0.0]], np.ones((2, 100)), sample_weight=[weight, 1.0], engine=engine,
+               solver=dp.SGD(1.0, momentum=0.0), max_epochs=1, batch_size=2,
+               privacy=dp.Privacy(0.0, C, 0))  # fmt: skip
+        moved.append(net.theta.astype(np.float64))
+    assert np.linalg.norm(moved[1] - moved[0]) <= C * (1 + 1e-5)
 
 
 def sum_of(rows, w, max_norm, engine, dtype, layers):
@@ -514,13 +544,25 @@ def test_processes_add_the_same_noise_once():
 # ---------------------------------------------------------------- going on
 
 
+def test_copies_of_a_history_do_not_share_noise():
+    """Else the difference of two networks would be a row's gradient, bare."""
+    history, net = fit(small_net(), seed=None, max_epochs=1), small_net()
+    one, other = copy.deepcopy(history), copy.deepcopy(history)
+    thetas = []
+    for branch in (one, other):
+        net = small_net()
+        fit(net, seed=None, max_epochs=1, resume=branch)
+        thetas.append(net.theta)
+    assert np.abs(thetas[0] - thetas[1]).max() > 1e-3
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_resumed_search_is_the_same_search(engine):
     whole, parts = small_net(0.2), small_net(0.2)
     straight = fit(whole, max_epochs=4, engine=engine)
     history = fit(parts, max_epochs=1, engine=engine)
     assert history.epsilon(1e-5) == dp.Privacy(1.0).epsilon(1e-5, 1)
-    history = fit(parts, max_epochs=3, engine=engine, seed=None, resume=history)
+    history = fit(parts, max_epochs=3, engine=engine, resume=history)
     np.testing.assert_array_equal(parts.theta, whole.theta)
     assert history.epsilon(1e-5) == straight.epsilon(1e-5) == dp.Privacy(1.0).epsilon(1e-5, 4)
 
@@ -676,6 +718,7 @@ def test_the_loss_on_the_rows_stops_nothing():
     ("search", "said"),
     [
         ({"solver": dp.LBFGS()}, "SGD, Adam or AdamW, got LBFGS"),
+        ({"solver": dp.KFAC()}, "SGD, Adam or AdamW, got KFAC"),
         ({"validation": 0.2}, r"validation is a share of the rows, 0\.2.*validation=\(X, y\)"),
         ({"schedule": dp.schedules.Adaptive()}, r"Adaptive looks at the loss.*Cosine\(\)"),
         ({"schedule": dp.schedules.Adaptive(), "validation": (X, CLASSES), "restore_best": False},

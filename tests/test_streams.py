@@ -362,6 +362,26 @@ def test_columns_that_are_not_finite_numbers(column, tmp_path):
         dp.fit(net, stream(tmp_path / "t.parquet", "y", columns=[column]))
 
 
+def test_numbers_too_large_for_the_network_are_an_error(tmp_path):
+    frame = pd.DataFrame({"x": [1.0, 1e300, 2.0], "y": [0.0, 1.0, 2.0]})
+    frame.to_parquet(tmp_path / "t.parquet")
+    net = dp.Network(1, [dp.Dense(1)], loss="huber", dtype="float32", seed=0)
+    before = net.theta.copy()
+    with pytest.raises(ValueError, match="too large for float32"):
+        dp.fit(net, stream(tmp_path / "t.parquet", "y"), max_epochs=1)
+    np.testing.assert_array_equal(net.theta, before)
+
+
+def test_views_of_strings_are_strings(tmp_path):
+    words = pa.array(["a", "b", "a", "c"] * 20).cast(pa.string_view())
+    table = pa.table({"word": words, "y": list(range(4)) * 20})
+    with pa.ipc.new_file(str(tmp_path / "t.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    rows = stream(tmp_path / "t.arrow", "y")
+    assert set(rows.sample(100)["word"]) == {"a", "b", "c"}
+    dp.TabularClassifier((4,), max_iter=2, random_state=0).fit(rows)
+
+
 def test_missing_targets_are_an_error_or_left_out(tmp_path):
     FRAME.iloc[:100].assign(y=np.where(np.arange(100) % 4, 1.0, np.nan)).to_parquet(
         tmp_path / "t.parquet"

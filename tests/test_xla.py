@@ -510,7 +510,7 @@ def test_processes_read_a_stream_once(tmp_path):
             curve.append(engine.epoch(np.concatenate(batches), np.full(63, 1e-3)))
         alone.append([net.theta.tobytes().hex(), curve])
     close(first, alone)
-    with pytest.warns(UserWarning, match=r"processes is 1, was 2: .* rows of the stream come in"):
+    with pytest.warns(UserWarning, match=r"processes is 1, was 2: the epoch begins anew, and rows"):
         dp.fit(net, rows, engine=dp.Xla(shared_rows=True), batch_size=63, max_epochs=3, seed=3,
                tol=0, checkpoint=tmp_path / f"run-{memory}")  # fmt: skip
 
@@ -527,6 +527,20 @@ def test_processes_that_disagree_are_told():
     """
     for process in two(code):
         assert "theta must be the same in all 2 processes" in finished(process)
+
+
+def test_processes_that_are_given_the_same_rows_take_them_in_one_order():
+    code = """
+    rank = int(os.environ["RANK"])
+    xla.connect(os.environ["ADDRESS"], 2, rank)
+    net = dp.Network(4, [dp.Dense(3)], loss="huber", seed=0)
+    try:
+        dp.fit(net, X, rng.rand(52, 3), engine=dp.Xla(shared_rows=True), seed=None)
+    except ValueError as error:
+        print(json.dumps(str(error)))
+    """
+    for process in two(code):
+        assert "seed, or random_state, must be the same in all 2" in finished(process)
 
 
 def test_processes_stop_together():

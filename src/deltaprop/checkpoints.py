@@ -129,6 +129,8 @@ class Keeper:
         self._theta, self._progress = theta, progress
         self._plateau, self._history = plateau, history
         self._folder = Folder(checkpoint.folder, checkpoint.keep)
+        if writes:
+            self._folder.sweep()
         self._saved: Any = None
         self._since = time.monotonic()
         self.under_way = UnderWay()
@@ -211,9 +213,10 @@ class Keeper:
             return
         head, state = found
         self._require_same(head["search"])
-        self._warn_of_layout(head["layout"])
         history, progress = self._history, Progress(**state["progress"])
         under_way = UnderWay(best_theta=state["best_theta"], **state["under_way"])
+        if self._goes_on_otherwise(head["layout"]):
+            under_way = UnderWay(best_theta=state["best_theta"])
         require_sound(progress, self._theta)
         self._require_fitting(progress, under_way)
         self._theta[...] = state["theta"]
@@ -252,22 +255,25 @@ class Keeper:
                 "folder."
             )
 
-    def _warn_of_layout(self, layout: dict[str, Any]) -> None:
+    def _goes_on_otherwise(self, layout: dict[str, Any]) -> bool:
+        """Warn where bits will differ; True where the epoch under way has to begin anew."""
         changed = {
             name: f"{name} is {self._layout.get(name)}, was {was}"
             for name, was in layout.items()
             if self._layout.get(name) != was
         }
         if not changed:
-            return
-        same = "results agree to rounding, not to the bit"
-        if "processes" in changed and self._search.get("memory", "None") != "None":
-            same = "from here on rows of the stream come in another order"
+            return False
+        divided = "processes" in changed and self._search.get("memory", "None") != "None"
+        then = "results agree to rounding, not to the bit"
+        if divided:  # each process would go on inside another part of the rows
+            then = "the epoch begins anew, and rows of the stream come in another order"
         warnings.warn(
             f"The search goes on from {str(self._settings.folder)!r}, but "
-            f"{'; '.join(changed.values())}: {same}.",
+            f"{'; '.join(changed.values())}: {then}.",
             stacklevel=5,
         )
+        return divided
 
 
 def description(

@@ -204,15 +204,21 @@ def sample_norms(X: Sequence[Array], delta: Sequence[Array]) -> Float[Array, " N
     bias's input. Goodfellow (2015), "Efficient per-example gradient computations".
     """
     xp = namespace(delta[0])
-    squares = [(_lengths(X[l], xp) + 1) * _lengths(delta[l], xp) for l in range(len(delta))]
-    return xp.sqrt(sum(squares))
+    one = xp.ones_like(delta[0][:, 0])
+    norms = [xp.hypot(_norms(X[l], xp), one) * _norms(delta[l], xp) for l in range(len(delta))]
+    return _norms(xp.stack(norms, axis=1), xp)
 
 
-def _lengths(rows: Float[Array, "N D"], xp: ModuleType) -> Float[Array, " N"]:
-    """The square of each row's norm."""
+def _norms(rows: Float[Array, "N D"], xp: ModuleType) -> Float[Array, " N"]:
+    """Each row's norm, also where squares of its entries are too small or too large to be held."""
     if hasattr(rows, "tocsr"):
-        return xp.reshape(xp.asarray(rows.multiply(rows).sum(axis=1)), (-1,))
-    return xp.sum(rows * rows, axis=1)
+        wide = rows.astype("float64")
+        squares = xp.reshape(xp.asarray(wide.multiply(wide).sum(axis=1)), (-1,))
+        return xp.astype(xp.sqrt(squares), rows.dtype)
+    largest = xp.max(xp.abs(rows), axis=1)
+    scale = xp.where(largest > 0, largest, xp.ones_like(largest))
+    parts = rows / scale[:, None]
+    return scale * xp.sqrt(xp.sum(parts * parts, axis=1))
 
 
 def _summands(

@@ -168,7 +168,7 @@ def refuse_what_leaks(
     engine: Any,
 ) -> None:
     """Raise ValueError for what would reveal more of the rows than is accounted for."""
-    if not isinstance(solver, (SGD, Adam, AdamW)):
+    if not isinstance(solver, (SGD, Adam, AdamW)) or solver.needs_fisher:
         raise ValueError(
             "privacy needs a solver that sees the rows through the noisy gradient alone: SGD, Adam "
             f"or AdamW, got {type(solver).__name__}."

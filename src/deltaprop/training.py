@@ -19,6 +19,7 @@ from deltaprop import engines
 from deltaprop.checkpoints import Checkpoint, Keeper, checked_checkpoint, description
 from deltaprop.engines.choice import (
     agreed,
+    check_same_order,
     divided,
     engine_for,
     gradient_for,
@@ -248,7 +249,9 @@ def train(
     callbacks = tuple(callbacks)
     history = History(progress=progress)
     evaluate = agreed(engine, evaluate)
+    check_same_order(engine, rng)
     progress.rng = rng
+    progress.noise_seed = None  # a new one, also with resume=, whose copies would share the noise
     keeper = None
     around = ExitStack()
     if checkpoint is not None:
@@ -271,7 +274,7 @@ def train(
     else:
         if not stop_on_validation:
             plateau.patience = math.inf
-        if progress.noise_seed is None:
+        if progress.noise_seed is None:  # not from a checkpoint, which goes on to the same bits
             drawn = secrets.randbits(128) if privacy.seed is None else privacy.seed
             progress.noise_seed = noise_seed_of_all(engine, drawn)
         before_epoch = partial(_account, privacy, progress, keeper)

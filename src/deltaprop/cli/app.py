@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import time
@@ -96,7 +97,7 @@ def train(
     Ctrl-C stops the training, keeps the best weights so far, saves them and exits with 130. With
     --checkpoint so does SIGTERM, with 143, and the same command goes on from there.
     """
-    from deltaprop import Checkpoint, save
+    from deltaprop import Checkpoint
     from deltaprop.cli import report
     from deltaprop.estimators import TabularClassifier, TabularRegressor
     from deltaprop.progress import Progress
@@ -152,7 +153,7 @@ def train(
     if interrupted and not begun and checkpoint is None:
         raise KeyboardInterrupt
     if begun or not interrupted:
-        save(model, output)
+        _save(model, output)
     if interrupted and (not begun or model.mlp_._signal == signal.SIGTERM):
         _note(_interruption(model, output, checkpoint))  # no time, or nothing, for a report
         raise typer.Exit(_status(model))
@@ -546,6 +547,22 @@ def _load_tabular(path: str) -> Any:
             "model that `deltaprop train` (or a Tabular estimator) wrote."
         )
     return model
+
+
+def _save(model: Any, output: str) -> None:
+    """Where `output` refuses after all, the model goes to this machine: its training took time."""
+    import tempfile
+
+    from deltaprop import save
+    from deltaprop.files import ModelFileError
+
+    try:
+        save(model, output)
+    except ModelFileError as error:
+        handle, elsewhere = tempfile.mkstemp(prefix="model-", suffix=".dp")
+        os.close(handle)
+        save(model, elsewhere)
+        raise ModelFileError(f"{error} The model is in {elsewhere} instead.") from error
 
 
 def _write_table(rows: Any, output: str) -> None:

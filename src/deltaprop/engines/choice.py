@@ -114,6 +114,17 @@ def known_to_all(name: str | Xla, facts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def check_same_order(name: str | Xla, rng: np.random.RandomState) -> None:
+    """Raise where processes that are given the same rows would take them in different orders."""
+    options = _xla(name)
+    if options is None or not options.shared_rows:
+        return
+    from deltaprop.engines.xla import check_same
+
+    _, keys, at, *_ = rng.get_state()
+    check_same("seed, or random_state,", keys, at)
+
+
 def noise_seed_of_all(name: str | Xla, seed: int) -> int:
     """The seed of the first of the processes that train together: all add the same noise."""
     if _xla(name) is None:

@@ -32,14 +32,20 @@ def clipped(
     A sample whose gradient is not finite counts nothing, else it would show in every sum.
     """
     xp = namespace(delta[0])
+    delta = [_normal(delta_l, xp) for delta_l in delta]
     norms = equations.sample_norms(X, delta)
     finite = xp.isfinite(norms)[:, None]
-    factors = (max_norm / xp.where(norms > max_norm, norms, max_norm))[:, None]
+    factors = _normal(max_norm / xp.where(norms > max_norm, norms, max_norm), xp)[:, None]
     # X_0 has been checked; of others 0 · inf would be NaN.
     hidden = [xp.where(finite, X_l, xp.zeros_like(X_l)) for X_l in X[1 : len(delta)]]
     return [X[0], *hidden], [
         xp.where(finite, factors * delta_l, xp.zeros_like(delta_l)) for delta_l in delta
     ]
+
+
+def _normal(x: Array, xp: Any) -> Array:
+    """x, with 0 for numbers so small that they are held to fewer digits, or are 0 to some chips."""
+    return xp.where(xp.abs(x) < xp.finfo(x.dtype).smallest_normal, xp.zeros_like(x), x)
 
 
 def clipped_sums(

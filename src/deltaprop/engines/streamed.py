@@ -158,11 +158,7 @@ class StreamedEngine:
         while at < n:
             X, y, w = parts.take(n - at)
             here = room[at : at + len(y)]
-            if isinstance(X, list):
-                for j, column in enumerate(X):
-                    here[:, j] = column
-            else:
-                here[:] = X
+            _fill(here, X)
             targets.append(y)
             weights.append(w)
             at += len(y)
@@ -172,6 +168,23 @@ class StreamedEngine:
         )
         w = None if weights[0] is None else np.concatenate(weights).astype(net.dtype)
         return Chunk(room[:n], y, w, _inside(order, k, n))
+
+
+def _fill(room: Float[np.ndarray, "C D"], X: Any) -> None:
+    """Rows of a stream, or their columns, as the network's numbers."""
+    columns = X if isinstance(X, list) else [X]
+    with np.errstate(over="ignore"):
+        if isinstance(X, list):
+            for j, column in enumerate(X):
+                room[:, j] = column
+        else:
+            room[:] = X
+    narrowed = np.result_type(*(column.dtype for column in columns)) != room.dtype
+    if narrowed and not np.isfinite(room).all():
+        raise ValueError(
+            f"The stream has a value that is too large for {room.dtype}. Leave its row out, or "
+            "scale its column, or take a network of dtype='float64'."
+        )
 
 
 class _Walk:

@@ -28,6 +28,10 @@ class Folder:
         self._folder, self._storage, self._keep = str(folder), storage(folder), keep
         self._last = max((number for number, _ in self._files()), default=0)
 
+    def sweep(self) -> None:
+        """Remove what a writer that was killed has left."""
+        self._storage.sweep()
+
     def write(self, head: dict[str, Any], state: dict[str, Any]) -> None:
         """Add a checkpoint; only then the oldest go."""
         from safetensors.numpy import save as to_bytes

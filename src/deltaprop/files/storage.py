@@ -8,9 +8,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from deltaprop.files.codec import ModelFileError
-from deltaprop.files.places import LEFT_OVER, is_address, reached, write_bytes
-
-OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
+from deltaprop.files.places import (
+    LEFT_OVER,
+    is_object_store,
+    missing_folder,
+    reached,
+    remotely,
+    write_bytes,
+)
 
 
 class Storage(Protocol):
@@ -26,10 +31,13 @@ class Storage(Protocol):
 
     def remove(self, name: str) -> None: ...
 
+    def sweep(self) -> None:
+        """Remove what a writer that was killed has left."""
+
 
 def storage(folder: str | os.PathLike[str]) -> Storage:
     """The folder of that path or, with ``://`` in it, of that address."""
-    return Remote(str(folder)) if is_address(folder) else Disk(Path(folder))
+    return Remote(str(folder)) if "://" in str(folder) else Disk(Path(folder))
 
 
 class Disk:
@@ -37,8 +45,6 @@ class Disk:
         self._path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            for left_over in path.glob(LEFT_OVER):  # of a writer that was killed
-                left_over.unlink()
             reason = None if os.access(path, os.W_OK) else "Permission denied"
         except OSError as error:
             reason = error.strerror
@@ -61,6 +67,10 @@ class Disk:
         with contextlib.suppress(OSError):
             (self._path / name).unlink()
 
+    def sweep(self) -> None:
+        for left_over in self._path.glob(LEFT_OVER):
+            self.remove(left_over.name)
+
 
 class Remote:
     """Files here may be cut short by a kill: readers have to notice."""
@@ -69,43 +79,39 @@ class Remote:
         self._url = url
         self._files: Any
         self._files, self._root = reached(url)
-        try:
-            reason = self._opened()
-        except OSError as error:
-            reason = str(error)
+        with remotely(f"The checkpoint folder {url!r} cannot be used"):
+            if not is_object_store(self._files):
+                self._files.makedirs(self._root, exist_ok=True)
+            reason = missing_folder(self._files, self._root)
         if reason is not None:
-            raise ModelFileError(f"The checkpoint folder {url!r} cannot be used: {reason}.")
-
-    def _opened(self) -> str | None:
-        """The folder is there now; or else why not."""
-        protocols = self._files.protocol
-        if OBJECT_STORES.isdisjoint([protocols] if isinstance(protocols, str) else protocols):
-            self._files.makedirs(self._root, exist_ok=True)
-            return None
-        # Folders there come with their files. To make one could make a bucket, by a slip.
-        bucket = self._root.split("/")[0]
-        return None if self._files.exists(bucket) else f"there is no bucket {bucket!r}"
+            raise ModelFileError(f"The checkpoint folder {url!r} cannot be used: {reason}")
 
     def names(self) -> list[str]:
-        self._files.invalidate_cache()  # other processes write here, too
         try:
-            found = self._files.ls(self._root, detail=False)
+            with remotely(f"The checkpoint folder {self._url!r} cannot be read"):
+                self._files.invalidate_cache()  # other processes write here, too
+                found = self._files.ls(self._root, detail=False)
         except FileNotFoundError:  # object stores know no empty folders
             return []
         return [Path(file).name for file in found]
 
     def read(self, name: str) -> bytes:
-        data: bytes = self._files.cat_file(f"{self._root}/{name}")
+        with remotely(f"{name!r} in {self._url!r} cannot be read"):
+            data: bytes = self._files.cat_file(f"{self._root}/{name}")
         return data
 
     def write(self, name: str, data: bytes) -> None:
         try:
-            self._files.pipe_file(f"{self._root}/{name}", data)
-        except OSError as error:
+            with remotely(f"{name!r} could not be written to {self._url!r}"):
+                self._files.pipe_file(f"{self._root}/{name}", data)
+        except FileNotFoundError as error:
             raise ModelFileError(
-                f"{name!r} could not be written to {self._url!r}: {error}."
+                f"{name!r} could not be written to {self._url!r}: the folder is gone."
             ) from error
 
     def remove(self, name: str) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(Exception):
             self._files.rm_file(f"{self._root}/{name}")
+
+    def sweep(self) -> None:
+        pass  # uploads are not seen before they are whole, or stand under their own name

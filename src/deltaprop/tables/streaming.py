@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ROWS_A_BATCH = 16_384  # whose columns, turned into rows, stay in the cache
 MOST_CLASSES = 10_000
-MOST_WORDS = 1_000  # of a column: more are text, whose words need not all be in a sample
+MOST_WORDS = 50  # of a column: more are text to the encoder, and need not all be in a sample
 INDEX = re.compile("__index_level_[0-9]+__")  # where pandas keeps an index in Parquet
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
@@ -431,7 +431,8 @@ def _holds_words(kind: Any) -> bool:
     import pyarrow as pa
 
     kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(test(kind) for test in tests)
 
 
 class _Columns(NamedTuple):
@@ -542,11 +543,22 @@ def _fragments(dataset: Any) -> Iterator[tuple[Any, int]]:
 
 def _batches(fragment: Any, columns: list[str]) -> Iterator[Any]:
     try:
-        yield from fragment.to_batches(
+        for batch in fragment.to_batches(
             columns=columns, batch_size=ROWS_A_BATCH, batch_readahead=4, fragment_readahead=1
-        )
+        ):
+            yield _without_views(batch)
     except Exception as error:
         raise TableError(f"{fragment.path!r} cannot be read: {first_line(error)}") from error
+
+
+def _without_views(batch: Any) -> Any:
+    """The batch with plain strings: little of Arrow takes views of them yet."""
+    import pyarrow as pa
+
+    for i, field in enumerate(batch.schema):
+        if pa.types.is_string_view(field.type):
+            batch = batch.set_column(i, field.name, batch.column(i).cast(pa.large_string()))
+    return batch
 
 
 def _numbers(batch: Any, name: str) -> np.ndarray:

@@ -11,6 +11,7 @@ except ImportError as error:
 from deltaprop.engines.xla.engine import XlaEngine, loss_and_gradient
 from deltaprop.engines.xla.norms import sample_norms
 from deltaprop.engines.xla.processes import (
+    check_same,
     connect,
     disconnect,
     mean_over_processes,
@@ -19,6 +20,7 @@ from deltaprop.engines.xla.processes import (
 
 __all__ = [
     "XlaEngine",
+    "check_same",
     "connect",
     "disconnect",
     "loss_and_gradient",
