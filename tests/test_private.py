@@ -25,7 +25,7 @@ from scipy.integrate import trapezoid
 from scipy.stats import kstest, norm
 
 import deltaprop as dp
-from deltaprop import equations
+from deltaprop import equations, training
 from deltaprop.checkpoints import Keeper
 from deltaprop.engines import choice, private
 from deltaprop.engines.xla import sample_norms
@@ -607,6 +607,32 @@ def test_a_checkpoint_goes_on_with_the_same_noise_and_account(engine, tmp_path, 
     assert history.progress.mu_squared == straight.progress.mu_squared == 4.0
     with pytest.raises(ValueError, match=r"privacy is Privacy\(noise=2.0, max_norm=0.3\), was"):
         fit(small_net(0.2), noise=2.0, checkpoint=killed, **search)
+
+
+def test_an_epoch_of_a_stream_that_begins_anew_counts_twice(tmp_path, monkeypatch):
+    """Where the number of processes has changed; its first rows are trained on again."""
+    monkeypatch.setattr(loop, "MOST_STEPS", 1)
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(y=CLASSES)
+    frame.to_parquet(tmp_path / "table.parquet")
+    rows = dp.tables.stream(tmp_path / "table.parquet", "y")
+    run = {"checkpoint": dp.Checkpoint(tmp_path / "run", seconds=None, steps=1), "engine": "xla"}
+    pause, calls = Keeper.pause, [0]
+
+    def deadly(self):
+        pause(self)
+        calls[0] += 1
+        if calls[0] == 3:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "pause", deadly)
+        with pytest.raises(Killed):
+            fit(small_net(), rows, None, max_epochs=2, **run)
+    monkeypatch.setattr(training, "_layout", lambda *settings: {"processes": 2})
+    with pytest.warns(UserWarning, match="processes is 2, was 1: the epoch begins anew"):
+        history = fit(small_net(), rows, None, max_epochs=2, **run)
+    assert history.n_epochs == 2
+    assert history.epsilon(1e-5) == dp.Privacy(1.0).epsilon(1e-5, 3)
 
 
 def test_without_a_seed_a_checkpoint_holds_the_one_that_was_drawn(tmp_path):
