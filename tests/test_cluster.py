@@ -141,6 +141,7 @@ def test_two_workers_train_what_one_process_does(undisturbed):
     assert history.n_epochs == here.n_epochs
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_changes_nothing(undisturbed, tmp_path):
     net = network(0)
     address = f"file://{tmp_path}/run"  # through fsspec, as s3:// would be
@@ -172,6 +173,7 @@ def test_what_is_wrong_is_said_before_workers_start():
         dp.cluster.fit(net, X, y, engine="fused")
 
 
+@pytest.mark.slow
 def test_workers_read_a_stream_once_between_them(tmp_path):
     """Each its half of every epoch, as the processes of tests/test_xla.py do."""
     table = pd.DataFrame(X_many[:401], columns=list("abcd")).assign(y=y_many[:401])
@@ -311,6 +313,7 @@ def test_the_commands_of_the_page(checkout):
     assert dp.load("model.dp").mlp_.n_iter_ == 20
 
 
+@pytest.mark.slow
 def test_the_lines_of_the_page(checkout):
     names = {}
     for block in blocks("python"):

@@ -496,6 +496,7 @@ SEARCH = """
 """
 
 
+@pytest.mark.slow
 def test_eight_devices_share_batches_and_the_noise_is_added_once():
     eight = """
     import jax

@@ -450,7 +450,8 @@ def test_processes_train_one_network(devices):
     xla.connect(os.environ["ADDRESS"], 2, rank)
     assert jax.process_count() == 2
     own = slice(26 * rank, 26 * rank + 26)
-    print(json.dumps([thetas(own, 10), thetas(own, 10, dp.Xla(shard_parameters=True))]))
+    engines = ["xla", dp.Xla(shard_parameters=True)][: jax.local_device_count()]
+    print(json.dumps([thetas(own, 10, engine) for engine in engines]))
     """
     alone = """
     batches = np.split(np.arange(26), [10, 20])
@@ -464,7 +465,8 @@ def test_processes_train_one_network(devices):
         close(found, expected)
 
 
-def test_processes_read_a_stream_once(tmp_path):
+@pytest.mark.parametrize("memory", [10**4, pytest.param(10**6, marks=pytest.mark.slow)])
+def test_processes_read_a_stream_once(memory, tmp_path):
     """Each its half of every epoch: what one process gives for their batches put together."""
     rng, N = np.random.RandomState(0), 4001
     frame = pd.DataFrame(rng.randn(N, 4), columns=list("abcd")).assign(y=rng.randint(0, 3, N))
@@ -473,46 +475,39 @@ def test_processes_read_a_stream_once(tmp_path):
     from dataclasses import replace
     from deltaprop.tables import stream
 
-    rank = int(os.environ["RANK"])
-    xla.connect(os.environ["ADDRESS"], 2, rank)
-    found = []
-    for memory in (10**6, 10**4):
-        rows = replace(stream("rows.parquet", "y"), memory=memory)
-        net = dp.Network(4, [dp.Dense(7, "tanh", 0.3), dp.Dense(3, "softmax")],
-                         loss="cross_entropy", l2=0.1, seed=0)
-        history = dp.fit(net, rows, engine=dp.Xla(shared_rows=True), batch_size=63, max_epochs=2,
-                         seed=3, tol=0, checkpoint=f"run-{memory}")
-        found.append([net.theta.tobytes().hex(), history.loss_curve])
-    print(json.dumps(found))
+    xla.connect(os.environ["ADDRESS"], 2, int(os.environ["RANK"]))
+    rows = replace(stream("rows.parquet", "y"), memory=int(os.environ["MEMORY"]))
+    net = dp.Network(4, [dp.Dense(7, "tanh", 0.3), dp.Dense(3, "softmax")],
+                     loss="cross_entropy", l2=0.1, seed=0)
+    history = dp.fit(net, rows, engine=dp.Xla(shared_rows=True), batch_size=63, max_epochs=2,
+                     seed=3, tol=0, checkpoint="run")
+    print(json.dumps([[net.theta.tobytes().hex(), history.loss_curve]]))
     """
     with contextlib.chdir(tmp_path):
-        first, second = map(finished, two(code))
+        first, second = map(finished, two(code, MEMORY=str(memory)))
     assert first == second
-    alone = []
-    for memory in (10**6, 10**4):
-        rows = replace(stream(tmp_path / "rows.parquet", "y"), memory=memory)
-        net = dp.Network(4, [dp.Dense(7, "tanh", 0.3), dp.Dense(3, "softmax")],
-                         loss="cross_entropy", l2=0.1, seed=0)  # fmt: skip
-        parts = [StreamedEngine(net, rows, 63, None, (rank, 2)) for rank in (0, 1)]
-        assert (parts[0].chunk_rows == N // 2) == (memory == 10**6)
-        seeds, curve = np.random.RandomState(3), []
-        progress = Progress(dropout_seed=int(seeds.randint(2**31 - 1)))
-        engine = ReferenceEngine(
-            net, frame[list("abcd")].to_numpy(), frame["y"].to_numpy(), None, solver=dp.Adam(),
-            batch_size=64, clip_norm=None, progress=progress, rows_of_epoch=N - 1,
-        )  # fmt: skip
-        engine.n_samples = N - 1
-        for _ in range(2):
-            seed = np.array([seeds.randint(2**31 - 1)])
-            halves = [part.row_order(seed) for part in parts]
-            assert len(set(np.concatenate(halves))) == N - 1
-            batches = [half[i : i + 32] for i in range(0, N // 2, 32) for half in halves]
-            curve.append(engine.epoch(np.concatenate(batches), np.full(63, 1e-3)))
-        alone.append([net.theta.tobytes().hex(), curve])
-    close(first, alone)
+    rows = replace(stream(tmp_path / "rows.parquet", "y"), memory=memory)
+    net = dp.Network(4, [dp.Dense(7, "tanh", 0.3), dp.Dense(3, "softmax")],
+                     loss="cross_entropy", l2=0.1, seed=0)  # fmt: skip
+    parts = [StreamedEngine(net, rows, 63, None, (rank, 2)) for rank in (0, 1)]
+    assert (parts[0].chunk_rows == N // 2) == (memory == 10**6)
+    seeds, curve = np.random.RandomState(3), []
+    progress = Progress(dropout_seed=int(seeds.randint(2**31 - 1)))
+    engine = ReferenceEngine(
+        net, frame[list("abcd")].to_numpy(), frame["y"].to_numpy(), None, solver=dp.Adam(),
+        batch_size=64, clip_norm=None, progress=progress, rows_of_epoch=N - 1,
+    )  # fmt: skip
+    engine.n_samples = N - 1
+    for _ in range(2):
+        seed = np.array([seeds.randint(2**31 - 1)])
+        halves = [part.row_order(seed) for part in parts]
+        assert len(set(np.concatenate(halves))) == N - 1
+        batches = [half[i : i + 32] for i in range(0, N // 2, 32) for half in halves]
+        curve.append(engine.epoch(np.concatenate(batches), np.full(63, 1e-3)))
+    close(first, [[net.theta.tobytes().hex(), curve]])
     with pytest.warns(UserWarning, match=r"processes is 1, was 2: the epoch begins anew, and rows"):
         dp.fit(net, rows, engine=dp.Xla(shared_rows=True), batch_size=63, max_epochs=3, seed=3,
-               tol=0, checkpoint=tmp_path / f"run-{memory}")  # fmt: skip
+               tol=0, checkpoint=tmp_path / "run")  # fmt: skip
 
 
 def test_processes_that_disagree_are_told():

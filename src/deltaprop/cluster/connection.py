@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -40,6 +41,13 @@ def connected(address: str | None) -> Iterator[Any]:
         quiet = {"include_dashboard": False, "log_to_driver": False}
         ray.init(LOCAL, _node_ip_address="127.0.0.1", **quiet)
         _say_that_there_is_no_dashboard()
+        if not (here := ray.get_runtime_context().gcs_address).startswith("127.0.0.1:"):
+            warnings.warn(
+                f"This Ray listens at {here}, where others on the network may reach it, since the "
+                f"program imported ray earlier. Set {ONE_MACHINE}=0 in the environment before that "
+                "for 127.0.0.1 alone.",
+                stacklevel=4,
+            )
     else:
         _connect(ray, wanted)
     try:
