@@ -121,14 +121,16 @@ class Witness:
 def undisturbed(tmp_path_factory):
     """A network that two workers trained, and the folder in which they wrote."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    net = network(0)
+    net, before = network(0), signal.getsignal(signal.SIGINT)
     history = dp.cluster.fit(
         net, X_many, y_many, callbacks=[Witness(folder)],
         checkpoint=dp.Checkpoint(folder / "run", steps=70), **SEARCH,
     )  # fmt: skip
+    assert signal.getsignal(signal.SIGINT) is before  # Ray would keep Ctrl-C to itself
     return net, history, folder
 
 
+@pytest.mark.slow
 def test_two_workers_train_what_one_process_does(undisturbed):
     net, history, folder = undisturbed
     first, second = (np.load(folder / f"theta-{rank}.npy") for rank in (0, 1))

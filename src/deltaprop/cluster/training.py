@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import signal
 import tempfile
+import threading
+from collections.abc import Iterator
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -177,5 +181,19 @@ def _run(ray: Any, job: Job, workers: Workers, max_failures: int) -> tuple[Any, 
                 failure_config=FailureConfig(max_failures=max_failures),
             ),
         )
-        outcome: tuple[Any, Any] | Exception = trainer.fit().return_value
+        with _interrupts_as_before():
+            outcome: tuple[Any, Any] | Exception = trainer.fit().return_value
     return outcome
+
+
+@contextlib.contextmanager
+def _interrupts_as_before() -> Iterator[None]:
+    """Ray Train takes Ctrl-C for itself, and would keep it when its training has ended."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
