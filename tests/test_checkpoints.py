@@ -322,7 +322,10 @@ def test_a_network_that_fails_costs_a_checkpoint_not_the_training(monkeypatch):
         raise NoConnection("no route to host")
 
     net, straight = small_net(), small_net()
-    cut = lambda epoch: monkeypatch.setattr(MemoryFileSystem, "pipe_file", refused)  # noqa: E731
+
+    def cut(epoch):
+        monkeypatch.setattr(MemoryFileSystem, "pipe_file", refused)
+
     with pytest.warns(UserWarning, match="no route to host.*The training goes on"):
         fit(net, "memory://failing/run", seconds=None, steps=5, callbacks=[cut])
     fit(straight)

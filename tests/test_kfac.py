@@ -5,13 +5,8 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import json
 import math
-import os
-import socket
-import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from types import ModuleType
 
@@ -27,6 +22,8 @@ from deltaprop import activations, equations, losses
 from deltaprop import fisher as fisher_module
 from deltaprop.engines import choice
 from deltaprop.search import natural_gradient
+
+from .processes import finished, started, two
 
 rng = np.random.RandomState(0)
 N = 23
@@ -489,19 +486,6 @@ SEARCH = """
 """
 
 
-def started(code, **environment):
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(SEARCH + code)],
-        env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def finished(process):
-    out, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    return json.loads(out.strip().splitlines()[-1])
-
-
 @pytest.mark.slow
 def test_devices_of_one_process_share_each_batch():
     eight = """
@@ -510,7 +494,9 @@ def test_devices_of_one_process_share_each_batch():
     assert len(jax.devices()) == 8
     print(json.dumps([thetas("xla"), thetas("reference")]))
     """
-    many, reference = finished(started(eight, XLA_FLAGS="--xla_force_host_platform_device_count=8"))
+    many, reference = finished(
+        started(SEARCH + eight, XLA_FLAGS="--xla_force_host_platform_device_count=8")
+    )
     np.testing.assert_allclose(many, reference, rtol=1e-8, atol=1e-10)
 
 
@@ -523,19 +509,15 @@ def test_processes_train_one_network(devices):
     print(json.dumps([thetas(dp.Xla(shared_rows=True)),
                       thetas("xla", 10, slice(26 * rank, 26 * rank + 26))]))
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
     flags = f"--xla_force_host_platform_device_count={devices}"
-    both = [started(each, RANK=str(r), ADDRESS=address, XLA_FLAGS=flags) for r in (0, 1)]
-    first, second = map(finished, both)
+    first, second = map(finished, two(SEARCH + each, XLA_FLAGS=flags))
     assert first == second
     alone = """
     batches = np.split(np.arange(26), [10, 20])
     union = np.concatenate([r for b in batches for r in (b, b + 26)])
     print(json.dumps([thetas("reference"), thetas("reference", 20, union)]))
     """
-    np.testing.assert_allclose(first, finished(started(alone)), rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(first, finished(started(SEARCH + alone)), rtol=1e-8, atol=1e-10)
 
 
 # ---------------------------------------------------------------- going on

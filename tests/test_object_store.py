@@ -62,6 +62,11 @@ def test_the_command_line_works_in_a_bucket(bucket):
     assert files == ["model.dp", "p.parquet", "rows", "rows", "rows", "run"]
 
 
+def interrupted_after_two(epoch):
+    if epoch.epoch == 2:
+        signal.raise_signal(signal.SIGINT)
+
+
 def test_a_search_goes_on_from_a_bucket(bucket):
     X, y = np.random.RandomState(0).randn(2, 400, 3)
     thetas = []
@@ -70,9 +75,8 @@ def test_a_search_goes_on_from_a_bucket(bucket):
         checkpoint = dp.Checkpoint(folder, seconds=None, steps=3)
         search = {"checkpoint": checkpoint, "max_epochs": 6, "engine": "reference"}
         if folder.endswith("cut"):
-            stop = lambda epoch: epoch.epoch == 2 and signal.raise_signal(signal.SIGINT)  # noqa: E731
             with pytest.warns(UserWarning, match="goes on from 's3://bucket/cut'"):
-                dp.fit(net, X, y, callbacks=[stop], **search)
+                dp.fit(net, X, y, callbacks=[interrupted_after_two], **search)
             net = dp.Network(3, [dp.Dense(8), dp.Dense(3)], loss="squared_error", seed=0)
         history = dp.fit(net, X, y, **search)
         assert history.n_epochs == 6

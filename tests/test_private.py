@@ -2,13 +2,7 @@
 
 import copy
 import inspect
-import json
-import os
 import shutil
-import socket
-import subprocess
-import sys
-import textwrap
 from functools import partial
 from types import ModuleType
 
@@ -33,6 +27,7 @@ from deltaprop.privacy import delta_of, epsilon_of
 from deltaprop.search import loop
 
 from .oracles import JAX, LOSSES, TORCH, activate, encode
+from .processes import finished, started, two
 from .strategies import distance_to_kink, make_problem, problems
 
 rng = np.random.RandomState(0)
@@ -457,20 +452,6 @@ def test_the_reference_engine_takes_over_and_says_so_once(monkeypatch):
 # ---------------------------------------------------------------- devices and processes
 
 
-def started(code, **environment):
-    """A new process that runs `code`; it prints JSON last."""
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(SEARCH) + textwrap.dedent(code)],
-        env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def finished(process):
-    out, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    return json.loads(out.strip().splitlines()[-1])
-
-
 SEARCH = """
     import json, os
     import numpy as np
@@ -510,7 +491,7 @@ def test_eight_devices_share_batches_and_the_noise_is_added_once():
     ]))
     """
     flags = "--xla_force_host_platform_device_count=8"
-    for same in finished(started(eight, XLA_FLAGS=flags)):
+    for same in finished(started(SEARCH + eight, XLA_FLAGS=flags)):
         for other in same[1:]:
             np.testing.assert_allclose(other, same[0], rtol=1e-9, atol=1e-12)
 
@@ -535,13 +516,9 @@ def test_processes_add_the_same_noise_once():
     print(json.dumps([theta(np.concatenate([r for b in batches for r in (b, b + 26)]), 20),
                       norms(slice(None))]))
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    both = [started(each, RANK=str(rank), ADDRESS=address) for rank in (0, 1)]
-    first, second = map(finished, both)
+    first, second = map(finished, two(SEARCH + each))
     assert first[:3] == second[:3]
-    theta, norms = finished(started(alone))
+    theta, norms = finished(started(SEARCH + alone))
     np.testing.assert_allclose(first[0], theta, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose([*first[3], *second[3]], norms, rtol=1e-12)
     assert first[0] != first[1]

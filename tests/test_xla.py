@@ -1,12 +1,6 @@
 """The xla engine against the reference engine: every function, many devices, many processes."""
 
 import contextlib
-import json
-import os
-import socket
-import subprocess
-import sys
-import textwrap
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +18,8 @@ from deltaprop.engines.streamed import StreamedEngine
 from deltaprop.engines.xla import XlaEngine, loss_and_gradient
 from deltaprop.search import Progress
 from deltaprop.tables import stream
+
+from .processes import finished, started, two
 
 rng = np.random.RandomState(0)
 N = 23
@@ -319,20 +315,6 @@ def test_without_jax_it_says_what_to_install():
 # ---------------------------------------------------------------- devices and processes
 
 
-def started(code, **environment):
-    """A new process that runs `code`; it prints JSON last."""
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-
-
-def finished(process):
-    out, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    return json.loads(out.strip().splitlines()[-1])
-
-
 SEARCH = """
     import json, os
     import numpy as np
@@ -356,16 +338,6 @@ SEARCH = """
             found.append([net.theta.tobytes().hex(), history.loss_curve])
         return found
 """
-
-
-def two(code, **environment):
-    """Two processes that know of each other."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    return [
-        started(SEARCH + code, RANK=str(rank), ADDRESS=address, **environment) for rank in (0, 1)
-    ]
 
 
 LAUNCHERS = ["OMPI_COMM_WORLD_SIZE OMPI_COMM_WORLD_RANK", "PMI_SIZE PMI_RANK",
@@ -458,7 +430,7 @@ def test_processes_train_one_network(devices):
     print(json.dumps(thetas(np.concatenate([r for b in batches for r in (b, b + 26)]), 20)))
     """
     flags = f"--xla_force_host_platform_device_count={devices}"
-    first, second = map(finished, two(each, XLA_FLAGS=flags))
+    first, second = map(finished, two(SEARCH + each, XLA_FLAGS=flags))
     assert first == second
     expected = finished(started(SEARCH + alone))
     for found in first:
@@ -484,7 +456,7 @@ def test_processes_read_a_stream_once(memory, tmp_path):
     print(json.dumps([[net.theta.tobytes().hex(), history.loss_curve]]))
     """
     with contextlib.chdir(tmp_path):
-        first, second = map(finished, two(code, MEMORY=str(memory)))
+        first, second = map(finished, two(SEARCH + code, MEMORY=str(memory)))
     assert first == second
     rows = replace(stream(tmp_path / "rows.parquet", "y"), memory=memory)
     net = dp.Network(4, [dp.Dense(7, "tanh", 0.3), dp.Dense(3, "softmax")],
@@ -520,7 +492,7 @@ def test_processes_that_disagree_are_told():
     except ValueError as error:
         print(json.dumps(str(error)))
     """
-    for process in two(code):
+    for process in two(SEARCH + code):
         assert "theta must be the same in all 2 processes" in finished(process)
 
 
@@ -534,7 +506,7 @@ def test_processes_that_are_given_the_same_rows_take_them_in_one_order():
     except ValueError as error:
         print(json.dumps(str(error)))
     """
-    for process in two(code):
+    for process in two(SEARCH + code):
         assert "seed, or random_state, must be the same in all 2" in finished(process)
 
 
@@ -552,7 +524,7 @@ def test_processes_stop_together():
                      scorer=lambda net, X, y: -net.loss(X, y))
     print(json.dumps([net.theta.tobytes().hex(), history.validation_scores, history.n_epochs]))
     """
-    first, second = map(finished, two(code))
+    first, second = map(finished, two(SEARCH + code))
     assert first == second
     assert first[-1] < 100
 
