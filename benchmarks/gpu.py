@@ -20,7 +20,7 @@ import numpy as np
 import deltaprop as dp
 from benchmarks.problem import PROBLEMS, RATE, Problem
 from deltaprop.engines.xla import XlaEngine
-from deltaprop.search import Progress
+from deltaprop.training.loop import Progress
 
 EPOCHS = 5
 WIDE = Problem("wide", (1024, *8 * (1024,), 10), batch=65_536, rows=4 * 65_536, passes=1)

@@ -17,10 +17,10 @@ from sklearn.base import clone
 from sklearn.datasets import load_iris
 
 import deltaprop as dp
-from deltaprop.checkpoints import Keeper
 from deltaprop.files import ModelFileError, checkpoints
-from deltaprop.files.checkpoints import Folder
-from deltaprop.search import loop
+from deltaprop.storage.checkpoint_files import Folder
+from deltaprop.training import loop
+from deltaprop.training.checkpoints import Keeper
 
 X, y = load_iris(return_X_y=True)
 X = (X - X.mean(0)) / X.std(0)

@@ -22,10 +22,10 @@ from hypothesis import given, settings
 
 import deltaprop as dp
 from deltaprop import equations
+from deltaprop.explain.derivation import Derivation
+from deltaprop.explain.expressions import Writer
+from deltaprop.explain.latex import Latex
 from deltaprop.inspect import formulas
-from deltaprop.inspect.derivation import Derivation
-from deltaprop.inspect.expressions import Writer
-from deltaprop.inspect.latex import Latex
 
 from . import interpreter
 from .oracles import Problem, encode
@@ -200,7 +200,7 @@ def test_a_transpose_or_a_shape_that_is_wrong_turns_red(monkeypatch):
         proven(problem, ("latex",))
     monkeypatch.undo()
     proven(problem, ("latex",))
-    monkeypatch.setattr("deltaprop.inspect.latex.shape_below", lambda shape: "N")
+    monkeypatch.setattr("deltaprop.explain.latex.shape_below", lambda shape: "N")
     with pytest.raises(AssertionError):
         proven(problem, ("latex",))
 

@@ -84,7 +84,7 @@ def test_a_small_job_does_not_wait_and_a_later_one_is_compiled(tmp_path):
     warm = (
         SMALL_JOB
         + """
-    from deltaprop.training import engine_for
+    from deltaprop.training.fitting import engine_for
     print(json.dumps([waited, "numba" in sys.modules, len(compiling._child)]))
     """
     )
@@ -100,7 +100,7 @@ def test_the_search_changes_engines_between_epochs_and_goes_on(tmp_path):
         + """
     from deltaprop.engines.choice import Handover
     from deltaprop.engines.reference import ReferenceEngine
-    from deltaprop.search import Progress
+    from deltaprop.training.loop import Progress
 
     def engine(kind, progress, net):
         return kind(net, X, X[:, 0], None, solver=dp.Adam(), batch_size=10, clip_norm=None,

@@ -18,7 +18,7 @@ from safetensors.numpy import save as to_bytes
 
 import deltaprop as dp
 from deltaprop.files import ModelFileError, describe
-from deltaprop.files.places import unwritable
+from deltaprop.storage.places import unwritable
 
 rng = np.random.RandomState(0)
 X = rng.randn(60, 3)

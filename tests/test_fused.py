@@ -12,7 +12,7 @@ import deltaprop as dp
 from deltaprop import activations, losses
 from deltaprop.engines.fused import FusedEngine, loss_and_gradient
 from deltaprop.engines.reference import ReferenceEngine
-from deltaprop.search import Progress
+from deltaprop.training.loop import Progress
 
 rng = np.random.RandomState(0)
 N = 70

@@ -21,7 +21,7 @@ import deltaprop as dp
 from deltaprop import activations, equations, losses
 from deltaprop import fisher as fisher_module
 from deltaprop.engines import choice
-from deltaprop.search import natural_gradient
+from deltaprop.optim import natural_gradient
 
 from .processes import finished, started, two
 

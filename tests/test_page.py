@@ -308,7 +308,7 @@ def test_a_closed_page_is_gone():
 def test_what_the_page_loads_lies_beside_it():
     from importlib.resources import files
 
-    static = files("deltaprop.inspect.page") / "static"
+    static = files("deltaprop.page") / "static"
     loaded = set()
     for file in static.iterdir():
         text = file.read_text(encoding="utf-8")

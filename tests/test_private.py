@@ -20,11 +20,11 @@ from scipy.stats import kstest, norm
 
 import deltaprop as dp
 from deltaprop import equations, training
-from deltaprop.checkpoints import Keeper
 from deltaprop.engines import choice, private
 from deltaprop.engines.xla import sample_norms
-from deltaprop.privacy import delta_of, epsilon_of
-from deltaprop.search import loop
+from deltaprop.optim.privacy import delta_of, epsilon_of
+from deltaprop.training import loop
+from deltaprop.training.checkpoints import Keeper
 
 from .oracles import JAX, LOSSES, TORCH, activate, encode
 from .processes import finished, started, two

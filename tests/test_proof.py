@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import deltaprop as dp
-from deltaprop.losses import ClosedForm
+from deltaprop.functions.losses import ClosedForm
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(8, 3))

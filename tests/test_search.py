@@ -6,8 +6,8 @@ import torch
 from sklearn.datasets import load_diabetes, load_iris
 
 import deltaprop as dp
-from deltaprop.engines.masks import dropout_mask
-from deltaprop.search.schedules import Clock
+from deltaprop.functions.masks import dropout_mask
+from deltaprop.optim.schedules import Clock
 
 X, y = load_iris(return_X_y=True)
 X = (X - X.mean(0)) / X.std(0)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import deltaprop as dp
-from deltaprop.activations import NAMES
-from deltaprop.inspect.signals import flat_at_both_ends, is_flat
+from deltaprop.functions.activations import NAMES
+from deltaprop.model.signals import flat_at_both_ends, is_flat
 
 SOFTSIGN = dp.Activation(
     "softsign", lambda a, xp: a / (1 + xp.abs(a)), lambda a, z, xp: 1 / (1 + xp.abs(a)) ** 2

@@ -16,13 +16,13 @@ import pytest
 from typer.testing import CliRunner
 
 import deltaprop as dp
-from deltaprop.checkpoints import Keeper
 from deltaprop.cli.app import app
+from deltaprop.data import TableError, predict_stream, stream
 from deltaprop.engines.fused import FusedEngine
 from deltaprop.engines.reference import ReferenceEngine
 from deltaprop.engines.streamed import StreamedEngine
-from deltaprop.search import Progress
-from deltaprop.tables import TableError, predict_stream, stream
+from deltaprop.training.checkpoints import Keeper
+from deltaprop.training.loop import Progress
 
 rng = np.random.default_rng(0)
 N = 30_000

@@ -11,46 +11,46 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "Activation": "deltaprop.activations",
-    "Adam": "deltaprop.search",
-    "AdamW": "deltaprop.search",
-    "Checkpoint": "deltaprop.checkpoints",
+    "Activation": "deltaprop.functions.activations",
+    "Adam": "deltaprop.optim.solvers",
+    "AdamW": "deltaprop.optim.solvers",
+    "Checkpoint": "deltaprop.training.checkpoints",
     "Dense": "deltaprop.network",
-    "KFAC": "deltaprop.search",
-    "LBFGS": "deltaprop.search",
-    "Loss": "deltaprop.losses",
+    "KFAC": "deltaprop.optim.natural_gradient",
+    "LBFGS": "deltaprop.optim.solvers",
+    "Loss": "deltaprop.functions.losses",
     "MLPClassifier": "deltaprop.estimators",
     "MLPRegressor": "deltaprop.estimators",
     "Network": "deltaprop.network",
-    "Privacy": "deltaprop.privacy",
-    "Progress": "deltaprop.progress",
-    "Record": "deltaprop.inspect.recording",
-    "SGD": "deltaprop.search",
+    "Privacy": "deltaprop.optim.privacy",
+    "Progress": "deltaprop.training.progress",
+    "Record": "deltaprop.training.recording",
+    "SGD": "deltaprop.optim.solvers",
     "TabularClassifier": "deltaprop.estimators",
     "TabularRegressor": "deltaprop.estimators",
-    "Watch": "deltaprop.inspect.page",
+    "Watch": "deltaprop.page",
     "Xla": "deltaprop.engines.options",
-    "cross_validate": "deltaprop.many",
-    "explore": "deltaprop.inspect.page",
+    "cross_validate": "deltaprop.training.many",
+    "explore": "deltaprop.page",
     "diagnose": "deltaprop.inspect.diagnosis",
-    "fit": "deltaprop.training",
-    "fit_many": "deltaprop.many",
+    "fit": "deltaprop.training.fitting",
+    "fit_many": "deltaprop.training.many",
     "load": "deltaprop.files",
     "report": "deltaprop.inspect.report",
     "save": "deltaprop.files",
 }
 _MODULES = {
-    "activations",
-    "cluster",
-    "equations",
-    "files",
-    "initializers",
-    "losses",
-    "search",
-    "tables",
-    "track",
+    "activations": "deltaprop.functions.activations",
+    "cluster": "deltaprop.cluster",
+    "equations": "deltaprop.derivation.equations",
+    "files": "deltaprop.files",
+    "initializers": "deltaprop.functions.initializers",
+    "losses": "deltaprop.functions.losses",
+    "schedules": "deltaprop.optim.schedules",
+    "search": "deltaprop.search",
+    "tables": "deltaprop.data",
+    "track": "deltaprop.training.track",
 }
-_MODULES_ELSEWHERE = {"schedules": "deltaprop.search.schedules"}
 
 __all__ = [
     "KFAC",
@@ -93,17 +93,15 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    import deltaprop.activations as activations
     import deltaprop.cluster as cluster
-    import deltaprop.equations as equations
+    import deltaprop.data as tables
+    import deltaprop.derivation.equations as equations
     import deltaprop.files as files
-    import deltaprop.initializers as initializers
-    import deltaprop.losses as losses
+    import deltaprop.functions.activations as activations
+    import deltaprop.functions.initializers as initializers
+    import deltaprop.functions.losses as losses
     import deltaprop.search as search
-    import deltaprop.tables as tables
-    import deltaprop.track as track
-    from deltaprop.activations import Activation
-    from deltaprop.checkpoints import Checkpoint
+    import deltaprop.training.track as track
     from deltaprop.engines.options import Xla
     from deltaprop.estimators import (
         MLPClassifier,
@@ -112,24 +110,28 @@ if TYPE_CHECKING:
         TabularRegressor,
     )
     from deltaprop.files import load, save
+    from deltaprop.functions.activations import Activation
+    from deltaprop.functions.losses import Loss
     from deltaprop.inspect.diagnosis import diagnose
-    from deltaprop.inspect.page import Watch, explore
-    from deltaprop.inspect.recording import Record
     from deltaprop.inspect.report import report
-    from deltaprop.losses import Loss
-    from deltaprop.many import cross_validate, fit_many
     from deltaprop.network import Dense, Network
-    from deltaprop.privacy import Privacy
-    from deltaprop.progress import Progress
-    from deltaprop.search import KFAC, LBFGS, SGD, Adam, AdamW, schedules
-    from deltaprop.training import fit
+    from deltaprop.optim import schedules
+    from deltaprop.optim.natural_gradient import KFAC
+    from deltaprop.optim.privacy import Privacy
+    from deltaprop.optim.solvers import LBFGS, SGD, Adam, AdamW
+    from deltaprop.page import Watch, explore
+    from deltaprop.training.checkpoints import Checkpoint
+    from deltaprop.training.fitting import fit
+    from deltaprop.training.many import cross_validate, fit_many
+    from deltaprop.training.progress import Progress
+    from deltaprop.training.recording import Record
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         value = getattr(importlib.import_module(_HOME[name]), name)
-    elif name in _MODULES or name in _MODULES_ELSEWHERE:
-        value = importlib.import_module(_MODULES_ELSEWHERE.get(name, f"deltaprop.{name}"))
+    elif name in _MODULES:
+        value = importlib.import_module(_MODULES[name])
     else:
         raise AttributeError(f"module 'deltaprop' has no attribute {name!r}")
     globals()[name] = value

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from deltaprop import activations, equations, initializers, losses
-from deltaprop._arrays import Array
-from deltaprop.activations import Activation
-from deltaprop.losses import Loss
+from deltaprop.derivation import equations
+from deltaprop.functions import activations, initializers, losses
+from deltaprop.functions.activations import Activation
+from deltaprop.functions.arrays import Array
+from deltaprop.functions.losses import Loss
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Num
 
-    from deltaprop.inspect.derivation import Derivation
-    from deltaprop.inspect.page import Page
-    from deltaprop.inspect.proof import Proof
-    from deltaprop.inspect.signals import Signals
+    from deltaprop.explain.derivation import Derivation
+    from deltaprop.explain.verification import Proof
+    from deltaprop.model.signals import Signals
+    from deltaprop.page import Page
 
 # Engines widen these batch by batch.
 NARROW = ("float16", "bfloat16", "uint8", "int8", "uint16", "int16", "int32", "int64")
@@ -142,7 +143,7 @@ class Trace:
         >>> summary.layers[0].dead, summary.layers[0].X  # print(summary) shows a table
         (0.0, Spread(rms=2.7386127875258306, low=1.0, high=4.0))
         """
-        from deltaprop.inspect.signals import summarise
+        from deltaprop.model.signals import summarise
 
         return summarise(self)
 
@@ -423,7 +424,7 @@ class Network:
         >>> proof.ok
         True
         """
-        from deltaprop.inspect.proof import prove
+        from deltaprop.explain.verification import prove
 
         return prove(self, X, y, sample_weight)
 
@@ -437,7 +438,7 @@ class Network:
         >>> page = net.explore([[1.0]], [0.5], open_browser=False)
         >>> page.close()
         """
-        from deltaprop.inspect.page import explore
+        from deltaprop.page import explore
 
         return explore(self, X, y, **options)
 
@@ -485,7 +486,7 @@ class Network:
             N×1    N×1   N×1         N×1
         ...
         """
-        from deltaprop.inspect.derivation import derive
+        from deltaprop.explain.derivation import derive
 
         return derive(self, X, y, sample_weight, format)
 
@@ -661,7 +662,7 @@ class Network:
         )
 
     def _repr_html_(self) -> str:
-        from deltaprop.inspect.summary import layer_table
+        from deltaprop.explain.summary import layer_table
 
         return layer_table(self)
 

@@ -99,9 +99,9 @@ def train(
     """
     from deltaprop import Checkpoint
     from deltaprop.cli import report
+    from deltaprop.data import TableError
     from deltaprop.estimators import TabularClassifier, TabularRegressor
-    from deltaprop.progress import Progress
-    from deltaprop.tables import TableError
+    from deltaprop.training.progress import Progress
 
     _require_writable(output)
     if page is not None:
@@ -202,8 +202,8 @@ def predict(
     Columns may come in any order; extra ones are ignored, missing ones are an error. With --memory,
     or where the table is a folder, a glob or a URL, rows are streamed from file to file.
     """
-    from deltaprop.files.places import ending
-    from deltaprop.tables import TableError, predict_stream, predictions, read_table, stream
+    from deltaprop.data import TableError, predict_stream, predictions, read_table, stream
+    from deltaprop.storage.places import ending
 
     if output is not None:
         _require_writable(output)
@@ -233,7 +233,7 @@ def evaluate(model: ModelFile, table: TableFile, as_json: AsJson = False) -> Non
     from rich.console import Console
 
     from deltaprop.cli import report
-    from deltaprop.tables import TableError, read_table, split_target
+    from deltaprop.data import TableError, read_table, split_target
 
     fitted = _load_tabular(model)
     if fitted.target_name_ is None:
@@ -290,11 +290,11 @@ def explain(
 
     With a table, the numbers of its first three rows stand below each equation.
     """
+    from deltaprop.data import TableError
+    from deltaprop.explain.derivation import FORMATS
     from deltaprop.files import load
-    from deltaprop.files.places import write_bytes
-    from deltaprop.inspect.derivation import FORMATS
     from deltaprop.inspect.opening import opened
-    from deltaprop.tables import TableError
+    from deltaprop.storage.places import write_bytes
 
     if format not in FORMATS:
         raise TableError(f"--format must be one of {', '.join(FORMATS)}; got {format!r}.")
@@ -349,8 +349,8 @@ def info(model: ModelFile, as_json: AsJson = False) -> None:
 
 def is_bad_input(error: BaseException) -> bool:
     """Whether an error is about what the user gave, not a bug of ours."""
+    from deltaprop.data import TableError
     from deltaprop.files import ModelFileError
-    from deltaprop.tables import TableError
 
     if isinstance(error, (ModelFileError, TableError, MemoryError)):
         return True
@@ -378,7 +378,7 @@ def _in_memory(
     table: str, target: str, drop: list[str], weight: str | None, task: str, test_size: float,
     seed: int,
 ) -> Data:  # fmt: skip
-    from deltaprop.tables import read_table, recognise_task
+    from deltaprop.data import read_table, recognise_task
 
     frame = read_table(table)
     X, y, w, left_out = _select(frame, target, drop, weight)
@@ -394,7 +394,7 @@ def _streamed(
     seed: int, memory: str | None,
 ) -> Data:  # fmt: skip
     """The held-out rows and the peers' fit in memory: no more than it has room for."""
-    from deltaprop.tables import recognise_task, stream
+    from deltaprop.data import recognise_task, stream
 
     everything = stream(table, target, weight=weight, memory=memory or MEMORY).without(drop)
     rows = everything.with_target_known()
@@ -412,8 +412,8 @@ def _select(frame: Any, target: str, drop: list[str], weight: str | None) -> tup
     """X, y, sample weights, and the number of rows without a target."""
     import numpy as np
 
-    from deltaprop.tables import TableError, split_target
-    from deltaprop.tables.task import require_columns
+    from deltaprop.data import TableError, split_target
+    from deltaprop.data.task import require_columns
 
     require_columns(frame, [target], "--target")
     require_columns(frame, drop, "--drop")
@@ -436,7 +436,7 @@ def _select(frame: Any, target: str, drop: list[str], weight: str | None) -> tup
 
 
 def _task(task: str, y: Any, recognise: Any) -> str:
-    from deltaprop.tables import TableError
+    from deltaprop.data import TableError
 
     if task not in ("auto", "classification", "regression"):
         raise TableError(f"--task must be auto, classification or regression, got {task!r}.")
@@ -456,7 +456,7 @@ def _hold_out(y: Any, kind: str, test_size: float, seed: int) -> tuple[Any, Any]
     import numpy as np
     from sklearn.model_selection import train_test_split
 
-    from deltaprop.tables import TableError
+    from deltaprop.data import TableError
 
     if len(y) < 10:
         raise TableError(f"The table has {len(y)} row(s) with a target; at least 10 are needed.")
@@ -481,7 +481,7 @@ def _hold_out(y: Any, kind: str, test_size: float, seed: int) -> tuple[Any, Any]
 
 
 def _sizes(hidden: str) -> tuple[int, ...]:
-    from deltaprop.tables import TableError
+    from deltaprop.data import TableError
 
     parts = [part.strip() for part in hidden.split(",")]
     if not all(part.isdigit() and int(part) > 0 for part in parts):
@@ -491,16 +491,16 @@ def _sizes(hidden: str) -> tuple[int, ...]:
 
 def _require_writable(output: str, option: str = "--output") -> None:
     """Fail before the work, not after it."""
-    from deltaprop.files.places import unwritable
-    from deltaprop.tables import TableError
+    from deltaprop.data import TableError
+    from deltaprop.storage.places import unwritable
 
     if (reason := unwritable(output)) is not None:
         raise TableError(f"{option}: {reason}")
 
 
 def _require_report(page: str, output: str) -> None:
+    from deltaprop.data import TableError
     from deltaprop.inspect.displays import require_matplotlib
-    from deltaprop.tables import TableError
 
     _require_writable(page, "--report")
     if Path(page).resolve() == Path(output).resolve():
@@ -514,7 +514,7 @@ def _require_report(page: str, output: str) -> None:
 def _require_ray(watch: bool) -> None:
     from importlib.util import find_spec
 
-    from deltaprop.tables import TableError
+    from deltaprop.data import TableError
 
     if watch:
         raise TableError("--watch follows a training on this machine; leave it or --cluster out.")
@@ -567,7 +567,7 @@ def _save(model: Any, output: str) -> None:
 
 def _write_table(rows: Any, output: str) -> None:
     """All or nothing, as models are written."""
-    from deltaprop.files.places import ending, write_bytes
+    from deltaprop.storage.places import ending, write_bytes
 
     if ending(output) == ".parquet":
         data: bytes = rows.to_parquet(index=False)
@@ -595,7 +595,7 @@ def _status(model: Any) -> int:
 
 def _watch(model: Any, X: Any, y: Any) -> Any:
     """A page that follows the training and then explores the model on rows held out."""
-    from deltaprop.inspect.page import Watch
+    from deltaprop.page import Watch
 
     page = Watch(model, X, y, open_browser=sys.stderr.isatty())
     _note(f"Watch the training at {page.url}")
@@ -620,7 +620,7 @@ def _network(model: Any) -> Any:
 
 def _first_rows(path: str, model: Any, table: Path, most: int) -> tuple[Any, Any]:
     """The first rows of a table that have a target: X and y."""
-    from deltaprop.tables import TableError, read_table, split_target
+    from deltaprop.data import TableError, read_table, split_target
 
     if model.target_name_ is None:
         raise TableError(f"{path!r} does not know its target's name; it was fitted to an array.")

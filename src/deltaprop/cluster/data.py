@@ -8,8 +8,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from deltaprop.data import read_table, split_target
 from deltaprop.network import Network
-from deltaprop.tables import read_table, split_target
 
 Workers = int | tuple[int, int]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop import many
 from deltaprop.cluster.connection import connected
 from deltaprop.cluster.transfer import adopt, writable
+from deltaprop.training import many
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -12,14 +12,14 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from deltaprop.checkpoints import Checkpoint, checked_checkpoint
 from deltaprop.cluster.connection import connected
 from deltaprop.cluster.data import Parts, Whole, Workers, absolute, is_dataset, own_batch, parts_of
 from deltaprop.cluster.transfer import adopt
 from deltaprop.cluster.worker import Job, train
 from deltaprop.engines import Xla
 from deltaprop.network import Network
-from deltaprop.training import is_stream, refuse_with_stream
+from deltaprop.training.checkpoints import Checkpoint, checked_checkpoint
+from deltaprop.training.fitting import is_stream, refuse_with_stream
 
 
 def fit(
@@ -48,7 +48,7 @@ def fit(
         Changed in place.
     X : array-like, DataFrame, path of a table, Stream, or Ray Dataset
         A table at a path is read by the workers themselves, which must all find it there. So are
-        the files of a :func:`deltaprop.tables.stream`, of which each worker reads its part of every
+        the files of a :func:`deltaprop.data.stream`, of which each worker reads its part of every
         epoch and holds no more than the stream's `memory`. Of a Ray Dataset each worker holds a
         part in memory.
     y : array-like, optional

@@ -11,13 +11,13 @@ import numpy as np
 from deltaprop.engines.options import Xla
 from deltaprop.engines.reference import ReferenceEngine, loss_and_gradient
 from deltaprop.network import Network
-from deltaprop.search import FirstOrder, Solver
-from deltaprop.search.loop import Evaluate
+from deltaprop.optim.solvers import FirstOrder, Solver
+from deltaprop.training.loop import Evaluate
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Num
 
-    from deltaprop.privacy import Privacy
+    from deltaprop.optim.privacy import Privacy
 
 PACE = 10e9  # multiplications a second of the reference engine, at best
 PATIENCE = 5.0  # seconds of reference epochs beyond which waiting for the compiler is quicker

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop import equations
+from deltaprop.derivation import equations
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop import equations
-from deltaprop._arrays import Array, namespace
-from deltaprop.activations import Activation
+from deltaprop.derivation import equations
 from deltaprop.engines.outputs import as_numbers
-from deltaprop.losses import Loss
+from deltaprop.functions.activations import Activation
+from deltaprop.functions.arrays import Array, namespace
+from deltaprop.functions.losses import Loss
 from deltaprop.network import Layout, Network
-from deltaprop.privacy import Privacy
-from deltaprop.search import Progress
+from deltaprop.optim.privacy import Privacy
+from deltaprop.training.loop import Progress
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop import equations, fisher
-from deltaprop.engines.masks import dropout_mask, signs_of_rows
+from deltaprop.derivation import equations, fisher
+from deltaprop.derivation.equations import Masks
 from deltaprop.engines.outputs import as_numbers
 from deltaprop.engines.private import PrivateGradient
-from deltaprop.equations import Masks
+from deltaprop.functions.masks import dropout_mask, signs_of_rows
 from deltaprop.network import Layout, Network
-from deltaprop.search import FirstOrder, Progress
+from deltaprop.optim.solvers import FirstOrder
+from deltaprop.training.loop import Progress
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Num
 
-    from deltaprop.inspect.recording import Recorder
-    from deltaprop.privacy import Privacy
+    from deltaprop.optim.privacy import Privacy
+    from deltaprop.training.recording import Recorder
 
 
 class ReferenceEngine:

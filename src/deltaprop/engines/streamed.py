@@ -22,7 +22,7 @@ from deltaprop.network import Network
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-    from deltaprop.tables.streaming import Piece, Stream
+    from deltaprop.data.streaming import Piece, Stream
 
 CHUNKS = 4  # of the memory: two chunks of rows, the rest for what is being decoded
 

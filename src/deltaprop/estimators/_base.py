@@ -19,38 +19,31 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from deltaprop import activations, engines, initializers
-from deltaprop.activations import Activation
-from deltaprop.checkpoints import Checkpoint, checked_checkpoint
+from deltaprop import engines
 from deltaprop.engines.outputs import few, outputs
 from deltaprop.estimators._callbacks import SklearnTasks, print_epoch
-from deltaprop.inspect.recording import Record, checked_record
-from deltaprop.losses import Loss
+from deltaprop.functions import activations, initializers
+from deltaprop.functions.activations import Activation
+from deltaprop.functions.losses import Loss
 from deltaprop.network import NARROW, Dense, Network, checked_weights
-from deltaprop.search import (
-    LBFGS,
-    SGD,
-    Adam,
-    AdamW,
-    FirstOrder,
-    History,
-    Plateau,
-    Progress,
-    Solver,
-    schedules,
-)
-from deltaprop.training import (
+from deltaprop.optim import schedules
+from deltaprop.optim.solvers import LBFGS, SGD, Adam, AdamW, FirstOrder, Solver
+from deltaprop.training.checkpoints import Checkpoint, checked_checkpoint
+from deltaprop.training.fitting import (
     checked_callbacks,
     data_loss,
     is_stream,
     refuse_with_stream,
     train,
 )
+from deltaprop.training.loop import History, Progress
+from deltaprop.training.recording import Record, checked_record
+from deltaprop.training.stopping import Plateau
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Num
 
-    from deltaprop.tables.streaming import Stream
+    from deltaprop.data.streaming import Stream
 
 KEPT = [np.float64, np.float32, *(name for name in NARROW if name != "bfloat16")]
 FIRST_ORDER = ("sgd", "adam", "adamw")
@@ -75,7 +68,7 @@ def diagram(estimator: BaseEstimator, net: Network | None) -> str:
     """scikit-learn's diagram of an estimator and, once it is fitted, the table of its layers."""
     from sklearn.utils import estimator_html_repr
 
-    from deltaprop.inspect.layers import layers_html
+    from deltaprop.explain.layers import layers_html
 
     return str(estimator_html_repr(estimator)) + ("" if net is None else layers_html(net))
 
@@ -228,7 +221,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         Parameters
         ----------
         X : array-like or sparse matrix (n_samples, n_features), or Stream
-            A :func:`deltaprop.tables.stream` of rows that need not fit in memory holds its own
+            A :func:`deltaprop.data.stream` of rows that need not fit in memory holds its own
             target and weights.
         y : array-like (n_samples,) or (n_samples, n_outputs)
             Class labels, an indicator matrix of labels, or numbers.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deltaprop.search import Epoch
+from deltaprop.training.loop import Epoch
 
 
 class SklearnTasks:

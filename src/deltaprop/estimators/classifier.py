@@ -18,7 +18,6 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import validate_data
 
-from deltaprop import losses
 from deltaprop.engines.options import Xla
 from deltaprop.estimators._base import (
     KEPT,
@@ -28,12 +27,13 @@ from deltaprop.estimators._base import (
     keeps_fit_on_failure,
     working_dtype,
 )
-from deltaprop.losses import Loss
+from deltaprop.functions import losses
+from deltaprop.functions.losses import Loss
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from deltaprop.tables.streaming import Stream
+    from deltaprop.data.streaming import Stream
 
 LOSSES = ("log_loss", "focal", "hinge")
 

@@ -12,15 +12,15 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from deltaprop import losses
 from deltaprop.engines.options import Xla
 from deltaprop.estimators._base import KEPT, BaseMLP, Rows, Task, keeps_fit_on_failure
-from deltaprop.losses import Loss
+from deltaprop.functions import losses
+from deltaprop.functions.losses import Loss
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from deltaprop.tables.streaming import Stream
+    from deltaprop.data.streaming import Stream
 
 LOSSES = (
     "squared_error", "absolute_error", "huber", "quantile", "log_cosh", "poisson", "gamma",

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop import __version__
-from deltaprop.files.codec import ModelFileError, Reader, Writer
-from deltaprop.files.places import Place, read_bytes, write_bytes
 from deltaprop.network import Network
+from deltaprop.storage.codec import ModelFileError, Reader, Writer
+from deltaprop.storage.places import Place, read_bytes, write_bytes
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from deltaprop.search import Progress
+    from deltaprop.training.loop import Progress
 
 FORMAT = 1
 LONGEST_HEADER = 100_000_000
@@ -198,7 +198,7 @@ def _require_one_task(model: Any) -> None:
 
 def _require_table(model: Any) -> None:
     """What a tabular estimator repeats of its parts must be what the parts say."""
-    from deltaprop.tables import TableEncoder
+    from deltaprop.data import TableEncoder
 
     if not isinstance(getattr(model, "encoder_", None), TableEncoder):
         raise ModelFileError("it holds no preprocessing")
@@ -255,7 +255,8 @@ def _fitted_names(kind: str) -> tuple[str, ...]:
 
 def _rebuild_search(model: Any) -> None:
     """Where the search stopped."""
-    from deltaprop.search import Plateau, Progress
+    from deltaprop.training.loop import Progress
+    from deltaprop.training.stopping import Plateau
 
     for name, cls in (("_progress", Progress), ("_plateau", Plateau)):
         if name in model.__dict__:

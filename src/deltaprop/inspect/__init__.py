@@ -6,14 +6,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _HOME = {
-    "Derivation": "derivation",
-    "LossCurveDisplay": "displays",
-    "PermutationImportanceDisplay": "displays",
-    "Proof": "proof",
-    "SignalFlowDisplay": "displays",
-    "WeightsDisplay": "displays",
-    "derive": "derivation",
-    "prove": "proof",
+    "Derivation": "deltaprop.explain.derivation",
+    "LossCurveDisplay": "deltaprop.inspect.displays",
+    "PermutationImportanceDisplay": "deltaprop.inspect.displays",
+    "Proof": "deltaprop.explain.verification",
+    "SignalFlowDisplay": "deltaprop.inspect.displays",
+    "WeightsDisplay": "deltaprop.inspect.displays",
+    "derive": "deltaprop.explain.derivation",
+    "prove": "deltaprop.explain.verification",
 }
 
 __all__ = [
@@ -28,20 +28,20 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from deltaprop.inspect.derivation import Derivation, derive
+    from deltaprop.explain.derivation import Derivation, derive
+    from deltaprop.explain.verification import Proof, prove
     from deltaprop.inspect.displays import (
         LossCurveDisplay,
         PermutationImportanceDisplay,
         SignalFlowDisplay,
         WeightsDisplay,
     )
-    from deltaprop.inspect.proof import Proof, prove
 
 
 def __getattr__(name: str) -> Any:
     """A search needs `recording` alone: the others are imported when they are first used."""
     if name not in _HOME:
         raise AttributeError(f"module 'deltaprop.inspect' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"deltaprop.inspect.{_HOME[name]}"), name)
+    value = getattr(importlib.import_module(_HOME[name]), name)
     globals()[name] = value
     return value

@@ -1,6 +1,6 @@
 """What is wrong with a network, in words: each finding with its evidence and what to try.
 
-Faults are recognised from the quantities of one pass (:mod:`deltaprop.inspect.signals`), from the
+Faults are recognised from the quantities of one pass (:mod:`deltaprop.model.signals`), from the
 curves and records of the search, and from X and y. Losses are compared with the *constant's*: the
 mean loss of the best prediction that does not look at X. It is 1 on the scale of every threshold.
 
@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop.inspect.recording import RecordedStep
-from deltaprop.inspect.signals import Signals, flat_at_both_ends, is_flat, summarise
+from deltaprop.model.signals import Signals, flat_at_both_ends, is_flat, summarise
 from deltaprop.network import Dense, Network, Trace
-from deltaprop.search import LBFGS, History
+from deltaprop.optim.solvers import LBFGS
+from deltaprop.training.loop import History
+from deltaprop.training.recording import RecordedStep
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Num
@@ -245,7 +246,7 @@ class _Case:
     @cached_property
     def constant(self) -> float:
         """The mean loss of the best prediction that does not look at X."""
-        from deltaprop.training import fit
+        from deltaprop.training.fitting import fit
 
         net = self.net
         alone = Network(1, [Dense(net.n_outputs, net.f[-1])], loss=net.loss_function, seed=0,
@@ -281,7 +282,7 @@ class _Case:
 
 
 def _mean_loss(net: Network, X: Any, y: Num[np.ndarray, "N ..."]) -> float:
-    from deltaprop.training import data_loss
+    from deltaprop.training.fitting import data_loss
 
     return data_loss(net, X, y, None)
 

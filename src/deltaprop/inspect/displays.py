@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop.inspect.signals import spread
+from deltaprop.model.signals import spread
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
     from deltaprop.network import Trace
-    from deltaprop.search import History
+    from deltaprop.training.loop import History
 
 MOST_TICKS = 30
 MATPLOTLIB = (

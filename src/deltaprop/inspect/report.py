@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from deltaprop import __version__
+from deltaprop.explain.layers import layers_html
 from deltaprop.inspect import displays
-from deltaprop.inspect.layers import layers_html
 from deltaprop.inspect.markup import (
     Markup,
     facts,
@@ -70,7 +70,7 @@ class Report:
         deltaprop.files.ModelFileError
             If the folder is missing or the disk refuses; nothing is changed then.
         """
-        from deltaprop.files.places import write_bytes
+        from deltaprop.storage.places import write_bytes
 
         write_bytes(path, self.html.encode())
 
@@ -162,7 +162,7 @@ def report(
 def _require_writable(path: str | Path) -> None:
     """Fail before the work, not after it."""
     from deltaprop.files import ModelFileError
-    from deltaprop.files.places import unwritable
+    from deltaprop.storage.places import unwritable
 
     if (reason := unwritable(path)) is not None:
         raise ModelFileError(f"{str(path)!r} cannot be written: {reason}")

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
-from deltaprop import _arrays, losses
-from deltaprop.activations import Activation
 from deltaprop.engines.fused.lowlevel import FAST, float32_of_bits, matrix, plain, vector
 from deltaprop.engines.fused.vector import namespace
-from deltaprop.losses import Loss
+from deltaprop.functions import arrays, losses
+from deltaprop.functions.activations import Activation
+from deltaprop.functions.losses import Loss
 
 BLOCK = (types.int64,) * 7  # a, z, bias or gradient, 2 N scalars of room, N, H, by unit
 LOSS = (types.int64,) * 9  # t, a, z, δ, rows' losses, 2 N scalars of room, N, H, by unit
@@ -50,11 +50,11 @@ def _replacements(dtype: str) -> dict[Any, Any]:
         return (max(base, eps) if exponent < 0 else base) ** exponent
 
     return {
-        _arrays.real: inlined(lambda x, xp: x),
-        _arrays.floored: inlined(lambda x, xp: floored(x)),
-        _arrays.erf: inlined(lambda x, xp: erf(x)),
-        _arrays.expit: inlined(lambda x, xp: expit(x)),
-        _arrays.softplus: inlined(lambda x, xp: softplus(x)),
+        arrays.real: inlined(lambda x, xp: x),
+        arrays.floored: inlined(lambda x, xp: floored(x)),
+        arrays.erf: inlined(lambda x, xp: erf(x)),
+        arrays.expit: inlined(lambda x, xp: expit(x)),
+        arrays.softplus: inlined(lambda x, xp: softplus(x)),
         losses._levels: inlined(lambda yhat, quantiles, xp: quantiles[0]),
         losses._power: inlined(power),
     }
@@ -431,8 +431,8 @@ def _focal(loss: Loss, activation: str, dtype: str) -> Any:
         return _focal_softmax(gamma, dtype)
     power = specialised(losses._power, dtype)
     if activation == "logistic":
-        softplus = specialised(_arrays.softplus, dtype)
-        expit = specialised(_arrays.expit, dtype)
+        softplus = specialised(arrays.softplus, dtype)
+        expit = specialised(arrays.expit, dtype)
 
         @inlined
         def term(a, z):  # type: ignore[no-untyped-def]

@@ -13,8 +13,8 @@ import sys
 import time
 from typing import Any
 
-from deltaprop import activations, losses
 from deltaprop.engines.fused import objects, units
+from deltaprop.functions import activations, losses
 from deltaprop.network import Network
 
 _child: list[subprocess.Popen[bytes]] = []

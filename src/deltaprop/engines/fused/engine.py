@@ -15,12 +15,13 @@ from deltaprop.engines.fused.layout import Room, layer_sizes, training_room
 from deltaprop.engines.fused.rows import Rows
 from deltaprop.engines.reference import begin
 from deltaprop.network import Network
-from deltaprop.search import SGD, Adam, AdamW, FirstOrder, Progress
+from deltaprop.optim.solvers import SGD, Adam, AdamW, FirstOrder
+from deltaprop.training.loop import Progress
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Num, Shaped
 
-    from deltaprop.inspect.recording import Recorder
+    from deltaprop.training.recording import Recorder
 
 REDUCTIONS = {
     "sum": constants.SUM, "mean": constants.MEAN, "sklearn": constants.SKLEARN

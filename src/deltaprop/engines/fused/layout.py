@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from deltaprop.activations import Activation
 from deltaprop.engines.fused.constants import MR, NV, ROOM, VECTOR_BYTES
+from deltaprop.functions.activations import Activation
 from deltaprop.network import Network
 
 if TYPE_CHECKING:

@@ -113,7 +113,7 @@ def _surroundings() -> str:
     import llvmlite.binding as llvm
 
     package = Path(__file__).parents[2]
-    sources = [package / f"{name}.py" for name in ("_arrays", "activations", "losses")]
+    sources = [package / "functions" / f"{name}.py" for name in ("arrays", "activations", "losses")]
     here = ("blocks", "constants", "kernel", "lowlevel", "products", "units", "vector")
     sources += [Path(__file__).with_name(f"{name}.py") for name in here]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
@@ -135,7 +135,7 @@ def _stable(value: Any) -> Any:
     if isinstance(value, CodeType):
         return (value.co_code, value.co_names, value.co_varnames, _stable(value.co_consts))
     if isinstance(value, FunctionType):
-        if value.__module__ in ("deltaprop.activations", "deltaprop.losses", "deltaprop._arrays"):
+        if value.__module__.startswith("deltaprop.functions."):
             return (value.__module__, value.__qualname__, _cells(value))
         names = value.__code__.co_names
         scope = [(n, _stable(value.__globals__[n])) for n in names if n in value.__globals__]

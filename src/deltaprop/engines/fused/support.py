@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deltaprop.search import LBFGS, SGD, Adam, AdamW, Solver
+from deltaprop.optim.solvers import LBFGS, SGD, Adam, AdamW, Solver
 
 if TYPE_CHECKING:
     from deltaprop.network import Network
-    from deltaprop.privacy import Privacy
+    from deltaprop.optim.privacy import Privacy
 
 
 def cannot_run(net: Network) -> str | None:

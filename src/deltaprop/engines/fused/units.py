@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from deltaprop.activations import Activation
 from deltaprop.engines.fused.objects import Unit, addresses
-from deltaprop.losses import Loss
+from deltaprop.functions.activations import Activation
+from deltaprop.functions.losses import Loss
 from deltaprop.network import Network
 
 ENTRY = {

@@ -16,13 +16,14 @@ from deltaprop.engines.xla.rows import on_devices
 from deltaprop.engines.xla.shares import Shares
 from deltaprop.engines.xla.steps import Steps, evaluate, plan_of, run
 from deltaprop.network import Network
-from deltaprop.search import FirstOrder, Progress
+from deltaprop.optim.solvers import FirstOrder
+from deltaprop.training.loop import Progress
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Num
 
-    from deltaprop.inspect.recording import Recorder
-    from deltaprop.privacy import Privacy
+    from deltaprop.optim.privacy import Privacy
+    from deltaprop.training.recording import Recorder
 
 # In 64-bit mode JAX computes what depends on the step alone, as Adam's 1 - β₂ᵗ, in float64, as
 # NumPy does; arrays keep the network's dtype. The mode is this thread's, and only inside calls.

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from deltaprop import equations
+from deltaprop.derivation import equations
 from deltaprop.engines.options import Xla
 from deltaprop.engines.xla import devices
 from deltaprop.engines.xla.rows import Rows, dense, on_devices

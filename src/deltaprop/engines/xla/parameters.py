@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from deltaprop._arrays import Array
 from deltaprop.engines.xla import devices
+from deltaprop.functions.arrays import Array
 from deltaprop.network import Layout
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from deltaprop._arrays import Array
 from deltaprop.engines.xla.devices import ROWS, put
+from deltaprop.functions.arrays import Array
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Num

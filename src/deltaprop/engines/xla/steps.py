@@ -11,23 +11,23 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from deltaprop import equations, fisher
-from deltaprop.activations import Activation
-from deltaprop.engines.masks import mask_of_rows, signs_of_rows
+from deltaprop.derivation import equations, fisher
 from deltaprop.engines.options import Xla
 from deltaprop.engines.private import clipped_sums, reduced
 from deltaprop.engines.xla import devices
 from deltaprop.engines.xla.parameters import Divided, Parameters, Whole
 from deltaprop.engines.xla.rows import Rows, dense
 from deltaprop.engines.xla.shares import share
-from deltaprop.losses import Loss
+from deltaprop.functions.activations import Activation
+from deltaprop.functions.losses import Loss
+from deltaprop.functions.masks import mask_of_rows, signs_of_rows
 from deltaprop.network import Dense, Network, scaled
-from deltaprop.search import FirstOrder
+from deltaprop.optim.solvers import FirstOrder
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, UInt32
 
-    from deltaprop.privacy import Privacy
+    from deltaprop.optim.privacy import Privacy
 
 State = tuple[Any, ...]
 

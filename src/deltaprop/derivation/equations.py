@@ -1,0 +1,239 @@
+r"""The derivation as code: pure functions, one for each group of the document's equations.
+
+Layers are l = 0 … L-1, X_0 is the input and X_L = ŷ. With the reading of the indices that makes
+all of the document's equations agree (W_l belongs to a_l and to δ_l):
+
+======================================  =====================  ==================
+a_l = X_l W_l + b_l, X_{l+1} = f_l(a_l)  (1.1), (1.2)           :func:`forward`
+L = Σ_n Σ_h loss(y, ŷ) + λ/2 Σ_l ‖W_l‖²  (1.3), L2 section      :func:`loss`
+δ_{L-1} = loss′(y, ŷ) ⊙ f′(a_{L-1})      (1.8)                  :func:`output_error`
+δ_{l-1} = f′(a_{l-1}) ⊙ (δ_l W_lᵀ)       (1.9) and below        :func:`error_signals`
+∂L/∂W_l = X_lᵀ δ_l + λ W_l               (1.4)-(1.7), L2        :func:`gradients`
+∂L/∂b_l = Σ_n δ_l                        bias section           :func:`gradients`
+‖∂L_n/∂θ‖ of each sample n               from (1.4)-(1.7)       :func:`sample_norms`
+======================================  =====================  ==================
+
+Arrays may be NumPy's, JAX's or any other array API library's; the namespace is taken from them.
+X_0 may be a SciPy sparse matrix. There is no state and no I/O.
+
+Examples
+--------
+>>> import numpy as np
+>>> from deltaprop import activations, equations, losses
+>>> X0, t = np.array([[1.0], [2.0]]), np.array([[3.0], [6.0]])
+>>> W, b, f = [np.array([[2.0]])], [np.array([1.0])], [activations.get("identity")]
+>>> X, a = equations.forward(X0, W, b, f)
+>>> X[1].ravel()
+array([3., 5.])
+>>> squared_error = losses.get("squared_error")
+>>> float(equations.loss(t, a[0], X[1], W, f[0], squared_error, l2=1.0))
+2.5
+>>> delta = equations.output_error(t, a[0], X[1], f[0], squared_error)
+>>> dW, db = equations.gradients(X, equations.error_signals(delta, X, a, W, f), W, l2=1.0)
+>>> dW[0], db[0]
+(array([[0.]]), array([-1.]))
+
+A data term that is averaged instead of summed, or sample weights, enter as `weights`: a number or
+an (N, 1) column by which every sample's loss, and with it its row of δ, is multiplied. Dropout
+enters as `masks`: layer l's output is multiplied by masks[l], an array of 0 and 1/(1-p), or by
+nothing where it is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
+
+from deltaprop.functions.activations import Activation
+from deltaprop.functions.arrays import Array, namespace
+from deltaprop.functions.losses import Loss
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    Weights = Float[Array, "N 1"] | float
+
+Masks = Sequence[Array | None]
+
+
+class Pass(NamedTuple):
+    """Every quantity of one forward and backward pass, under the derivation's names."""
+
+    X: list[Array]
+    a: list[Array]
+    delta: list[Array]
+    dW: list[Array]
+    db: list[Array]
+    loss: Float[Array, ""]
+
+
+def forward_backward(
+    X0: Float[Array, "N D"],
+    t: Float[Array, "N K"],
+    W: Sequence[Float[Array, "D H"]],
+    b: Sequence[Float[Array, " H"]],
+    f: Sequence[Activation],
+    function: Loss,
+    l2: float = 0.0,
+    weights: Weights = 1.0,
+    masks: Masks | None = None,
+) -> Pass:
+    """The whole of section 1.3: forward, loss, error signals, gradients."""
+    X, a = forward(X0, W, b, f, masks)
+    L = loss(t, a[-1], X[-1], W, f[-1], function, l2, weights)
+    delta_last = output_error(t, a[-1], X[-1], f[-1], function, weights)
+    delta = error_signals(delta_last, X, a, W, f, masks)
+    dW, db = gradients(X, delta, W, l2)
+    return Pass(X, a, delta, dW, db, L)
+
+
+def forward(
+    X0: Float[Array, "N D"],
+    W: Sequence[Float[Array, "D H"]],
+    b: Sequence[Float[Array, " H"]],
+    f: Sequence[Activation],
+    masks: Masks | None = None,
+) -> tuple[list[Array], list[Array]]:
+    """a_l = X_l W_l + b_l and X_{l+1} = f_l(a_l), equations (1.1) and (1.2).
+
+    Returns
+    -------
+    X : list of L + 1 arrays
+        The input of each layer; ``X[L]`` is ŷ.
+    a : list of L arrays
+        What enters each activation.
+    """
+    xp = namespace(W[0])
+    X, a = [X0], []
+    for l in range(len(W)):
+        a.append(X[l] @ W[l] + b[l])
+        X.append(_dropped(f[l].f(a[l], xp), l, masks))
+    return X, a
+
+
+def loss(
+    t: Float[Array, "N K"],
+    a_last: Float[Array, "N H"],
+    yhat: Float[Array, "N H"],
+    W: Sequence[Float[Array, "D H"]],
+    f_last: Activation,
+    function: Loss,
+    l2: float = 0.0,
+    weights: Weights = 1.0,
+) -> Array:
+    """L = Σ_n Σ_h loss(y, ŷ) + λ/2 Σ_l ‖W_l‖², equation (1.3) and the L2 section."""
+    xp = namespace(yhat)
+    L = xp.sum(weights * _summands(t, a_last, yhat, f_last, function, xp))
+    return L + penalty(W, l2) if l2 else L
+
+
+def penalty(W: Sequence[Float[Array, "D H"]], l2: float) -> Array:
+    """λ/2 Σ_l ‖W_l‖²; biases are never penalised."""
+    xp = namespace(W[0])
+    return 0.5 * l2 * sum(xp.sum(W_l * W_l) for W_l in W)
+
+
+def sample_losses(
+    t: Float[Array, "N K"],
+    a_last: Float[Array, "N H"],
+    yhat: Float[Array, "N H"],
+    f_last: Activation,
+    function: Loss,
+) -> Float[Array, " N"]:
+    """Σ_h loss(y, ŷ) of each sample: equation (1.3) before the sum over n."""
+    xp = namespace(yhat)
+    return xp.sum(_summands(t, a_last, yhat, f_last, function, xp), axis=1)
+
+
+def output_error(
+    t: Float[Array, "N K"],
+    a_last: Float[Array, "N H"],
+    yhat: Float[Array, "N H"],
+    f_last: Activation,
+    function: Loss,
+    weights: Weights = 1.0,
+) -> Float[Array, "N H"]:
+    """δ_{L-1} = loss′(y, ŷ) ⊙ f′(a_{L-1}), equation (1.8), or its collapsed form."""
+    xp = namespace(yhat)
+    closed = function.closed_form(f_last.name)
+    if closed is not None:
+        delta = closed.delta(t, a_last, yhat, xp, **function.settings)
+    else:
+        delta = f_last.pull_back(a_last, yhat, function.first(t, yhat, xp), xp)
+    return weights * delta
+
+
+def error_signals(
+    delta_last: Float[Array, "N H"],
+    X: Sequence[Array],
+    a: Sequence[Array],
+    W: Sequence[Float[Array, "D H"]],
+    f: Sequence[Activation],
+    masks: Masks | None = None,
+) -> list[Array]:
+    """δ_{l-1} = f′_{l-1}(a_{l-1}) ⊙ (δ_l W_lᵀ), equation (1.9) and the one below it."""
+    xp = namespace(delta_last)
+    delta = [delta_last]
+    for l in range(len(W) - 1, 0, -1):
+        g = _dropped(delta[0] @ W[l].T, l - 1, masks)
+        z = X[l] if masks is None or masks[l - 1] is None else f[l - 1].f(a[l - 1], xp)
+        delta.insert(0, f[l - 1].pull_back(a[l - 1], z, g, xp))
+    return delta
+
+
+def gradients(
+    X: Sequence[Array],
+    delta: Sequence[Array],
+    W: Sequence[Float[Array, "D H"]],
+    l2: float = 0.0,
+) -> tuple[list[Array], list[Array]]:
+    """∂L/∂W_l = X_lᵀ δ_l + λ W_l (1.4)-(1.7) with L2, and ∂L/∂b_l = Σ_n δ_l."""
+    xp = namespace(delta[0])
+    dW = [X[l].T @ delta[l] for l in range(len(W))]
+    if l2:
+        dW = [dW[l] + l2 * W[l] for l in range(len(W))]
+    db = [xp.sum(delta[l], axis=0) for l in range(len(W))]
+    return dW, db
+
+
+def sample_norms(X: Sequence[Array], delta: Sequence[Array]) -> Float[Array, " N"]:
+    """‖∂L_n/∂θ‖ of each sample: the root of Σ_l (‖X_{l,n}‖² + 1) ‖δ_{l,n}‖².
+
+    One sample's part of X_lᵀ δ_l has rank one, so its norm is a product of two; the 1 is the
+    bias's input. Goodfellow (2015), "Efficient per-example gradient computations".
+    """
+    xp = namespace(delta[0])
+    one = xp.ones_like(delta[0][:, 0])
+    norms = [xp.hypot(_norms(X[l], xp), one) * _norms(delta[l], xp) for l in range(len(delta))]
+    return _norms(xp.stack(norms, axis=1), xp)
+
+
+def _norms(rows: Float[Array, "N D"], xp: ModuleType) -> Float[Array, " N"]:
+    """Each row's norm, also where squares of its entries are too small or too large to be held."""
+    if hasattr(rows, "tocsr"):
+        wide = rows.astype("float64")
+        squares = xp.reshape(xp.asarray(wide.multiply(wide).sum(axis=1)), (-1,))
+        return xp.astype(xp.sqrt(squares), rows.dtype)
+    largest = xp.max(xp.abs(rows), axis=1)
+    scale = xp.where(largest > 0, largest, xp.ones_like(largest))
+    parts = rows / scale[:, None]
+    return scale * xp.sqrt(xp.sum(parts * parts, axis=1))
+
+
+def _summands(
+    t: Float[Array, "N K"],
+    a: Float[Array, "N H"],
+    z: Float[Array, "N H"],
+    f: Activation,
+    function: Loss,
+    xp: ModuleType,
+) -> Float[Array, "N M"]:
+    closed = function.closed_form(f.name)
+    if closed is not None:
+        return closed.value(t, a, z, xp, **function.settings)
+    return function.evaluate(t, z, xp)
+
+
+def _dropped(X: Float[Array, "N H"], l: int, masks: Masks | None) -> Float[Array, "N H"]:
+    return X if masks is None or masks[l] is None else X * masks[l]

@@ -1,0 +1,114 @@
+r"""The Fisher information of a network, one Kronecker product for each layer.
+
+With x̃_n = (X_{l,n}, 1), whose last entry is the bias's input, and δ̂_n = ∂/∂a_l of sample n's own
+loss, the Fisher information of [W_l; b_l] is E_n E_y[(x̃ x̃ᵀ) ⊗ (δ̂ δ̂ᵀ)]. K-FAC takes the two
+factors' means apart (Martens and Grosse 2015, arXiv:1503.05671):
+
+    F_l ≈ A_l ⊗ G_l,   A_l = E_n[x̃ x̃ᵀ] ((D_l + 1)²),   G_l = E_n[δ̂ δ̂ᵀ] (H_l²)
+
+y is the *model's*: with the labels of the data in its place this would be the empirical Fisher,
+which is another matrix and vanishes where all samples are fitted. No label needs to be drawn.
+Where I = E_y[loss″(y, ŷ)], J = ∂ŷ/∂a_{L-1} and ε are independent signs ±1,
+
+    δ̂_{L-1} = Jᵀ (√I ⊙ ε)   has   E_ε[δ̂ δ̂ᵀ] = Jᵀ diag(I) J,
+
+which is the Fisher information in a_{L-1}: for softmax with the cross-entropy, diag(ŷ) - ŷŷᵀ.
+From there δ̂ goes back through the layers as every error signal does, equation (1.9). With one
+output the signs cancel, with more they are a sample: averages over many steps see their mean.
+
+Examples
+--------
+>>> import numpy as np
+>>> from deltaprop import activations, equations, fisher, losses
+>>> X0, W, b, f = np.array([[1.0], [3.0]]), [np.eye(1)], [np.zeros(1)], [activations.get("exp")]
+>>> X, a = equations.forward(X0, W, b, f)
+>>> poisson = losses.get("poisson")
+>>> A, G = fisher.factors(X, a, W, f, poisson, np.array([[1.0], [-1.0]]), 0.5)
+>>> A
+array([[5., 2.],
+       [2., 1.]])
+>>> np.allclose(G, X[1].mean())  # a Poisson variable's variance is its mean
+True
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deltaprop.derivation.equations import Masks, error_signals
+from deltaprop.functions.activations import Activation
+from deltaprop.functions.arrays import Array, namespace
+from deltaprop.functions.losses import Loss
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from deltaprop.derivation.equations import Weights
+
+
+def factors(
+    X: Sequence[Array],
+    a: Sequence[Array],
+    W: Sequence[Float[Array, "D H"]],
+    f: Sequence[Activation],
+    function: Loss,
+    signs: Float[Array, "N H"],
+    shares: Weights,
+    masks: Masks | None = None,
+) -> tuple[Array, ...]:
+    """(A_0, G_0, A_1, G_1, …) of a forward pass.
+
+    Parameters
+    ----------
+    signs : (N, H) array of ±1
+        ε.
+    shares : (N, 1) array or float
+        What each sample counts in the means: weights that add up to 1.
+    """
+    xp = namespace(signs)
+    last = output_error(a[-1], X[-1], f[-1], function, signs)
+    delta = error_signals(xp.astype(last, W[0].dtype), X, a, W, f, masks)
+    found = []
+    for l in range(len(W)):
+        inputs = X[l].toarray() if hasattr(X[l], "toarray") else X[l]  # A_l is dense
+        x = xp.astype(inputs, signs.dtype)
+        x = xp.concat([x, xp.ones_like(x[:, :1])], axis=1)
+        d = xp.astype(delta[l], signs.dtype)
+        found += [x.T @ (shares * x), d.T @ (shares * d)]
+    return tuple(found)
+
+
+def output_error(
+    a_last: Float[Array, "N H"],
+    yhat: Float[Array, "N H"],
+    f_last: Activation,
+    function: Loss,
+    signs: Float[Array, "N H"],
+) -> Float[Array, "N H"]:
+    """δ̂_{L-1} = Jᵀ (√I ⊙ ε): equation (1.8) with √I ⊙ ε for loss′."""
+    xp = namespace(signs)
+    return f_last.pull_back(a_last, yhat, xp.sqrt(_information(yhat, function, xp)) * signs, xp)
+
+
+def _information(yhat: Float[Array, "N H"], function: Loss, xp: ModuleType) -> Float[Array, "N H"]:
+    """I, where it is a positive number. Beyond the range of floats J is 0: so may I be."""
+    with np.errstate(all="ignore"):
+        information = function.fisher(yhat, xp)
+    sound = xp.isfinite(information) & (information > 0)
+    return xp.where(sound, information, xp.zeros_like(information))
+
+
+def require_information(function: Loss, f_last: Activation, H: int, dtype: np.dtype) -> None:
+    """Raise ValueError for a loss whose curvature says nothing."""
+    if function.d2 is None and function.information is None:
+        why = "it was given without d2, its second derivative. Give it, or use"
+    else:
+        a = np.linspace(-1, 1, 5, dtype=dtype)[:, None] * np.ones(H, dtype)
+        if _information(f_last.f(a, np), function, np).any():
+            return
+        why = "its second derivative is nowhere positive, so that it has no Fisher information. Use"
+    raise ValueError(f"KFAC cannot search with the loss {function.name!r}: {why} dp.Adam().")

@@ -1,0 +1,113 @@
+"""Derivatives without calculus: the independent side of every proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from deltaprop.functions.arrays import Array
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+
+COMPLEX_STEP = 1e-20
+DIFFERENCE = 1e-5
+SHRINK = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)  # of the difference, where it is too coarse for fun
+AGREE = 1e-3  # of the largest slope: complex step and differences are the same derivative
+
+
+class Numerical(NamedTuple):
+    """A derivative, how it was found, and where it can be trusted.
+
+    At a corner any slope between the two sides is a derivative; `low` and `high` are those sides
+    there, and without bound at other points that are not smooth.
+    """
+
+    value: Float[np.ndarray, "..."]
+    method: str
+    smooth: Bool[np.ndarray, "..."]
+    low: Float[np.ndarray, "..."]
+    high: Float[np.ndarray, "..."]
+
+
+class _Differences(NamedTuple):
+    """Slopes from differences, point by point, and how they look there."""
+
+    value: Float[np.ndarray, "..."]
+    error: Float[np.ndarray, "..."]
+    smooth: Bool[np.ndarray, "..."]
+    low: Float[np.ndarray, "..."]
+    high: Float[np.ndarray, "..."]
+
+    @property
+    def size(self) -> float:
+        return float(np.max(np.abs(self.value), initial=0.0, where=self.smooth))
+
+
+def along(fun: Callable[[Array], Array], x: Array, direction: Array) -> Numerical:
+    """d/ds fun(x + s · direction) at s = 0.
+
+    By complex step, Im fun(x + ih · direction) / h, which is exact to rounding; by central
+    differences where `fun` does not continue to complex numbers (it raises, or the two disagree).
+    Differences that are too coarse (a unit saturates within h) are taken again with a smaller h,
+    and each point keeps the best. Points at a corner, a jump or a pole are marked as not smooth.
+    """
+    h = DIFFERENCE * max(1.0, float(np.max(np.abs(x), initial=0.0, where=direction != 0)))
+    exact = _complex_step(fun, x, direction)
+    found: _Differences | None = None
+    for shrink in SHRINK:
+        finer = _differences(fun, x, direction, h * shrink)
+        found = finer if found is None else _better(found, finer)
+        if exact is not None and exact.shape == found.value.shape:
+            smooth = found.smooth & np.isfinite(exact)
+            apart = np.abs(exact - found.value)[smooth]
+            if np.all(apart <= AGREE * (found.size + DIFFERENCE)):
+                return Numerical(exact, "complex step", smooth, found.low, found.high)
+        elif found.smooth.all() and np.all(found.error <= AGREE * AGREE * found.size):
+            break
+    assert found is not None
+    return Numerical(found.value, "central", found.smooth, found.low, found.high)
+
+
+def _differences(
+    fun: Callable[[Array], Array], x: Array, direction: Array, h: float
+) -> _Differences:
+    f0, up, down = (np.asarray(fun(x + s * direction)) for s in (0.0, h, -h))
+    right, left = (up - f0) / h, (f0 - down) / h
+    central = (right + left) / 2
+    half = (fun(x + h / 2 * direction) - fun(x - h / 2 * direction)) / h
+    finite = np.isfinite(right) & np.isfinite(left) & np.isfinite(half)
+    size = float(np.max(np.abs(central), initial=0.0, where=finite))
+    rough = 1e-3 * np.abs(central) + 1e-4 * size + 10 * min(h, DIFFERENCE)
+    # A corner shows as left against right, a jump as a slope that grows when the step shrinks.
+    steady = finite & (np.abs(half - central) <= rough)
+    smooth = steady & (np.abs(right - left) <= rough)
+    corner = steady & ~smooth
+    refined = (4 * half - central) / 3  # Richardson: the error of both cancels
+    low = np.where(corner, np.minimum(left, right), -np.inf)
+    high = np.where(corner, np.maximum(left, right), np.inf)
+    return _Differences(refined, np.abs(half - central), smooth, low, high)
+
+
+def _better(old: _Differences, new: _Differences) -> _Differences:
+    """Point by point the differences that are steadier; a point that is smooth is no corner."""
+    take = new.smooth & (~old.smooth | (new.error < old.error))
+    low, high = (
+        np.where(take, side, was) for side, was in ((-np.inf, old.low), (np.inf, old.high))
+    )
+    return _Differences(
+        np.where(take, new.value, old.value), np.where(take, new.error, old.error),
+        old.smooth | take, low, high,
+    )  # fmt: skip
+
+
+def _complex_step(
+    fun: Callable[[Array], Array], x: Array, direction: Array
+) -> Float[np.ndarray, "..."] | None:
+    try:
+        value = np.asarray(fun(x + 1j * COMPLEX_STEP * direction))
+    except (TypeError, ValueError, AttributeError, NotImplementedError):
+        return None  # the user's own function knows real numbers only
+    return value.imag / COMPLEX_STEP if np.iscomplexobj(value) else None

@@ -1,0 +1,159 @@
+"""A derivation as HTML with MathML Core, which current browsers show without a script."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deltaprop.explain.expressions import Expression, Name, Shape, Symbol, Writer, grid
+
+if TYPE_CHECKING:
+    from deltaprop.explain.derivation import Derivation, Step
+
+SUMS = {"Σ_n": "n", "Σ_h": "h"}
+BLOCK = "display: flex; gap: 2em; align-items: baseline; margin: 0.8em 1em"
+FORMULAS = "flex: 1; min-width: 0; overflow: auto hidden"
+FIRST, FURTHER = "margin: 0", "margin: 0.4em 0 0 2em"
+EQUALS = "<mo>=</mo>"
+INDEX = re.compile(r"\b([XWabMδΣ])_(\w+)")
+
+
+def document(d: Derivation) -> str:
+    """The whole derivation, to be set into a page."""
+    steps = "".join(_step(step, d.values) for step in d.steps)
+    return f'<div class="deltaprop-derivation">{steps}</div>\n'
+
+
+def _step(step: Step, values: dict[Name, Any]) -> str:
+    from deltaprop.explain.derivation import on_the_board
+
+    blocks = [f"<section><h4>{words(step.title)}</h4>"]
+    blocks += [f"<p>{words(note)}</p>" for note in step.notes]
+    for equation in step.equations:
+        left, right, source = equation
+        lines = [f"{MathML().write(left)}{EQUALS}{MathML().write(right)}"]
+        written, result = on_the_board(equation, values)
+        if written:
+            lines.append(EQUALS + MathML(values).write(right))
+        if result is not None:
+            lines.append(EQUALS + matrix(result))
+        formulas = "".join(
+            f'<div style="{FURTHER if i else FIRST}">'
+            f'<math displaystyle="true">{_row(line)}</math></div>'
+            for i, line in enumerate(lines)
+        )
+        blocks.append(
+            f'<div style="{BLOCK}"><div style="{FORMULAS}">{formulas}</div>'
+            f"<span>({escape(source)})</span></div>"
+        )
+    return "\n".join([*blocks, "</section>"])
+
+
+def words(text: str) -> str:
+    """Plain text with indices below the line."""
+    return INDEX.sub(r"\1<sub>\2</sub>", escape(text))
+
+
+def matrix(value: Any) -> str:
+    """A number, or a table of them in brackets."""
+    rows = grid(value)
+    if np.ndim(value) == 0:
+        return _number(rows[0][0])
+    body = "".join(
+        "<mtr>" + "".join(f"<mtd>{_number(entry)}</mtd>" for entry in row) + "</mtr>"
+        for row in rows
+    )
+    return _row(f"<mo>[</mo><mtable>{body}</mtable><mo>]</mo>")
+
+
+def shape_below(shape: Shape) -> str:
+    return "×".join(str(size) for size in shape)
+
+
+def _number(digits: str) -> str:
+    mantissa, e, exponent = digits.partition("e")
+    if not e:
+        return f"<mn>{digits}</mn>"
+    sign = "<mo>−</mo>" if exponent.startswith("−") else ""
+    power = f"<mn>{int(exponent.strip('+−'))}</mn>"
+    return _row(f"<mn>{mantissa}</mn><mo>·</mo><msup><mn>10</mn>{_row(sign + power)}</msup>")
+
+
+def _row(inner: str) -> str:
+    return f"<mrow>{inner}</mrow>"
+
+
+class MathML(Writer[str]):
+    """A tree as MathML."""
+
+    flat_quotients = False
+    closed_cases = False
+
+    def number(self, value: float) -> str:
+        if abs(value) == 0.5:
+            half = "<mfrac><mn>1</mn><mn>2</mn></mfrac>"
+            return half if value > 0 else _row(f"<mo>−</mo>{half}")
+        digits = f"{value:.17g}" if value == int(value) else repr(float(value))
+        return _number(digits.replace("-", "−"))
+
+    def symbol(self, x: Symbol) -> str:
+        if self.values is not None and x.name != "π":
+            return matrix(self.values[x.key])
+        letter = x.name.removeprefix("∂L/∂")
+        text = f"<mi>{letter}</mi>"
+        if x.index is not None:
+            text = f"<msub>{text}<mn>{x.index}</mn></msub>"
+        if letter != x.name:
+            above = _row("<mi>∂</mi><mi>L</mi>")
+            text = f"<mfrac>{above}{_row(f'<mi>∂</mi>{text}')}</mfrac>"
+        return f"<munder>{text}<mtext>{shape_below(x.shape)}</mtext></munder>" if x.shape else text
+
+    def bracketed(self, x: str) -> str:
+        return _row(f"<mo>(</mo>{x}<mo>)</mo>")
+
+    def binary(self, sign: str, left: str, right: str) -> str:
+        if sign == " ":  # a gap, or a dot between two numbers
+            gap = (
+                "<mo>·</mo>"
+                if right.startswith(("<mn>", "<mrow><mn>"))
+                else '<mspace width="0.4em"></mspace>'
+            )
+            return _row(left + gap + right)
+        return _row(f"{left}<mo>{escape(sign)}</mo>{right}")
+
+    def quotient(self, above: str, below: str) -> str:
+        return f"<mfrac>{_row(above)}{_row(below)}</mfrac>"
+
+    def prefix(self, sign: str, x: str) -> str:
+        if sign == "−":
+            return _row(f"<mo>−</mo>{x}")
+        return _row(f"<munder><mo>∑</mo><mi>{SUMS[sign]}</mi></munder>{x}")
+
+    def power(self, base: str, exponent: Expression) -> str:
+        return f"<msup>{_row(base)}{_row(self.write(exponent))}</msup>"
+
+    def transpose(self, x: str) -> str:
+        return f"<msup>{_row(x)}<mo>⊤</mo></msup>"
+
+    def call(self, name: str, arguments: list[str]) -> str:
+        inner = "<mo>,</mo>".join(arguments)
+        if name == "√":
+            return f"<msqrt>{inner}</msqrt>"
+        if name in ("abs", "norm"):
+            bar = "<mo>|</mo>" if name == "abs" else "<mo>‖</mo>"
+            return _row(f"{bar}{inner}{bar}")
+        return _row(f"<mi>{escape(name)}</mi><mo>(</mo>{inner}<mo>)</mo>")
+
+    def row(self, items: list[str]) -> str:
+        return _row(f"<mo>[</mo>{'<mo>,</mo>'.join(items)}<mo>]</mo>")
+
+    def cases(self, branches: list[tuple[str, str]], otherwise: str) -> str:
+        lines = [
+            f"<mtr><mtd>{value}</mtd><mtd><mtext>if </mtext>{condition}</mtd></mtr>"
+            for value, condition in branches
+        ]
+        lines.append(f"<mtr><mtd>{otherwise}</mtd><mtd><mtext>otherwise</mtext></mtd></mtr>")
+        return _row(f"<mo>{{</mo><mtable>{''.join(lines)}</mtable>")

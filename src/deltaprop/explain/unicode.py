@@ -1,0 +1,213 @@
+"""A derivation for the terminal: a formula on one line, the shapes of its symbols below."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deltaprop.explain.expressions import (
+    Equation,
+    Expression,
+    Number,
+    Shape,
+    Symbol,
+    Writer,
+    grid,
+)
+
+if TYPE_CHECKING:
+    from deltaprop.explain.derivation import Derivation
+
+WIDTH = 92
+SOURCE_COLUMN = 72
+SUPERSCRIPTS = {2: "²", 3: "³"}
+SIGNS = {" ": " "} | {sign: f" {sign} " for sign in ("·", "+", "−", "⊙", "/", "<", ">", "≤", "≥")}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A word with what stands below it, or a matrix of several lines."""
+
+    lines: tuple[str, ...]
+    below: str = ""
+    depth: int | None = None  # a sign where a long formula may break: how many brackets around
+
+    @property
+    def width(self) -> int:
+        return max(len(self.below), *(len(line) for line in self.lines))
+
+
+Pieces = list[Piece]
+
+
+def document(d: Derivation) -> str:
+    """The whole derivation."""
+    from deltaprop.explain.derivation import on_the_board
+
+    blocks = []
+    for step in d.steps:
+        blocks.append("\n".join([step.title, *_notes(step.notes)]))
+        for equation in step.equations:
+            lines = formula(equation)
+            written, result = on_the_board(equation, d.values)
+            if written:
+                lines += _numbers(Unicode(d.values).write(equation.right))
+            if result is not None:
+                lines += _numbers([matrix(result)])
+            blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _notes(notes: Iterable[str]) -> list[str]:
+    return [line for note in notes for line in wrap(note, WIDTH, initial_indent="  ",
+                                                    subsequent_indent="    ")]  # fmt: skip
+
+
+def formula(equation: Equation) -> list[str]:
+    """The lines of one equation, its number at the end of the first."""
+    left, right, source = equation
+    pieces = [*Unicode().write(left), word(" = "), *Unicode().write(right)]
+    lines = _set(pieces, indent=4, further=8)
+    lines[0] = f"{lines[0]:<{SOURCE_COLUMN}}  ({source})"
+    return lines
+
+
+def _numbers(pieces: Pieces) -> list[str]:
+    return _set([word("= "), *pieces], indent=8, further=10)
+
+
+def _set(pieces: Pieces, indent: int, further: int) -> list[str]:
+    """Lay pieces side by side, in as many rows as they need."""
+    lines: list[str] = []
+    for i, row in enumerate(_rows(pieces, WIDTH - further)):
+        margin = " " * (further if i else indent)
+        lines += [(margin + line).rstrip() for line in _side_by_side(row)]
+    return lines
+
+
+def _rows(pieces: Pieces, room: int) -> list[Pieces]:
+    """Break before the outermost sign that lies well inside the room, the last one of several."""
+    ends = [0, *accumulate(piece.width for piece in pieces)]
+    if ends[-1] <= room:
+        return [pieces]
+    places = [
+        (piece.depth, -i)
+        for i, piece in enumerate(pieces)
+        if piece.depth is not None and room // 3 < ends[i] <= room
+    ]
+    if not places:
+        return [pieces]
+    at = -min(places)[1]
+    return [pieces[:at], *_rows(pieces[at:], room)]
+
+
+def _side_by_side(row: Pieces) -> list[str]:
+    height = max(len(piece.lines) for piece in row)
+    columns = []
+    for piece in row:
+        above = (height - len(piece.lines)) // 2
+        padded = [""] * above + list(piece.lines)
+        padded += [""] * (height - len(padded)) + [piece.below]
+        columns.append([line.center(piece.width) for line in padded])
+    lines = ["".join(parts) for parts in zip(*columns, strict=True)]
+    return lines if lines[-1].strip() else lines[:-1]
+
+
+def word(text: str, below: str = "", depth: int | None = None) -> Piece:
+    return Piece((text,), below, depth)
+
+
+def matrix(value: Any) -> Piece:
+    """A number, or rows of numbers in brackets."""
+    rows = grid(value)
+    if np.ndim(value) == 0:
+        return word(rows[0][0])
+    widths = [max(len(entry) for entry in column) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(entry.rjust(w) for entry, w in zip(row, widths, strict=True)) for row in rows
+    ]
+    if len(lines) == 1:
+        return word(f"[{lines[0]}]")
+    left = ["⎡", *"⎢" * (len(lines) - 2), "⎣"]
+    right = ["⎤", *"⎥" * (len(lines) - 2), "⎦"]
+    return Piece(tuple(f"{a}{line}{b}" for a, line, b in zip(left, lines, right, strict=True)))
+
+
+def shape_below(shape: Shape) -> str:
+    return "×".join(str(size) for size in shape)
+
+
+class Unicode(Writer[Pieces]):
+    """A tree as lines for a terminal."""
+
+    def number(self, value: float) -> Pieces:
+        if abs(value) == 0.5:
+            return [word("½" if value > 0 else "−½")]
+        return [word(f"{value:.17g}" if value == int(value) else repr(float(value)))]
+
+    def symbol(self, x: Symbol) -> Pieces:
+        if self.values is not None and x.name != "π":
+            return [matrix(self.values[x.key])]
+        text = x.name if x.index is None else f"{x.name}_{x.index}"
+        return [word(text, shape_below(x.shape))]
+
+    def bracketed(self, x: Pieces) -> Pieces:
+        return _enclosed("(", x, ")")
+
+    def binary(self, sign: str, left: Pieces, right: Pieces) -> Pieces:
+        if sign == " " and right[0].lines[0][:1].isdigit():
+            sign = "·"  # 3 4 would be one number
+        return [*left, word(SIGNS[sign], depth={"+": 0, "−": 0, "⊙": 0, " ": 1}.get(sign)), *right]
+
+    def prefix(self, sign: str, x: Pieces) -> Pieces:
+        return [word("−" if sign == "−" else f"{sign} "), *x]
+
+    def power(self, base: Pieces, exponent: Expression) -> Pieces:
+        if isinstance(exponent, Number) and exponent.value in SUPERSCRIPTS:
+            return _raised(base, SUPERSCRIPTS[int(exponent.value)])
+        return [*base, word("^("), *self.write(exponent), word(")")]
+
+    def transpose(self, x: Pieces) -> Pieces:
+        return _raised(x, "ᵀ")
+
+    def call(self, name: str, arguments: list[Pieces]) -> Pieces:
+        opening, closing = {"abs": ("|", "|"), "norm": ("‖", "‖")}.get(name, (f"{name}(", ")"))
+        return _enclosed(opening, _listed(arguments), closing)
+
+    def row(self, items: list[Pieces]) -> Pieces:
+        return _enclosed("[", _listed(items), "]")
+
+    def cases(self, branches: list[tuple[Pieces, Pieces]], otherwise: Pieces) -> Pieces:
+        pieces: Pieces = []
+        for value, condition in branches:
+            pieces += [*value, word(" if "), *condition, word(", ", depth=0)]
+        return _enclosed("{", [*pieces, *otherwise], " otherwise}")
+
+
+def _enclosed(opening: str, inner: Pieces, closing: str) -> Pieces:
+    deeper = [piece if piece.depth is None else replace(piece, depth=piece.depth + 1)
+              for piece in inner]  # fmt: skip
+    return [word(opening), *deeper, word(closing)]
+
+
+def _raised(base: Pieces, sign: str) -> Pieces:
+    """A superscript belongs to the last word, or to a matrix's first line."""
+    *before, last = base
+    blank = " " * len(sign)
+    lines = tuple(line + (blank if i else sign) for i, line in enumerate(last.lines))
+    return [*before, replace(last, lines=lines)]
+
+
+def _listed(items: Iterable[Pieces]) -> Pieces:
+    pieces: Pieces = []
+    for item in items:
+        pieces += [word(", ", depth=0), *item] if pieces else item
+    return pieces
+
+
+__all__ = ["Unicode", "document", "formula", "matrix"]

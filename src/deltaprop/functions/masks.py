@@ -1,0 +1,65 @@
+"""Random masks and signs from counters: the same bits in every engine, in any order of work."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deltaprop.functions.arrays import Array
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, UInt32
+
+
+def _mix(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
+    """A 32-bit finaliser with low bias ("lowbias32", Wellons 2018)."""
+    x = x ^ (x >> np.uint32(16))
+    x = x * np.uint32(0x7FEB352D)
+    x = x ^ (x >> np.uint32(15))
+    x = x * np.uint32(0x846CA68B)
+    return x ^ (x >> np.uint32(16))
+
+
+def dropout_mask(
+    seed: Any, step: Any, layer: int, N: int, H: int, p: float, dtype: np.dtype
+) -> Float[np.ndarray, "N H"]:
+    """0 with probability p and 1 / (1 - p) otherwise, for N rows of a batch and H units."""
+    rows = np.arange(N, dtype=np.uint32)
+    mask: np.ndarray = mask_of_rows(seed, step, layer, rows, H, p, dtype, np)
+    return mask
+
+
+def mask_of_rows(
+    seed: Any,
+    step: Any,
+    layer: int,
+    rows: UInt32[Array, " N"],
+    H: int,
+    p: float,
+    dtype: np.dtype,
+    xp: ModuleType,
+) -> Float[Array, "N H"]:
+    """The mask of the rows at these places of a batch, in any namespace."""
+    key = _mix(xp.asarray([seed & 0xFFFFFFFF], dtype=xp.uint32))
+    for counter in (step & 0xFFFFFFFF, layer):
+        key = _mix(key ^ xp.asarray(counter, dtype=xp.uint32))
+    bits = _mix(
+        _mix(key ^ rows)[:, None] ^ _mix(xp.arange(H, dtype=xp.uint32) + np.uint32(0x9E3779B9))
+    )
+    keep = bits >= np.uint32(min(p * 2**32, 2**32 - 1))
+    return xp.astype(keep, dtype) / dtype.type(1 - p)
+
+
+def signs_of_rows(
+    seed: Any,
+    step: Any,
+    layer: int,
+    rows: UInt32[Array, " N"],
+    H: int,
+    dtype: np.dtype,
+    xp: ModuleType,
+) -> Float[Array, "N H"]:
+    """±1 for the rows at these places of a batch. `layer` must be one that has no mask."""
+    return mask_of_rows(seed, step, layer, rows, H, 0.5, dtype, xp) - 1

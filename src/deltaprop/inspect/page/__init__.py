@@ -1,6 +1,0 @@
-"""The interactive page: step through a network in a browser, and watch it train."""
-
-from deltaprop.inspect.page.live import Watch, explore
-from deltaprop.inspect.page.server import Page
-
-__all__ = ["Page", "Watch", "explore"]

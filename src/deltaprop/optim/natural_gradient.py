@@ -1,0 +1,180 @@
+"""K-FAC: the natural gradient, with a Kronecker product for the Fisher information of each layer.
+
+An engine computes the factors A_l and G_l of a batch, which :mod:`deltaprop.derivation.fisher`
+defines.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from deltaprop.functions.arrays import Array, floored, inverse, namespace
+from deltaprop.optim.solvers import _POSITIVE, _SHARE, SGD, State
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+@dataclass(frozen=True)
+class KFAC(SGD):
+    """SGD along the natural gradient F⁻¹g, F_l ≈ A_l ⊗ G_l for each layer l (K-FAC).
+
+    With x̃ = (X_l, 1), δ̂ the error signals of labels as the model itself would draw them, and
+    g_l = [∂L/∂W_l; ∂L/∂b_l] of the loss averaged over the batch:
+
+    - A_l ← mean of x̃x̃ᵀ, G_l ← mean of δ̂δ̂ᵀ, over the batch and, by exponential decay, those before
+    - n_l = (A_l + π_l √γ I)⁻¹ g_l (G_l + √γ / π_l I)⁻¹, π_l² = mean eigenvalue of A_l ÷ of G_l
+    - v ← μ v - η ν n, θ ← θ + v, where ν ≤ 1 makes η² ν² nᵀg ≤ kl_clip
+
+    Because g is that of the mean loss, the same settings mean the same for every `reduction`.
+
+    Parameters
+    ----------
+    learning_rate : float, default=0.1
+        η > 0.
+    momentum : float, default=0.9
+        μ in [0, 1].
+    nesterov : bool, default=True
+    damping : float, default=1e-2
+        γ > 0. The larger, the shorter the step, and the more it looks like SGD's.
+    decay : float, default=0.95
+        Of the averages, in [0, 1); the start at zero is corrected. 0 takes the batch's factors.
+    every : int, default=10
+        How many steps share an inverse.
+    kl_clip : float, default=1e-3
+        > 0. Half of it bounds how far a step, before momentum, moves the model's distribution: the
+        mean KL divergence, to second order. ``math.inf`` bounds nothing.
+
+    References
+    ----------
+    Martens and Grosse (2015), "Optimizing neural networks with Kronecker-factored approximate
+    curvature", arXiv:1503.05671.
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> net = dp.Network(1, [dp.Dense(1)], loss="squared_error", seed=0)
+    >>> newton = dp.KFAC(1.0, momentum=0.0, damping=1e-12, kl_clip=float("inf"))
+    >>> X, y = [[0.0], [1.0], [2.0]], [1.0, 3.0, 5.0]
+    >>> history = dp.fit(net, X, y, solver=newton, max_epochs=1, engine="reference")
+    >>> net.predict([[10.0]]).round(3)  # one step
+    array([[21.]])
+    """
+
+    learning_rate: float = 0.1
+    damping: float = 1e-2
+    decay: float = 0.95
+    every: int = 10
+    kl_clip: float = 1e-3
+
+    needs_fisher: ClassVar = True
+
+    _ranges: ClassVar = {
+        **SGD._ranges,
+        "damping": _POSITIVE,
+        "decay": _SHARE,
+        "every": (1, 2**53, ">= 1"),
+        "kl_clip": (5e-324, math.inf, "> 0"),
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.every != int(self.every):
+            raise ValueError(f"every of KFAC must be a whole number, got {self.every!r}.")
+
+    def init(self, theta: Float[Array, " P"], shapes: Sequence[tuple[int, int]]) -> State:
+        """v, then A_0, G_0, A_1, … and in the same order what their inverses were last."""
+        xp = namespace(theta)
+        sizes = [n for D, H in shapes for n in (D + 1, H)]
+        squares = [xp.zeros((n, n), dtype=theta.dtype) for n in 2 * sizes]
+        return (*super().init(theta, shapes), *squares)
+
+    def precondition(
+        self,
+        g: Float[Array, " P"],
+        state: State,
+        factors: Sequence[Float[Array, "n n"]],
+        learning_rate: Any,
+        t: Any,
+    ) -> tuple[Float[Array, " P"], State]:
+        v, *memory = state
+        gain = (1 - self.decay) / (1 - self.decay**t)
+        means = [m + gain * (now - m) for m, now in zip(memory, factors, strict=False)]
+        inverses = _where(
+            self.every == 1 or (t - 1) % self.every == 0,
+            lambda: damped_inverses(means, self.damping),
+            lambda: tuple(memory[len(means) :]),
+        )
+        natural = preconditioned(g, inverses)
+        if self.kl_clip < math.inf:
+            natural = natural * _shrinkage(natural, g, learning_rate, self.kl_clip)
+        return natural, (v, *means, *inverses)
+
+    def update(
+        self,
+        g: Float[Array, " P"],
+        state: State,
+        theta: Float[Array, " P"],
+        learning_rate: Any,
+        t: Any,
+        penalised: Float[Array, " P"],
+    ) -> tuple[Float[Array, " P"], State]:
+        v, *memory = state
+        step, (v,) = super().update(g, (v,), theta, learning_rate, t, penalised)
+        return step, (v, *memory)
+
+
+def damped_inverses(factors: Sequence[Float[Array, "n n"]], damping: float) -> State:
+    """(A_l + π_l √γ I)⁻¹ and (G_l + √γ / π_l I)⁻¹ for each layer: π_l shares γ between them."""
+    found = []
+    for A, G in zip(factors[::2], factors[1::2], strict=True):
+        pi = _root_of_mean_eigenvalue(A) / _root_of_mean_eigenvalue(G)
+        root = math.sqrt(damping)
+        found += [_inverse(A, pi * root), _inverse(G, root / pi)]
+    return tuple(found)
+
+
+def preconditioned(
+    g: Float[Array, " P"], inverses: Sequence[Float[Array, "n n"]]
+) -> Float[Array, " P"]:
+    """A_l⁻¹ [∂W_l; ∂b_l] G_l⁻¹ of each layer: in θ the bias lies below the rows of W_l."""
+    parts, start = [], 0
+    for A, G in zip(inverses[::2], inverses[1::2], strict=True):
+        rows, columns = A.shape[0], G.shape[0]
+        g_l = g[start : start + rows * columns].reshape(rows, columns)
+        parts.append((A @ g_l @ G).reshape(-1))
+        start += rows * columns
+    return namespace(g).concat(parts)
+
+
+def _shrinkage(
+    natural: Float[Array, " P"], g: Float[Array, " P"], learning_rate: Any, kl_clip: float
+) -> Float[Array, ""]:
+    """ν = min(1, √(kl_clip / η² nᵀg)), which nᵀg = 0 does not divide by."""
+    xp, root = namespace(g), math.sqrt(kl_clip)
+    return root / xp.maximum(learning_rate * xp.sqrt(xp.abs(natural @ g)), root)
+
+
+def _inverse(M: Float[Array, "n n"], damping: Float[Array, ""]) -> Float[Array, "n n"]:
+    """(M + damping I)⁻¹, with what rounding needs on the diagonal where damping is less."""
+    xp = namespace(M)
+    rounding = 10 * xp.finfo(M.dtype).eps * xp.trace(M)
+    return inverse(M + (damping + rounding) * xp.eye(M.shape[0], dtype=M.dtype), xp)
+
+
+def _root_of_mean_eigenvalue(M: Float[Array, "n n"]) -> Float[Array, ""]:
+    xp = namespace(M)
+    return xp.sqrt(floored(xp.trace(M) / M.shape[0], xp))
+
+
+def _where(condition: Any, then: Callable[[], State], otherwise: Callable[[], State]) -> State:
+    """Only one of both is computed, under `jax.jit` too."""
+    if isinstance(condition, bool):
+        return then() if condition else otherwise()
+    from jax import lax
+
+    result: State = lax.cond(condition, then, otherwise)
+    return result

@@ -1,0 +1,217 @@
+"""Schedules: by what the learning rate is multiplied at each step. Any goes with any solver."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+
+class Clock(NamedTuple):
+    """Where the search stands at the start of an epoch."""
+
+    samples: int  # seen so far
+    total_steps: int  # of the whole search
+
+
+@dataclass(frozen=True)
+class Schedule(ABC):
+    """Factors of the learning rate."""
+
+    @abstractmethod
+    def factors(self, steps: Int[np.ndarray, " S"], clock: Clock) -> Float[np.ndarray, " S"]:
+        """One factor for each of the epoch's steps, counted from 0 over the whole search."""
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop.optim.schedules import Clock, Constant
+    >>> Constant().factors(np.arange(2), Clock(0, 10))
+    array([1., 1.])
+    """
+
+    def factors(self, steps: Int[np.ndarray, " S"], clock: Clock) -> Float[np.ndarray, " S"]:
+        return np.ones(len(steps))
+
+
+@dataclass(frozen=True)
+class InverseScaling(Schedule):
+    """(samples seen + 1)^-power, updated after each epoch: scikit-learn's ``"invscaling"``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop.optim.schedules import Clock, InverseScaling
+    >>> InverseScaling().factors(np.arange(4), Clock(samples=3, total_steps=4)).round(2)
+    array([0.5, 0.5, 0.5, 0.5])
+    """
+
+    power: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check("power", self.power, 0, float("inf"))
+
+    def factors(self, steps: Int[np.ndarray, " S"], clock: Clock) -> Float[np.ndarray, " S"]:
+        return np.full(len(steps), 1 / (clock.samples + 1) ** self.power)
+
+
+@dataclass(frozen=True)
+class Adaptive(Schedule):
+    """1, divided by `divisor` at every plateau where others stop; stops below `minimum`.
+
+    `minimum` is a learning rate, not a factor. scikit-learn's ``"adaptive"``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop.optim.schedules import Clock, Adaptive
+    >>> Adaptive().factors(np.arange(4), Clock(samples=0, total_steps=4)).round(2)
+    array([1., 1., 1., 1.])
+    """
+
+    divisor: float = 5.0
+    minimum: float = 1e-6
+
+    def __post_init__(self) -> None:
+        _check("divisor", self.divisor, 1, float("inf"), open_low=True)
+        _check("minimum", self.minimum, 0, float("inf"))
+
+    def factors(self, steps: Int[np.ndarray, " S"], clock: Clock) -> Float[np.ndarray, " S"]:
+        return np.ones(len(steps))
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Half a cosine from 1 at the first step to `final` at the last. Loshchilov, Hutter (2017).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop.optim.schedules import Clock, Cosine
+    >>> Cosine().factors(np.arange(4), Clock(samples=0, total_steps=4)).round(2)
+    array([1.  , 0.75, 0.25, 0.  ])
+    """
+
+    final: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check("final", self.final, 0, 1)
+
+    def factors(self, steps: Int[np.ndarray, " S"], clock: Clock) -> Float[np.ndarray, " S"]:
+        return _anneal(1.0, self.final, steps / max(1, clock.total_steps - 1))
+
+
+@dataclass(frozen=True)
+class WarmUp(Schedule):
+    """A straight line from 0 to 1 over the first `share` of all steps, then another schedule.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop.optim.schedules import Clock, WarmUp
+    >>> WarmUp(0.5).factors(np.arange(4), Clock(samples=0, total_steps=4)).round(2)
+    array([0.5, 1. , 1. , 1. ])
+    """
+
+    share: float = 0.05
+    then: Schedule = field(default_factory=Constant)
+
+    def __post_init__(self) -> None:
+        _check("share", self.share, 0, 1)
+        if not isinstance(self.then, Schedule):
+            raise TypeError(f"then of WarmUp must be a schedule, got {self.then!r}.")
+
+    def factors(self, steps: Int[np.ndarray, " S"], clock: Clock) -> Float[np.ndarray, " S"]:
+        n = max(1, round(self.share * clock.total_steps))
+        rest = clock._replace(total_steps=max(1, clock.total_steps - n))
+        after = self.then.factors(np.maximum(0, steps - n), rest)
+        return np.where(steps < n, (steps + 1) / n, after)
+
+
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    """A cosine from `start` up to 1 over the first `peak` of all steps, then down to `final`.
+
+    References
+    ----------
+    Smith and Topin (2018), "Super-convergence", arXiv:1708.07120.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop.optim.schedules import Clock, OneCycle
+    >>> OneCycle(peak=0.5).factors(np.arange(4), Clock(samples=0, total_steps=4)).round(2)
+    array([0.04, 1.  , 0.5 , 0.  ])
+    """
+
+    peak: float = 0.3
+    start: float = 0.04
+    final: float = 4e-6
+
+    def __post_init__(self) -> None:
+        _check("peak", self.peak, 0, 1, open_low=True)
+        _check("start", self.start, 0, 1)
+        _check("final", self.final, 0, 1)
+
+    def factors(self, steps: Int[np.ndarray, " S"], clock: Clock) -> Float[np.ndarray, " S"]:
+        last = max(1, clock.total_steps - 1)
+        top = self.peak * clock.total_steps - 1  # the step of the turn, as PyTorch counts it
+        up = _anneal(self.start, 1.0, steps / max(1.0, top))
+        down = _anneal(1.0, self.final, (steps - top) / max(1.0, last - top))
+        return np.where(steps < top, up, down)
+
+
+def _anneal(begin: float, end: float, position: Float[np.ndarray, " S"]) -> Float[np.ndarray, " S"]:
+    """From `begin` at position 0 to `end` at 1 and beyond, along half a cosine."""
+    p = np.clip(position, 0, 1)
+    values: np.ndarray = end + (begin - end) * 0.5 * (1 + np.cos(np.pi * p))
+    return values
+
+
+def _check(name: str, value: object, low: float, high: float, open_low: bool = False) -> None:
+    ok = (
+        isinstance(value, (int, float)) and low <= value <= high and not (open_low and value == low)
+    )
+    if not ok:
+        bracket = "(" if open_low else "["
+        raise ValueError(f"{name} must be a number in {bracket}{low}, {high}], got {value!r}.")
+
+
+_BY_NAME = {
+    "constant": Constant(),
+    "invscaling": InverseScaling(),
+    "adaptive": Adaptive(),
+    "cosine": Cosine(),
+    "warmup_cosine": WarmUp(then=Cosine()),
+    "one_cycle": OneCycle(),
+}
+NAMES = tuple(_BY_NAME)
+
+
+def get(schedule: str | Schedule) -> Schedule:
+    """The schedule of that name with its defaults; a :class:`Schedule` is returned as it is.
+
+    Examples
+    --------
+    >>> from deltaprop.optim import schedules
+    >>> schedules.get("cosine")
+    Cosine(final=0.0)
+    """
+    if isinstance(schedule, Schedule):
+        return schedule
+    if not isinstance(schedule, str) or schedule not in _BY_NAME:
+        raise ValueError(
+            f"schedule must be one of {', '.join(NAMES)} or a deltaprop.schedules object; "
+            f"got {schedule!r}."
+        )
+    return _BY_NAME[schedule]

@@ -1,0 +1,255 @@
+"""Update rules: what is added to θ for a gradient g.
+
+Each rule is a pure function of arrays in any namespace, so that every engine runs the same one:
+``step, state = solver.update(g, state, theta, learning_rate, t, penalised)``.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from numbers import Real
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from deltaprop.functions.arrays import Array, namespace
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+State = tuple[Array, ...]
+
+
+@dataclass(frozen=True)
+class Solver:
+    """How θ is searched for; parameters are checked against their ranges."""
+
+    _ranges: ClassVar[dict[str, tuple[float, float, str]]] = {}
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if field.name in self._ranges:
+                low, high, text = self._ranges[field.name]
+                value = getattr(self, field.name)
+                if (
+                    not isinstance(value, Real)
+                    or isinstance(value, bool)
+                    or not low <= float(value) <= high
+                ):
+                    raise ValueError(
+                        f"{field.name} of {type(self).__name__} must be a number {text}, "
+                        f"got {value!r}."
+                    )
+
+
+_POSITIVE = (5e-324, 1.7e308, "> 0")
+_SHARE = (0.0, math.nextafter(1.0, 0.0), "in [0, 1)")
+
+
+@dataclass(frozen=True)
+class FirstOrder(Solver, ABC):
+    """A rule that looks at one mini-batch's gradient at a time."""
+
+    learning_rate: float = 1e-3
+
+    needs_fisher: ClassVar[bool] = False
+    """Whether engines call `precondition` before `update`."""
+
+    @abstractmethod
+    def init(self, theta: Float[Array, " P"], shapes: Sequence[tuple[int, int]]) -> State:
+        """The rule's memory before the first step, for layers whose W_l have these shapes."""
+
+    def precondition(
+        self,
+        g: Float[Array, " P"],
+        state: State,
+        factors: Sequence[Float[Array, "n n"]],
+        learning_rate: Any,
+        t: Any,
+    ) -> tuple[Float[Array, " P"], State]:
+        """What `update` is given in place of g, and the new memory.
+
+        g is that of the loss averaged over the batch, `factors` the batch's A_0, G_0, A_1, … of
+        :func:`deltaprop.derivation.fisher.factors`.
+        """
+        return g, state
+
+    @abstractmethod
+    def update(
+        self,
+        g: Float[Array, " P"],
+        state: State,
+        theta: Float[Array, " P"],
+        learning_rate: Any,
+        t: Any,
+        penalised: Float[Array, " P"],
+    ) -> tuple[Float[Array, " P"], State]:
+        """What to add to θ at step t = 1, 2, …, and the new memory.
+
+        `penalised` is 1 for weights and 0 for biases.
+        """
+
+
+@dataclass(frozen=True)
+class SGD(FirstOrder):
+    """v ← μ v - η g, θ ← θ + v; with Nesterov's look-ahead θ ← θ + μ v - η g.
+
+    Parameters
+    ----------
+    learning_rate : float, default=1e-3
+        η > 0.
+    momentum : float, default=0.9
+        μ in [0, 1].
+    nesterov : bool, default=True
+
+    References
+    ----------
+    Sutskever et al. (2013), "On the importance of initialization and momentum in deep learning".
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> dp.SGD(learning_rate=0.1)
+    SGD(learning_rate=0.1, momentum=0.9, nesterov=True)
+    """
+
+    momentum: float = 0.9
+    nesterov: bool = True
+
+    _ranges: ClassVar = {"learning_rate": _POSITIVE, "momentum": (0.0, 1.0, "in [0, 1]")}
+
+    def init(self, theta: Float[Array, " P"], shapes: Sequence[tuple[int, int]]) -> State:
+        return (namespace(theta).zeros_like(theta),)
+
+    def update(
+        self,
+        g: Float[Array, " P"],
+        state: State,
+        theta: Float[Array, " P"],
+        learning_rate: Any,
+        t: Any,
+        penalised: Float[Array, " P"],
+    ) -> tuple[Float[Array, " P"], State]:
+        v = self.momentum * state[0] - learning_rate * g
+        step = self.momentum * v - learning_rate * g if self.nesterov else v
+        return step, (v,)
+
+
+@dataclass(frozen=True)
+class Adam(FirstOrder):
+    """m ← β₁ m + (1-β₁) g, v ← β₂ v + (1-β₂) g², θ ← θ - η_t m / (√v + ε).
+
+    η_t = η √(1-β₂ᵗ) / (1-β₁ᵗ) corrects the start at zero.
+
+    Parameters
+    ----------
+    learning_rate : float, default=1e-3
+        η > 0.
+    beta_1, beta_2 : float, default=0.9 and 0.999
+        In [0, 1).
+    epsilon : float, default=1e-8
+        > 0.
+
+    References
+    ----------
+    Kingma and Ba (2014), "Adam: a method for stochastic optimization", arXiv:1412.6980.
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> dp.Adam(learning_rate=0.01).beta_2
+    0.999
+    """
+
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+
+    _ranges: ClassVar = {
+        "learning_rate": _POSITIVE,
+        "beta_1": _SHARE,
+        "beta_2": _SHARE,
+        "epsilon": _POSITIVE,
+    }
+
+    def init(self, theta: Float[Array, " P"], shapes: Sequence[tuple[int, int]]) -> State:
+        xp = namespace(theta)
+        return xp.zeros_like(theta), xp.zeros_like(theta)
+
+    def update(
+        self,
+        g: Float[Array, " P"],
+        state: State,
+        theta: Float[Array, " P"],
+        learning_rate: Any,
+        t: Any,
+        penalised: Float[Array, " P"],
+    ) -> tuple[Float[Array, " P"], State]:
+        xp = namespace(theta)
+        m = self.beta_1 * state[0] + (1 - self.beta_1) * g
+        v = self.beta_2 * state[1] + (1 - self.beta_2) * (g * g)
+        corrected = learning_rate * (1 - self.beta_2**t) ** 0.5 / (1 - self.beta_1**t)
+        return -corrected * m / (xp.sqrt(v) + self.epsilon), (m, v)
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled decay: θ ← θ - η_t m / (√v + ε) - η · weight_decay · W.
+
+    Parameters
+    ----------
+    weight_decay : float, default=0.01
+        ≥ 0; biases do not decay. The others are those of :class:`Adam`.
+
+    References
+    ----------
+    Loshchilov and Hutter (2019), "Decoupled weight decay regularization", arXiv:1711.05101.
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> dp.AdamW(weight_decay=0.1).weight_decay
+    0.1
+    """
+
+    weight_decay: float = 0.01
+
+    _ranges: ClassVar = {**Adam._ranges, "weight_decay": (0.0, 1.7e308, ">= 0")}
+
+    def update(
+        self,
+        g: Float[Array, " P"],
+        state: State,
+        theta: Float[Array, " P"],
+        learning_rate: Any,
+        t: Any,
+        penalised: Float[Array, " P"],
+    ) -> tuple[Float[Array, " P"], State]:
+        step, state = super().update(g, state, theta, learning_rate, t, penalised)
+        return step - (learning_rate * self.weight_decay) * (penalised * theta), state
+
+
+@dataclass(frozen=True)
+class LBFGS(Solver):
+    """Limited-memory BFGS over all rows at once, by SciPy.
+
+    Parameters
+    ----------
+    max_fun : int, default=15000
+        Most evaluations of loss and gradient.
+
+    References
+    ----------
+    Zhu, Byrd, Lu and Nocedal (1997), Algorithm 778.
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> dp.LBFGS()
+    LBFGS(max_fun=15000)
+    """
+
+    max_fun: int = 15000
+
+    _ranges: ClassVar = {"max_fun": (1.0, 1.7e308, ">= 1")}

@@ -1,0 +1,30 @@
+"""Deprecated alias: the names that ``deltaprop.search`` held before they moved.
+
+Solvers and schedules are in :mod:`deltaprop.optim`, the training loop and its events in
+:mod:`deltaprop.training`. All of them are also available as ``deltaprop.NAME``.
+"""
+
+from deltaprop.optim import schedules
+from deltaprop.optim.natural_gradient import KFAC
+from deltaprop.optim.schedules import Schedule
+from deltaprop.optim.solvers import LBFGS, SGD, Adam, AdamW, FirstOrder, Solver
+from deltaprop.training.loop import Engine, Epoch, History, Progress, search
+from deltaprop.training.stopping import Plateau
+
+__all__ = [
+    "KFAC",
+    "LBFGS",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Engine",
+    "Epoch",
+    "FirstOrder",
+    "History",
+    "Plateau",
+    "Progress",
+    "Schedule",
+    "Solver",
+    "schedules",
+    "search",
+]

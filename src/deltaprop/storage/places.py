@@ -1,0 +1,231 @@
+"""Files on a disk, or at an address that fsspec reaches (S3, Google Cloud, HDFS, …)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from deltaprop.storage.codec import ModelFileError
+
+Place = str | os.PathLike[str]
+LEFT_OVER = ".deltaprop.*.tmp"
+HERE = ("file://", "local://")
+OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
+
+
+def is_address(place: Place) -> bool:
+    """Whether this is no path of this machine but, with ``://`` in it, an address."""
+    return "://" in str(place) and not str(place).startswith(HERE)
+
+
+def ending(place: Place) -> str:
+    """Its name's last suffix in small letters, such as ".csv"."""
+    return PurePosixPath(str(place)).suffix.lower()
+
+
+def unwritable(place: Place) -> str | None:
+    """Why no file can be written there; None where it looks as if one can."""
+    if is_address(place):
+        files, there = reached(str(place))
+        folder, _, name = there.rpartition("/")
+        if not folder or not name:
+            return f"{str(place)!r} names no file in a bucket or folder."
+        with remotely(f"{str(place)!r} cannot be written"):
+            return missing_folder(files, folder)
+    path = _path(place)
+    if _is_device(path):
+        return None if os.access(path, os.W_OK) else f"{str(path)!r} cannot be written to."
+    if not path.parent.is_dir():
+        return f"there is no folder {str(path.parent)!r}."
+    if path.is_dir():
+        return f"{str(path)!r} is a folder; name a file."
+    if not os.access(path.parent, os.W_OK):
+        return f"the folder {str(path.parent)!r} cannot be written to."
+    return None
+
+
+def read_bytes(place: Place) -> bytes:
+    """All that stands in a file; ModelFileError where there is none."""
+    text = str(place)
+    try:
+        if is_address(place):
+            files, path = reached(text)
+            with remotely(f"{text!r} cannot be read"):
+                data: bytes = files.cat_file(path)
+            return data
+        if _path(place).is_dir():
+            raise ModelFileError(f"{text!r} is a folder, not a model file.")
+        return _path(place).read_bytes()
+    except FileNotFoundError as error:
+        raise ModelFileError(f"There is no file {text!r}.") from error
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name with a NUL
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(f"{text!r} cannot be read: {_reason(error)}.") from error
+
+
+def write_bytes(place: Place, data: bytes) -> None:
+    """All or nothing: as :func:`replacing`, with these bytes."""
+    with replacing(place) as file:
+        file.write_bytes(data)
+
+
+@contextlib.contextmanager
+def replacing(place: Place) -> Iterator[Path]:
+    """A file to fill, which takes the place of another once it is whole and on disk.
+
+    On a disk it lies beside the other and is renamed. At an address it is uploaded when it is
+    whole, which object stores do in one step. Where something fails, what was there stays.
+    """
+    temporary: Path | None = None
+    try:
+        target = None if is_address(place) else _target(_path(place))
+        folder = None if target is None else target.parent
+        handle, name = tempfile.mkstemp(dir=folder, prefix=".deltaprop.", suffix=".tmp")
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        if target is None:
+            _copy(temporary, place)
+        else:
+            _rename(temporary, target)
+    except OSError as error:
+        raise ModelFileError(
+            f"{str(place)!r} could not be written: {_reason(error)}. "
+            "Nothing was changed; choose another place with enough room."
+        ) from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+# ---------------------------------------------------------------- addresses
+
+
+def reached(address: str) -> tuple[Any, str]:
+    """The file system of an address, and the path there; ModelFileError where none is known."""
+    try:
+        import fsspec
+
+        files, path = fsspec.core.url_to_fs(address)
+    except Exception as error:
+        raise ModelFileError(
+            f"{address!r} cannot be used: {error}. Addresses need `pip install fsspec` and the "
+            "package of their kind, such as s3fs for s3://."
+        ) from error
+    return files, path
+
+
+@contextlib.contextmanager
+def remotely(what: str) -> Iterator[None]:
+    """ModelFileError of whatever a file system raises: networks fail in ways that are no OSError.
+
+    FileNotFoundError stays what it is.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ModelFileError(f"{what}: {_reason(error)}.") from error
+
+
+def is_object_store(files: Any) -> bool:
+    """Whether folders of this file system are but the beginnings of names."""
+    protocols = files.protocol
+    return not OBJECT_STORES.isdisjoint([protocols] if isinstance(protocols, str) else protocols)
+
+
+def missing_folder(files: Any, folder: str) -> str | None:
+    """Why nothing can be put into a folder of a file system; None where something can.
+
+    In object stores folders come with their files, and only the bucket has to be there.
+    """
+    if not is_object_store(files):
+        return None if files.isdir(folder) else f"there is no folder {folder!r}."
+    bucket = folder.split("/")[0]
+    return None if files.exists(bucket) else f"there is no bucket {bucket!r}."
+
+
+# ---------------------------------------------------------------- disks
+
+
+def _path(place: Place) -> Path:
+    text = str(place)
+    for scheme in HERE:
+        text = text.removeprefix(scheme)
+    return Path(text)
+
+
+def _is_device(path: Path) -> bool:
+    """/dev/null, /dev/stdout and pipes are written to, never replaced."""
+    if str(path.absolute()).startswith(("/dev/std", "/dev/fd/", "/proc/")):
+        return True
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _target(path: Path) -> Path | None:
+    """The file to be replaced, which a link may lead to; None where it is a device."""
+    if _is_device(path):
+        return None
+    try:
+        target = path.resolve()
+    except (RuntimeError, ValueError) as error:  # a loop of links, a name with a NUL
+        raise OSError(str(error)) from error
+    if target.is_dir():
+        raise IsADirectoryError(f"it is a folder; name a file, such as {str(path / 'model.dp')!r}")
+    return target
+
+
+def _copy(file: Path, place: Place) -> None:
+    if is_address(place):
+        files, path = reached(str(place))
+        with remotely(f"{str(place)!r} could not be written"):
+            files.put_file(str(file), path)
+        return
+    with file.open("rb") as source, _path(place).open("wb") as sink:
+        shutil.copyfileobj(source, sink)
+
+
+def _rename(file: Path, target: Path) -> None:
+    with file.open("rb+") as written:
+        os.fsync(written.fileno())
+    file.chmod(_mode_of(target))
+    file.replace(target)
+    _keep_name(target.parent)
+
+
+def _mode_of(target: Path) -> int:
+    """The permissions of the file that is replaced, or those of a new one."""
+    with contextlib.suppress(FileNotFoundError):
+        return stat.S_IMODE(target.stat().st_mode)
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
+
+
+def _keep_name(folder: Path) -> None:
+    """The new name is on disk, too: a power cut does not bring back the old file."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return  # Windows opens no folders
+    with contextlib.suppress(OSError):  # some network file systems know no such thing
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)

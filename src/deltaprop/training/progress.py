@@ -1,0 +1,74 @@
+"""A line that follows the training, on a terminal or in a notebook only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deltaprop.training.loop import Epoch
+
+
+class Progress:
+    """A callback that shows epoch, loss, validation loss and score while a search runs.
+
+    Silent where standard error is neither a terminal nor a notebook, so it can stay in scripts.
+
+    Parameters
+    ----------
+    score : str, default="score"
+        What to call the validation score.
+
+    Notes
+    -----
+    Drawn by rich (https://rich.readthedocs.io/en/stable/progress.html), which wants ``ipywidgets``
+    in notebooks.
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> model = dp.MLPRegressor(max_iter=5, random_state=0, callbacks=[dp.Progress()])
+    >>> model.fit([[0.0], [1.0]], [1.0, 2.0]).n_iter_
+    5
+    """
+
+    def __init__(self, score: str = "score") -> None:
+        self.score = score
+        self._bar: Any = None
+
+    def __call__(self, event: Epoch) -> None:
+        if self._bar is None:
+            self._bar = _bar()
+            self._bar.start()
+            self._bar.add_task("", total=event.max_epochs, numbers="")
+        numbers = f"loss {event.loss:.4g}"
+        if event.validation_loss is not None:
+            numbers += f" · validation loss {event.validation_loss:.4g}"
+        if event.validation_score is not None:
+            numbers += f", {self.score} {event.validation_score:.4f}"
+        self._bar.update(self._bar.task_ids[0], completed=event.epoch, numbers=numbers)
+
+    def finish(self) -> None:
+        """Take the line away. Every search does this when it ends, however it ends."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"score": self.score, "_bar": None}  # a copy draws a line of its own
+
+
+def _bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    return Bar(
+        TextColumn("Training"),
+        BarColumn(bar_width=30),
+        TextColumn("epoch {task.completed}/{task.total}"),
+        TextColumn("{task.fields[numbers]}"),
+        TimeElapsedColumn(),
+        console=console,
+        disable=not (console.is_terminal or console.is_jupyter),
+        transient=True,
+    )
