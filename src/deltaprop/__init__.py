@@ -14,7 +14,7 @@ _HOME = {
     "Activation": "deltaprop.functions.activations",
     "Adam": "deltaprop.optim.solvers",
     "AdamW": "deltaprop.optim.solvers",
-    "Checkpoint": "deltaprop.training.checkpoints",
+    "Checkpoint": "deltaprop.training.checkpoint",
     "Dense": "deltaprop.network",
     "KFAC": "deltaprop.optim.natural_gradient",
     "LBFGS": "deltaprop.optim.solvers",
@@ -48,7 +48,7 @@ _MODULES = {
     "losses": "deltaprop.functions.losses",
     "schedules": "deltaprop.optim.schedules",
     "search": "deltaprop.search",
-    "tables": "deltaprop.data",
+    "tables": "deltaprop.tables",
     "track": "deltaprop.training.track",
 }
 
@@ -94,13 +94,13 @@ __all__ = [
 
 if TYPE_CHECKING:
     import deltaprop.cluster as cluster
-    import deltaprop.data as tables
     import deltaprop.derivation.equations as equations
     import deltaprop.files as files
     import deltaprop.functions.activations as activations
     import deltaprop.functions.initializers as initializers
     import deltaprop.functions.losses as losses
     import deltaprop.search as search
+    import deltaprop.tables as tables
     import deltaprop.training.track as track
     from deltaprop.engines.options import Xla
     from deltaprop.estimators import (
@@ -120,7 +120,7 @@ if TYPE_CHECKING:
     from deltaprop.optim.privacy import Privacy
     from deltaprop.optim.solvers import LBFGS, SGD, Adam, AdamW
     from deltaprop.page import Watch, explore
-    from deltaprop.training.checkpoints import Checkpoint
+    from deltaprop.training.checkpoint import Checkpoint
     from deltaprop.training.fitting import fit
     from deltaprop.training.many import cross_validate, fit_many
     from deltaprop.training.progress import Progress

@@ -31,6 +31,7 @@ from deltaprop.explain.expressions import (
     times,
 )
 from deltaprop.explain.formulas import Scope
+from deltaprop.model.inputs import check_y
 
 if TYPE_CHECKING:
     from deltaprop.network import Network
@@ -145,12 +146,12 @@ class _Batch:
     """The numbers behind the symbols: those of one pass of the engine."""
 
     def __init__(self, net: Network, X: Any, y: Any, sample_weight: Any) -> None:
-        X, t, weights, l2 = net._prepare(X, y, sample_weight)
+        X, t, weights, l2 = net.prepare(X, y, sample_weight)
         X = X.toarray() if hasattr(X, "toarray") else X
         self.N: int = t.shape[0]
         self.weighted = sample_weight is not None
         done = equations.forward_backward(X, t, net.W, net.b, net.f, net.loss_function, l2, weights)
-        y = self._target(net, net._checked_y(y))
+        y = self._target(net, check_y(net, y))
         self.proper = bool(np.allclose(y.sum(axis=1), 1))
         self.known: dict[Name, Any] = {
             ("π", None): np.pi, ("y", None): y, ("ŷ", None): done.X[-1], ("L", None): done.loss,
@@ -203,7 +204,7 @@ class _Author:
         sizes = [net.n_features, *(layer.units for layer in net.layers)]
         self.N = N
         self.X = [Symbol("X", l, (N, size)) for l, size in enumerate(sizes)]
-        self.W = [Symbol("W", l, shape) for l, shape in enumerate(net._layout().shapes)]
+        self.W = [Symbol("W", l, shape) for l, shape in enumerate(net.layout.shapes)]
         self.b = [Symbol("b", l, (size,)) for l, size in enumerate(sizes[1:])]
         self.a = [Symbol("a", l, (N, size)) for l, size in enumerate(sizes[1:])]
         self.delta = [Symbol("δ", l, (N, size)) for l, size in enumerate(sizes[1:])]
@@ -304,7 +305,7 @@ class _Author:
             lines.append(Equation(self.X[l + 1], self.f[l], "1.1"))
         if last:
             lines.append(Equation(self.yhat, self.X[l + 1], "1.2"))
-        D, H = self.net._layout().shapes[l]
+        D, H = self.net.layout.shapes[l]
         return Step(f"Forward, layer {l}: {D} → {H}, {layer.activation.name}", tuple(lines))
 
     def _loss(self) -> Step:

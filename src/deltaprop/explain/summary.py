@@ -24,7 +24,7 @@ def layer_table(net: Network) -> str:
     head = ["layer", "inputs", "units", "activation", *["dropout"] * dropout, "parameters"]
     rows = [
         [l, D, H, layer.activation.name, *[f"{layer.dropout:g}"] * dropout, D * H + H]
-        for l, (layer, (D, H)) in enumerate(zip(net.layers, net._layout().shapes, strict=True))
+        for l, (layer, (D, H)) in enumerate(zip(net.layers, net.layout.shapes, strict=True))
     ]
     caption = (
         f"loss {net.loss_function.name}, λ = {net.l2:g}, reduction {net.reduction}, "

@@ -201,7 +201,7 @@ def prove(net: Network, X: Any, y: Any, sample_weight: Any = None) -> Proof:
 
 def _setting(net: Network, X: Any, y: Any, sample_weight: Any) -> _Setting:
     """All in float64, on at most `MAX_ROWS` rows."""
-    X, t, weights, _ = net._prepare(X, y, sample_weight)
+    X, t, weights, _ = net.prepare(X, y, sample_weight)
     N = X.shape[0]
     rows = np.unique(np.linspace(0, N - 1, min(N, MAX_ROWS)).round().astype(int))
     X0 = np.asarray((X.tocsr()[rows].toarray() if hasattr(X, "tocsr") else X[rows]), np.float64)

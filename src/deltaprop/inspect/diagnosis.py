@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.model.inputs import check_X_y
 from deltaprop.model.signals import Signals, flat_at_both_ends, is_flat, summarise
 from deltaprop.network import Dense, Network, Trace
 from deltaprop.optim.solvers import LBFGS
-from deltaprop.training.loop import History
+from deltaprop.training.history import History
 from deltaprop.training.recording import RecordedStep
 
 if TYPE_CHECKING:
@@ -282,9 +283,7 @@ class _Case:
 
 
 def _mean_loss(net: Network, X: Any, y: Num[np.ndarray, "N ..."]) -> float:
-    from deltaprop.training.fitting import data_loss
-
-    return data_loss(net, X, y, None)
+    return net.mean_loss(X, y, None)
 
 
 def _unwrapped(model: Any, X: Any, y: Any) -> tuple[Network, Any, Any, Sequence[str] | None]:
@@ -299,10 +298,8 @@ def _unwrapped(model: Any, X: Any, y: Any) -> tuple[Network, Any, Any, Sequence[
             y = (y.astype(np.float64) - model.y_mean_) / model.y_scale_
         model, names = model.mlp_, None
     if isinstance(model, Network):
-        X, y = model._checked_X(X), model._checked_y(y)
-        if X.shape[0] != y.shape[0]:
-            raise ValueError(f"X has {X.shape[0]} row(s) and y has {y.shape[0]}; they must agree.")
-        return model, X.tocsr() if hasattr(X, "tocsr") else X, y, names
+        X, y = check_X_y(model, X, y, narrow=False)
+        return model, X, y, names
     if not hasattr(model, "_checked"):
         raise TypeError(f"model must be a deltaprop.Network or estimator, got {model!r}.")
     from sklearn.utils.validation import check_is_fitted

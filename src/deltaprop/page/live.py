@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from deltaprop.network import Network
+from deltaprop.model import Model
 from deltaprop.page import scene
 from deltaprop.page.server import Page
 from deltaprop.page.subject import Subject, subject
-from deltaprop.training.loop import Epoch
+from deltaprop.training.history import Epoch
 
 SECONDS = 0.1  # between two measurements of the layers while training
 SAMPLE = 100  # rows that are measured
@@ -140,8 +140,8 @@ class Watch(Page):
     ) -> None:
         self._given = (model, X, y, feature_names, target_names)
         self._subject: Subject | None = None
-        self._network: Network | None = None
-        if isinstance(model, Network):
+        self._network: Model | None = None
+        if isinstance(model, Model):
             self._open(model)
         self._lock = threading.Lock()
         self._epochs: list[dict[str, Any]] = []
@@ -184,7 +184,7 @@ class Watch(Page):
     def __deepcopy__(self, memo: dict[int, Any]) -> Watch:
         return self  # scikit-learn's clone copies callbacks; a server there is only one of
 
-    def _open(self, net: Network) -> None:
+    def _open(self, net: Model) -> None:
         """Open the model, whose network `net` is; encoding a table's rows takes its time."""
         opened = subject(*self._given)
         self._sample = opened.take(0, SAMPLE)[:2]
@@ -211,7 +211,7 @@ class Watch(Page):
         return {"epochs": new, "total": total, "finished": finished}
 
 
-def _layers(net: Network, X: Any, y: Any) -> list[dict[str, Any]]:
+def _layers(net: Model, X: Any, y: Any) -> list[dict[str, Any]]:
     """The size of W, δ and ∂W of each layer on rows."""
     with np.errstate(all="ignore"):
         if not np.isfinite(net.theta).all():

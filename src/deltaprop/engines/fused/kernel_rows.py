@@ -1,4 +1,4 @@
-"""The rows of a search as the kernel reads them: in place, whatever their dtype and layout."""
+"""Rows as the kernel reads them: in place, whatever their dtype and memory layout."""
 
 from __future__ import annotations
 
@@ -6,24 +6,36 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop.network import Network
+from deltaprop.data.rows import Rows
+from deltaprop.model import Model
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int, Num
+    from jaxtyping import Num
+
+    from deltaprop.functions.arrays import Array
 
 
-class Rows:
+class KernelRows:
     """X (dense of any layout, or CSR), targets and weights, as fields of the kernel's frame."""
 
-    def __init__(
-        self,
-        net: Network,
-        X: Any,
-        y: Num[np.ndarray, "N ..."] | None = None,
-        w: Float[np.ndarray, " N"] | None = None,
-        subset: Int[np.ndarray, " M"] | None = None,
-    ) -> None:
-        self.N, self.sparse = X.shape[0] if subset is None else len(subset), hasattr(X, "tocsr")
+    def __init__(self, model: Model, rows: Rows) -> None:
+        self._describe(model, rows.X, len(rows))
+        self.K = 0
+        self._set_targets(model, rows.y)
+        if rows.w is not None:
+            self._fields["weights"] = np.ascontiguousarray(rows.w, model.dtype)
+
+    @classmethod
+    def without_targets(cls, model: Model, X: Num[Array, "N D"]) -> KernelRows:
+        """Rows to predict."""
+        rows = cls.__new__(cls)
+        rows._describe(model, X, X.shape[0])
+        rows.K = 0
+        return rows
+
+    def _describe(self, net: Model, X: Any, N: int) -> None:
+        """Where the entries of X lie in memory."""
+        self.N, self.sparse = N, hasattr(X, "tocsr")
         self.source = net.dtype.name if self.sparse else X.dtype.name
         self._fields: dict[str, Any] = {"sparse": self.sparse}
         if self.sparse:
@@ -38,17 +50,12 @@ class Rows:
             if not X.dtype.isnative or any(s % item or s < 0 for s in X.strides):
                 X = np.ascontiguousarray(X, X.dtype.newbyteorder("="))
             row, column = (stride // item for stride in X.strides)
-            # Of one column or one row NumPy's strides may be anything.
+            # For a single column or row the strides in NumPy may be anything.
             column = column if X.shape[1] > 1 else 1
             self._fields |= {"X": X, "row": row if X.shape[0] > 1 else 0, "column": column}
-        self.K = 0
-        if y is not None:
-            self._set_targets(net, y)
-        if w is not None:
-            self._fields["weights"] = np.ascontiguousarray(w, net.dtype)
 
-    def _set_targets(self, net: Network, y: Num[np.ndarray, "N ..."]) -> None:
-        """Class indices with each class's target row, or the target rows themselves."""
+    def _set_targets(self, net: Model, y: Num[np.ndarray, "N ..."]) -> None:
+        """Class indices and one target row for each class, or a target row for each sample."""
         H, target = net.n_outputs, net.loss_function.target
         if y.ndim == 1 and H > 1 and net.loss_function.outputs_per_target == 1:
             self._fields["codes"] = np.ascontiguousarray(y, np.int64)

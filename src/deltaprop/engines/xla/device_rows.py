@@ -1,4 +1,4 @@
-"""X, y and w as the devices hold them."""
+"""X, y and sample weights on the devices."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from deltaprop.data.rows import Rows
 from deltaprop.engines.xla.devices import ROWS, put
 from deltaprop.functions.arrays import Array
 
@@ -17,30 +18,29 @@ if TYPE_CHECKING:
 
 
 class Sparse(NamedTuple):
-    """A sparse matrix, each row padded with zeros in column 0 to the entries of the fullest."""
+    """A sparse matrix; all rows are padded to the same number of entries, with 0 in column 0."""
 
     columns: Int[Array, "N E"]
     values: Num[Array, "N E"]
 
 
-class Rows(NamedTuple):
-    """The rows of a process, or those of a batch."""
+class DeviceRows(NamedTuple):
+    """The rows of a process, or those of a batch, on its devices."""
 
     X: Any
     y: Num[Array, "N ..."]
     w: Float[Array, " N"] | None
 
 
-def on_devices(
-    mesh: Mesh, X: Any, y: Num[np.ndarray, "N ..."], w: Float[np.ndarray, " N"] | None
-) -> Rows:
+def on_devices(mesh: Mesh, rows: Rows) -> DeviceRows:
     """This process's rows, on each of its devices."""
-    rows = Rows(_padded(X) if hasattr(X, "tocsr") else X, y, w)
-    return jax.tree.map(lambda array: put(mesh, ROWS, array), rows)
+    rows = rows.used
+    X = _padded(rows.X) if hasattr(rows.X, "tocsr") else rows.X
+    return jax.tree.map(lambda array: put(mesh, ROWS, array), DeviceRows(X, rows.y, rows.w))
 
 
 def dense(X: Any, D: int, dtype: np.dtype) -> Float[jax.Array, "B D"]:
-    """A batch of X as numbers of that dtype."""
+    """A batch of X as a dense array of that dtype."""
     if not isinstance(X, Sparse):
         return X.astype(dtype)
     B = X.columns.shape[0]
