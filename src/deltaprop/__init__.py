@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from deltaprop._version import __version__
 
 _HOME = {
     "Activation": "deltaprop.functions.activations",
@@ -29,7 +29,7 @@ _HOME = {
     "TabularClassifier": "deltaprop.estimators",
     "TabularRegressor": "deltaprop.estimators",
     "Watch": "deltaprop.page",
-    "Xla": "deltaprop.engines.options",
+    "Xla": "deltaprop.engines.xla_engine",
     "cross_validate": "deltaprop.training.many",
     "explore": "deltaprop.page",
     "diagnose": "deltaprop.inspect.diagnosis",
@@ -72,6 +72,7 @@ __all__ = [
     "TabularRegressor",
     "Watch",
     "Xla",
+    "__version__",
     "activations",
     "cluster",
     "cross_validate",
@@ -102,7 +103,7 @@ if TYPE_CHECKING:
     import deltaprop.search as search
     import deltaprop.tables as tables
     import deltaprop.training.track as track
-    from deltaprop.engines.options import Xla
+    from deltaprop.engines.xla_engine import Xla
     from deltaprop.estimators import (
         MLPClassifier,
         MLPRegressor,

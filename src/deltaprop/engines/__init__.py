@@ -5,10 +5,10 @@ from __future__ import annotations
 from deltaprop.data.rows import Rows, TrainingRows
 from deltaprop.data.streamed_rows import StreamedRows
 from deltaprop.engines.auto import Compiled
-from deltaprop.engines.options import Xla
 from deltaprop.engines.protocol import Engine, Run, Trainer
 from deltaprop.engines.reference import Reference
 from deltaprop.engines.streamed import StreamedTrainer
+from deltaprop.engines.xla_engine import Xla
 from deltaprop.model import Model
 
 NAMES = ("auto", "reference", "fused", "xla")

@@ -19,7 +19,7 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import validate_data
 
 from deltaprop.data.rows import Rows
-from deltaprop.engines.options import Xla
+from deltaprop.engines.xla_engine import Xla
 from deltaprop.estimators._base import (
     KEPT,
     BaseMLP,

@@ -13,7 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from deltaprop.data.rows import Rows
-from deltaprop.engines.options import Xla
+from deltaprop.engines.xla_engine import Xla
 from deltaprop.estimators._base import KEPT, BaseMLP, Task, by_rows, keeps_fit_on_failure
 from deltaprop.functions import losses
 from deltaprop.functions.losses import Loss

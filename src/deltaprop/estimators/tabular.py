@@ -13,7 +13,7 @@ from deltaprop.data.encoder import TableEncoder, as_frame
 from deltaprop.data.reading import TableError
 from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
-from deltaprop.engines.options import Xla
+from deltaprop.engines.xla_engine import Xla
 from deltaprop.estimators._base import diagram
 from deltaprop.estimators.classifier import MLPClassifier
 from deltaprop.estimators.regressor import MLPRegressor

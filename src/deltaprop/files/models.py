@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop import __version__
+from deltaprop._version import __version__
 from deltaprop.network import Network
 from deltaprop.storage.codec import ModelFileError, Reader, Writer
 from deltaprop.storage.places import Place, read_bytes, write_bytes

@@ -34,7 +34,7 @@ CLASSES = {
         "deltaprop.data.encoder": ("TableEncoder",),
         "deltaprop.functions.activations": ("Activation",),
         "deltaprop.functions.losses": ("Loss",),
-        "deltaprop.engines.options": ("Xla",),
+        "deltaprop.engines.xla_engine": ("Xla",),
         "deltaprop.optim.schedules": (
             "Constant", "InverseScaling", "Adaptive", "Cosine", "WarmUp", "OneCycle",
         ),

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from deltaprop.data.rows import Rows
 from deltaprop.derivation import equations
-from deltaprop.engines.options import Xla
+from deltaprop.engines.options import XlaOptions
 from deltaprop.engines.xla import devices
 from deltaprop.engines.xla.device_rows import DeviceRows, dense, on_devices
 from deltaprop.engines.xla.shares import Shares
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
 
-def sample_norms(net: Model, X: Any, y: Any, options: Xla | None = None) -> Float[np.ndarray, " N"]:
+def sample_norms(
+    net: Model, X: Any, y: Any, options: XlaOptions | None = None
+) -> Float[np.ndarray, " N"]:
     """:meth:`deltaprop.Network.sample_norms` on this process's devices, which share the rows.
 
     Parameters
@@ -32,7 +34,7 @@ def sample_norms(net: Model, X: Any, y: Any, options: Xla | None = None) -> Floa
     X, y : array-like
         As of :meth:`deltaprop.Network.sample_norms`. Where many processes train together, each
         calls this for whichever rows it likes.
-    options : Xla, default=Xla()
+    options : Xla, default=XlaOptions()
 
     Raises
     ------
@@ -48,7 +50,7 @@ def sample_norms(net: Model, X: Any, y: Any, options: Xla | None = None) -> Floa
     >>> xla.sample_norms(net, [[0.0], [1.0]], [3.0, 3.0])  # δ = -2, 0
     array([2., 0.])
     """
-    options = options or Xla()
+    options = options or XlaOptions()
     if options.dtype is not None:
         raise ValueError(
             f"dtype of Xla is {options.dtype!r}, but sample_norms are computed in the network's "
@@ -58,7 +60,7 @@ def sample_norms(net: Model, X: Any, y: Any, options: Xla | None = None) -> Floa
     mesh, N = devices.own_grid(options.devices), len(data)
     batch_size = net.blocks(N)[0].stop
     shares = Shares(False, batch_size, mesh)
-    plan = plan_of(net, mesh, Xla(), width=shares.width, rows_of_epoch=N)
+    plan = plan_of(net, mesh, XlaOptions(), width=shares.width, rows_of_epoch=N)
     batches, counts = shares.of_batches(np.arange(N), 0, -(-N // batch_size))
     with jax.enable_x64(True):
         norms = _norms(

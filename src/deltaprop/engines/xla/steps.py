@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from deltaprop.derivation import equations, fisher
-from deltaprop.engines.options import Xla
+from deltaprop.engines.options import XlaOptions
 from deltaprop.engines.xla import devices
 from deltaprop.engines.xla.device_rows import DeviceRows, dense
 from deltaprop.engines.xla.parameters import Divided, Parameters, Whole
@@ -67,7 +67,7 @@ class Plan:
         return tuple(layer.activation for layer in self.layers)
 
 
-def plan_of(model: Model, mesh: Mesh, options: Xla, **run: Any) -> Plan:
+def plan_of(model: Model, mesh: Mesh, options: XlaOptions, **run: Any) -> Plan:
     """The plan of a training run; `run` holds the attributes from `width` on."""
     loss, dtype = model.loss_function, options.dtype
     lies = Divided if options.shard_parameters else Whole

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from deltaprop.data.rows import Rows
-from deltaprop.engines.options import Xla
+from deltaprop.engines.options import XlaOptions
 from deltaprop.engines.protocol import Objective, Order, Rates, Run, begin
 from deltaprop.engines.xla import devices
 from deltaprop.engines.xla.device_rows import on_devices
@@ -37,7 +37,7 @@ class XlaTrainer:
 
     epochs_per_call = 1
 
-    def __init__(self, model: Model, rows: Rows, run: Run, options: Xla) -> None:
+    def __init__(self, model: Model, rows: Rows, run: Run, options: XlaOptions) -> None:
         check_connected()
         begin(model, run.chain, run.state)
         self._model, self._run, self._state = model, run, run.state
@@ -135,7 +135,7 @@ class XlaTrainer:
         check_same("privacy", str(self._run.gradient))
 
 
-def xla_objective(model: Model, rows: Rows, options: Xla) -> Objective:
+def xla_objective(model: Model, rows: Rows, options: XlaOptions) -> Objective:
     """L and ∂L/∂θ over all rows at the current θ, for L-BFGS."""
     check_connected()
     mesh, N = devices.grid(options.devices), len(rows)
