@@ -7,8 +7,8 @@ import functools
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from numbers import Integral, Real
-from os import PathLike
+from dataclasses import fields
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -16,19 +16,17 @@ from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from deltaprop import engines
 from deltaprop.engines.outputs import few, outputs
 from deltaprop.estimators._callbacks import SklearnTasks, print_epoch
-from deltaprop.functions import activations, initializers
+from deltaprop.estimators.parameters import OwnParameters, SklearnParameters
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.losses import Loss
 from deltaprop.network import NARROW, Dense, Network, checked_weights
-from deltaprop.optim import schedules
-from deltaprop.optim.solvers import LBFGS, SGD, Adam, AdamW, FirstOrder, Solver
-from deltaprop.training.checkpoints import Checkpoint, checked_checkpoint
+from deltaprop.optim import schedules, solvers
+from deltaprop.optim.solvers import FirstOrder, Solver
+from deltaprop.training.checkpoints import checked_checkpoint
 from deltaprop.training.fitting import (
     checked_callbacks,
     data_loss,
@@ -37,7 +35,7 @@ from deltaprop.training.fitting import (
     train,
 )
 from deltaprop.training.loop import History, Progress
-from deltaprop.training.recording import Record, checked_record
+from deltaprop.training.recording import checked_record
 from deltaprop.training.stopping import Plateau
 
 if TYPE_CHECKING:
@@ -46,7 +44,9 @@ if TYPE_CHECKING:
     from deltaprop.data.streaming import Stream
 
 KEPT = [np.float64, np.float32, *(name for name in NARROW if name != "bfloat16")]
-FIRST_ORDER = ("sgd", "adam", "adamw")
+SKLEARN_NAMES = {"learning_rate": "learning_rate_init", "nesterov": "nesterovs_momentum"}
+"""Parameters that hold a solver's setting of another name."""
+
 M = TypeVar("M", bound=Callable[..., Any])
 Task = Literal["learn", "same", "within"]
 
@@ -89,88 +89,13 @@ def keeps_fit_on_failure(method: M) -> M:
     return cast(M, guarded)
 
 
-class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
-    """The estimators' common part. Use :class:`MLPClassifier` or :class:`MLPRegressor`."""
+class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstimator, ABC):
+    """The common part of :class:`MLPClassifier` and :class:`MLPRegressor`."""
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "loss": [str, Loss],
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(activations.NAMES)), Activation, "array-like"],
-        "solver": [StrOptions({*FIRST_ORDER, "lbfgs"}), Solver],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions(set(schedules.NAMES)), schedules.Schedule],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [
-            Interval(Integral, 1, None, closed="left"),
-            Options(Real, {np.inf}),
-        ],
-        "max_fun": [Interval(Integral, 1, None, closed="left")],
-        "out_activation": [StrOptions({"auto", *activations.NAMES}), Activation],
-        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-        "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "init": [StrOptions(set(initializers.NAMES))],
-        "scoring": [None, str, callable],
-        "callbacks": [None, list, tuple],
-        "engine": [StrOptions(set(engines.NAMES)), engines.Xla],
-        "n_threads": [None, Interval(Integral, 1, None, closed="left")],
-        "reproducible": ["boolean"],
-        "record": [None, Interval(Integral, 1, None, closed="left"), Record],
-        "checkpoint": [None, str, PathLike, Checkpoint],
-    }
+    _parameter_constraints: ClassVar[dict[str, list[Any]]]
+    loss: str | Loss
 
-    loss: Any
-    hidden_layer_sizes: Any
-    activation: Any
-    solver: Any
-    alpha: float
-    batch_size: int | str
-    learning_rate: Any
-    learning_rate_init: float
-    power_t: float
-    max_iter: int
-    shuffle: bool
-    random_state: Any
-    tol: float
-    verbose: Any
-    warm_start: bool
-    momentum: float
-    nesterovs_momentum: bool
-    early_stopping: bool
-    validation_fraction: float
-    beta_1: float
-    beta_2: float
-    epsilon: float
-    n_iter_no_change: float
-    max_fun: int
-    out_activation: Any
-    dropout: Any
-    clip_norm: float | None
-    weight_decay: float
-    init: str
-    scoring: Any
-    callbacks: Any
-    engine: str | engines.Xla
-    n_threads: int | None
-    reproducible: bool
-    record: Any
-    checkpoint: Any
-
+    # Fitted attributes. They are not parameters, because this class is not a dataclass.
     network_: Network
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
@@ -198,6 +123,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     @abstractmethod
     def _labels_of(self, y: np.ndarray) -> np.ndarray:
         """What a scorer compares with, from y."""
+
+    def _forget_target(self) -> None:
+        """Remove what an earlier fit learned about y, before a fit that learns it again."""
 
     def _stratify(self, rows: Rows, n_held: int) -> np.ndarray | None:
         return None
@@ -243,6 +171,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         """
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together; got only one of them.")
+        if not self.warm_start:
+            self._forget_target()
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=False)
 
     def _fit(
@@ -348,17 +278,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return history
 
     def _solver(self) -> Solver:
+        """The solver object. A solver given by name takes its settings from our parameters."""
         if isinstance(self.solver, Solver):
             return self.solver
-        rate = float(self.learning_rate_init)
-        adam = {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
-        if self.solver == "sgd":
-            return SGD(rate, float(self.momentum), bool(self.nesterovs_momentum))
-        if self.solver == "adam":
-            return Adam(rate, **adam)
-        if self.solver == "adamw":
-            return AdamW(rate, **adam, weight_decay=self.weight_decay)
-        return LBFGS(self.max_fun)
+        solver, parameters = solvers.BY_NAME[self.solver], self.get_params(deep=False)
+        settings = {}
+        for setting in fields(solver):
+            name = SKLEARN_NAMES.get(setting.name, setting.name)
+            if name in parameters:
+                number: type[Any] = type(setting.default)  # not a NumPy scalar: it has a dtype
+                settings[setting.name] = number(parameters[name])
+        return solver(**settings)
 
     def _schedule(self) -> schedules.Schedule:
         if self.learning_rate == "invscaling":
@@ -548,9 +478,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return tags
 
     def _has_partial_fit(self) -> bool:
-        if self.solver == "lbfgs" or isinstance(self.solver, LBFGS):
+        solver = self.solver
+        kind = solvers.BY_NAME.get(solver) if isinstance(solver, str) else type(solver)
+        if kind is not None and issubclass(kind, Solver) and not issubclass(kind, FirstOrder):
             raise AttributeError(
-                f"partial_fit is only available for stochastic optimizers. {self.solver} is not "
+                f"partial_fit is only available for stochastic optimizers. {solver} is not "
                 "stochastic."
             )
         return True

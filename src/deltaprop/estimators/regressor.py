@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.callback import with_callbacks
 from sklearn.utils import column_or_1d
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from deltaprop.engines.options import Xla
 from deltaprop.estimators._base import KEPT, BaseMLP, Rows, Task, keeps_fit_on_failure
+from deltaprop.estimators.declaration import with_parameters
+from deltaprop.estimators.parameters import RegressorParameters
 from deltaprop.functions import losses
 from deltaprop.functions.losses import Loss
 
@@ -22,95 +22,15 @@ if TYPE_CHECKING:
 
     from deltaprop.data.streaming import Stream
 
-LOSSES = (
-    "squared_error", "absolute_error", "huber", "quantile", "log_cosh", "poisson", "gamma",
-    "tweedie", "gaussian_nll",
-)  # fmt: skip
 LINKS = {"poisson": "exp", "gamma": "exp", "tweedie": "exp", "gaussian_nll": "mean_variance"}
 
 
-class MLPRegressor(RegressorMixin, BaseMLP):
+@with_parameters()
+class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
     """A fully connected network that predicts numbers: scikit-learn's ``MLPRegressor``, and more.
 
     Changing the import line is all that a user of scikit-learn has to do: parameters, attributes
     and defaults mean the same. Below them stand the parameters that scikit-learn does not have.
-
-    Parameters
-    ----------
-    loss : str or Loss, default="squared_error"
-        "squared_error" (half of it), "absolute_error", "huber", "quantile", "log_cosh",
-        "poisson", "gamma", "tweedie" (half their deviances, with an exponential output),
-        "gaussian_nll" (a mean and a variance for each target), or a :class:`deltaprop.Loss` such
-        as ``dp.losses.Quantile((0.1, 0.5, 0.9))``.
-    hidden_layer_sizes : int or array-like of int, default=(100,)
-        Units of each hidden layer.
-    activation : str, Activation or list of them, default="relu"
-        Of the hidden layers: one for all or one for each, from ``deltaprop.activations.NAMES``
-        or the user's own :class:`deltaprop.Activation`.
-    solver : {"adam", "sgd", "lbfgs", "adamw"} or Solver, default="adam"
-    alpha : float, default=0.0001
-        Strength of the L2 penalty, alpha / 2 ‖W‖² divided by the batch's (weighted) size.
-    batch_size : int or "auto", default="auto"
-        Rows a step; "auto" is min(200, n_samples). L-BFGS uses all rows.
-    learning_rate : str or Schedule, default="constant"
-        "constant", "invscaling", "adaptive", "cosine", "warmup_cosine", "one_cycle", or a
-        ``deltaprop.schedules`` object. Unlike scikit-learn's it applies to Adam too.
-    learning_rate_init : float, default=0.001
-    power_t : float, default=0.5
-        Exponent of "invscaling".
-    max_iter : int, default=200
-        Most epochs (iterations of L-BFGS).
-    shuffle : bool, default=True
-    random_state : int, RandomState or None, default=None
-        Of the initial weights, the validation split, the order of rows and dropout.
-    tol : float, default=1e-4
-        Least improvement that counts.
-    verbose : bool, default=False
-        Print loss and validation score of each epoch.
-    warm_start : bool, default=False
-        Start ``fit`` from the weights of the last one.
-    momentum : float, default=0.9
-        Of "sgd", in [0, 1].
-    nesterovs_momentum : bool, default=True
-        Of "sgd".
-    early_stopping : bool, default=False
-        Stop on validation data and restore the best weights. First-order solvers only.
-    validation_fraction : float, default=0.1
-        Share of rows set aside with `early_stopping` when no X_val is given.
-    beta_1, beta_2, epsilon : float, default=0.9, 0.999 and 1e-8
-        Of "adam" and "adamw".
-    n_iter_no_change : int, default=10
-        Epochs without improvement by `tol` before the search stops.
-    max_fun : int, default=15000
-        Most evaluations of "lbfgs".
-    out_activation : str or Activation, default="auto"
-        Of the output layer; "auto" takes the one that belongs to the loss.
-    dropout : float or list of float, default=0.0
-        Share of each hidden layer's outputs that a training step drops, in [0, 1).
-    clip_norm : float or None, default=None
-        Longest gradient, in Euclidean norm over all parameters.
-    weight_decay : float, default=0.01
-        Decoupled decay of "adamw".
-    init : str, default="sklearn"
-        How weights start, from ``deltaprop.initializers.NAMES``.
-    scoring : str, callable or None, default=None
-        What early stopping maximises on the validation data: any scikit-learn scorer, "loss" for
-        minus the validation loss, or None for R².
-    callbacks : list of callables or None, default=None
-        Called with a ``deltaprop.search.Epoch`` after each epoch; returning True stops.
-        scikit-learn's own callbacks are set with ``set_callbacks``.
-    engine : {"auto", "reference", "fused", "xla"} or Xla, default="auto"
-        Who computes; see :func:`deltaprop.fit`.
-    n_threads : int or None, default=None
-    reproducible : bool, default=False
-        As in :func:`deltaprop.fit`: threads of the fused engine, and whether results must be the
-        same bits for any number of them.
-    record : int, Record or None, default=None
-        Record the network's signals every so many steps, in ``records_``; see
-        :class:`deltaprop.Record`.
-    checkpoint : str, Path, Checkpoint or None, default=None
-        A folder that keeps the state of ``fit``, which goes on from what it finds there; see
-        :class:`deltaprop.Checkpoint`. One folder for one fit; ``partial_fit`` does not use it.
 
     Attributes
     ----------
@@ -147,88 +67,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     >>> reg.score(X, y) > 0.95
     True
     """
-
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **BaseMLP._parameter_constraints,
-        "loss": [StrOptions(set(LOSSES)), Loss],
-    }
-
-    def __init__(
-        self,
-        loss: Any = "squared_error",
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
-        *,
-        solver: Any = "adam",
-        alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: Any = "constant",
-        learning_rate_init: float = 0.001,
-        power_t: float = 0.5,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: Any = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        n_iter_no_change: float = 10,
-        max_fun: int = 15000,
-        out_activation: Any = "auto",
-        dropout: Any = 0.0,
-        clip_norm: float | None = None,
-        weight_decay: float = 0.01,
-        init: str = "sklearn",
-        scoring: Any = None,
-        callbacks: Any = None,
-        engine: str | Xla = "auto",
-        n_threads: int | None = None,
-        reproducible: bool = False,
-        record: Any = None,
-        checkpoint: Any = None,
-    ) -> None:
-        self.loss = loss
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.out_activation = out_activation
-        self.dropout = dropout
-        self.clip_norm = clip_norm
-        self.weight_decay = weight_decay
-        self.init = init
-        self.scoring = scoring
-        self.callbacks = callbacks
-        self.engine = engine
-        self.n_threads = n_threads
-        self.reproducible = reproducible
-        self.record = record
-        self.checkpoint = checkpoint
 
     @available_if(lambda self: self._has_partial_fit())
     @keeps_fit_on_failure

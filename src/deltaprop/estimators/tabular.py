@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from deltaprop.data import TableEncoder, as_frame
 from deltaprop.data.reading import TableError
-from deltaprop.engines.options import Xla
 from deltaprop.estimators._base import diagram
 from deltaprop.estimators.classifier import MLPClassifier
+from deltaprop.estimators.declaration import with_parameters
+from deltaprop.estimators.parameters import (
+    RunParameters,
+    TabularClassifierParameters,
+    TabularParameters,
+    TabularRegressorParameters,
+)
 from deltaprop.estimators.regressor import MLPRegressor
 from deltaprop.functions.losses import Loss
 from deltaprop.training.fitting import is_stream, refuse_with_stream
@@ -28,60 +35,27 @@ ON_ANY_SCALE = ("squared_error", "absolute_error", "huber", "quantile", "log_cos
 ON_A_RATIO_SCALE = ("poisson", "gamma", "tweedie")
 
 
-class BaseTabular(BaseEstimator):
+class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     """The common part of both tabular estimators."""
 
-    hidden_layer_sizes: Any
-    activation: Any
-    loss: Any
-    solver: Any
-    alpha: float
-    weight_decay: float
-    batch_size: int | str
-    learning_rate: Any
-    learning_rate_init: float
-    dropout: Any
-    max_iter: int
-    n_iter_no_change: int
-    validation_fraction: float
-    random_state: Any
-    callbacks: Any
-    engine: str | Xla
-    record: Any
-    checkpoint: Any
+    _parameter_constraints: ClassVar[dict[str, list[Any]]]
 
     encoder_: TableEncoder
     mlp_: Any
 
-    def _new_mlp(self, kind: type, n_rows: int, **extra: Any) -> Any:
+    def _new_mlp(self, kind: type[Any], n_rows: int) -> Any:
+        """An MLP estimator with our parameters, and the settings that suit tables."""
         batch = self.batch_size
-        if batch == "auto":  # some twenty steps an epoch, also on small tables
+        if batch == "auto":  # about twenty steps per epoch, on small tables as well
             batch = int(np.clip(n_rows // 20, 16, 256))
-        return kind(
-            hidden_layer_sizes=self.hidden_layer_sizes,
-            activation=self.activation,
-            loss=self.loss,
-            solver=self.solver,
-            alpha=self.alpha,
-            weight_decay=self.weight_decay,
-            batch_size=min(batch, n_rows),
-            learning_rate=self.learning_rate,
-            learning_rate_init=self.learning_rate_init,
-            dropout=self.dropout,
-            max_iter=self.max_iter,
-            n_iter_no_change=self.n_iter_no_change,
-            validation_fraction=self.validation_fraction,
-            early_stopping=self.solver != "lbfgs",
-            scoring="loss",
-            tol=0.0,
-            init="he_uniform",
-            random_state=self.random_state,
-            callbacks=self.callbacks,
-            engine=self.engine,
-            record=self.record,
-            checkpoint=self.checkpoint,
-            **extra,
-        )
+        parameters = {f.name: getattr(self, f.name) for f in fields(self)} | {
+            "batch_size": min(batch, n_rows),
+            "early_stopping": self.solver != "lbfgs",
+            "scoring": "loss",
+            "tol": 0.0,
+            "init": "he_uniform",
+        }
+        return kind(**parameters)
 
     def _html_repr(self) -> str:
         return diagram(self, self.mlp_.network_ if hasattr(self, "mlp_") else None)
@@ -125,36 +99,13 @@ def _name(y: Any) -> str | None:
     return None if name is None else str(name)
 
 
-class TabularClassifier(ClassifierMixin, BaseTabular):
+@with_parameters(like=MLPClassifier)
+class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameters):
     """Classify the rows of a table: any columns in, no preparation needed.
 
     Categories, dates, text and missing values are encoded by
     :class:`deltaprop.data.TableEncoder`; the network stops early on a part of the rows that it
     sets aside, and keeps the weights of the best epoch.
-
-    Parameters
-    ----------
-    hidden_layer_sizes : tuple of int, default=(128, 64)
-    activation : str or list, default="silu"
-    loss : str or Loss, default="log_loss"
-    solver : str, default="adamw"
-    alpha : float, default=0.0
-    weight_decay : float, default=0.01
-    batch_size : int or "auto", default="auto"
-        "auto" is a twentieth of the rows, between 16 and 256.
-    learning_rate : str or Schedule, default="constant"
-    learning_rate_init : float, default=0.002
-    dropout : float, default=0.0
-    max_iter : int, default=200
-    n_iter_no_change : int, default=15
-    validation_fraction : float, default=0.15
-    class_weight : dict, "balanced" or None, default=None
-    random_state : int, RandomState or None, default=None
-    callbacks : list of callables or None, default=None
-    engine : str or Xla, default="auto"
-    record : int, Record or None, default=None
-    checkpoint : str, Path, Checkpoint or None, default=None
-        All as in :class:`deltaprop.MLPClassifier`.
 
     Attributes
     ----------
@@ -175,49 +126,6 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     True
     """
 
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (128, 64),
-        activation: Any = "silu",
-        *,
-        loss: Any = "log_loss",
-        solver: Any = "adamw",
-        alpha: float = 0.0,
-        weight_decay: float = 0.01,
-        batch_size: int | str = "auto",
-        learning_rate: Any = "constant",
-        learning_rate_init: float = 0.002,
-        dropout: Any = 0.0,
-        max_iter: int = 200,
-        n_iter_no_change: int = 15,
-        validation_fraction: float = 0.15,
-        class_weight: Any = None,
-        random_state: Any = None,
-        callbacks: Any = None,
-        engine: str | Xla = "auto",
-        record: Any = None,
-        checkpoint: Any = None,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.loss = loss
-        self.solver = solver
-        self.alpha = alpha
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.dropout = dropout
-        self.max_iter = max_iter
-        self.n_iter_no_change = n_iter_no_change
-        self.validation_fraction = validation_fraction
-        self.class_weight = class_weight
-        self.random_state = random_state
-        self.callbacks = callbacks
-        self.engine = engine
-        self.record = record
-        self.checkpoint = checkpoint
-
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TabularClassifier:
         """Fit to the rows of a DataFrame (pandas, polars, Arrow) and their labels, or to a Stream.
 
@@ -231,7 +139,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         """
         if is_stream(X):
             rows = self._encode_stream(X, y, sample_weight)
-            self.mlp_ = self._new_mlp(MLPClassifier, len(rows), class_weight=self.class_weight)
+            self.mlp_ = self._new_mlp(MLPClassifier, len(rows))
             self.mlp_.fit(rows)
             self.classes_ = self.mlp_.classes_
             return self
@@ -244,7 +152,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         if labels.dtype == object:
             labels = np.array([str(label) for label in labels])
         Z = self._encode_new(X)
-        self.mlp_ = self._new_mlp(MLPClassifier, len(Z), class_weight=self.class_weight)
+        self.mlp_ = self._new_mlp(MLPClassifier, len(Z))
         self.mlp_.fit(Z, labels, sample_weight)
         self.classes_ = self.mlp_.classes_
         return self
@@ -260,34 +168,12 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         return cast(np.ndarray, self.mlp_.predict_proba(Z))
 
 
-class TabularRegressor(RegressorMixin, BaseTabular):
+@with_parameters(like=MLPRegressor)
+class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
     """Predict a number for the rows of a table: any columns in, no preparation needed.
 
     As :class:`TabularClassifier`. Losses that suit any scale see y standardised, those of counts
     and amounts see y over its mean, and predictions come back on y's own scale.
-
-    Parameters
-    ----------
-    hidden_layer_sizes : tuple of int, default=(128, 64)
-    activation : str or list, default="silu"
-    loss : str or Loss, default="squared_error"
-    solver : str, default="adamw"
-    alpha : float, default=0.0
-    weight_decay : float, default=0.01
-    batch_size : int or "auto", default="auto"
-        "auto" is a twentieth of the rows, between 16 and 256.
-    learning_rate : str or Schedule, default="constant"
-    learning_rate_init : float, default=0.002
-    dropout : float, default=0.0
-    max_iter : int, default=200
-    n_iter_no_change : int, default=15
-    validation_fraction : float, default=0.15
-    random_state : int, RandomState or None, default=None
-    callbacks : list of callables or None, default=None
-    engine : str or Xla, default="auto"
-    record : int, Record or None, default=None
-    checkpoint : str, Path, Checkpoint or None, default=None
-        All as in :class:`deltaprop.MLPRegressor`.
 
     Attributes
     ----------
@@ -308,47 +194,6 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     >>> model.score(X, y) > 0.8
     True
     """
-
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (128, 64),
-        activation: Any = "silu",
-        *,
-        loss: Any = "squared_error",
-        solver: Any = "adamw",
-        alpha: float = 0.0,
-        weight_decay: float = 0.01,
-        batch_size: int | str = "auto",
-        learning_rate: Any = "constant",
-        learning_rate_init: float = 0.002,
-        dropout: Any = 0.0,
-        max_iter: int = 200,
-        n_iter_no_change: int = 15,
-        validation_fraction: float = 0.15,
-        random_state: Any = None,
-        callbacks: Any = None,
-        engine: str | Xla = "auto",
-        record: Any = None,
-        checkpoint: Any = None,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.loss = loss
-        self.solver = solver
-        self.alpha = alpha
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.dropout = dropout
-        self.max_iter = max_iter
-        self.n_iter_no_change = n_iter_no_change
-        self.validation_fraction = validation_fraction
-        self.random_state = random_state
-        self.callbacks = callbacks
-        self.engine = engine
-        self.record = record
-        self.checkpoint = checkpoint
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TabularRegressor:
         """Fit to the rows of a DataFrame (pandas, polars, Arrow) and their numbers, or to a Stream.

@@ -23,7 +23,10 @@ State = tuple[Array, ...]
 
 @dataclass(frozen=True)
 class Solver:
-    """How θ is searched for; parameters are checked against their ranges."""
+    """An optimizer. Its settings are dataclass fields, which are checked against `_ranges`."""
+
+    name: ClassVar[str]
+    """What the `solver` parameter of the estimators and of the command line calls it."""
 
     _ranges: ClassVar[dict[str, tuple[float, float, str]]] = {}
 
@@ -114,6 +117,8 @@ class SGD(FirstOrder):
     SGD(learning_rate=0.1, momentum=0.9, nesterov=True)
     """
 
+    name: ClassVar = "sgd"
+
     momentum: float = 0.9
     nesterov: bool = True
 
@@ -161,6 +166,8 @@ class Adam(FirstOrder):
     >>> dp.Adam(learning_rate=0.01).beta_2
     0.999
     """
+
+    name: ClassVar = "adam"
 
     beta_1: float = 0.9
     beta_2: float = 0.999
@@ -213,6 +220,8 @@ class AdamW(Adam):
     0.1
     """
 
+    name: ClassVar = "adamw"
+
     weight_decay: float = 0.01
 
     _ranges: ClassVar = {**Adam._ranges, "weight_decay": (0.0, 1.7e308, ">= 0")}
@@ -250,6 +259,12 @@ class LBFGS(Solver):
     LBFGS(max_fun=15000)
     """
 
+    name: ClassVar = "lbfgs"
+
     max_fun: int = 15000
 
     _ranges: ClassVar = {"max_fun": (1.0, 1.7e308, ">= 1")}
+
+
+BY_NAME: dict[str, type[Solver]] = {solver.name: solver for solver in (Adam, SGD, LBFGS, AdamW)}
+NAMES = tuple(BY_NAME)
