@@ -99,7 +99,6 @@ def test_a_solver_s_settings_are_the_estimator_s_parameters() -> None:
         "adamw": dp.AdamW(0.1, 0.5, 0.6, 0.2, 0.3),
         "lbfgs": dp.LBFGS(7),
     }
-    assert set(expected) == set(solvers.NAMES)
     for name, solver in expected.items():
         found = model.set_params(solver=name)._solver()
         assert found == solver

@@ -1,4 +1,4 @@
-"""What classifier and regressor share: parameters, the fit, and the fitted attributes."""
+"""The common part of classifier and regressor: the fit and the fitted attributes."""
 
 from __future__ import annotations
 
@@ -45,14 +45,18 @@ if TYPE_CHECKING:
 
 KEPT = [np.float64, np.float32, *(name for name in NARROW if name != "bfloat16")]
 SKLEARN_NAMES = {"learning_rate": "learning_rate_init", "nesterov": "nesterovs_momentum"}
-"""Parameters that hold a solver's setting of another name."""
+"""The settings of solvers that scikit-learn calls by other names."""
 
 M = TypeVar("M", bound=Callable[..., Any])
 Task = Literal["learn", "same", "within"]
 
 
 class Rows(NamedTuple):
-    """Checked rows: features, the target as the loss takes it and as the user gave it, weights."""
+    """Checked rows.
+
+    ``y`` is the target as the loss expects it, ``labels`` the target as the user passed it, and
+    ``w`` the sample weights.
+    """
 
     X: Any
     y: Num[np.ndarray, "N ..."]
@@ -65,7 +69,7 @@ class Rows(NamedTuple):
 
 
 def diagram(estimator: BaseEstimator, net: Network | None) -> str:
-    """scikit-learn's diagram of an estimator and, once it is fitted, the table of its layers."""
+    """scikit-learn's HTML diagram of an estimator, and the table of its layers if it is fitted."""
     from sklearn.utils import estimator_html_repr
 
     from deltaprop.explain.layers import layers_html
@@ -74,7 +78,7 @@ def diagram(estimator: BaseEstimator, net: Network | None) -> str:
 
 
 def keeps_fit_on_failure(method: M) -> M:
-    """A fit that raises leaves the estimator as it was."""
+    """A decorator: if the method raises, the estimator's attributes are restored."""
 
     @functools.wraps(method)
     def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -102,32 +106,37 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
     _plateau: Plateau
     _progress: Progress
 
-    # ------------------------------------------------------------ what differs
+    # ------------------------------------------------------------ differs between the subclasses
 
     @abstractmethod
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
-        """Check rows, and y against the task: learn it, meet it again, or stay within it."""
+        """Validate the rows.
+
+        With task "learn" the target's classes or number of columns are learned from y, with "same"
+        y must have the same ones, and with "within" y must not have others.
+        """
 
     @abstractmethod
     def _output_layer(self) -> tuple[Loss, int, str]:
-        """The loss, the number of outputs and the name of the output's activation."""
+        """The loss, the number of outputs and the name of the output layer's activation."""
 
     @abstractmethod
     def _default_score(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float | None:
-        """What ``scoring=None`` means, from the network's output; None for the loss."""
+        """The score with ``scoring=None``, or None if it is the negative loss."""
 
     @abstractmethod
     def _stream_target(self, rows: Stream, task: Task) -> tuple[Any, np.ndarray]:
-        """What turns the target's values into y, and some y: enough to check."""
+        """A function that encodes target values as y, and some values of y for validation."""
 
     @abstractmethod
     def _labels_of(self, y: np.ndarray) -> np.ndarray:
-        """What a scorer compares with, from y."""
+        """The labels that a scorer compares predictions with, decoded from y."""
 
     def _forget_target(self) -> None:
-        """Remove what an earlier fit learned about y, before a fit that learns it again."""
+        """Remove what an earlier fit learned about the target, so that `fit` learns it again."""
 
     def _stratify(self, rows: Rows, n_held: int) -> np.ndarray | None:
+        """The labels by which a random split is stratified, or None if it is not."""
         return None
 
     # ------------------------------------------------------------ fitting
@@ -148,16 +157,16 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features), or Stream
-            A :func:`deltaprop.data.stream` of rows that need not fit in memory holds its own
-            target and weights.
-        y : array-like (n_samples,) or (n_samples, n_outputs)
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Stream
+            Features. A :func:`deltaprop.data.stream`, whose rows need not fit in memory, contains
+            the target and the sample weights as well.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels, an indicator matrix of labels, or numbers.
-        sample_weight : array-like (n_samples,), optional
-            Non-negative, not all zero.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights of the rows, not all zero.
         X_val, y_val, sample_weight_val : array-like, optional
-            Validation data of the user's own. Its loss and score are recorded after each epoch;
-            with ``early_stopping=True`` the search stops on it and no rows of X are set aside.
+            Validation data. Its loss and score are recorded after each epoch. With
+            ``early_stopping=True`` it decides when training stops, and no rows of X are held out.
 
         Returns
         -------
@@ -166,8 +175,8 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         Raises
         ------
         ValueError
-            For a parameter or data out of range, or when the weights became non-finite. A model
-            fitted before stays as it was.
+            If a parameter or the data is invalid, or if the weights become non-finite. An estimator
+            that was fitted before keeps its previous fit.
         """
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together; got only one of them.")
@@ -278,7 +287,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         return history
 
     def _solver(self) -> Solver:
-        """The solver object. A solver given by name takes its settings from our parameters."""
+        """The solver object. If `solver` is a name, its settings are our parameters."""
         if isinstance(self.solver, Solver):
             return self.solver
         solver, parameters = solvers.BY_NAME[self.solver], self.get_params(deep=False)
@@ -286,7 +295,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         for setting in fields(solver):
             name = SKLEARN_NAMES.get(setting.name, setting.name)
             if name in parameters:
-                number: type[Any] = type(setting.default)  # not a NumPy scalar: it has a dtype
+                number: type[Any] = type(setting.default)  # a NumPy scalar could promote float32
                 settings[setting.name] = number(parameters[name])
         return solver(**settings)
 
@@ -311,12 +320,12 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         sizes = np.atleast_1d(np.asarray(self.hidden_layer_sizes)).tolist()
         if any(not isinstance(size, int) or size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0 integers, got {sizes}.")
-        functions = _one_a_layer("activation", self.activation, len(sizes), (str, Activation))
-        dropout = _one_a_layer("dropout", self.dropout, len(sizes), Real)
+        functions = _per_layer("activation", self.activation, len(sizes), (str, Activation))
+        dropout = _per_layer("dropout", self.dropout, len(sizes), Real)
         return [Dense(size, f, p) for size, f, p in zip(sizes, functions, dropout, strict=True)]
 
     def _known_network(self, X: Any) -> Network:
-        """A network with the present parameters' settings and the fitted weights."""
+        """A network with the fitted weights and the current values of the parameters."""
         sizes = [X.shape[1], *(b.shape[0] for b in self.intercepts_)]
         net = self._new_network(
             X.shape[1],
@@ -325,9 +334,9 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         )
         if [net.n_features, *(layer.units for layer in net.layers)] != sizes:
             raise ValueError(
-                f"hidden_layer_sizes={self.hidden_layer_sizes!r} does not fit the fitted layers "
-                f"{sizes}: to go on training (warm_start, partial_fit) keep the sizes, or fit "
-                "anew with warm_start=False."
+                f"hidden_layer_sizes={self.hidden_layer_sizes!r} does not match the sizes of the "
+                f"fitted layers, {sizes}. To continue training (warm_start, partial_fit), keep the "
+                "sizes; to train a new network, call fit with warm_start=False."
             )
         for l in range(net.n_layers):
             net.W[l][...], net.b[l][...] = self.coefs_[l], self.intercepts_[l]
@@ -347,12 +356,12 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         return diagram(self, getattr(self, "network_", None))
 
     def _attach(self, net: Network) -> None:
-        """Make `net` the fitted network: its views are `coefs_` and `intercepts_`."""
+        """Set the fitted network. `coefs_` and `intercepts_` are views of its parameters."""
         self.__dict__.update(self._attributes_of(net))
 
     def _output(self, X: Any) -> Float[np.ndarray, "N H"]:
-        """The network's output for rows of X, checked."""
-        if not hasattr(self, "network_"):  # quicker to ask than scikit-learn's question
+        """The network's output for the rows of X, after validation."""
+        if not hasattr(self, "network_"):  # faster than check_is_fitted
             check_is_fitted(self)
         net = self._network()
         z = None if hasattr(self, "feature_names_in_") else few(net, X)
@@ -362,7 +371,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         return outputs(net, X)
 
     def _network(self) -> Network:
-        """The fitted network, after taking over arrays that the user put into `coefs_`."""
+        """The fitted network, with the arrays that the user has assigned to `coefs_`."""
         net = self.network_
         for own, given in ((net.W, self.coefs_), (net.b, self.intercepts_)):
             for l in range(len(own)):
@@ -420,7 +429,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         return evaluate
 
     def _view(self) -> Any:
-        """This estimator without feature names: scorers see arrays that were checked already."""
+        """This estimator without feature names, for scorers, which get validated arrays."""
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
         view.__dict__.pop("feature_names_in_", None)
@@ -464,7 +473,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         state = dict(super().__getstate__())
         if "network_" in state:
             self._network()
-            del state["coefs_"], state["intercepts_"]  # views, which would become copies
+            del state["coefs_"], state["intercepts_"]  # views would be pickled as copies
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -478,11 +487,9 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         return tags
 
     def _has_partial_fit(self) -> bool:
-        solver = self.solver
-        kind = solvers.BY_NAME.get(solver) if isinstance(solver, str) else type(solver)
-        if kind is not None and issubclass(kind, Solver) and not issubclass(kind, FirstOrder):
+        if solvers.is_full_batch(self.solver):
             raise AttributeError(
-                f"partial_fit is only available for stochastic optimizers. {solver} is not "
+                f"partial_fit is only available for stochastic optimizers. {self.solver} is not "
                 "stochastic."
             )
         return True
@@ -496,23 +503,23 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
 
 
 def working_dtype(X: Any) -> np.dtype:
-    """float32 for float32, else float64, as in scikit-learn."""
+    """float32 for float32 data, otherwise float64, as in scikit-learn."""
     return np.dtype("float32" if X.dtype == np.float32 else "float64")
 
 
 def _sliceable(X: Any) -> Any:
-    """X with fast access to rows: CSC becomes CSR."""
+    """X in a format with fast access to rows: a CSC matrix is converted to CSR."""
     return X.tocsr() if hasattr(X, "tocsr") else X
 
 
-def _one_a_layer(name: str, value: Any, n_layers: int, single: Any) -> list[Any]:
-    """`value` for every hidden layer: one for all, or a sequence with one for each."""
+def _per_layer(name: str, value: Any, n_layers: int, single: Any) -> list[Any]:
+    """The value for each hidden layer, from one for all layers or a sequence of them."""
     if isinstance(value, single):
         return [value] * n_layers
     values = list(value)
     if len(values) != n_layers:
         raise ValueError(
             f"{name} has {len(values)} entries, but hidden_layer_sizes has {n_layers} layer(s). "
-            f"Give one {name} for all of them or one for each."
+            f"Pass one {name} for all layers or one for each."
         )
     return values

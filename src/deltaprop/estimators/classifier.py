@@ -1,4 +1,4 @@
-"""The classifier."""
+"""The classifier ``MLPClassifier``."""
 
 from __future__ import annotations
 
@@ -45,38 +45,54 @@ def _gives_probabilities(estimator: MLPClassifier) -> bool:
 
 @with_parameters()
 class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
-    """A fully connected network that classifies: scikit-learn's ``MLPClassifier``, and more.
+    """A fully connected network for classification, compatible with scikit-learn's.
 
-    Changing the import line is all that a user of scikit-learn has to do: parameters, attributes
-    and defaults mean the same. Below them stand the parameters that scikit-learn does not have.
+    It replaces scikit-learn's class by changing the import line: parameters, attributes and
+    defaults have the same names and meaning. More parameters follow those of scikit-learn.
 
     Attributes
     ----------
     classes_ : ndarray
-        The labels, in the order of ``predict_proba``'s columns.
+        The class labels, in the order of the columns of ``predict_proba``.
     coefs_, intercepts_ : lists of ndarray
-        W_l (D_l, H_l) and b_l (H_l,): views into ``network_.theta``.
+        Weights W_l of shape (D_l, H_l) and biases b_l of shape (H_l,) of each layer. They are views
+        of ``network_.theta``.
     network_ : Network
-        The fitted network, for ``network_.trace``, ``network_.check`` and the rest.
-    loss_, loss_curve_, best_loss_ : float, list of float, float or None
-        Training loss of the last epoch, of each epoch, and the least (None with early stopping).
-    validation_scores_, best_validation_score_, validation_loss_curve_ : list or None
-        After each epoch, where there was validation data.
-    n_iter_, t_, n_layers_, n_outputs_, n_features_in_ : int
-        Epochs of the last fit, rows seen, layers with the input, outputs, features.
+        The fitted network, with methods such as ``trace`` and ``check``.
+    loss_ : float
+        Training loss of the last epoch.
+    loss_curve_ : list of float
+        Training loss of each epoch.
+    best_loss_ : float or None
+        Minimum of ``loss_curve_``; None with early stopping.
+    validation_scores_, validation_loss_curve_ : list of float or None
+        Score and loss on the validation data after each epoch; None without validation data.
+    best_validation_score_ : float or None
+        Maximum of ``validation_scores_``.
+    n_iter_ : int
+        Number of epochs of the last fit.
+    t_ : int
+        Number of rows that training has processed.
+    n_layers_, n_outputs_, n_features_in_ : int
+        Number of layers, including the input layer; of outputs; of features.
     feature_names_in_ : ndarray of str
-        Where X had them.
+        Names of the features, if X has string column names.
     out_activation_ : str
+        Activation function of the output layer.
     records_ : list of RecordedStep
-        Of the last fit; not written to model files.
+        Signals recorded during the last fit. Model files do not contain them.
     stop_reason_ : {"converged", "max_iter", "callback", "interrupted", "diverged"}
+        Why the last fit ended.
 
     Notes
     -----
-    The loss is that of equation (1.3) with the softmax's (or logistic function's) collapsed error
-    signal δ = ŷ - y. Early stopping's split is stratified for more than two classes too, wherever
-    every class has two rows; ``partial_fit`` goes on with its random numbers instead of seeding
-    them anew at each call.
+    The cross-entropy is the loss of equation (1.3). With a softmax or logistic output its error
+    signal simplifies to δ = ŷ - y.
+
+    There are two differences from scikit-learn. The split of early stopping is stratified for more
+    than two classes as well, provided that each class has at least two rows. ``partial_fit``
+    continues with the random numbers of the previous call instead of starting again from
+    `random_state`.
 
     Examples
     --------
@@ -94,15 +110,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
     def partial_fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None
     ) -> MLPClassifier:
-        """Take one more pass over the given rows.
+        """Continue training for one epoch on the given rows.
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
-        y : array-like (n_samples,) or indicator matrix
-        sample_weight : array-like (n_samples,), optional
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Stream
+            Features.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Class labels, or an indicator matrix of labels.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights of the rows, not all zero.
         classes : array-like, optional
-            All labels that may ever occur; needed at the first call.
+            All labels that can occur in any call. Required at the first call.
 
         Returns
         -------
@@ -111,7 +130,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         Raises
         ------
         ValueError
-            If `classes` is missing at the first call or differs later, or y has other labels.
+            If `classes` is missing at the first call or differs at a later one, if y has other
+            labels, or if a parameter or the data is invalid.
         """
         self._validate_params()
         _check_partial_fit_first_call(self, classes)  # sets classes_ at the first call
@@ -120,12 +140,33 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         )
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable label of each row (all probable labels of a multilabel target)."""
+        """Predict the class of each row.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            The most probable class of each row. For a multilabel target, an indicator matrix of the
+            labels whose probability exceeds 0.5.
+        """
         return self._labels(self._output(X))
 
     @available_if(_gives_probabilities)
     def predict_proba(self, X: Any) -> Float[np.ndarray, "N C"]:
-        """Probability of each class, in the order of ``classes_``, for each row."""
+        """Predict the probability of each class. Not available with loss="hinge".
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            The columns are in the order of ``classes_``.
+        """
         z = self._output(X)
         if self._kind == "multilabel" or z.shape[1] > 1:
             return z
@@ -135,16 +176,26 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
 
     @available_if(_gives_probabilities)
     def predict_log_proba(self, X: Any) -> Float[np.ndarray, "N C"]:
-        """The logarithm of ``predict_proba``."""
+        """Predict the logarithm of the probability of each class; see ``predict_proba``."""
         return cast(np.ndarray, np.log(self.predict_proba(X)))
 
     @available_if(lambda self: self._has_decision_function())
     def decision_function(self, X: Any) -> Float[np.ndarray, "N ..."]:
-        """The network's output: the signed margin of each class (with loss="hinge" only)."""
+        """Compute the signed margin of each class. Only available with loss="hinge".
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            One column for two classes: a positive margin predicts ``classes_[1]``.
+        """
         z = self._output(X)
         return z.ravel() if z.shape[1] == 1 else z
 
-    # ------------------------------------------------------------ what differs from regression
+    # ------------------------------------------------------------ differs from regression
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
         X, y = validate_data(
@@ -192,7 +243,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         if kind == "multiclass-multioutput":
             raise ValueError(
                 "y with several multiclass columns is not supported; got type "
-                "'multiclass-multioutput'. Fit one classifier a column, for example with "
+                "'multiclass-multioutput'. Fit one classifier per column, for example with "
                 "sklearn.multioutput.MultiOutputClassifier."
             )
         present = unique_labels(y)
@@ -222,7 +273,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         return positive if len(self.classes_) > 1 else np.zeros_like(positive)
 
     def _one_hot(self) -> bool:
-        """Whether two classes have an output each, as the categorical cross-entropy wants."""
+        """Whether each of two classes has an output, as the categorical cross-entropy requires."""
         return isinstance(self.loss, Loss) and self.loss.name == "cross_entropy"
 
     def _output_layer(self) -> tuple[Loss, int, str]:
@@ -235,13 +286,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
             loss = losses.get(self.loss)
         if self._kind == "multilabel" and loss.name in ("focal", "cross_entropy"):
             raise ValueError(
-                f"loss={loss.name!r} compares classes that exclude each other; for a multilabel "
-                "target use 'log_loss' or 'hinge'."
+                f"loss={loss.name!r} is for mutually exclusive classes, but y is multilabel; use "
+                "'log_loss' or 'hinge'."
             )
         if self._kind == "multiclass" and loss.name == "binary_cross_entropy":
             raise ValueError(
-                "loss='binary_cross_entropy' is for two classes or labels, but y has "
-                f"{labels} classes; use 'log_loss'."
+                "loss='binary_cross_entropy' is for two classes or for multilabel targets, but y "
+                f"has {labels} classes; use 'log_loss'."
             )
         if loss.name == "hinge":
             return loss, n_outputs, "identity"

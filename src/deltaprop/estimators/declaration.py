@@ -41,6 +41,26 @@ def with_parameters(like: type | None = None) -> Callable[[E], E]:
     ----------
     like : type, optional
         The estimator that documents the parameters which this one declares with a default only.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> from deltaprop.estimators.declaration import parameter, with_parameters
+    >>> @dataclass
+    ... class ModelParameters:
+    ...     alpha: float = parameter(0.1, "float", [float], "Strength of the penalty.")
+    >>> @with_parameters()
+    ... class Model(ModelParameters):
+    ...     "A model."
+    >>> print(Model.__doc__)
+    A model.
+    <BLANKLINE>
+    Parameters
+    ----------
+    alpha : float, default=0.1
+        Strength of the penalty.
+    >>> Model(alpha=1.0).alpha, Model._parameter_constraints
+    (1.0, {'alpha': [<class 'float'>]})
     """
     shared = {} if like is None else {f.name: f.metadata for f in fields(cast(Any, like))}
 
@@ -48,7 +68,7 @@ def with_parameters(like: type | None = None) -> Callable[[E], E]:
         declared = [(f, f.metadata or shared[f.name]) for f in fields(estimator)]
         estimator._parameter_constraints = {f.name: about["constraints"] for f, about in declared}
         estimator.__doc__ = _with_section(
-            inspect.cleandoc(estimator.__doc__),
+            inspect.cleandoc(estimator.__doc__ or ""),  # None under python -OO
             "\n".join(
                 f"{f.name} : {about['kind']}, default={_shown(f.default)}\n"
                 + textwrap.fill(
@@ -70,4 +90,4 @@ def _shown(default: object) -> str:
 def _with_section(docstring: str, parameters: str) -> str:
     """The docstring with a "Parameters" section before "Attributes"."""
     before, heading, after = docstring.partition("Attributes\n----------\n")
-    return f"{before.rstrip()}\n\nParameters\n----------\n{parameters}\n\n{heading}{after}"
+    return f"{before.rstrip()}\n\nParameters\n----------\n{parameters}\n\n{heading}{after}".rstrip()

@@ -1,4 +1,4 @@
-"""The regressor."""
+"""The regressor ``MLPRegressor``."""
 
 from __future__ import annotations
 
@@ -27,36 +27,49 @@ LINKS = {"poisson": "exp", "gamma": "exp", "tweedie": "exp", "gaussian_nll": "me
 
 @with_parameters()
 class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
-    """A fully connected network that predicts numbers: scikit-learn's ``MLPRegressor``, and more.
+    """A fully connected network for regression, compatible with scikit-learn's.
 
-    Changing the import line is all that a user of scikit-learn has to do: parameters, attributes
-    and defaults mean the same. Below them stand the parameters that scikit-learn does not have.
+    It replaces scikit-learn's class by changing the import line: parameters, attributes and
+    defaults have the same names and meaning. More parameters follow those of scikit-learn.
 
     Attributes
     ----------
     coefs_, intercepts_ : lists of ndarray
-        W_l (D_l, H_l) and b_l (H_l,): views into ``network_.theta``.
+        Weights W_l of shape (D_l, H_l) and biases b_l of shape (H_l,) of each layer. They are views
+        of ``network_.theta``.
     network_ : Network
-        The fitted network, for ``network_.trace``, ``network_.check`` and the rest.
-    loss_, loss_curve_, best_loss_ : float, list of float, float or None
-        Training loss of the last epoch, of each epoch, and the least (None with early stopping).
-    validation_scores_, best_validation_score_, validation_loss_curve_ : list or None
-        After each epoch, where there was validation data.
-    n_iter_, t_, n_layers_, n_outputs_, n_features_in_ : int
-        Epochs of the last fit, rows seen, layers with the input, outputs, features.
+        The fitted network, with methods such as ``trace`` and ``check``.
+    loss_ : float
+        Training loss of the last epoch.
+    loss_curve_ : list of float
+        Training loss of each epoch.
+    best_loss_ : float or None
+        Minimum of ``loss_curve_``; None with early stopping.
+    validation_scores_, validation_loss_curve_ : list of float or None
+        Score and loss on the validation data after each epoch; None without validation data.
+    best_validation_score_ : float or None
+        Maximum of ``validation_scores_``.
+    n_iter_ : int
+        Number of epochs of the last fit.
+    t_ : int
+        Number of rows that training has processed.
+    n_layers_, n_outputs_, n_features_in_ : int
+        Number of layers, including the input layer; of outputs; of features.
     feature_names_in_ : ndarray of str
-        Where X had them.
+        Names of the features, if X has string column names.
     out_activation_ : str
+        Activation function of the output layer.
     records_ : list of RecordedStep
-        Of the last fit; not written to model files.
+        Signals recorded during the last fit. Model files do not contain them.
     stop_reason_ : {"converged", "max_iter", "callback", "interrupted", "diverged"}
+        Why the last fit ended.
 
     Notes
     -----
-    With several targets the squared error is summed over them, and the gradient is the gradient
-    of that sum. scikit-learn reports the mean over targets but follows the gradient of the sum
-    (its issue 8349): the fitted weights agree for first-order solvers, ``loss_`` differs by that
-    factor, and L-BFGS is consistent here.
+    For several targets, the squared error is summed over the targets. scikit-learn reports the mean
+    over the targets but uses the gradient of the sum (its issue 8349). Therefore the fitted weights
+    agree for first-order solvers, ``loss_`` differs by the number of targets, and L-BFGS uses a
+    loss and a gradient that belong together.
 
     Examples
     --------
@@ -72,17 +85,25 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
     @keeps_fit_on_failure
     @with_callbacks
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> MLPRegressor:
-        """Take one more pass over the given rows.
+        """Continue training for one epoch on the given rows.
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
-        y : array-like (n_samples,) or (n_samples, n_targets)
-        sample_weight : array-like (n_samples,), optional
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Stream
+            Features.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Numbers.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights of the rows, not all zero.
 
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data is invalid, or y has another number of columns than before.
         """
         return cast(
             MLPRegressor, self._fit(X, y, sample_weight, (None, None, None), incremental=True)
@@ -93,21 +114,22 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
         return_std : bool, default=False
-            With loss="gaussian_nll", also return the predicted standard deviation.
+            Whether to return the predicted standard deviation as well. It requires
+            loss="gaussian_nll".
 
         Returns
         -------
-        y : ndarray (n_samples,) or (n_samples, n_targets)
-            With several quantiles, one column for each level of each target.
+        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            The predictions. For several quantiles, each target has one column per quantile.
         std : ndarray of the same shape
-            Only with ``return_std=True``.
+            The standard deviations, with ``return_std=True``.
 
         Raises
         ------
         ValueError
-            If `return_std` is asked of a model without a variance.
+            If ``return_std=True`` and the loss is not "gaussian_nll".
         """
         z = self._output(X)
         mean = self._means(z)
@@ -115,13 +137,29 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
             return mean
         if not self._is_gaussian():
             raise ValueError(
-                "return_std=True needs loss='gaussian_nll', which learns a variance; this model "
-                f"has loss={self.network_.loss_function.name!r}."
+                "return_std=True needs loss='gaussian_nll', which predicts a variance; this model "
+                f"was fitted with loss={self.network_.loss_function.name!r}."
             )
         return mean, _flat(np.sqrt(z[:, z.shape[1] // 2 :]))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """R² of the predictions; undefined (ValueError) for several quantiles."""
+        """Compute the coefficient of determination R² of the predictions.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            If the model predicts several quantiles, for which R² is not defined.
+        """
         if self._has_several_quantiles():
             raise ValueError(
                 "score (R²) is not defined for several quantiles; use "
@@ -129,7 +167,7 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
             )
         return float(super().score(X, y, sample_weight))
 
-    # ------------------------------------------------------------ what differs from classification
+    # ------------------------------------------------------------ differs from classification
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
         X, y = validate_data(
@@ -142,7 +180,9 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
         if task == "learn":
             self._n_targets = n_targets
         elif n_targets != getattr(self, "_n_targets", n_targets):
-            raise ValueError(f"y has {n_targets} column(s), but was fitted with {self._n_targets}.")
+            raise ValueError(
+                f"y has {n_targets} column(s), but the model was fitted with {self._n_targets}."
+            )
         return Rows(X, y, y, self._check_weights(sample_weight, X))
 
     def _stream_target(self, rows: Stream, task: Task) -> tuple[Any, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Estimators for DataFrames: a TableEncoder and an MLP with defaults that suit tables."""
+"""Estimators for DataFrames: a TableEncoder and an MLP estimator with defaults for tables."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from deltaprop.estimators.parameters import (
 )
 from deltaprop.estimators.regressor import MLPRegressor
 from deltaprop.functions.losses import Loss
+from deltaprop.optim.solvers import is_full_batch
 from deltaprop.training.fitting import is_stream, refuse_with_stream
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from deltaprop.data.streaming import Stream
 
-SAMPLE = 100_000  # rows of a stream that tell how to encode it
+SAMPLE = 100_000  # rows of a stream from which the encoding is learned
 ON_ANY_SCALE = ("squared_error", "absolute_error", "huber", "quantile", "log_cosh", "gaussian_nll")
 ON_A_RATIO_SCALE = ("poisson", "gamma", "tweedie")
 
@@ -44,13 +45,13 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     mlp_: Any
 
     def _new_mlp(self, kind: type[Any], n_rows: int) -> Any:
-        """An MLP estimator with our parameters, and the settings that suit tables."""
+        """An MLP estimator with the parameters of this estimator and settings for tables."""
         batch = self.batch_size
         if batch == "auto":  # about twenty steps per epoch, on small tables as well
             batch = int(np.clip(n_rows // 20, 16, 256))
         parameters = {f.name: getattr(self, f.name) for f in fields(self)} | {
             "batch_size": min(batch, n_rows),
-            "early_stopping": self.solver != "lbfgs",
+            "early_stopping": not is_full_batch(self.solver),
             "scoring": "loss",
             "tol": 0.0,
             "init": "he_uniform",
@@ -71,7 +72,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         self.n_features_in_ = self.encoder_.n_features_in_
 
     def _encode_stream(self, X: Stream, y: Any, sample_weight: Any) -> Stream:
-        """The stream's rows, encoded as a random sample of them tells."""
+        """The rows of the stream, with an encoding that is learned from a random sample of them."""
         refuse_with_stream(y=y, sample_weight=sample_weight)
         self.target_name_ = X.target
         sample = X.sample(SAMPLE, every_category=True)[list(X.features)]
@@ -94,27 +95,32 @@ def _column(y: Any) -> np.ndarray:
 
 
 def _name(y: Any) -> str | None:
-    """The target's column name, where y has one."""
+    """The column name of the target, if it has one."""
     name = getattr(y, "name", None)
     return None if name is None else str(name)
 
 
 @with_parameters(like=MLPClassifier)
 class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameters):
-    """Classify the rows of a table: any columns in, no preparation needed.
+    """A classifier for the rows of a table, which needs no preprocessing.
 
-    Categories, dates, text and missing values are encoded by
-    :class:`deltaprop.data.TableEncoder`; the network stops early on a part of the rows that it
-    sets aside, and keeps the weights of the best epoch.
+    A :class:`deltaprop.data.TableEncoder` encodes categories, dates, text and missing values. A
+    fraction of the rows is held out for early stopping, and the weights of the best epoch are kept.
 
     Attributes
     ----------
     encoder_ : TableEncoder
+        The fitted encoder.
     mlp_ : MLPClassifier
+        The classifier that is fitted to the encoded rows.
     classes_ : ndarray
+        The class labels, in the order of the columns of ``predict_proba``.
+    n_features_in_ : int
+        Number of columns of X.
     feature_names_in_ : ndarray of str
+        Column names of X.
     target_name_ : str or None
-        Of y, where it was a column.
+        Column name of y, if it has one.
 
     Examples
     --------
@@ -127,15 +133,27 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
     """
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TabularClassifier:
-        """Fit to the rows of a DataFrame (pandas, polars, Arrow) and their labels, or to a Stream.
+        """Fit the model to X and y.
 
-        Of a :func:`deltaprop.data.stream` a random sample of 100,000 rows tells how columns are
-        encoded; all rows are trained on.
+        Parameters
+        ----------
+        X : DataFrame (pandas, polars or Arrow) or Stream
+            Features. The encoding of a :func:`deltaprop.data.stream`, which contains the target and
+            the sample weights as well, is learned from a random sample of 100,000 rows. The network
+            is trained on all rows.
+        y : array-like of shape (n_samples,)
+            Class labels, without missing values.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights of the rows, not all zero.
+
+        Returns
+        -------
+        self
 
         Raises
         ------
         ValueError
-            If a label is missing, or data or a parameter is out of range.
+            If a label is missing, or if a parameter or the data is invalid.
         """
         if is_stream(X):
             rows = self._encode_stream(X, y, sample_weight)
@@ -146,8 +164,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         self.target_name_ = _name(y)
         labels = _column(y)
         if labels.dtype == object and any(label is None or label != label for label in labels):
-            raise TableError("y has missing labels; leave those rows out.")
-        if labels.dtype == object:  # of booleans or numbers only, it is not an array of words
+            raise TableError("y has missing labels; remove those rows.")
+        if labels.dtype == object:  # an array of booleans or numbers keeps their type
             labels = pd.Series(labels).infer_objects().to_numpy()
         if labels.dtype == object:
             labels = np.array([str(label) for label in labels])
@@ -158,32 +176,62 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each row."""
+        """Predict the class of each row.
+
+        Parameters
+        ----------
+        X : DataFrame
+            A table with the columns that the model was fitted to.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
         Z = self._encode(X)
         return cast(np.ndarray, self.mlp_.predict(Z))
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "N C"]:
-        """The probability of each class, in the order of ``classes_``."""
+        """Predict the probability of each class. Not available with loss="hinge".
+
+        Parameters
+        ----------
+        X : DataFrame
+            A table with the columns that the model was fitted to.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            The columns are in the order of ``classes_``.
+        """
         Z = self._encode(X)
         return cast(np.ndarray, self.mlp_.predict_proba(Z))
 
 
 @with_parameters(like=MLPRegressor)
 class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
-    """Predict a number for the rows of a table: any columns in, no preparation needed.
+    """A regressor for the rows of a table, which needs no preprocessing.
 
-    As :class:`TabularClassifier`. Losses that suit any scale see y standardised, those of counts
-    and amounts see y over its mean, and predictions come back on y's own scale.
+    A :class:`deltaprop.data.TableEncoder` encodes categories, dates, text and missing values. A
+    fraction of the rows is held out for early stopping, and the weights of the best epoch are kept.
+
+    The target is scaled for training, and predictions are converted back to its original scale:
+    losses for any numbers use the standardized target, and losses for counts and amounts
+    ("poisson", "gamma", "tweedie") use the target divided by its mean.
 
     Attributes
     ----------
     encoder_ : TableEncoder
+        The fitted encoder.
     mlp_ : MLPRegressor
-        Fitted to (y - y_mean_) / y_scale_.
+        The regressor that is fitted to the encoded rows and (y - y_mean_) / y_scale_.
     y_mean_, y_scale_ : float
+        Location and scale of the target.
+    n_features_in_ : int
+        Number of columns of X.
     feature_names_in_ : ndarray of str
+        Column names of X.
     target_name_ : str or None
-        Of y, where it was a column.
+        Column name of y, if it has one.
 
     Examples
     --------
@@ -196,15 +244,27 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
     """
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TabularRegressor:
-        """Fit to the rows of a DataFrame (pandas, polars, Arrow) and their numbers, or to a Stream.
+        """Fit the model to X and y.
 
-        Of a :func:`deltaprop.data.stream` a random sample of 100,000 rows tells how columns are
-        encoded; all rows are trained on.
+        Parameters
+        ----------
+        X : DataFrame (pandas, polars or Arrow) or Stream
+            Features. The encoding of a :func:`deltaprop.data.stream`, which contains the target and
+            the sample weights as well, is learned from a random sample of 100,000 rows. The network
+            is trained on all rows.
+        y : array-like of shape (n_samples,)
+            Finite numbers.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights of the rows, not all zero.
+
+        Returns
+        -------
+        self
 
         Raises
         ------
         ValueError
-            If y is not finite numbers, or data or a parameter is out of range.
+            If y has values other than finite numbers, or if a parameter or the data is invalid.
         """
         if is_stream(X):
             rows = self._encode_stream(X, y, sample_weight)
@@ -218,7 +278,7 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
         except (TypeError, ValueError) as error:
             raise TableError(f"y must hold numbers for a regression: {error}.") from error
         if not np.isfinite(values).all():
-            raise TableError("y contains NaN or infinity; leave those rows out.")
+            raise TableError("y contains NaN or infinity; remove those rows.")
         Z = self._encode_new(X)
         self._set_scale(float(values.mean()), float(values.std()))
         self.mlp_ = self._new_mlp(MLPRegressor, len(Z))
@@ -230,7 +290,7 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
         self.y_mean_, self.y_scale_ = 0.0, 1.0
         if name in ON_ANY_SCALE:
             self.y_mean_, self.y_scale_ = mean, deviation or 1.0
-        elif name in ON_A_RATIO_SCALE and mean > 0:  # the output exp(a) starts near 1
+        elif name in ON_A_RATIO_SCALE and mean > 0:  # initially exp(a) is near 1
             self.y_scale_ = mean
 
     def _scaled(self, y: Any) -> Float[np.ndarray, " N"]:
@@ -238,7 +298,23 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
         return scaled
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
-        """The predicted number of each row; with loss="gaussian_nll" also its deviation."""
+        """Predict the target of each row.
+
+        Parameters
+        ----------
+        X : DataFrame
+            A table with the columns that the model was fitted to.
+        return_std : bool, default=False
+            Whether to return the predicted standard deviation as well. It requires
+            loss="gaussian_nll".
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            The predictions. For several quantiles, one column per quantile.
+        std : ndarray of shape (n_samples,)
+            The standard deviations, with ``return_std=True``.
+        """
         Z = self._encode(X)
         if not return_std:
             return self.mlp_.predict(Z).astype(np.float64) * self.y_scale_ + self.y_mean_

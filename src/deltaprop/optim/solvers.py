@@ -268,3 +268,16 @@ class LBFGS(Solver):
 
 BY_NAME: dict[str, type[Solver]] = {solver.name: solver for solver in (Adam, SGD, LBFGS, AdamW)}
 NAMES = tuple(BY_NAME)
+
+
+def is_full_batch(solver: object) -> bool:
+    """Whether a solver, or the one of that name, uses all rows in each step.
+
+    Examples
+    --------
+    >>> from deltaprop.optim.solvers import is_full_batch
+    >>> is_full_batch("lbfgs"), is_full_batch("adam")
+    (True, False)
+    """
+    kind = BY_NAME.get(solver) if isinstance(solver, str) else type(solver)
+    return kind is not None and issubclass(kind, Solver) and not issubclass(kind, FirstOrder)
