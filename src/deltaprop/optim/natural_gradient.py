@@ -66,6 +66,8 @@ class KFAC(SGD):
     array([[21.]])
     """
 
+    name: ClassVar = "kfac"
+
     learning_rate: float = 0.1
     damping: float = 1e-2
     decay: float = 0.95

@@ -137,8 +137,8 @@ class Privacy:
         if isinstance(validation, Real):
             raise ValueError(
                 f"validation is a fraction of the rows, {validation!r}, but privacy must protect "
-                "them: a choice that depends on rows reveals something about them. Give public data, "
-                "validation=(X, y), or leave validation out."
+                "them: a choice that depends on rows reveals something about them. Give public "
+                "data, validation=(X, y), or leave validation out."
             )
         if isinstance(schedule, Adaptive) and (validation is None or not restore_best):
             raise ValueError(
