@@ -66,8 +66,8 @@ def connect(
     except ValueError as error:
         raise ValueError(
             f"connect got address={address!r}, processes={processes!r} and rank={rank!r}, and "
-            "found no launcher that sets the missing ones. Give all three, or start the processes with "
-            "srun, or with mpirun and JAX_COORDINATOR_ADDRESS=HOST:PORT of rank 0."
+            "found no launcher that sets the missing ones. Give all three, or start the processes "
+            "with srun, or with mpirun and JAX_COORDINATOR_ADDRESS=HOST:PORT of rank 0."
         ) from error
     check_connected()
 
