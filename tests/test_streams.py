@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 
 import deltaprop as dp
 from deltaprop.cli.app import app
-from deltaprop.data import TableError, predict_stream, stream
 from deltaprop.engines.fused import FusedEngine
 from deltaprop.engines.reference import ReferenceEngine
 from deltaprop.engines.streamed import StreamedEngine
+from deltaprop.tables import TableError, predict_stream, stream
 from deltaprop.training.checkpoints import Keeper
 from deltaprop.training.loop import Progress
 

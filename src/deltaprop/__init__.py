@@ -48,7 +48,7 @@ _MODULES = {
     "losses": "deltaprop.functions.losses",
     "schedules": "deltaprop.optim.schedules",
     "search": "deltaprop.search",
-    "tables": "deltaprop.data",
+    "tables": "deltaprop.tables",
     "track": "deltaprop.training.track",
 }
 
@@ -94,13 +94,13 @@ __all__ = [
 
 if TYPE_CHECKING:
     import deltaprop.cluster as cluster
-    import deltaprop.data as tables
     import deltaprop.derivation.equations as equations
     import deltaprop.files as files
     import deltaprop.functions.activations as activations
     import deltaprop.functions.initializers as initializers
     import deltaprop.functions.losses as losses
     import deltaprop.search as search
+    import deltaprop.tables as tables
     import deltaprop.training.track as track
     from deltaprop.engines.options import Xla
     from deltaprop.estimators import (

@@ -48,7 +48,7 @@ def fit(
         Changed in place.
     X : array-like, DataFrame, path of a table, Stream, or Ray Dataset
         A table at a path is read by the workers themselves, which must all find it there. So are
-        the files of a :func:`deltaprop.data.stream`, of which each worker reads its part of every
+        the files of a :func:`deltaprop.tables.stream`, of which each worker reads its part of every
         epoch and holds no more than the stream's `memory`. Of a Ray Dataset each worker holds a
         part in memory.
     y : array-like, optional

@@ -22,7 +22,8 @@ from deltaprop.network import Network
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-    from deltaprop.data.streaming import Piece, Stream
+    from deltaprop.data.streams.fragments import Piece
+    from deltaprop.data.streams.stream import Stream
 
 CHUNKS = 4  # of the memory: two chunks of rows, the rest for what is being decoded
 

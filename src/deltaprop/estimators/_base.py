@@ -43,7 +43,7 @@ from deltaprop.training.stopping import Plateau
 if TYPE_CHECKING:
     from jaxtyping import Float, Num
 
-    from deltaprop.data.streaming import Stream
+    from deltaprop.data.streams.stream import Stream
 
 KEPT = [np.float64, np.float32, *(name for name in NARROW if name != "bfloat16")]
 FIRST_ORDER = ("sgd", "adam", "adamw")
@@ -221,7 +221,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         Parameters
         ----------
         X : array-like or sparse matrix (n_samples, n_features), or Stream
-            A :func:`deltaprop.data.stream` of rows that need not fit in memory holds its own
+            A :func:`deltaprop.tables.stream` of rows that need not fit in memory holds its own
             target and weights.
         y : array-like (n_samples,) or (n_samples, n_outputs)
             Class labels, an indicator matrix of labels, or numbers.

@@ -33,7 +33,7 @@ from deltaprop.functions.losses import Loss
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from deltaprop.data.streaming import Stream
+    from deltaprop.data.streams.stream import Stream
 
 LOSSES = ("log_loss", "focal", "hinge")
 

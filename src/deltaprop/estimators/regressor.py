@@ -20,7 +20,7 @@ from deltaprop.functions.losses import Loss
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from deltaprop.data.streaming import Stream
+    from deltaprop.data.streams.stream import Stream
 
 LOSSES = (
     "squared_error", "absolute_error", "huber", "quantile", "log_cosh", "poisson", "gamma",

@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from deltaprop.data import TableEncoder, as_frame
+from deltaprop.data.encoder import TableEncoder, as_frame
 from deltaprop.data.reading import TableError
 from deltaprop.engines.options import Xla
 from deltaprop.estimators._base import diagram
@@ -21,7 +21,7 @@ from deltaprop.training.fitting import is_stream, refuse_with_stream
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from deltaprop.data.streaming import Stream
+    from deltaprop.data.streams.stream import Stream
 
 SAMPLE = 100_000  # rows of a stream that tell how to encode it
 ON_ANY_SCALE = ("squared_error", "absolute_error", "huber", "quantile", "log_cosh", "gaussian_nll")
@@ -129,7 +129,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     """Classify the rows of a table: any columns in, no preparation needed.
 
     Categories, dates, text and missing values are encoded by
-    :class:`deltaprop.data.TableEncoder`; the network stops early on a part of the rows that it
+    :class:`deltaprop.tables.TableEncoder`; the network stops early on a part of the rows that it
     sets aside, and keeps the weights of the best epoch.
 
     Parameters
@@ -221,7 +221,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TabularClassifier:
         """Fit to the rows of a DataFrame (pandas, polars, Arrow) and their labels, or to a Stream.
 
-        Of a :func:`deltaprop.data.stream` a random sample of 100,000 rows tells how columns are
+        Of a :func:`deltaprop.tables.stream` a random sample of 100,000 rows tells how columns are
         encoded; all rows are trained on.
 
         Raises
@@ -353,7 +353,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TabularRegressor:
         """Fit to the rows of a DataFrame (pandas, polars, Arrow) and their numbers, or to a Stream.
 
-        Of a :func:`deltaprop.data.stream` a random sample of 100,000 rows tells how columns are
+        Of a :func:`deltaprop.tables.stream` a random sample of 100,000 rows tells how columns are
         encoded; all rows are trained on.
 
         Raises

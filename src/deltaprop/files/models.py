@@ -198,7 +198,7 @@ def _require_one_task(model: Any) -> None:
 
 def _require_table(model: Any) -> None:
     """What a tabular estimator repeats of its parts must be what the parts say."""
-    from deltaprop.data import TableEncoder
+    from deltaprop.data.encoder import TableEncoder
 
     if not isinstance(getattr(model, "encoder_", None), TableEncoder):
         raise ModelFileError("it holds no preprocessing")

@@ -246,7 +246,7 @@ def _frame(X: Any, encoder: Any) -> Inputs:
     """Rows of a table, which the model's encoder turns into X_0."""
     import pandas as pd
 
-    from deltaprop.data import as_frame
+    from deltaprop.data.encoder import as_frame
 
     frame = as_frame(X)
     encoder.transform(frame[:1])  # missing columns are said here

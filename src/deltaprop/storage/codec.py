@@ -31,7 +31,7 @@ CLASSES = {
         "sklearn.impute": ("SimpleImputer", "MissingIndicator"),
         "sklearn.feature_extraction.text": ("TfidfVectorizer", "TfidfTransformer"),
         "sklearn.decomposition": ("TruncatedSVD",),
-        "deltaprop.data": ("TableEncoder",),
+        "deltaprop.data.encoder": ("TableEncoder",),
         "deltaprop.functions.activations": ("Activation",),
         "deltaprop.functions.losses": ("Loss",),
         "deltaprop.engines.options": ("Xla",),

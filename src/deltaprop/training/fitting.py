@@ -42,7 +42,7 @@ from deltaprop.training.stopping import Plateau
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Num
 
-    from deltaprop.data.streaming import Stream
+    from deltaprop.data.streams.stream import Stream
 
 DIVERGED = (
     "Solver produced non-finite parameter weights. The input data may contain large values and "
@@ -85,7 +85,7 @@ def fit(
     net : Network
         Changed in place.
     X : array-like or SciPy sparse matrix (N, D), or Stream
-        A :func:`deltaprop.data.stream` of rows that need not fit in memory holds its own target
+        A :func:`deltaprop.tables.stream` of rows that need not fit in memory holds its own target
         and weights.
     y : array-like (N,) or (N, K)
         As for :meth:`Network.loss`.
@@ -367,7 +367,7 @@ def _account(privacy: Privacy, progress: Progress, keeper: Keeper | None) -> Non
 
 def is_stream(X: Any) -> bool:
     """Whether X is a Stream (whose module need not be imported to know that it is not)."""
-    streaming = sys.modules.get("deltaprop.data.streaming")
+    streaming = sys.modules.get("deltaprop.data.streams.stream")
     return streaming is not None and isinstance(X, streaming.Stream)
 
 
