@@ -293,6 +293,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     # ------------------------------------------------------------ what differs from classification
 
+    _saved_attributes: ClassVar = (*BaseMLP._saved_attributes, "_n_targets")
+
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
         X, y = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop.files.models import require_sound
+from deltaprop.optim.state_checks import require_sound
 from deltaprop.storage.checkpoint_files import Folder
 from deltaprop.storage.codec import ModelFileError
 from deltaprop.training.interruption import Interruption
