@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from deltaprop._version import __version__
 
 _HOME = {
     "Activation": "deltaprop.functions.activations",
@@ -72,6 +72,7 @@ __all__ = [
     "TabularRegressor",
     "Watch",
     "Xla",
+    "__version__",
     "activations",
     "cluster",
     "cross_validate",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from deltaprop import __version__
+from deltaprop._version import __version__
 from deltaprop.files.classes import storable
 from deltaprop.network import Network
 from deltaprop.storage.codec import ModelFileError, Reader, Writer

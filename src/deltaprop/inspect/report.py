@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from deltaprop import __version__
+from deltaprop._version import __version__
 from deltaprop.explain.layers import layers_html
 from deltaprop.inspect import displays
 from deltaprop.inspect.markup import (
