@@ -18,7 +18,8 @@ from sklearn.base import clone
 from sklearn.datasets import load_iris
 
 import deltaprop as dp
-from deltaprop.files import ModelFileError, checkpoints
+from deltaprop.files import ModelFileError
+from deltaprop.storage import checkpoint_files
 from deltaprop.storage.checkpoint_files import Folder
 from deltaprop.training import loop
 
@@ -239,22 +240,22 @@ def test_any_flipped_bit_is_noticed(tmp_path):
         bent[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
         file.write_bytes(bent)
         with pytest.raises(ModelFileError):
-            checkpoints.decoded(file.name, file.read_bytes())
+            checkpoint_files.decoded(file.name, file.read_bytes())
 
 
-def test_where_all_are_damaged_nothing_is_begun_anew_in_silence(tmp_path):
+def test_training_never_restarts_silently_when_all_checkpoints_are_damaged(tmp_path):
     fit(small_net(), tmp_path, steps=9)
     for file in tmp_path.iterdir():
         file.write_bytes(b"")
     with (
         pytest.warns(UserWarning, match="is damaged"),
-        pytest.raises(ModelFileError, match=r"None of the 3 checkpoint.*to begin anew"),
+        pytest.raises(ModelFileError, match=r"None of the 3 checkpoint.*To start over"),
     ):
         fit(small_net(), tmp_path)
 
 
 def test_a_newer_format_is_not_mistaken_for_damage(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "FORMAT", 2)
+    monkeypatch.setattr(checkpoint_files, "FORMAT", 2)
     fit(small_net(), tmp_path)
     monkeypatch.undo()
     with pytest.raises(ModelFileError, match="newer deltaprop"):
@@ -280,7 +281,7 @@ def test_positions_that_do_not_exist_are_refused(tmp_path):
 
 def test_a_checkpoint_is_no_model_and_says_what_to_do(tmp_path):
     fit(small_net(), tmp_path)
-    with pytest.raises(ModelFileError, match="checkpoint of a search, not a model"):
+    with pytest.raises(ModelFileError, match="checkpoint of a training run, not a model"):
         dp.load(max(tmp_path.iterdir()))
 
 
@@ -570,7 +571,7 @@ def kill_many(n, folder, chance, engine):
         printed, errors = process.communicate(timeout=60)
         assert "damaged" not in errors
         for file in run.glob("checkpoint-*.dp"):
-            checkpoints.decoded(file.name, file.read_bytes())
+            checkpoint_files.decoded(file.name, file.read_bytes())
         if out.exists():
             dp.load(out)
         if process.returncode == 0:  # it had ended: the next ones begin anew

@@ -1,5 +1,8 @@
 """Tables in: files of every kind, the task, and columns of every kind."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -198,3 +201,15 @@ def test_labels_in_an_object_column_keep_their_kind(y, kind):
     model = dp.TabularClassifier(4, max_iter=2, random_state=0)
     predicted = model.fit(X, pd.Series(y, dtype=object)).predict(X)
     assert all(isinstance(label, (kind, np.bool_ if kind is bool else kind)) for label in predicted)
+
+
+def test_the_namespace_of_tables_imports_nothing_before_it_is_used():
+    code = (
+        "import sys, deltaprop as dp; dp.tables.stream; "
+        "heavy = {'pandas', 'pyarrow', 'skrub', 'sklearn', 'fsspec'} & set(sys.modules); "
+        "assert not heavy, heavy; assert set(dp.tables.__all__) <= set(dir(dp.tables)); "
+        "[getattr(dp.tables, name) for name in dp.tables.__all__]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="'nothing'"):
+        dp.tables.nothing  # noqa: B018

@@ -22,6 +22,7 @@ from deltaprop.data.rows import Rows, TrainingRows
 from deltaprop.data.streamed_rows import StreamedRows, refuse_with_stream
 from deltaprop.data.streams.stream import Stream
 from deltaprop.estimators._callbacks import SklearnTasks, print_epoch
+from deltaprop.estimators._saving import EstimatorState, require_prediction, state_of, take_over
 from deltaprop.estimators.parameters import OwnParameters, SklearnParameters
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.losses import Loss
@@ -30,6 +31,8 @@ from deltaprop.network import Dense, Network
 from deltaprop.optim import schedules, solvers
 from deltaprop.optim.solvers import FirstOrder, Solver
 from deltaprop.optim.state import TrainingState
+from deltaprop.optim.state_checks import require_sound
+from deltaprop.storage.codec import ModelFileError
 from deltaprop.training.callbacks import check_callbacks
 from deltaprop.training.fitting import train
 from deltaprop.training.history import History
@@ -463,6 +466,40 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         if validated:
             best = max(self.validation_scores_ or [float("-inf")])
             self.best_validation_score_ = self._plateau.best if stopping else best
+
+    # ------------------------------------------------------------ model files
+
+    _saved_attributes: ClassVar[tuple[str, ...]] = (
+        "n_features_in_", "feature_names_in_", "loss_", "best_loss_", "loss_curve_",
+        "validation_scores_", "validation_loss_curve_", "best_validation_score_", "n_iter_", "t_",
+        "stop_reason_", "_progress", "_plateau",
+    )  # fmt: skip
+    """The fitted attributes that a model file may hold; the network is stored beside them."""
+
+    def __deltaprop_state__(self) -> EstimatorState:
+        """What :func:`deltaprop.save` stores."""
+        state = state_of(self, self._saved_attributes, self._network())
+        for name in ("_progress", "_plateau"):
+            if name in state.fitted:
+                state.fitted[name] = dict(vars(state.fitted[name]))
+        return state
+
+    def __deltaprop_restore__(self, fitted: dict[str, Any], network: Network) -> None:
+        """Take over what `__deltaprop_state__` returned; ModelFileError if it is inconsistent."""
+        take_over(self, fitted, self._saved_attributes)
+        self._attach(network)
+        self._require_consistent()
+        if "_plateau" in fitted:
+            self._plateau = Plateau(**fitted["_plateau"])
+        if "_progress" in fitted:
+            self._progress = TrainingState(**fitted["_progress"])
+            require_sound(self._progress, network.theta)
+        require_prediction(self, np.zeros((1, self.n_features_in_)))
+
+    def _require_consistent(self) -> None:
+        """Raise ModelFileError if the fitted attributes do not fit the network."""
+        if self.n_features_in_ != self.network_.n_features:
+            raise ModelFileError("its number of features differs from that of its network")
 
     # ------------------------------------------------------------ pickling
 

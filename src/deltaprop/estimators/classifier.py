@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from sklearn.base import ClassifierMixin
@@ -31,6 +31,7 @@ from deltaprop.estimators.parameters import ClassifierParameters
 from deltaprop.functions import losses
 from deltaprop.functions.losses import Loss
 from deltaprop.model.inputs import check_weights
+from deltaprop.storage.codec import ModelFileError
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -198,6 +199,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         return z.ravel() if z.shape[1] == 1 else z
 
     # ------------------------------------------------------------ differs from regression
+
+    _saved_attributes: ClassVar = (*BaseMLP._saved_attributes, "classes_", "_kind")
+
+    def _require_consistent(self) -> None:
+        super()._require_consistent()
+        n_outputs, n_classes = self.network_.n_outputs, len(self.classes_)
+        if n_outputs != n_classes and not (n_outputs == 1 and n_classes <= 2):
+            raise ModelFileError("its number of classes differs from the outputs of its network")
+        if self._kind not in ("binary", "multiclass", "multilabel"):
+            raise ModelFileError(f"it has an unknown kind of target, {self._kind!r}")
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
         X, y = validate_data(

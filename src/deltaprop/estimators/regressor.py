@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -170,6 +170,8 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
         return float(super().score(X, y, sample_weight))
 
     # ------------------------------------------------------------ differs from classification
+
+    _saved_attributes: ClassVar = (*BaseMLP._saved_attributes, "_n_targets")
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
         X, y = validate_data(

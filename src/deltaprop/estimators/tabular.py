@@ -14,7 +14,8 @@ from deltaprop.data.encoder import TableEncoder, as_frame
 from deltaprop.data.reading import TableError
 from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
-from deltaprop.estimators._base import diagram
+from deltaprop.estimators._base import BaseMLP, diagram
+from deltaprop.estimators._saving import EstimatorState, require_prediction, state_of, take_over
 from deltaprop.estimators.classifier import MLPClassifier
 from deltaprop.estimators.declaration import with_parameters
 from deltaprop.estimators.parameters import (
@@ -26,6 +27,7 @@ from deltaprop.estimators.parameters import (
 from deltaprop.estimators.regressor import MLPRegressor
 from deltaprop.functions.losses import Loss
 from deltaprop.optim.solvers import is_full_batch
+from deltaprop.storage.codec import ModelFileError
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -60,6 +62,39 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
 
     def _html_repr(self) -> str:
         return diagram(self, self.mlp_.network_ if hasattr(self, "mlp_") else None)
+
+    # ------------------------------------------------------------ model files
+
+    _saved_attributes: ClassVar[tuple[str, ...]] = (
+        "n_features_in_", "feature_names_in_", "encoder_", "target_name_",
+    )  # fmt: skip
+    """The fitted attributes that a model file may hold; `mlp_` is stored beside them."""
+
+    def __deltaprop_state__(self) -> EstimatorState:
+        """What :func:`deltaprop.save` stores."""
+        return state_of(self, self._saved_attributes, self.mlp_)
+
+    def __deltaprop_restore__(self, fitted: dict[str, Any], mlp: BaseMLP) -> None:
+        """Take over what `__deltaprop_state__` returned; ModelFileError if it is inconsistent."""
+        take_over(self, fitted, self._saved_attributes)
+        self.mlp_ = mlp
+        if not isinstance(fitted.get("encoder_"), TableEncoder):
+            raise ModelFileError("it holds no preprocessing")
+        self._require_consistent()
+        # A row of missing values and a row of strings go through every step.
+        columns = self.encoder_.chains_
+        require_prediction(self, pd.DataFrame({name: [None, "1"] for name in columns}))
+
+    def _require_consistent(self) -> None:
+        """Raise ModelFileError if the fitted attributes do not fit the parts."""
+        self._require_equal("n_features_in_", self.encoder_)
+        self._require_equal("feature_names_in_", self.encoder_)
+
+    def _require_equal(self, name: str, part: Any) -> None:
+        if not np.array_equal(getattr(self, name), getattr(part, name)):
+            raise ModelFileError(f"its {name} differs from that of its {type(part).__name__}")
+
+    # ------------------------------------------------------------ encoding
 
     def _encode_new(self, X: Any) -> Float[np.ndarray, "N D"]:
         frame = as_frame(X)
@@ -175,6 +210,12 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         self.classes_ = self.mlp_.classes_
         return self
 
+    _saved_attributes: ClassVar = (*BaseTabular._saved_attributes, "classes_")
+
+    def _require_consistent(self) -> None:
+        super()._require_consistent()
+        self._require_equal("classes_", self.mlp_)
+
     def predict(self, X: Any) -> np.ndarray:
         """Predict the class of each row.
 
@@ -284,6 +325,13 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
         self.mlp_ = self._new_mlp(MLPRegressor, len(Z))
         self.mlp_.fit(Z, self._scaled(values), sample_weight)
         return self
+
+    _saved_attributes: ClassVar = (*BaseTabular._saved_attributes, "y_mean_", "y_scale_")
+
+    def _require_consistent(self) -> None:
+        super()._require_consistent()
+        if not np.isfinite([self.y_mean_, self.y_scale_]).all():
+            raise ModelFileError("the scale of its target is not finite")
 
     def _set_scale(self, mean: float, deviation: float) -> None:
         name = self.loss.name if isinstance(self.loss, Loss) else self.loss

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from deltaprop.data.rows import TrainingRows
-from deltaprop.files.models import require_sound
 from deltaprop.model import Model
 from deltaprop.optim.state import EpochInProgress, TrainingState
+from deltaprop.optim.state_checks import require_sound
 from deltaprop.storage.checkpoint_files import Folder
 from deltaprop.storage.codec import ModelFileError
 from deltaprop.training.checkpoint import Checkpoint

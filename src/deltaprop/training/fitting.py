@@ -162,6 +162,7 @@ def train(
             raise
         finally:
             callbacks.finish()
+            state.noise_seed = None  # whoever knows it can remove the noise
     _warn_if_interrupted(loop)
     return loop.history
 
