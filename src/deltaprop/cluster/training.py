@@ -12,13 +12,13 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any
 
+from deltaprop import engines
 from deltaprop.cluster.connection import connected
 from deltaprop.cluster.data import Parts, Whole, Workers, absolute, is_dataset, own_batch, parts_of
 from deltaprop.cluster.transfer import adopt
 from deltaprop.cluster.worker import Job, train
 from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
-from deltaprop.engines import Xla
 from deltaprop.network import Network
 from deltaprop.training.checkpoint import Checkpoint, check_checkpoint
 
@@ -140,7 +140,7 @@ def _job(
 ) -> Job:
     """What the workers are sent. How to train is an argument of the fit or of the estimator."""
     is_network = isinstance(model, Network)
-    engine = _engine(
+    engine = engines.for_processes(
         fit_arguments.get("engine", "xla") if is_network else model.engine, data.shared
     )
     settings: dict[str, Any] = {"engine": engine, "checkpoint": checkpoint}
@@ -149,14 +149,6 @@ def _job(
     if not data.shared:
         settings["batch_size"] = own_batch(fit_arguments.get("batch_size", "auto"), workers)
     return Job(model, data, gpus, {}, fit_arguments | settings)
-
-
-def _engine(engine: Any, shared_rows: bool) -> Xla:
-    if engine in ("auto", "xla"):
-        return Xla(shared_rows=shared_rows)
-    if isinstance(engine, Xla):
-        return dataclasses.replace(engine, shared_rows=shared_rows)
-    raise ValueError(f"engine must be 'xla' or a deltaprop.Xla on a cluster, got {engine!r}.")
 
 
 def _restore_settings(trained: Any, model: Any) -> None:

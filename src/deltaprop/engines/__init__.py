@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from deltaprop.data.rows import Rows, TrainingRows
 from deltaprop.data.streamed_rows import StreamedRows
 from deltaprop.engines.auto import Compiled
@@ -43,6 +45,27 @@ def get(engine: str | Xla, n_threads: int | None = None, reproducible: bool = Fa
     return Compiled(engine == "fused", n_threads, reproducible)
 
 
+def for_processes(engine: str | Xla, shared_rows: bool) -> Xla:
+    """The engine with which several processes train one model together.
+
+    Parameters
+    ----------
+    engine : {"auto", "xla"} or Xla
+    shared_rows : bool
+        Whether all processes are given the same rows.
+
+    Raises
+    ------
+    ValueError
+        If the engine runs in a single process only.
+    """
+    if engine in ("auto", "xla"):
+        return Xla(shared_rows=shared_rows)
+    if isinstance(engine, Xla):
+        return replace(engine, shared_rows=shared_rows)
+    raise ValueError(f"engine must be 'xla' or a deltaprop.Xla on a cluster, got {engine!r}.")
+
+
 def trainer_for(engine: Engine, model: Model, rows: TrainingRows, run: Run) -> Trainer:
     """The engine's trainer for rows in memory, or chunk by chunk for those of a stream."""
     if isinstance(rows, StreamedRows):
@@ -51,4 +74,4 @@ def trainer_for(engine: Engine, model: Model, rows: TrainingRows, run: Run) -> T
     return engine.trainer(model, rows, run)
 
 
-__all__ = ["NAMES", "Engine", "Run", "Trainer", "Xla", "get", "trainer_for"]
+__all__ = ["NAMES", "Engine", "Run", "Trainer", "Xla", "for_processes", "get", "trainer_for"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
@@ -163,7 +163,7 @@ class Engine(Protocol):
     def processes(self) -> Processes:
         """The processes that train together."""
 
-    def work_layout(self) -> dict[str, Any]:
+    def work_layout(self) -> dict[str, str | int]:
         """How the engine divides its work, as far as the bits of the result depend on it."""
 
 

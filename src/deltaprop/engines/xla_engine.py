@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from deltaprop.data.rows import Rows
 from deltaprop.engines.options import XlaOptions
@@ -80,7 +79,7 @@ class Xla(XlaOptions):
 
         return JaxProcesses(self.shared_rows)
 
-    def work_layout(self) -> dict[str, Any]:
+    def work_layout(self) -> dict[str, str | int]:
         """How the work is divided, as far as results depend on it."""
         name = "xla" if self == Xla() else str(self)
         return {"engine": name, "processes": self.processes.count}
