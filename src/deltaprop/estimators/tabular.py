@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -53,11 +54,17 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
             batch = int(np.clip(n_rows // 20, 16, 256))
         parameters = {f.name: getattr(self, f.name) for f in fields(self)} | {
             "batch_size": min(batch, n_rows),
-            "early_stopping": not is_full_batch(self.solver),
+            "early_stopping": not is_full_batch(self.solver) and self.privacy is None,
             "scoring": "loss",
             "tol": 0.0,
             "init": "he_uniform",
         }
+        if self.privacy is not None:
+            warnings.warn(
+                "privacy covers the training of the network. The encoding of the table (categories, "
+                "means, scales) is learned from the rows without noise and is not covered.",
+                stacklevel=3,
+            )
         return kind(**parameters)
 
     def _html_repr(self) -> str:
