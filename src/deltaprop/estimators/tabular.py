@@ -61,8 +61,8 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         }
         if self.privacy is not None:
             warnings.warn(
-                "privacy covers the training of the network. The encoding of the table (categories, "
-                "means, scales) is learned from the rows without noise and is not covered.",
+                "privacy covers the training of the network. The encoding of the table (categories,"
+                " means, scales) is learned from the rows without noise and is not covered.",
                 stacklevel=3,
             )
         return kind(**parameters)
