@@ -25,7 +25,7 @@ from deltaprop import equations
 from deltaprop.explain.derivation import Derivation
 from deltaprop.explain.expressions import Writer
 from deltaprop.explain.latex import Latex
-from deltaprop.inspect import formulas
+from deltaprop.explain import formulas
 
 from . import interpreter
 from .oracles import Problem, encode

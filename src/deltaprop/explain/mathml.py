@@ -1,17 +1,25 @@
-"""A derivation as HTML with MathML Core, which current browsers show without a script."""
+"""Steps as HTML with MathML Core, which current browsers display without a script."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from deltaprop.explain.expressions import Expression, Name, Shape, Symbol, Writer, grid
-
-if TYPE_CHECKING:
-    from deltaprop.explain.derivation import Derivation, Step
+from deltaprop.explain.board import on_the_board
+from deltaprop.explain.expressions import (
+    Equation,
+    Expression,
+    Name,
+    Shape,
+    Symbol,
+    Writer,
+    grid,
+)
+from deltaprop.explain.steps import Step
 
 SUMS = {"Σ_n": "n", "Σ_h": "h"}
 BLOCK = "display: flex; gap: 2em; align-items: baseline; margin: 0.8em 1em"
@@ -21,39 +29,42 @@ EQUALS = "<mo>=</mo>"
 INDEX = re.compile(r"\b([XWabMδΣ])_(\w+)")
 
 
-def document(d: Derivation) -> str:
-    """The whole derivation, to be set into a page."""
-    steps = "".join(_step(step, d.values) for step in d.steps)
-    return f'<div class="deltaprop-derivation">{steps}</div>\n'
+def document(steps: Iterable[Step], values: dict[Name, Any]) -> str:
+    """Write all steps as one ``<div>`` for a page."""
+    inner = "".join(_step(step, values) for step in steps)
+    return f'<div class="deltaprop-derivation">{inner}</div>\n'
+
+
+def formula(equation: Equation, *, shapes: bool = True) -> str:
+    """Write one equation, without its number, as the inside of a ``<math>`` element."""
+    write = MathML(shapes=shapes).write
+    return _row(f"{write(equation.left)}{EQUALS}{write(equation.right)}")
 
 
 def _step(step: Step, values: dict[Name, Any]) -> str:
-    from deltaprop.explain.derivation import on_the_board
-
     blocks = [f"<section><h4>{words(step.title)}</h4>"]
     blocks += [f"<p>{words(note)}</p>" for note in step.notes]
     for equation in step.equations:
-        left, right, source = equation
-        lines = [f"{MathML().write(left)}{EQUALS}{MathML().write(right)}"]
+        lines = [formula(equation)]
         written, result = on_the_board(equation, values)
         if written:
-            lines.append(EQUALS + MathML(values).write(right))
+            lines.append(_row(EQUALS + MathML(values).write(equation.right)))
         if result is not None:
-            lines.append(EQUALS + matrix(result))
+            lines.append(_row(EQUALS + matrix(result)))
         formulas = "".join(
             f'<div style="{FURTHER if i else FIRST}">'
-            f'<math displaystyle="true">{_row(line)}</math></div>'
+            f'<math displaystyle="true">{line}</math></div>'
             for i, line in enumerate(lines)
         )
         blocks.append(
             f'<div style="{BLOCK}"><div style="{FORMULAS}">{formulas}</div>'
-            f"<span>({escape(source)})</span></div>"
+            f"<span>({escape(equation.source)})</span></div>"
         )
     return "\n".join([*blocks, "</section>"])
 
 
 def words(text: str) -> str:
-    """Plain text with indices below the line."""
+    """Plain text with subscripts."""
     return INDEX.sub(r"\1<sub>\2</sub>", escape(text))
 
 
@@ -87,10 +98,14 @@ def _row(inner: str) -> str:
 
 
 class MathML(Writer[str]):
-    """A tree as MathML."""
+    """A tree as MathML; `shapes` writes the shape of each symbol below it."""
 
     flat_quotients = False
     closed_cases = False
+
+    def __init__(self, values: dict[Name, Any] | None = None, *, shapes: bool = True) -> None:
+        super().__init__(values)
+        self.shapes = shapes
 
     def number(self, value: float) -> str:
         if abs(value) == 0.5:
@@ -109,13 +124,15 @@ class MathML(Writer[str]):
         if letter != x.name:
             above = _row("<mi>∂</mi><mi>L</mi>")
             text = f"<mfrac>{above}{_row(f'<mi>∂</mi>{text}')}</mfrac>"
-        return f"<munder>{text}<mtext>{shape_below(x.shape)}</mtext></munder>" if x.shape else text
+        if not (x.shape and self.shapes):
+            return text
+        return f"<munder>{text}<mtext>{shape_below(x.shape)}</mtext></munder>"
 
     def bracketed(self, x: str) -> str:
         return _row(f"<mo>(</mo>{x}<mo>)</mo>")
 
     def binary(self, sign: str, left: str, right: str) -> str:
-        if sign == " ":  # a gap, or a dot between two numbers
+        if sign == " ":  # a space, or a dot between two numbers
             gap = (
                 "<mo>·</mo>"
                 if right.startswith(("<mn>", "<mrow><mn>"))
