@@ -428,7 +428,9 @@ class Network:
 
         return prove(self, X, y, sample_weight)
 
-    def explore(self, X: Any, y: Any, **options: Any) -> Page:
+    def explore(
+        self, X: Any, y: Any, *, feature_names: Any = None, target_names: Any = None, **options: Any
+    ) -> Page:
         """Step through this network on (X, y) in a browser: see :func:`deltaprop.explore`.
 
         Examples
@@ -438,9 +440,10 @@ class Network:
         >>> page = net.explore([[1.0]], [0.5], open_browser=False)
         >>> page.close()
         """
-        from deltaprop.page import explore
+        from deltaprop.page import explore, network_subject
 
-        return explore(self, X, y, **options)
+        subject = network_subject(self, X, y, feature_names, target_names)
+        return explore(subject, **options)
 
     def derivation(
         self, X: Any = None, y: Any = None, sample_weight: Any = None, *, format: str = "unicode"
@@ -662,9 +665,9 @@ class Network:
         )
 
     def _repr_html_(self) -> str:
-        from deltaprop.explain.summary import layer_table
+        from deltaprop.explain.layers import layers_html
 
-        return layer_table(self)
+        return layers_html(self)
 
 
 def scaled(reduction: str, l2: float, column: Any, total: Any) -> tuple[Any, Any]:

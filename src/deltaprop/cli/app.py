@@ -595,7 +595,7 @@ def _status(model: Any) -> int:
 
 def _watch(model: Any, X: Any, y: Any) -> Any:
     """A page that follows the training and then explores the model on rows held out."""
-    from deltaprop.page import Watch
+    from deltaprop import Watch
 
     page = Watch(model, X, y, open_browser=sys.stderr.isatty())
     _note(f"Watch the training at {page.url}")

@@ -15,8 +15,11 @@ from deltaprop.engines.options import Xla
 from deltaprop.estimators._base import diagram
 from deltaprop.estimators.classifier import MLPClassifier
 from deltaprop.estimators.regressor import MLPRegressor
+from deltaprop.estimators.fitted import TargetKind
 from deltaprop.functions.losses import Loss
+from deltaprop.network import Network
 from deltaprop.training.fitting import is_stream, refuse_with_stream
+from deltaprop.training.loop import History
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -82,6 +85,38 @@ class BaseTabular(BaseEstimator):
             checkpoint=self.checkpoint,
             **extra,
         )
+
+    # ------------------------------------------------------------ the protocol `Fitted`
+
+    def fitted_mlp(self) -> Any:
+        check_is_fitted(self)
+        return self.mlp_
+
+    def fitted_network(self) -> Network:
+        return cast(Network, self.fitted_mlp().fitted_network())
+
+    def encode_rows(self, X: Any) -> Float[np.ndarray, "N D"]:
+        return self._encode(X)
+
+    def feature_names(self) -> list[str] | None:
+        names = [str(name) for name in self.encoder_.feature_names_out_]
+        indicator = self.encoder_.imputer_.indicator_
+        missing = [] if indicator is None else indicator.features_
+        return names + [f"{names[d]} missing" for d in missing]
+
+    def fit_history(self) -> History:
+        return cast(History, self.mlp_.fit_history())
+
+    def target_kind(self) -> TargetKind:
+        return cast(TargetKind, self.mlp_.target_kind())
+
+    def encode_target(self, y: Any) -> np.ndarray:
+        return cast(np.ndarray, self.mlp_.encode_target(y))
+
+    def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
+        return cast("str | None", self.mlp_.output_in_words(z))
+
+    # ------------------------------------------------------------ encoding
 
     def _html_repr(self) -> str:
         return diagram(self, self.mlp_.network_ if hasattr(self, "mlp_") else None)
@@ -387,6 +422,13 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             self.y_mean_, self.y_scale_ = mean, deviation or 1.0
         elif name in ON_A_RATIO_SCALE and mean > 0:  # the output exp(a) starts near 1
             self.y_scale_ = mean
+
+    def encode_target(self, y: Any) -> np.ndarray:
+        return self._scaled(self.mlp_.encode_target(y))
+
+    def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
+        means = np.ravel(self.mlp_.point_prediction(z)) * self.y_scale_ + self.y_mean_
+        return ", ".join(f"{value:.6g}" for value in means)
 
     def _scaled(self, y: Any) -> Float[np.ndarray, " N"]:
         scaled: np.ndarray = (np.asarray(y, np.float64) - self.y_mean_) / self.y_scale_

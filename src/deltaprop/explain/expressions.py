@@ -21,7 +21,7 @@ Shape = tuple[int | str, ...]
 Name = tuple[str, int | None]
 Values = Mapping[Name, Any]
 
-CODE = {"δ": "delta", "∂L/∂W": "dW", "∂L/∂b": "db", "ŷ": "yhat", "L": "loss"}
+CODE = {"δ": "delta", "λ": "lambda", "∂L/∂W": "dW", "∂L/∂b": "db", "ŷ": "yhat", "L": "loss"}
 
 
 class Expression:

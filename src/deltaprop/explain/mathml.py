@@ -52,8 +52,7 @@ def _step(step: Step, values: dict[Name, Any]) -> str:
         if result is not None:
             lines.append(_row(EQUALS + matrix(result)))
         formulas = "".join(
-            f'<div style="{FURTHER if i else FIRST}">'
-            f'<math displaystyle="true">{line}</math></div>'
+            f'<div style="{FURTHER if i else FIRST}"><math displaystyle="true">{line}</math></div>'
             for i, line in enumerate(lines)
         )
         blocks.append(
@@ -97,6 +96,13 @@ def _row(inner: str) -> str:
     return f"<mrow>{inner}</mrow>"
 
 
+def _fenced(opening: str, inner: str, closing: str) -> str:
+    """Brackets that grow with their content only around fractions and tables."""
+    tall = "<mfrac" in inner or "<mtable" in inner
+    mo = "<mo>" if tall else '<mo stretchy="false">'
+    return _row(f"{mo}{opening}</mo>{inner}{mo}{closing}</mo>")
+
+
 class MathML(Writer[str]):
     """A tree as MathML; `shapes` writes the shape of each symbol below it."""
 
@@ -129,7 +135,7 @@ class MathML(Writer[str]):
         return f"<munder>{text}<mtext>{shape_below(x.shape)}</mtext></munder>"
 
     def bracketed(self, x: str) -> str:
-        return _row(f"<mo>(</mo>{x}<mo>)</mo>")
+        return _fenced("(", x, ")")
 
     def binary(self, sign: str, left: str, right: str) -> str:
         if sign == " ":  # a space, or a dot between two numbers
@@ -160,12 +166,12 @@ class MathML(Writer[str]):
         if name == "√":
             return f"<msqrt>{inner}</msqrt>"
         if name in ("abs", "norm"):
-            bar = "<mo>|</mo>" if name == "abs" else "<mo>‖</mo>"
-            return _row(f"{bar}{inner}{bar}")
-        return _row(f"<mi>{escape(name)}</mi><mo>(</mo>{inner}<mo>)</mo>")
+            bar = "|" if name == "abs" else "‖"
+            return _fenced(bar, inner, bar)
+        return _row(f"<mi>{escape(name)}</mi>{_fenced('(', inner, ')')}")
 
     def row(self, items: list[str]) -> str:
-        return _row(f"<mo>[</mo>{'<mo>,</mo>'.join(items)}<mo>]</mo>")
+        return _fenced("[", "<mo>,</mo>".join(items), "]")
 
     def cases(self, branches: list[tuple[str, str]], otherwise: str) -> str:
         lines = [

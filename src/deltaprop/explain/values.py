@@ -82,7 +82,14 @@ def batch_of(model: Model, X: Any, y: Any, sample_weight: Any = None) -> Batch:
         }  # fmt: skip
         if layer.dropout:
             known["M", l] = np.ones_like(done.a[l])
+    if model.f[-1].coupling != "elementwise" and not _collapses(model):
+        last = model.n_layers - 1
+        known["g", last] = model.loss_function.first(t, done.X[-1], np)
     return Batch(BatchForm(N, K, sample_weight is not None, proper), known)
+
+
+def _collapses(model: Model) -> bool:
+    return model.loss_function.closed_form(model.f[-1].name) is not None
 
 
 def _target(model: Model, y: Any) -> Any:
