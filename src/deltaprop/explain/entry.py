@@ -106,8 +106,8 @@ def short(value: float) -> str:
 class _Picker:
     """Turns an equation between arrays into one between numbers: those of a single entry."""
 
-    def __init__(self, values: Mapping[Name, Any]) -> None:
-        self.values = values
+    def __init__(self, values: Mapping[Name, Any], most_terms: int = MOST_TERMS) -> None:
+        self.values, self.most_terms = values, most_terms
         self.used: dict[Name, set[tuple[int, int]]] = {}
 
     def pick(self, x: Expression, n: int, h: int) -> Expression:
@@ -116,7 +116,9 @@ class _Picker:
                 return self._number(x, n, h)
             case Binary(" ", left, right) if is_matrix_product(x):
                 inner = self._shape(left)[1]
-                return _sum(inner, lambda k: _times(self.pick(left, n, k), self.pick(right, k, h)))
+                return self._sum(
+                    inner, lambda k: _times(self.pick(left, n, k), self.pick(right, k, h))
+                )
             case Binary(" ", left, right):
                 return _times(self.pick(left, n, h), self.pick(right, n, h))
             case Binary(sign, left, right):
@@ -124,9 +126,9 @@ class _Picker:
             case Prefix("−", inner):
                 return Prefix("−", self.pick(inner, n, h))
             case Prefix("Σ_n", inner):
-                return _sum(self._shape(inner)[0], lambda m: self.pick(inner, m, h))
+                return self._sum(self._shape(inner)[0], lambda m: self.pick(inner, m, h))
             case Prefix(_, inner):
-                return _sum(self._shape(inner)[1], lambda k: self.pick(inner, n, k))
+                return self._sum(self._shape(inner)[1], lambda k: self.pick(inner, n, k))
             case Power(base, exponent):
                 return Power(self.pick(base, n, h), self.pick(exponent, n, h))
             case Transpose(inner):
@@ -168,7 +170,19 @@ class _Picker:
         ]
 
     def _row(self, x: Expression, n: int) -> list[Expression]:
-        return _first_and_last(self._shape(x)[1], lambda k: self.pick(x, n, k))
+        return self._first_and_last(self._shape(x)[1], lambda k: self.pick(x, n, k))
+
+    def _sum(self, count: int, term: Callable[[int], Expression]) -> Expression:
+        total, *others = self._first_and_last(count, term)
+        for other in others:
+            total = Binary("+", total, other)
+        return total
+
+    def _first_and_last(self, count: int, term: Callable[[int], Expression]) -> list[Expression]:
+        if count <= self.most_terms:
+            return [term(k) for k in range(count)]
+        first = [term(k) for k in range(self.most_terms - 1)]
+        return [*first, ELLIPSIS, term(count - 1)]
 
     def _number(self, x: Symbol, n: int, h: int) -> Expression:
         array = matrix_of(self.values[x.key])
@@ -205,19 +219,6 @@ class _Picker:
 
 
 ELLIPSIS = Symbol("…", None, ())
-
-
-def _first_and_last(count: int, term: Callable[[int], Expression]) -> list[Expression]:
-    if count <= MOST_TERMS:
-        return [term(k) for k in range(count)]
-    return [*(term(k) for k in range(MOST_TERMS - 1)), ELLIPSIS, term(count - 1)]
-
-
-def _sum(count: int, term: Callable[[int], Expression]) -> Expression:
-    total, *others = _first_and_last(count, term)
-    for other in others:
-        total = Binary("+", total, other)
-    return total
 
 
 def _times(x: Expression, y: Expression) -> Expression:
