@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Num
 
     from deltaprop.explain.derivation import Derivation
-    from deltaprop.explain.verification import Proof
+    from deltaprop.explain.verification import Verification
     from deltaprop.model.signals import Signals
     from deltaprop.page import Page
 
@@ -413,20 +413,20 @@ class Network:
         z = few(self, X)
         return outputs(self, self._checked_X(X, NARROW)) if z is None else z
 
-    def check(self, X: Any, y: Any, sample_weight: Any = None) -> Proof:
-        """Prove each equation numerically on (X, y): see :func:`deltaprop.inspect.prove`.
+    def check(self, X: Any, y: Any, sample_weight: Any = None) -> Verification:
+        """Verify each equation numerically on (X, y): see :func:`deltaprop.inspect.verify`.
 
         Examples
         --------
         >>> import deltaprop as dp
         >>> net = dp.Network(1, [dp.Dense(1, "tanh")], loss="squared_error", seed=0)
-        >>> proof = net.check([[1.0]], [0.5])
-        >>> proof.ok
+        >>> report = net.check([[1.0]], [0.5])
+        >>> report.ok
         True
         """
-        from deltaprop.explain.verification import prove
+        from deltaprop.explain.verification import verify
 
-        return prove(self, X, y, sample_weight)
+        return verify(self, X, y, sample_weight)
 
     def explore(
         self, X: Any, y: Any, *, feature_names: Any = None, target_names: Any = None, **options: Any

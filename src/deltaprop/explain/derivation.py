@@ -1,4 +1,4 @@
-"""``net.derivation()``: the steps of a pass as text, LaTeX or HTML, with numbers if a batch is given."""
+"""``net.derivation()``: the steps of a pass, and their numbers, as text, LaTeX or HTML."""
 
 from __future__ import annotations
 

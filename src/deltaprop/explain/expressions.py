@@ -374,7 +374,7 @@ def is_matrix_product(x: Expression) -> bool:
 
 
 def grid(value: Any) -> list[list[str]]:
-    """Format an array as rows of equally formatted numbers; "…" replaces the middle of a large one."""
+    """Format an array as rows of numbers; "…" replaces the middle of a large one."""
     if np.ndim(value) == 0:
         return [[f"{float(value):.5g}".replace("-", "−")]]
     table: Float[np.ndarray, "R C"] = np.atleast_2d(np.asarray(value, dtype=float))
@@ -402,8 +402,8 @@ def _shown(size: int) -> list[int | None]:
 
 Text = TypeVar("Text")
 
-# How tightly a node binds: 0 a sum, 1 a product or quotient, 2 a matrix product, 3 a power, 4 a word.
-# SIDES holds the lowest level that each side of a sign may have without brackets.
+# How tightly a node binds: 0 a sum, 1 a product or quotient, 2 a matrix product, 3 a power, 4 a
+# word. SIDES holds the lowest level that each side of a sign may have without brackets.
 LEVEL = {"+": 0, "−": 0, "⊙": 1, "/": 1, " ": 2}
 SIDES = {"+": (0, 1), "−": (0, 1), "⊙": (1, 2), "/": (1, 3), " ": (2, 3)}
 

@@ -1,4 +1,4 @@
-r"""Steps as LaTeX: an ``align*`` for each, shapes by ``\underset``, equation numbers by ``\tag``."""
+r"""Steps as LaTeX: an ``align*`` for each, shapes by ``\underset``, numbers by ``\tag``."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """The forward and the backward pass of one network, as typed steps.
 
-A step groups the equations that belong together, such as a_l and X_{l+1} of one layer. Each equation
-holds its left and right side as expression trees whose symbols carry their shapes, and its number
-in the derivation. The steps hold no numbers and no markup: :mod:`.values` computes the numbers, and
-:mod:`.unicode`, :mod:`.latex`, :mod:`.mathml`, :mod:`.entry` and the interactive page render them.
+A step groups the equations that belong together, such as a_l and X_{l+1} of one layer. Each
+equation holds its left and right side as expression trees whose symbols carry their shapes, and its
+number in the derivation. The steps hold neither values nor markup: :mod:`.values` computes the
+values, and :mod:`.unicode`, :mod:`.latex`, :mod:`.mathml`, :mod:`.entry` and the interactive page
+render them.
 """
 
 from __future__ import annotations
