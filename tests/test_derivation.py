@@ -22,13 +22,13 @@ from hypothesis import given, settings
 
 import deltaprop as dp
 from deltaprop import equations
+from deltaprop.explain import entry, formulas
 from deltaprop.explain.derivation import Derivation
 from deltaprop.explain.entry import matrix_of
 from deltaprop.explain.expressions import Writer, evaluate
 from deltaprop.explain.latex import Latex
 from deltaprop.explain.steps import steps_of
 from deltaprop.explain.values import batch_of
-from deltaprop.explain import entry, formulas
 
 from . import interpreter
 from .oracles import Problem, encode

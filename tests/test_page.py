@@ -336,7 +336,7 @@ def test_rows_of_a_sparse_matrix():
         ({"feature_names": ["a"]}, ValueError, "feature_names must name the 4"),
         ({"target_names": ["a"]}, ValueError, "target_names must name the 3"),
         ({"feature_names": 4}, TypeError, "feature_names must be a sequence"),
-        ({"port": 1 << 20}, ValueError, "port=0 takes a free one"),
+        ({"port": 1 << 20}, ValueError, "port=0 uses a free port"),
     ],
 )
 def test_bad_arguments_are_named(change, error, words):

@@ -14,8 +14,8 @@ from deltaprop.data.reading import TableError
 from deltaprop.engines.options import Xla
 from deltaprop.estimators._base import diagram
 from deltaprop.estimators.classifier import MLPClassifier
-from deltaprop.estimators.regressor import MLPRegressor
 from deltaprop.estimators.fitted import TargetKind
+from deltaprop.estimators.regressor import MLPRegressor
 from deltaprop.functions.losses import Loss
 from deltaprop.network import Network
 from deltaprop.training.fitting import is_stream, refuse_with_stream

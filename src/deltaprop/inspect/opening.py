@@ -96,9 +96,9 @@ def open_model(model: Any, X: Any = None, y: Any = None) -> OpenedModel:
 
     Parameters
     ----------
-    model : Network, MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor, Pipeline, path
-        Estimators must be fitted; a Pipeline must end in one of the estimators. A path names a file
-        that :func:`deltaprop.save` wrote.
+    model : Network, estimator, Pipeline or path
+        An estimator must be fitted; a Pipeline must end in one. A path names a file that
+        :func:`deltaprop.save` wrote.
     X : array-like, sparse matrix or DataFrame (N, D), optional
         Rows as the model's ``predict`` takes them.
     y : array-like (N,) or (N, K), optional

@@ -62,7 +62,8 @@ class Page:
             self._server = _Server((HOST, port), handler)
         except (OSError, OverflowError) as error:
             raise ValueError(
-                f"The page cannot be served on port {port} of {HOST} ({error}); port=0 takes a free one."
+                f"The page cannot be served on port {port} of {HOST} ({error}); port=0 uses a free "
+                "port."
             ) from error
         self.url = f"http://{HOST}:{self._server.server_address[1]}/{token}/"
         self._thread = threading.Thread(
