@@ -114,7 +114,7 @@ def test_a_bug_of_ours_is_not_called_bad_input(folder, monkeypatch):
     def bug(*args, **kwargs):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("deltaprop.data.read_table", bug)
+    monkeypatch.setattr("deltaprop.data.reading.read_table", bug)
     result = CliRunner().invoke(app, ["train", "t.csv", "--target", "species"])
     assert isinstance(result.exception, ZeroDivisionError)
     assert result.exit_code == 1
@@ -124,7 +124,7 @@ def test_ctrl_c_before_the_first_epoch_writes_nothing(folder, monkeypatch, capsy
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("deltaprop.data.read_table", interrupt)
+    monkeypatch.setattr("deltaprop.data.reading.read_table", interrupt)
     monkeypatch.setattr("sys.argv", ["deltaprop", "train", "t.csv", "--target", "species"])
     with pytest.raises(SystemExit) as ended:
         main()

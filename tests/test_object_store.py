@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 import deltaprop as dp
 from deltaprop.cli.app import app
-from deltaprop.data import TableError, read_table, stream
 from deltaprop.files import ModelFileError
+from deltaprop.tables import TableError, read_table, stream
 
 
 @pytest.fixture(scope="module")

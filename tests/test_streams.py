@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
+from deltaprop.training.checkpoints import Keeper
 from typer.testing import CliRunner
 
 import deltaprop as dp
 from deltaprop.cli.app import app
-from deltaprop.data import TableError, predict_stream, stream
 from deltaprop.engines.fused import FusedEngine
 from deltaprop.engines.reference import ReferenceEngine
 from deltaprop.engines.streamed import StreamedEngine
-from deltaprop.training.checkpoints import Keeper
+from deltaprop.tables import TableError, predict_stream, stream
 from deltaprop.training.loop import Progress
 
 rng = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import pytest
 import skrub
 
 import deltaprop as dp
-from deltaprop.data import TableEncoder, TableError, read_table, recognise_task, split_target
+from deltaprop.tables import TableEncoder, TableError, read_table, recognise_task, split_target
 
 PENGUINS = "data/penguins.csv"
 

@@ -1,4 +1,4 @@
-"""A wrong custom function is found and named; equations that fail only because of it are told apart."""
+"""A wrong custom function is found and named; what fails only because of it is told apart."""
 
 import numpy as np
 import pytest

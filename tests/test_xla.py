@@ -13,10 +13,10 @@ from sklearn.base import clone
 
 import deltaprop as dp
 from deltaprop import activations, losses
-from deltaprop.data import stream
 from deltaprop.engines.reference import ReferenceEngine
 from deltaprop.engines.streamed import StreamedEngine
 from deltaprop.engines.xla import XlaEngine, loss_and_gradient
+from deltaprop.tables import stream
 from deltaprop.training.loop import Progress
 
 from .processes import finished, started, two
@@ -445,7 +445,7 @@ def test_processes_read_a_stream_once(memory, tmp_path):
     frame.to_parquet(tmp_path / "rows.parquet", row_group_size=150)
     code = """
     from dataclasses import replace
-    from deltaprop.data import stream
+    from deltaprop.tables import stream
 
     xla.connect(os.environ["ADDRESS"], 2, int(os.environ["RANK"]))
     rows = replace(stream("rows.parquet", "y"), memory=int(os.environ["MEMORY"]))

@@ -8,13 +8,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from deltaprop._version import __version__
 
 _HOME = {
     "Activation": "deltaprop.functions.activations",
     "Adam": "deltaprop.optim.solvers",
     "AdamW": "deltaprop.optim.solvers",
-    "Checkpoint": "deltaprop.training.checkpoints",
+    "Checkpoint": "deltaprop.training.checkpoint",
     "Dense": "deltaprop.network",
     "KFAC": "deltaprop.optim.natural_gradient",
     "LBFGS": "deltaprop.optim.solvers",
@@ -29,7 +29,7 @@ _HOME = {
     "TabularClassifier": "deltaprop.estimators",
     "TabularRegressor": "deltaprop.estimators",
     "Watch": "deltaprop.inspect.interactive",
-    "Xla": "deltaprop.engines.options",
+    "Xla": "deltaprop.engines.xla_engine",
     "cross_validate": "deltaprop.training.many",
     "explore": "deltaprop.inspect.interactive",
     "diagnose": "deltaprop.inspect.diagnosis",
@@ -48,7 +48,7 @@ _MODULES = {
     "losses": "deltaprop.functions.losses",
     "schedules": "deltaprop.optim.schedules",
     "search": "deltaprop.search",
-    "tables": "deltaprop.data",
+    "tables": "deltaprop.tables",
     "track": "deltaprop.training.track",
 }
 
@@ -72,6 +72,7 @@ __all__ = [
     "TabularRegressor",
     "Watch",
     "Xla",
+    "__version__",
     "activations",
     "cluster",
     "cross_validate",
@@ -94,15 +95,15 @@ __all__ = [
 
 if TYPE_CHECKING:
     import deltaprop.cluster as cluster
-    import deltaprop.data as tables
     import deltaprop.derivation.equations as equations
     import deltaprop.files as files
     import deltaprop.functions.activations as activations
     import deltaprop.functions.initializers as initializers
     import deltaprop.functions.losses as losses
     import deltaprop.search as search
+    import deltaprop.tables as tables
     import deltaprop.training.track as track
-    from deltaprop.engines.options import Xla
+    from deltaprop.engines.xla_engine import Xla
     from deltaprop.estimators import (
         MLPClassifier,
         MLPRegressor,
@@ -120,7 +121,7 @@ if TYPE_CHECKING:
     from deltaprop.optim.natural_gradient import KFAC
     from deltaprop.optim.privacy import Privacy
     from deltaprop.optim.solvers import LBFGS, SGD, Adam, AdamW
-    from deltaprop.training.checkpoints import Checkpoint
+    from deltaprop.training.checkpoint import Checkpoint
     from deltaprop.training.fitting import fit
     from deltaprop.training.many import cross_validate, fit_many
     from deltaprop.training.progress import Progress

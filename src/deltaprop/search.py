@@ -8,7 +8,8 @@ from deltaprop.optim import schedules
 from deltaprop.optim.natural_gradient import KFAC
 from deltaprop.optim.schedules import Schedule
 from deltaprop.optim.solvers import LBFGS, SGD, Adam, AdamW, FirstOrder, Solver
-from deltaprop.training.loop import Engine, Epoch, History, Progress, search
+from deltaprop.optim.state import TrainingState as Progress
+from deltaprop.training.history import Epoch, History
 from deltaprop.training.stopping import Plateau
 
 __all__ = [
@@ -17,7 +18,6 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
-    "Engine",
     "Epoch",
     "FirstOrder",
     "History",
@@ -26,5 +26,4 @@ __all__ = [
     "Schedule",
     "Solver",
     "schedules",
-    "search",
 ]

@@ -99,7 +99,7 @@ def train(
     """
     from deltaprop import Checkpoint
     from deltaprop.cli import report
-    from deltaprop.data import TableError
+    from deltaprop.data.reading import TableError
     from deltaprop.estimators import TabularClassifier, TabularRegressor
     from deltaprop.training.progress import Progress
 
@@ -202,7 +202,9 @@ def predict(
     Columns may come in any order; extra ones are ignored, missing ones are an error. With --memory,
     or where the table is a folder, a glob or a URL, rows are streamed from file to file.
     """
-    from deltaprop.data import TableError, predict_stream, predictions, read_table, stream
+    from deltaprop.data.predicting import predict_stream, predictions
+    from deltaprop.data.reading import TableError, read_table
+    from deltaprop.data.streams.opening import stream
     from deltaprop.storage.places import ending
 
     if output is not None:
@@ -233,7 +235,8 @@ def evaluate(model: ModelFile, table: TableFile, as_json: AsJson = False) -> Non
     from rich.console import Console
 
     from deltaprop.cli import report
-    from deltaprop.data import TableError, read_table, split_target
+    from deltaprop.data.reading import TableError, read_table
+    from deltaprop.data.task import split_target
 
     fitted = _load_tabular(model)
     if fitted.target_name_ is None:
@@ -290,7 +293,7 @@ def explain(
 
     With a table, the numbers of its first three rows stand below each equation.
     """
-    from deltaprop.data import TableError
+    from deltaprop.data.reading import TableError
     from deltaprop.explain.derivation import FORMATS
     from deltaprop.inspect.opening import open_model
     from deltaprop.storage.places import write_bytes
@@ -349,7 +352,7 @@ def info(model: ModelFile, as_json: AsJson = False) -> None:
 
 def is_bad_input(error: BaseException) -> bool:
     """Whether an error is about what the user gave, not a bug of ours."""
-    from deltaprop.data import TableError
+    from deltaprop.data.reading import TableError
     from deltaprop.files import ModelFileError
 
     if isinstance(error, (ModelFileError, TableError, MemoryError)):
@@ -378,7 +381,8 @@ def _in_memory(
     table: str, target: str, drop: list[str], weight: str | None, task: str, test_size: float,
     seed: int,
 ) -> Data:  # fmt: skip
-    from deltaprop.data import read_table, recognise_task
+    from deltaprop.data.reading import read_table
+    from deltaprop.data.task import recognise_task
 
     frame = read_table(table)
     X, y, w, left_out = _select(frame, target, drop, weight)
@@ -394,7 +398,8 @@ def _streamed(
     seed: int, memory: str | None,
 ) -> Data:  # fmt: skip
     """The held-out rows and the peers' fit in memory: no more than it has room for."""
-    from deltaprop.data import recognise_task, stream
+    from deltaprop.data.streams.opening import stream
+    from deltaprop.data.task import recognise_task
 
     everything = stream(table, target, weight=weight, memory=memory or MEMORY).without(drop)
     rows = everything.with_target_known()
@@ -412,8 +417,8 @@ def _select(frame: Any, target: str, drop: list[str], weight: str | None) -> tup
     """X, y, sample weights, and the number of rows without a target."""
     import numpy as np
 
-    from deltaprop.data import TableError, split_target
-    from deltaprop.data.task import require_columns
+    from deltaprop.data.reading import TableError
+    from deltaprop.data.task import require_columns, split_target
 
     require_columns(frame, [target], "--target")
     require_columns(frame, drop, "--drop")
@@ -436,7 +441,7 @@ def _select(frame: Any, target: str, drop: list[str], weight: str | None) -> tup
 
 
 def _task(task: str, y: Any, recognise: Any) -> str:
-    from deltaprop.data import TableError
+    from deltaprop.data.reading import TableError
 
     if task not in ("auto", "classification", "regression"):
         raise TableError(f"--task must be auto, classification or regression, got {task!r}.")
@@ -456,7 +461,7 @@ def _hold_out(y: Any, kind: str, test_size: float, seed: int) -> tuple[Any, Any]
     import numpy as np
     from sklearn.model_selection import train_test_split
 
-    from deltaprop.data import TableError
+    from deltaprop.data.reading import TableError
 
     if len(y) < 10:
         raise TableError(f"The table has {len(y)} row(s) with a target; at least 10 are needed.")
@@ -481,7 +486,7 @@ def _hold_out(y: Any, kind: str, test_size: float, seed: int) -> tuple[Any, Any]
 
 
 def _sizes(hidden: str) -> tuple[int, ...]:
-    from deltaprop.data import TableError
+    from deltaprop.data.reading import TableError
 
     parts = [part.strip() for part in hidden.split(",")]
     if not all(part.isdigit() and int(part) > 0 for part in parts):
@@ -491,7 +496,7 @@ def _sizes(hidden: str) -> tuple[int, ...]:
 
 def _require_writable(output: str, option: str = "--output") -> None:
     """Fail before the work, not after it."""
-    from deltaprop.data import TableError
+    from deltaprop.data.reading import TableError
     from deltaprop.storage.places import unwritable
 
     if (reason := unwritable(output)) is not None:
@@ -499,7 +504,7 @@ def _require_writable(output: str, option: str = "--output") -> None:
 
 
 def _require_report(page: str, output: str) -> None:
-    from deltaprop.data import TableError
+    from deltaprop.data.reading import TableError
     from deltaprop.inspect.displays import require_matplotlib
 
     _require_writable(page, "--report")
@@ -514,7 +519,7 @@ def _require_report(page: str, output: str) -> None:
 def _require_ray(watch: bool) -> None:
     from importlib.util import find_spec
 
-    from deltaprop.data import TableError
+    from deltaprop.data.reading import TableError
 
     if watch:
         raise TableError("--watch follows a training on this machine; leave it or --cluster out.")
@@ -613,7 +618,8 @@ def _go_on(page: Any) -> None:
 
 def _first_rows(path: str, model: Any, table: Path, most: int) -> tuple[Any, Any]:
     """The first rows of a table that have a target: X and y."""
-    from deltaprop.data import TableError, read_table, split_target
+    from deltaprop.data.reading import TableError, read_table
+    from deltaprop.data.task import split_target
 
     if model.target_name_ is None:
         raise TableError(f"{path!r} does not know its target's name; it was fitted to an array.")

@@ -8,7 +8,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from deltaprop.data import read_table, split_target
+from deltaprop.data.reading import read_table
+from deltaprop.data.task import split_target
 from deltaprop.network import Network
 
 Workers = int | tuple[int, int]

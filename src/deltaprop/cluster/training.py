@@ -16,10 +16,11 @@ from deltaprop.cluster.connection import connected
 from deltaprop.cluster.data import Parts, Whole, Workers, absolute, is_dataset, own_batch, parts_of
 from deltaprop.cluster.transfer import adopt
 from deltaprop.cluster.worker import Job, train
+from deltaprop.data.streamed_rows import refuse_with_stream
+from deltaprop.data.streams.stream import Stream
 from deltaprop.engines import Xla
 from deltaprop.network import Network
-from deltaprop.training.checkpoints import Checkpoint, checked_checkpoint
-from deltaprop.training.fitting import is_stream, refuse_with_stream
+from deltaprop.training.checkpoint import Checkpoint, check_checkpoint
 
 
 def fit(
@@ -48,7 +49,7 @@ def fit(
         Changed in place.
     X : array-like, DataFrame, path of a table, Stream, or Ray Dataset
         A table at a path is read by the workers themselves, which must all find it there. So are
-        the files of a :func:`deltaprop.data.stream`, of which each worker reads its part of every
+        the files of a :func:`deltaprop.tables.stream`, of which each worker reads its part of every
         epoch and holds no more than the stream's `memory`. Of a Ray Dataset each worker holds a
         part in memory.
     y : array-like, optional
@@ -91,11 +92,11 @@ def fit(
     >>> history = dp.cluster.fit(net, X, y, workers=8, gpus=True)  # doctest: +SKIP
     """
     _check(workers, max_failures)
-    if is_stream(X):
+    if isinstance(X, Stream):
         refuse_with_stream(y=y, target=target)
     elif (y is None) == (target is None):
         raise ValueError("Give either y, the target's values, or target, its column in X.")
-    given = checked_checkpoint(checkpoint)
+    given = check_checkpoint(checkpoint)
     if given is not None:
         given = dataclasses.replace(given, folder=absolute(given.folder))
     with connected(address) as ray:

@@ -10,6 +10,7 @@ from typing import Any
 from deltaprop.cluster.data import Parts, Whole
 from deltaprop.cluster.transfer import writable
 from deltaprop.network import Network
+from deltaprop.training.fitting import fit
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,6 @@ def _free_port(host: str) -> int:
 
 
 def _fit(job: Job, rank: int) -> tuple[Any, Any]:
-    from deltaprop import fit
     from deltaprop.engines.xla.processes import check_same
     from deltaprop.inspect.opening import open_model
 

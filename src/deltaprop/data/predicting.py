@@ -1,4 +1,4 @@
-"""Predictions as columns of a table; of tables larger than memory, as a Parquet file."""
+"""Predictions as columns of a table, or, for a stream, as a Parquet file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,34 @@ from deltaprop.data.reading import TableError
 from deltaprop.storage.places import replacing
 
 if TYPE_CHECKING:
-    from deltaprop.data.streaming import Stream
+    from deltaprop.data.streams.stream import Stream
 
-ROWS_AT_ONCE = 131_072  # a row group of the file that is written
+ROWS_PER_GROUP = 131_072  # of the Parquet file
 
 
 def predictions(model: Any, frame: Any, proba: bool = False) -> Any:
-    """What a tabular estimator predicts for a DataFrame, as a DataFrame named after the target.
+    """Predict for the rows of a DataFrame.
+
+    Parameters
+    ----------
+    model : TabularClassifier or TabularRegressor
+        Fitted.
+    frame : pandas.DataFrame
+        Columns that the model does not need are ignored.
+    proba : bool, default=False
+        Add the probability of each class.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One column with the name of the target. With ``loss="gaussian_nll"`` a second one,
+        ``NAME_std``, holds the standard deviation; with several quantiles there is one column
+        ``NAME_qLEVEL`` for each. Probabilities are in ``probability_LABEL``.
+
+    Raises
+    ------
+    TableError
+        If a column is missing, or if a regressor is asked for probabilities.
 
     Examples
     --------
@@ -30,29 +51,18 @@ def predictions(model: Any, frame: Any, proba: bool = False) -> Any:
     ['species', 'probability_Adelie']
     """
     import pandas as pd
+    from sklearn.base import is_classifier
 
     name = model.target_name_ or "prediction"
-    if hasattr(model, "classes_"):
-        if not proba:
-            return pd.DataFrame({name: model.predict(frame)})
-        P = model.predict_proba(frame)
-        winners = model.classes_[np.argmax(P, axis=1)]
-        columns = {f"probability_{label}": P[:, i] for i, label in enumerate(model.classes_)}
-        return pd.DataFrame({name: winners, **columns})
+    if is_classifier(model):
+        return pd.DataFrame(_class_columns(model, frame, name, proba))
     if proba:
         raise TableError("Probabilities need a classifier; this model is a regressor.")
-    if model.mlp_.network_.loss_function.name == "gaussian_nll":
-        mean, std = model.predict(frame, return_std=True)
-        return pd.DataFrame({name: mean, f"{name}_std": std})
-    predicted = np.asarray(model.predict(frame))
-    if predicted.ndim == 1:
-        return pd.DataFrame({name: predicted})
-    levels = model.mlp_.network_.loss_function.settings["quantiles"]
-    return pd.DataFrame({f"{name}_q{q:g}": predicted[:, i] for i, q in enumerate(levels)})
+    return pd.DataFrame(_number_columns(model, frame, name))
 
 
 def predict_stream(model: Any, rows: Stream, output: str | Path, proba: bool = False) -> int:
-    """Predict for each row of a stream, in their order, into a Parquet file.
+    """Predict for each row of a stream, in order, and write a Parquet file.
 
     Parameters
     ----------
@@ -61,20 +71,22 @@ def predict_stream(model: Any, rows: Stream, output: str | Path, proba: bool = F
     rows : Stream
         Columns that the model does not need are ignored.
     output : str or Path
-        Or an address such as ``"s3://bucket/species.parquet"``. Until all is written, what was
-        there stays.
+        A path, or a URL such as ``"s3://bucket/species.parquet"``. An existing file is replaced
+        only once the new one is complete.
     proba : bool, default=False
-        A column for each class's probability, too.
+        Add the probability of each class.
 
     Returns
     -------
     n : int
-        Rows written.
+        Number of rows written.
 
     Raises
     ------
     TableError
         If a column is missing.
+    ModelFileError
+        If the file cannot be written.
 
     Examples
     --------
@@ -90,10 +102,29 @@ def predict_stream(model: Any, rows: Stream, output: str | Path, proba: bool = F
     rows, written = rows.only(model.feature_names_in_), 0
     with replacing(output) as file, contextlib.ExitStack() as opened:
         writer: Any = None
-        for frame in rows.as_frames(ROWS_AT_ONCE):
+        for frame in rows.as_frames(ROWS_PER_GROUP):
             table = pa.Table.from_pandas(predictions(model, frame, proba), preserve_index=False)
             if writer is None:
                 writer = opened.enter_context(pq.ParquetWriter(file, table.schema))
             writer.write_table(table)
             written += len(frame)
     return written
+
+
+def _class_columns(model: Any, frame: Any, name: str, proba: bool) -> dict[str, np.ndarray]:
+    if not proba:
+        return {name: model.predict(frame)}
+    P, labels = model.predict_proba(frame), model.classes_
+    columns = {f"probability_{label}": P[:, i] for i, label in enumerate(labels)}
+    return {name: labels[np.argmax(P, axis=1)], **columns}
+
+
+def _number_columns(model: Any, frame: Any, name: str) -> dict[str, np.ndarray]:
+    loss = model.mlp_.network_.loss_function
+    if loss.name == "gaussian_nll":
+        mean, std = model.predict(frame, return_std=True)
+        return {name: mean, f"{name}_std": std}
+    predicted = np.asarray(model.predict(frame))
+    if predicted.ndim == 1:
+        return {name: predicted}
+    return {f"{name}_q{q:g}": predicted[:, i] for i, q in enumerate(loss.settings["quantiles"])}

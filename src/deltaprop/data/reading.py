@@ -1,4 +1,4 @@
-"""Read a table from a file, or say in one sentence why not."""
+"""Read a table file into memory."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def read_table(path: str | Path) -> Any:
     Parameters
     ----------
     path : str or Path
-        Text files may be compressed: .gz, .bz2, .xz or .zst. A CSV that turns out to be separated
-        by semicolons or tabs is read as such.
+        The ending of the name says which format it is. Text files may be compressed (.gz, .bz2,
+        .xz or .zst). In a .csv file, semicolons and tabs are recognised as separators.
 
     Returns
     -------
@@ -31,11 +31,12 @@ def read_table(path: str | Path) -> Any:
     Raises
     ------
     TableError
-        If the file is missing, of an unknown kind, damaged or empty, or names a column twice.
+        If the file is missing, damaged, empty or of an unknown format, or if two columns have the
+        same name.
 
     Examples
     --------
-    >>> from deltaprop.data import read_table
+    >>> from deltaprop.tables import read_table
     >>> read_table("data/penguins.csv").shape
     (344, 8)
     """
@@ -44,18 +45,16 @@ def read_table(path: str | Path) -> Any:
         raise TableError(f"There is no file {str(path)!r}.")
     if path.is_dir():
         raise TableError(f"{str(path)!r} is a folder; give the path of one table file.")
-    kind = _kind(path)
+    ending = _ending_of(path)
     try:
-        frame = _read(path, kind)
-    except TableError:
-        raise
-    except MemoryError:
+        frame = _read(path, ending)
+    except (TableError, MemoryError):
         raise
     except Exception as error:
         raise TableError(
-            f"{str(path)!r} cannot be read as {kind[1:]}: {first_line(error)}"
+            f"{str(path)!r} cannot be read as {ending[1:]}: {first_line(error)}"
         ) from error
-    if frame.shape[1] == 0 or frame.shape[0] == 0:
+    if 0 in frame.shape:
         raise TableError(f"{str(path)!r} has no rows.")
     frame.columns = [str(column) for column in frame.columns]
     _refuse_duplicates(path, list(frame.columns))
@@ -63,11 +62,12 @@ def read_table(path: str | Path) -> Any:
 
 
 def first_line(error: Exception) -> str:
-    """What an error of another library says, in one line."""
+    """The first line of another library's error message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _kind(path: Path) -> str:
+def _ending_of(path: Path) -> str:
+    """The ending that names the format, without the one of the compression."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in COMPRESSED:
         suffixes.pop()
@@ -75,26 +75,32 @@ def _kind(path: Path) -> str:
         return suffixes[-1]
     known = ", ".join((*TEXT, *PARQUET, *ARROW))
     raise TableError(
-        f"{str(path)!r}: the kind of table is not known from its name. Known endings are {known}; "
-        f"text files may be compressed ({', '.join(COMPRESSED)})."
+        f"{str(path)!r}: the format of the table is not known from its name. Known endings are "
+        f"{known}; text files may be compressed ({', '.join(COMPRESSED)})."
     )
 
 
-def _read(path: Path, kind: str) -> Any:
+def _read(path: Path, ending: str) -> Any:
     import pandas as pd
 
-    if kind in PARQUET:
+    if ending in PARQUET:
         return pd.read_parquet(path)
-    if kind in ARROW:
+    if ending in ARROW:
         return pd.read_feather(path)
+    return _read_text(path, TEXT[ending])
+
+
+def _read_text(path: Path, separator: str) -> Any:
+    import pandas as pd
+
     if path.stat().st_size == 0:
         raise TableError(f"{str(path)!r} is empty.")
-    separator = TEXT[kind]
     header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str)
-    if header.shape[1] == 1:
-        text = str(header.iloc[0, 0])
-        separator = next((other for other in (";", "\t") if other in text), separator)
+    if header.shape[1] == 1:  # perhaps the separator is another one
+        line = str(header.iloc[0, 0])
+        separator = next((other for other in (";", "\t") if other in line), separator)
         header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str)
+    # pandas would rename the second of two equal names.
     _refuse_duplicates(path, [str(name) for name in header.iloc[0]])
     return pd.read_csv(path, sep=separator, low_memory=False)
 

@@ -1,4 +1,4 @@
-"""What is to be predicted: classes or numbers."""
+"""Select the target column and recognise whether it calls for classification or regression."""
 
 from __future__ import annotations
 
@@ -14,11 +14,31 @@ MOST_INTEGER_CLASSES = 20
 
 
 def split_target(frame: Any, target: str) -> tuple[Any, Any, int]:
-    """The other columns, the target, and how many rows without a target were left out.
+    """Separate the features of a DataFrame from the target.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+    target : str
+        Name of a column.
+
+    Returns
+    -------
+    X : pandas.DataFrame
+        All other columns.
+    y : pandas.Series
+        The target.
+    left_out : int
+        Number of rows that were left out because their target is missing.
+
+    Raises
+    ------
+    TableError
+        If there is no such column, it has no value, or there is no other column.
 
     Examples
     --------
-    >>> from deltaprop.data import read_table, split_target
+    >>> from deltaprop.tables import read_table, split_target
     >>> X, y, left_out = split_target(read_table("data/penguins.csv"), "sex")
     >>> X.shape, left_out
     ((333, 7), 11)
@@ -33,64 +53,80 @@ def split_target(frame: Any, target: str) -> tuple[Any, Any, int]:
     return rows.drop(columns=target), rows[target], int((~known).sum())
 
 
-def require_columns(frame: Any, names: list[str], role: str) -> None:
-    """Raise TableError for names that are not columns, with what is close."""
+def require_columns(columns: Iterable[str], names: Iterable[str], role: str) -> None:
+    """Raise TableError if a name is not among the columns (a DataFrame or a list of names)."""
+    known = list(columns)
     for name in names:
-        if name not in frame.columns:
-            near = get_close_matches(name, list(frame.columns), n=1)
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise TableError(
-                f"There is no column {name!r} ({role}).{hint} "
-                f"The columns are {', '.join(frame.columns)}."
+                f"There is no column {name!r} ({role}).{hint} The columns are {', '.join(known)}."
             )
 
 
 def require_known_columns(columns: Iterable[str], needed: Iterable[str]) -> None:
-    """Raise TableError where a model was fitted to columns that are not there."""
-    there = set(columns)
-    missing = [name for name in needed if name not in there]
+    """Raise TableError if a column that a model was fitted to is missing."""
+    known = set(columns)
+    missing = [name for name in needed if name not in known]
     if missing:
         raise TableError(f"The table lacks column(s) that the model needs: {', '.join(missing)}.")
 
 
 def recognise_task(y: Any) -> str:
-    """ "classification" or "regression", from the target's values.
+    """Whether a target column calls for classification or regression.
 
-    Words, booleans and categories are classes; integers are classes when they take at most 20
-    values and each of them repeats; all other numbers are numbers.
+    Strings, booleans and categories are classes. Integers are classes if they take at most 20
+    distinct values and each of these occurs at least twice. Other numbers call for regression.
+
+    Parameters
+    ----------
+    y : pandas.Series
+
+    Returns
+    -------
+    task : {"classification", "regression"}
 
     Raises
     ------
     TableError
-        If the target can be neither: dates, words that hardly repeat, one single value.
+        If the target suits neither: dates, strings that are mostly unique, infinite values, or
+        only one distinct value.
 
     Examples
     --------
     >>> import pandas as pd
-    >>> from deltaprop.data import recognise_task
+    >>> from deltaprop.tables import recognise_task
     >>> recognise_task(pd.Series(["a", "b", "a", "b"])), recognise_task(pd.Series([0.5, 1.7, 2.0]))
     ('classification', 'regression')
     """
-    import pandas as pd
+    from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
 
-    name, counts = y.name, y.value_counts()
-    counts = counts[counts > 0]
+    counts = y.value_counts()
+    counts = counts[counts > 0]  # categories that do not occur count 0
     if len(counts) < 2:
-        raise TableError(
-            f"Column {name!r}, the target, has the same value in every row: nothing to learn."
-        )
-    if pd.api.types.is_datetime64_any_dtype(y):
-        raise TableError(f"Column {name!r}, the target, holds dates; turn them into numbers first.")
-    if pd.api.types.is_numeric_dtype(y) and not pd.api.types.is_bool_dtype(y):
-        values = y.to_numpy(dtype=float)
-        if not np.isfinite(values).all():
-            raise TableError(f"Column {name!r}, the target, holds infinite values.")
-        whole = bool((values == np.floor(values)).all())
-        few = len(counts) <= MOST_INTEGER_CLASSES and counts.min() >= 2
-        return "classification" if whole and few else "regression"
+        raise _unsuitable(y, "has the same value in every row, so there is nothing to learn.")
+    if is_datetime64_any_dtype(y):
+        raise _unsuitable(y, "holds dates; turn them into numbers first.")
+    if is_numeric_dtype(y) and not is_bool_dtype(y):
+        return "classification" if _are_classes(y, counts) else "regression"
     if len(counts) > max(20, len(y) // 2):
-        raise TableError(
-            f"Column {name!r}, the target, has {len(counts)} different words in {len(y)} rows; it "
-            "looks like a name or an identifier. Choose another target."
+        raise _unsuitable(
+            y,
+            f"has {len(counts)} distinct values in {len(y)} rows; it looks like a name or an "
+            "identifier. Choose another target.",
         )
     return "classification"
+
+
+def _are_classes(y: Any, counts: Any) -> bool:
+    """Whether numbers stand for classes: few distinct integers, each of which repeats."""
+    values = y.to_numpy(dtype=float)
+    if not np.isfinite(values).all():
+        raise _unsuitable(y, "holds infinite values.")
+    integers = bool((values == np.floor(values)).all())
+    return integers and len(counts) <= MOST_INTEGER_CLASSES and bool(counts.min() >= 2)
+
+
+def _unsuitable(y: Any, reason: str) -> TableError:
+    return TableError(f"Column {y.name!r}, the target, {reason}")

@@ -41,7 +41,7 @@ nothing where it is None.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     Weights = Float[Array, "N 1"] | float
 
 Masks = Sequence[Array | None]
+Samples = Callable[[Sequence[Array], Sequence[Array]], tuple[Sequence[Array], Sequence[Array]]]
 
 
 class Pass(NamedTuple):
@@ -78,13 +79,18 @@ def forward_backward(
     l2: float = 0.0,
     weights: Weights = 1.0,
     masks: Masks | None = None,
+    samples: Samples | None = None,
 ) -> Pass:
-    """The whole of section 1.3: forward, loss, error signals, gradients."""
+    """The whole of section 1.3: forward, loss, error signals, gradients.
+
+    `samples`, if given, maps (X, δ) to the (X, δ) that enter the gradients, for example with every
+    sample's gradient clipped to a norm.
+    """
     X, a = forward(X0, W, b, f, masks)
     L = loss(t, a[-1], X[-1], W, f[-1], function, l2, weights)
     delta_last = output_error(t, a[-1], X[-1], f[-1], function, weights)
     delta = error_signals(delta_last, X, a, W, f, masks)
-    dW, db = gradients(X, delta, W, l2)
+    dW, db = gradients(*(samples(X, delta) if samples else (X, delta)), W, l2)
     return Pass(X, a, delta, dW, db, L)
 
 

@@ -1,8 +1,54 @@
-"""Engines run a search. ``reference`` is the derivation on NumPy: the oracle for every other."""
+"""Engines compute the steps of a training run. All of them agree with the reference engine."""
 
-from deltaprop.engines.options import Xla
-from deltaprop.engines.reference import ReferenceEngine
+from __future__ import annotations
+
+from deltaprop.data.rows import Rows, TrainingRows
+from deltaprop.data.streamed_rows import StreamedRows
+from deltaprop.engines.auto import Compiled
+from deltaprop.engines.protocol import Engine, Run, Trainer
+from deltaprop.engines.reference import Reference
+from deltaprop.engines.streamed import StreamedTrainer
+from deltaprop.engines.xla_engine import Xla
+from deltaprop.model import Model
 
 NAMES = ("auto", "reference", "fused", "xla")
 
-__all__ = ["NAMES", "ReferenceEngine", "Xla"]
+
+def get(engine: str | Xla, n_threads: int | None = None, reproducible: bool = False) -> Engine:
+    """The engine of that name; a :class:`deltaprop.Xla` is returned as it is.
+
+    Parameters
+    ----------
+    engine : {"auto", "reference", "fused", "xla"} or Xla
+    n_threads : int, optional
+        How many threads the fused engine uses.
+    reproducible : bool, default=False
+        Whether the results of the fused engine must not depend on the number of threads.
+
+    Raises
+    ------
+    ValueError
+        If there is no engine of that name.
+    """
+    if isinstance(engine, Xla):
+        return engine
+    if engine not in NAMES:
+        raise ValueError(
+            f"engine must be one of {', '.join(NAMES)} or a deltaprop.Xla; got {engine!r}."
+        )
+    if engine == "xla":
+        return Xla()
+    if engine == "reference":
+        return Reference(reproducible)
+    return Compiled(engine == "fused", n_threads, reproducible)
+
+
+def trainer_for(engine: Engine, model: Model, rows: TrainingRows, run: Run) -> Trainer:
+    """The engine's trainer for rows in memory, or chunk by chunk for those of a stream."""
+    if isinstance(rows, StreamedRows):
+        return StreamedTrainer(model, rows, run, engine)
+    assert isinstance(rows, Rows)
+    return engine.trainer(model, rows, run)
+
+
+__all__ = ["NAMES", "Engine", "Run", "Trainer", "Xla", "get", "trainer_for"]

@@ -1,139 +1,136 @@
-"""Rows that do not fit in memory, a chunk at a time, through any engine that takes arrays.
+"""Rows that do not fit in memory, a chunk at a time, through any engine.
 
 An epoch goes through the row groups in a random order. A chunk is the next C rows of that order,
-shuffled; while one is trained on, the next is read in another thread. C is a multiple of the batch
-size, so that the steps are those of the same order in memory.
+shuffled. While the engine trains on one chunk, another thread reads the next. C is a multiple of
+the batch size, so that the steps are those of the same order in memory.
 
-Of P processes that train one network each goes through its P-th of an epoch's order, and brings its
-P-th of each batch: together they read the rows once.
+If P processes train one network together, each of them goes through one P-th of an epoch's order
+and contributes one P-th of each batch: together they read every row once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from deltaprop.network import Network
+from deltaprop.data.rows import Rows
+from deltaprop.data.streamed_rows import StreamedRows
+from deltaprop.engines.protocol import Engine, Order, Rates, Run
+from deltaprop.model import Model
+from deltaprop.model.inputs import check_y
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-    from deltaprop.data.streaming import Piece, Stream
+    from deltaprop.data.streams.fragments import Piece
 
-CHUNKS = 4  # of the memory: two chunks of rows, the rest for what is being decoded
+CHUNKS = 4  # into which the memory is divided: two chunks of rows, the rest for decoding
 
 
 class Chunk(NamedTuple):
-    """Rows in memory, and the order to take them in."""
+    """Rows in memory, and the order in which to train on them."""
 
-    X: Float[np.ndarray, "C D"]
-    y: np.ndarray
-    w: Float[np.ndarray, " C"] | None
+    rows: Rows
     order: Int[np.ndarray, " C"] | None
 
 
-class StreamedEngine:
-    """Epochs of a first-order search over a stream.
+class StreamedTrainer:
+    """Runs steps of first-order training over a stream.
 
     Parameters
     ----------
-    net : Network
-    rows : Stream
-    batch_size : int
-        Of all processes; rounded up to a multiple of them.
-    engine_of : callable
-        Makes an engine of (X, y, w), arrays that hold a part of an epoch's rows of this process.
-    part : (int, int), default=(0, 1)
-        Which of the processes this one is, and how many there are.
+    model : Model
+    rows : StreamedRows
+    run : Run
+        Its batch size is that of all processes together. It is rounded up to a multiple of them.
+    engine : Engine
+        Trains on the chunks.
 
     Attributes
     ----------
     n_samples : int
-        Rows of an epoch: all, but for a remainder of the division by the processes.
+        The number of rows of an epoch: all but the remainder of a division by the processes.
     """
 
-    def __init__(
-        self,
-        net: Network,
-        rows: Stream,
-        batch_size: int,
-        engine_of: Callable[..., Any],
-        part: tuple[int, int] = (0, 1),
-    ) -> None:
-        rows.require_numbers()
-        rank, processes = part
-        self._own, self._batch = len(rows) // processes, -(-batch_size // processes)
+    epochs_per_call = 1
+
+    def __init__(self, model: Model, rows: StreamedRows, run: Run, engine: Engine) -> None:
+        stream = rows.stream
+        stream.require_numbers()
+        self._engine, rank, processes = engine.part()
+        self._own, self._batch = len(stream) // processes, -(-run.batch_size // processes)
         if not self._own:
-            raise ValueError(f"{rows} has fewer rows than {processes} processes to share them.")
-        self.net, self.theta = net, net.theta
+            raise ValueError(
+                f"{stream} has fewer rows than the {processes} processes that share them."
+            )
         self.batch_size, self.n_samples = self._batch * processes, self._own * processes
-        self._rows, self._before, self._engine_of = rows, rank * self._own, engine_of
-        a_row = (rows.shape[1] + 2) * net.dtype.itemsize
-        batches = max(1, rows.memory // CHUNKS // a_row // self._batch)
+        self._model, self._stream = model, stream
+        self._run, self._before = run.part(self._batch, self._own), rank * self._own
+        row_bytes = (stream.shape[1] + 2) * model.dtype.itemsize
+        batches = max(1, stream.memory // CHUNKS // row_bytes // self._batch)
         self.chunk_rows = min(batches * self._batch, self._own)
-        self._room: list[np.ndarray] = []
+        self._buffers: list[np.ndarray] = []
         self._only: Chunk | None = None
         self._walk: _Walk | None = None
 
     def row_order(self, order: Int[np.ndarray, " 1"] | None) -> Int[np.ndarray, " N"]:
-        """Where this process's rows of an epoch stand in the table, as they are trained on."""
-        places = self._rows.order(self._pieces(order))[self._before : self._before + self._own]
+        """The positions in the table of this process's rows of an epoch, in training order."""
+        places = self._stream.order(self._pieces(order))[self._before : self._before + self._own]
         for k, start in enumerate(range(0, len(places), self.chunk_rows)):
             inside = places[start : start + self.chunk_rows]
             shuffled = _inside(order, k, len(inside))
             inside[:] = inside if shuffled is None else inside[shuffled]
         return places
 
-    def epoch(
-        self,
-        order: Int[np.ndarray, " 1"] | None,
-        learning_rates: Float[np.ndarray, " S"],
-        first: int = 0,
-    ) -> float:
-        """As of every engine, but `order` is a seed that the order follows from.
+    def run(
+        self, orders: Sequence[Order], learning_rates: Sequence[Rates], first: int = 0
+    ) -> list[float]:
+        """As for every trainer, but an order is a seed from which the row order follows.
 
-        A call that goes on where the last one ended goes on with its chunk.
+        A call that starts where the last one ended continues with its chunk.
         """
-        a_chunk, loss, at = -(-self.chunk_rows // self._batch), 0.0, first
-        end, walk = first + len(learning_rates), self._walk
+        (order,), (rates,) = orders, learning_rates
+        steps_per_chunk, loss, at = -(-self.chunk_rows // self._batch), 0.0, first
+        end, walk = first + len(rates), self._walk
         if walk is None or not walk.is_at(order, first):
-            walk = _Walk(order, self._chunks(order, first // a_chunk), first // a_chunk - 1)
-        self._walk = None  # where a call fails, the next one begins anew
+            chunk = first // steps_per_chunk
+            walk = _Walk(order, self._chunks(order, chunk), chunk - 1)
+        self._walk = None  # if this call fails, the next one starts with a new walk
         with closing(walk):
             while at < end:
-                chunk, begin = walk.chunk(at // a_chunk), at % a_chunk
-                steps = min(-(-len(chunk.y) // self._batch) - begin, end - at)
-                engine = self._engine_of(
-                    X=chunk.X, y=chunk.y, w=chunk.w,
-                    batch_size=self._batch, rows_of_epoch=self._own,
-                )  # fmt: skip
-                rates = learning_rates[at - first : at - first + steps]
-                loss += engine.epoch(chunk.order, rates, begin)
+                chunk_now, begin = walk.chunk(at // steps_per_chunk), at % steps_per_chunk
+                steps = min(-(-len(chunk_now.rows) // self._batch) - begin, end - at)
+                trainer = self._engine.trainer(self._model, chunk_now.rows, self._run)
+                now = rates[at - first : at - first + steps]
+                loss += trainer.run([chunk_now.order], [now], begin)[0]
                 at += steps
             walk.step = at
             if at * self._batch < self._own:
                 self._walk = walk.kept()
-        return loss
+        return [loss]
+
+    def rewind(self, n: int) -> None:
+        raise AssertionError("every call runs one epoch")
 
     def _pieces(self, order: Int[np.ndarray, " 1"] | None) -> list[Piece]:
-        pieces = list(self._rows.pieces)
-        if order is None or self.chunk_rows == self._own:  # a chunk of all is read once
+        pieces = list(self._stream.pieces)
+        if order is None or self.chunk_rows == self._own:  # a single chunk is read only once
             return pieces
         return [pieces[i] for i in np.random.RandomState(order[0]).permutation(len(pieces))]
 
     def _chunks(self, order: Int[np.ndarray, " 1"] | None, first: int) -> Iterator[Chunk]:
-        """The chunks of an epoch from number `first` on, each read while the one before is used."""
+        """The chunks from number `first` on; each is read while the one before is used."""
         n_chunks, before = -(-self._own // self.chunk_rows), self._before + first * self.chunk_rows
-        parts = _Parts(self._rows.rows(self._pieces(order), before))
+        parts = _Parts(self._stream.rows(self._pieces(order), before))
         if n_chunks == 1:
-            self._only = self._only or self._read(order, 0, parts, self._rooms(1)[0])
+            self._only = self._only or self._read(order, 0, parts, self._buffers_for(1)[0])
             yield self._only._replace(order=_inside(order, 0, self._own))
             return
-        rooms = self._rooms(2)
+        rooms = self._buffers_for(2)
         with ThreadPoolExecutor(1, "deltaprop-reader") as reader:
             coming = reader.submit(self._read, order, first, parts, rooms[first % 2])
             for k in range(first, n_chunks):
@@ -143,16 +140,16 @@ class StreamedEngine:
                     coming = reader.submit(self._read, order, k + 1, parts, room)
                 yield chunk
 
-    def _rooms(self, n: int) -> list[np.ndarray]:
-        while len(self._room) < n:
-            shape = (self.chunk_rows, self._rows.shape[1])
-            self._room.append(np.empty(shape, self.net.dtype))
-        return self._room
+    def _buffers_for(self, n: int) -> list[np.ndarray]:
+        while len(self._buffers) < n:
+            shape = (self.chunk_rows, self._stream.shape[1])
+            self._buffers.append(np.empty(shape, self._model.dtype))
+        return self._buffers
 
     def _read(
         self, order: Int[np.ndarray, " 1"] | None, k: int, parts: _Parts, room: np.ndarray
     ) -> Chunk:
-        """Chunk k, whose rows come next in `parts`."""
+        """Chunk k, whose rows are the next ones in `parts`."""
         n, targets, weights = min(self.chunk_rows, self._own - k * self.chunk_rows), [], []
         at = 0
         while at < n:
@@ -162,16 +159,13 @@ class StreamedEngine:
             targets.append(y)
             weights.append(w)
             at += len(y)
-        net, y = self.net, self.net._checked_y(np.concatenate(targets))
-        net.loss_function.check(
-            y, net.n_outputs, net.loss_function.name, **net.loss_function.settings
-        )
-        w = None if weights[0] is None else np.concatenate(weights).astype(net.dtype)
-        return Chunk(room[:n], y, w, _inside(order, k, n))
+        y = check_y(self._model, np.concatenate(targets))
+        w = None if weights[0] is None else np.concatenate(weights).astype(self._model.dtype)
+        return Chunk(Rows(room[:n], y, w), _inside(order, k, n))
 
 
 def _fill(room: Float[np.ndarray, "C D"], X: Any) -> None:
-    """Rows of a stream, or their columns, as the network's numbers."""
+    """Copy rows of a stream, or their columns, into an array of the dtype of the network."""
     columns = X if isinstance(X, list) else [X]
     with np.errstate(over="ignore"):
         if isinstance(X, list):
@@ -182,13 +176,13 @@ def _fill(room: Float[np.ndarray, "C D"], X: Any) -> None:
     narrowed = np.result_type(*(column.dtype for column in columns)) != room.dtype
     if narrowed and not np.isfinite(room).all():
         raise ValueError(
-            f"The stream has a value that is too large for {room.dtype}. Leave its row out, or "
-            "scale its column, or take a network of dtype='float64'."
+            f"The stream has a value that is too large for {room.dtype}. Leave out its row, scale "
+            "its column, or use a network of dtype='float64'."
         )
 
 
 class _Walk:
-    """How far a pass over the chunks has come."""
+    """The position of a pass over the chunks."""
 
     def __init__(
         self, order: Int[np.ndarray, " 1"] | None, chunks: Iterator[Chunk], number: int
@@ -202,7 +196,7 @@ class _Walk:
         return step == self.step and np.array_equal(order, self.order)  # type: ignore[arg-type]
 
     def chunk(self, number: int) -> Chunk:
-        """Chunk of that number, the present one or the next."""
+        """The chunk of that number: the current one or the next."""
         if self._number < number:
             self._chunk, self._number = next(self._chunks), number
         assert self._chunk is not None
@@ -213,21 +207,21 @@ class _Walk:
         return self
 
     def close(self) -> None:
-        """End the reading ahead, except of a walk that is kept."""
+        """Stop reading ahead, unless the walk is kept for the next call."""
         if self._ends:
             self._chunks.close()  # type: ignore[attr-defined]
         self._ends = True
 
 
 class _Parts:
-    """Rows that come in parts, to be taken in other portions."""
+    """Rows that are read in parts of one size and taken in portions of another."""
 
     def __init__(self, parts: Iterator[tuple[Any, Any, Any]]) -> None:
         self._parts = parts
         self._left: tuple[Any, Any, Any] | None = None
 
     def take(self, most: int) -> tuple[Any, Any, Any]:
-        """The rest of a part, or its first rows."""
+        """The rest of a part, or its first `most` rows."""
         X, y, w = self._left or next(self._parts)
         self._left = None
         if len(y) <= most:
@@ -242,7 +236,7 @@ def _cut(X: Any, y: Any, w: Any, rows: slice) -> tuple[Any, Any, Any]:
 
 
 def _inside(order: Int[np.ndarray, " 1"] | None, k: int, n: int) -> Int[np.ndarray, " C"] | None:
-    """The order of the rows of chunk k."""
+    """The order of the rows inside chunk k."""
     if order is None:
         return None
     return np.random.RandomState([int(order[0]), k]).permutation(n)

@@ -7,9 +7,10 @@ import functools
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import fields, replace
 from numbers import Integral, Real
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -20,48 +21,35 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from deltaprop import engines
-from deltaprop.engines.outputs import few, outputs
+from deltaprop.data.rows import Rows, TrainingRows
+from deltaprop.data.streamed_rows import StreamedRows, refuse_with_stream
+from deltaprop.data.streams.stream import Stream
 from deltaprop.estimators._callbacks import SklearnTasks, print_epoch
 from deltaprop.functions import activations, initializers
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.losses import Loss
-from deltaprop.network import NARROW, Dense, Network, checked_weights
+from deltaprop.model.inputs import NARROW, check_domain
+from deltaprop.network import Dense, Network
 from deltaprop.optim import schedules
+from deltaprop.optim.privacy import Privacy
 from deltaprop.optim.solvers import LBFGS, SGD, Adam, AdamW, FirstOrder, Solver
-from deltaprop.training.checkpoints import Checkpoint, checked_checkpoint
-from deltaprop.training.fitting import (
-    checked_callbacks,
-    data_loss,
-    is_stream,
-    refuse_with_stream,
-    train,
-)
-from deltaprop.training.loop import History, Progress
-from deltaprop.training.recording import Record, checked_record
+from deltaprop.optim.state import TrainingState
+from deltaprop.training.callbacks import check_callbacks
+from deltaprop.training.checkpoint import Checkpoint
+from deltaprop.training.fitting import train
+from deltaprop.training.history import History
+from deltaprop.training.recording import Record
+from deltaprop.training.settings import Settings
 from deltaprop.training.stopping import Plateau
+from deltaprop.training.validation import Validation
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Num
-
-    from deltaprop.data.streaming import Stream
+    from jaxtyping import Float
 
 KEPT = [np.float64, np.float32, *(name for name in NARROW if name != "bfloat16")]
 FIRST_ORDER = ("sgd", "adam", "adamw")
 M = TypeVar("M", bound=Callable[..., Any])
 Task = Literal["learn", "same", "within"]
-
-
-class Rows(NamedTuple):
-    """Checked rows: features, the target as the loss takes it and as the user gave it, weights."""
-
-    X: Any
-    y: Num[np.ndarray, "N ..."]
-    labels: np.ndarray
-    w: Float[np.ndarray, " N"] | None
-
-    def take(self, index: np.ndarray) -> Rows:
-        w = None if self.w is None else self.w[index]
-        return Rows(self.X[index], self.y[index], self.labels[index], w)
 
 
 def diagram(estimator: BaseEstimator, net: Network | None) -> str:
@@ -132,6 +120,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         "reproducible": ["boolean"],
         "record": [None, Interval(Integral, 1, None, closed="left"), Record],
         "checkpoint": [None, str, PathLike, Checkpoint],
+        "privacy": [None, Privacy],
     }
 
     loss: Any
@@ -170,12 +159,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     reproducible: bool
     record: Any
     checkpoint: Any
+    privacy: Privacy | None
 
     network_: Network
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
     _plateau: Plateau
-    _progress: Progress
+    _progress: TrainingState
 
     # ------------------------------------------------------------ what differs
 
@@ -221,7 +211,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         Parameters
         ----------
         X : array-like or sparse matrix (n_samples, n_features), or Stream
-            A :func:`deltaprop.data.stream` of rows that need not fit in memory holds its own
+            A :func:`deltaprop.tables.stream` of rows that need not fit in memory holds its own
             target and weights.
         y : array-like (n_samples,) or (n_samples, n_outputs)
             Class labels, an indicator matrix of labels, or numbers.
@@ -251,43 +241,32 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     ) -> Any:  # fmt: skip
         self._validate_params()
         solver = self._solver()
-        checked_callbacks(self.callbacks)
+        check_callbacks(self.callbacks)
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        known = not first and hasattr(self, "_plateau")  # not so if the user set coefs_ by hand
+        known = not first and hasattr(self, "_plateau")  # False if the user has set coefs_
         task: Task = "within" if known and incremental else "same" if known else "learn"
-        if is_stream(X):
-            rows = self._checked_stream(X, y, sample_weight, reset=first, task=task)
-        else:
-            rows = self._checked(X, y, sample_weight, reset=first, task=task)
-        rng = check_random_state(self.random_state)
-        progress = Progress()
-        if incremental and hasattr(self, "_progress"):
-            progress = copy.deepcopy(self._progress)  # a failed call must not move it
-            rng = progress.rng or rng
-        if first:
-            net = self._new_network(rows.X.shape[1], working_dtype(rows.X), rng)
-        else:
-            net = self._known_network(rows.X)
-        net.encode(rows.y[:1])
-        net.loss_function.check(
-            rows.y, net.n_outputs, net.loss_function.name, **net.loss_function.settings
-        )
         stopping = self.early_stopping and isinstance(solver, FirstOrder)
+        self._check_privacy(validation[0], stopping)
+        rows, y_seen = self._training_rows(X, y, sample_weight, reset=first, task=task)
+        state = self._state(incremental)
+        net = self._new_network(rows, state) if first else self._known_network(rows)
+        net.encode(y_seen[:1])
+        check_domain(net, y_seen)
         held = None
         if validation[0] is not None:
             held = self._checked(*validation, reset=False, task="within")
-            held = held._replace(X=_sliceable(held.X))
         elif stopping:
-            rows, held = self._set_aside(rows, rng)
+            rows, held = self._set_aside(net, rows, state)
         self._attach(net)
         if known:
             self._plateau = copy.copy(self._plateau)
         else:
             self._reset_curves(stopping)
-        history = self._run(rows, held, solver, stopping, rng, progress, incremental)
-        self._record(history, rows.X.shape[0], held is not None, stopping)
+        settings = self._settings(solver, incremental)
+        history = self._run(rows, held, settings, state, stopping)
+        self._record(history, len(rows), held is not None, stopping)
         unfinished = history.stop_reason == "max_epochs" and isinstance(solver, FirstOrder)
         if unfinished and not incremental:
             warnings.warn(
@@ -298,10 +277,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             )
         return self
 
-    def _checked_stream(
-        self, X: Stream, y: Any, sample_weight: Any, *, reset: bool, task: Task
-    ) -> Rows:
-        """As `_checked`, of rows that are not in memory: `Rows` with some values of y."""
+    def _training_rows(
+        self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task
+    ) -> tuple[TrainingRows, np.ndarray]:
+        """The rows to train on, and values of y to check: all of them, or some of a stream's."""
+        if not isinstance(X, Stream):
+            rows = self._checked(X, y, sample_weight, reset=reset, task=task)
+            return rows, rows.y
         refuse_with_stream(y=y, sample_weight=sample_weight)
         refuse_with_stream(class_weight=getattr(self, "class_weight", None))
         X.require_numbers()
@@ -316,33 +298,61 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 )
         if reset:
             self.n_features_in_ = X.shape[1]
-        encode, y = self._stream_target(X, task)
-        return Rows(X.encoded(None, encode), y, self._labels_of(y), None)
+        encode, y_seen = self._stream_target(X, task)
+        return StreamedRows(X.encoded(None, encode)), y_seen
+
+    def _check_privacy(self, X_val: Any, stopping: bool) -> None:
+        """Raise ValueError if something besides the noisy gradient would reveal the rows."""
+        if self.privacy is None:
+            return
+        if getattr(self, "class_weight", None) == "balanced":
+            raise ValueError(
+                "class_weight='balanced' is computed from the rows, which privacy is to protect. "
+                "Give a dict of weights instead."
+            )
+        held = self.validation_fraction if stopping and X_val is None else X_val
+        self.privacy.check_stopping(self._schedule(), held, stopping)
+
+    def _state(self, incremental: bool) -> TrainingState:
+        """A new training state, or with partial_fit a copy of the last one."""
+        if incremental and hasattr(self, "_progress"):
+            state = copy.deepcopy(self._progress)  # a failed call must not change it
+        else:
+            state = TrainingState()
+        state.rng = state.rng or check_random_state(self.random_state)
+        return state
+
+    def _settings(self, solver: Solver, incremental: bool) -> Settings:
+        """The settings of a training run, from the parameters of the same name and others."""
+        parameters = self.get_params(deep=False)
+        shared = {f.name: parameters[f.name] for f in fields(Settings) if f.name in parameters}
+        return Settings(
+            **shared | {
+                "solver": solver,
+                "schedule": self._schedule(),
+                "max_epochs": 1 if incremental else int(self.max_iter),
+                "horizon": int(self.max_iter),
+                "patience": self.n_iter_no_change,
+                "seed": self.random_state,
+                "callbacks": [*([print_epoch] if self.verbose else []), *(self.callbacks or [])],
+                "checkpoint": None if incremental else self.checkpoint,
+            }
+        )  # fmt: skip
 
     def _run(
-        self, rows: Rows, held: Rows | None, solver: Solver, stopping: bool,
-        rng: np.random.RandomState, progress: Progress, incremental: bool,
+        self, rows: TrainingRows, held: Rows | None, settings: Settings, state: TrainingState,
+        stopping: bool,
     ) -> History:  # fmt: skip
-        epochs = 1 if incremental else int(self.max_iter)
-        callbacks = [*([print_epoch] if self.verbose else []), *(self.callbacks or [])]
         tasks = None
         if getattr(self, "_skl_callbacks", None):
-            tasks = SklearnTasks(self, rows.X, rows.labels, epochs)
-            callbacks.append(tasks)
+            tasks = SklearnTasks(self, rows, settings.max_epochs)
+            settings = replace(settings, callbacks=(*settings.callbacks, tasks))
+        validation = None
+        if held is not None:
+            validation = Validation(self._evaluator(held), stopping, self.scoring == "loss")
         history = train(
-            self.network_, _sliceable(rows.X), rows.y, rows.w,
-            solver=solver, schedule=self._schedule(), batch_size=self.batch_size,
-            max_epochs=epochs, clip_norm=self.clip_norm, shuffle=self.shuffle, rng=rng,
-            plateau=self._plateau, evaluate=self._evaluator(held) if held else None,
-            stop_on_validation=stopping, monitor_loss=self.scoring == "loss",
-            engine=self.engine, n_threads=self.n_threads, reproducible=self.reproducible,
-            callbacks=callbacks,
-            progress=progress, horizon=int(self.max_iter),
-            before_epoch=tasks.begin_epoch if tasks else None,
-            record=checked_record(self.record),
-            checkpoint=None if incremental else checked_checkpoint(self.checkpoint),
-            seed=self.random_state,
-        )  # fmt: skip
+            self.network_, rows, settings, validation, state=state, plateau=self._plateau
+        )
         if tasks:
             tasks.end()
         return history
@@ -367,7 +377,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     # ------------------------------------------------------------ the network
 
-    def _new_network(self, n_features: int, dtype: Any, rng: np.random.RandomState) -> Network:
+    def _new_network(self, rows: TrainingRows, state: TrainingState) -> Network:
+        return self._network_for(rows.n_features, working_dtype(rows), state.rng)
+
+    def _network_for(self, n_features: int, dtype: Any, rng: Any) -> Network:
         loss, n_outputs, out_activation = self._output_layer()
         out = out_activation if self.out_activation == "auto" else self.out_activation
         return Network(
@@ -385,19 +398,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         dropout = _one_a_layer("dropout", self.dropout, len(sizes), Real)
         return [Dense(size, f, p) for size, f, p in zip(sizes, functions, dropout, strict=True)]
 
-    def _known_network(self, X: Any) -> Network:
-        """A network with the present parameters' settings and the fitted weights."""
-        sizes = [X.shape[1], *(b.shape[0] for b in self.intercepts_)]
-        net = self._new_network(
-            X.shape[1],
-            self.network_.dtype if hasattr(self, "network_") else working_dtype(X),
-            np.random.RandomState(0),
-        )
+    def _known_network(self, rows: TrainingRows) -> Network:
+        """A network with the settings of the current parameters and the fitted weights."""
+        sizes = [rows.n_features, *(b.shape[0] for b in self.intercepts_)]
+        dtype = self.network_.dtype if hasattr(self, "network_") else working_dtype(rows)
+        net = self._network_for(rows.n_features, dtype, np.random.RandomState(0))
         if [net.n_features, *(layer.units for layer in net.layers)] != sizes:
             raise ValueError(
                 f"hidden_layer_sizes={self.hidden_layer_sizes!r} does not fit the fitted layers "
-                f"{sizes}: to go on training (warm_start, partial_fit) keep the sizes, or fit "
-                "anew with warm_start=False."
+                f"{sizes}. Keep the sizes to continue training (warm_start, partial_fit), or fit "
+                "with warm_start=False to start over."
             )
         for l in range(net.n_layers):
             net.W[l][...], net.b[l][...] = self.coefs_[l], self.intercepts_[l]
@@ -425,13 +435,19 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     def encode_rows(self, X: Any) -> Any:
         check_is_fitted(self)
-        return _sliceable(
+        return by_rows(
             validate_data(self, X, accept_sparse=["csr", "csc"], dtype=KEPT, reset=False)
         )
 
     def feature_names(self) -> list[str] | None:
         names = getattr(self, "feature_names_in_", None)
         return None if names is None else [str(name) for name in names]
+
+    def column_kinds(self) -> dict[str, str]:
+        return {}
+
+    def target_name(self) -> str | None:
+        return None
 
     def fit_history(self) -> History:
         return History(
@@ -457,11 +473,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if not hasattr(self, "network_"):  # quicker to ask than scikit-learn's question
             check_is_fitted(self)
         net = self._network()
-        z = None if hasattr(self, "feature_names_in_") else few(net, X)
+        z = None if hasattr(self, "feature_names_in_") else net.predictor.few(X)
         if z is not None:
             return z
         X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=KEPT, reset=False)
-        return outputs(net, X)
+        return net.predictor(X)
 
     def _network(self) -> Network:
         """The fitted network, after taking over arrays that the user put into `coefs_`."""
@@ -475,27 +491,24 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
     # ------------------------------------------------------------ validation
 
-    def _set_aside(self, rows: Rows, rng: np.random.RandomState) -> tuple[Rows, Rows]:
-        if is_stream(rows.X):
-            share = rows.X.share_in_memory(float(self.validation_fraction))
-            kept, held = rows.X.set_aside(share, int(rng.randint(2**31 - 1)))
-            X, y, w = held.in_memory(rows.X.dtype)
-            return rows._replace(X=kept), Rows(X, y, self._labels_of(y), w)
-        N = rows.X.shape[0]
-        n_held = int(np.ceil(self.validation_fraction * N))
-        from sklearn.model_selection import train_test_split
-
-        kept, held = train_test_split(
-            np.arange(N), test_size=self.validation_fraction, random_state=rng,
-            stratify=self._stratify(rows, n_held),
-        )  # fmt: skip
-        if len(held) < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of "
-                "your dataset."
+    def _set_aside(
+        self, net: Network, rows: TrainingRows, state: TrainingState
+    ) -> tuple[TrainingRows, Rows]:
+        """The rows to train on, and the rows on which training stops."""
+        assert state.rng is not None
+        if isinstance(rows, Rows):
+            n_held = int(np.ceil(self.validation_fraction * len(rows)))
+            kept, held = rows.split(
+                net, self.validation_fraction, state.rng, self._stratify(rows, n_held)
             )
-        rows = rows._replace(X=_sliceable(rows.X))
-        return rows.take(kept), rows.take(held)
+            if len(held) < 2:
+                raise ValueError(
+                    "The validation set is too small. Increase 'validation_fraction' or the size "
+                    "of your dataset."
+                )
+            return kept, held
+        streamed, held = rows.split(net, self.validation_fraction, state.rng)
+        return streamed, replace(held, labels=self._labels_of(held.y))
 
     def _evaluator(self, held: Rows) -> Callable[[], tuple[float, float]]:
         view = self._view()
@@ -510,10 +523,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             net = self.network_
             if not np.isfinite(net.theta).all():
                 return float("nan"), float("nan")
-            loss = data_loss(net, held.X, held.y, held.w)
+            loss = net.mean_loss(held.X, held.y, held.w)
             if scorer is not None:
                 return loss, float(scorer(view, held.X, held.labels, **weights))
-            z = outputs(net, held.X)
+            z = net.predictor(held.X)
             if not np.isfinite(z).all():
                 return loss, float("nan")
             score = self._default_score(z, held)
@@ -587,21 +600,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             )
         return True
 
-    # ------------------------------------------------------------ checks
 
-    def _check_weights(self, sample_weight: Any, X: Any) -> Float[np.ndarray, " N"] | None:
-        if sample_weight is None:
-            return None
-        return checked_weights(sample_weight, X)
-
-
-def working_dtype(X: Any) -> np.dtype:
+def working_dtype(data: Any) -> np.dtype:
     """float32 for float32, else float64, as in scikit-learn."""
-    return np.dtype("float32" if X.dtype == np.float32 else "float64")
+    return np.dtype("float32" if data.dtype == np.float32 else "float64")
 
 
-def _sliceable(X: Any) -> Any:
-    """X with fast access to rows: CSC becomes CSR."""
+def by_rows(X: Any) -> Any:
+    """X with fast access to its rows: CSC becomes CSR."""
     return X.tocsr() if hasattr(X, "tocsr") else X
 
 

@@ -1,17 +1,23 @@
-"""scikit-learn's callback interface and `verbose`, on top of the search's epoch events."""
+"""scikit-learn's callback interface and `verbose`, on top of the events of the training loop."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from deltaprop.training.loop import Epoch
+from deltaprop.data.rows import Rows, TrainingRows
+from deltaprop.training.history import Epoch
 
 
 class SklearnTasks:
     """Tells callbacks set with ``set_callbacks`` about the fit and each of its epochs."""
 
-    def __init__(self, estimator: Any, X: Any, y: Any, max_epochs: int) -> None:
-        self._estimator, self._data = estimator, {"X": X, "y": y}
+    def __init__(self, estimator: Any, rows: TrainingRows, max_epochs: int) -> None:
+        if isinstance(rows, Rows):
+            rows = rows.used
+            self._data: dict[str, Any] = {"X": rows.X, "y": rows.labels}
+        else:
+            self._data = {"X": rows, "y": None}
+        self._estimator = estimator
         self._fit = estimator._init_callback_context(max_subtasks=max_epochs)
         self._epoch: Any = None
         self._fit.call_on_fit_task_begin(estimator=estimator, **self._data)

@@ -18,23 +18,25 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import validate_data
 
-from deltaprop.engines.options import Xla
+from deltaprop.data.rows import Rows
+from deltaprop.engines.xla_engine import Xla
 from deltaprop.estimators._base import (
     KEPT,
     BaseMLP,
-    Rows,
     Task,
+    by_rows,
     keeps_fit_on_failure,
     working_dtype,
 )
 from deltaprop.estimators.fitted import TargetKind, as_labels
 from deltaprop.functions import losses
 from deltaprop.functions.losses import Loss
+from deltaprop.model.inputs import check_weights
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from deltaprop.data.streaming import Stream
+    from deltaprop.data.streams.stream import Stream
 
 LOSSES = ("log_loss", "focal", "hinge")
 
@@ -213,6 +215,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         reproducible: bool = False,
         record: Any = None,
         checkpoint: Any = None,
+        privacy: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -251,6 +254,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.reproducible = reproducible
         self.record = record
         self.checkpoint = checkpoint
+        self.privacy = privacy
 
     @available_if(lambda self: self._has_partial_fit())
     @keeps_fit_on_failure
@@ -320,7 +324,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         self._know_classes(y, task)
-        w = self._check_weights(sample_weight, X)
+        w = check_weights(sample_weight, X)
         if self.class_weight is not None:
             balance = compute_sample_weight(self.class_weight, y).astype(working_dtype(X))
             if (balance < 0).any():
@@ -328,7 +332,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                     f"class_weight must hold weights >= 0 for each class, got {self.class_weight}."
                 )
             w = balance if w is None else w * balance
-        return Rows(X, self._codes(y), y, w)
+        return Rows(by_rows(X), self._codes(y), w, labels=y)
 
     def _stream_target(self, rows: Stream, task: Task) -> tuple[Any, np.ndarray]:
         known = task != "learn" or getattr(self, "_given", False)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from deltaprop.functions.arrays import Array
     from deltaprop.network import Network
-    from deltaprop.training.loop import History
+    from deltaprop.training.history import History
 
 # One class for each row, several labels for each row, or numbers.
 TargetKind = Literal["classes", "labels", "numbers"]
@@ -42,6 +42,12 @@ class Fitted(Protocol):
 
     def feature_names(self) -> list[str] | None:
         """The names of the columns that `encode_rows` returns; None if they have none."""
+
+    def column_kinds(self) -> dict[str, str]:
+        """How each column of a table is encoded; empty if columns are used as they are."""
+
+    def target_name(self) -> str | None:
+        """The name of the target column in the training data, if it had one."""
 
     def target_kind(self) -> TargetKind:
         """What the estimator predicts."""

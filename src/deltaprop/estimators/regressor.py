@@ -12,16 +12,18 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
-from deltaprop.engines.options import Xla
-from deltaprop.estimators._base import KEPT, BaseMLP, Rows, Task, keeps_fit_on_failure
+from deltaprop.data.rows import Rows
+from deltaprop.engines.xla_engine import Xla
+from deltaprop.estimators._base import KEPT, BaseMLP, Task, by_rows, keeps_fit_on_failure
 from deltaprop.estimators.fitted import TargetKind
 from deltaprop.functions import losses
 from deltaprop.functions.losses import Loss
+from deltaprop.model.inputs import check_weights
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from deltaprop.data.streaming import Stream
+    from deltaprop.data.streams.stream import Stream
 
 LOSSES = (
     "squared_error", "absolute_error", "huber", "quantile", "log_cosh", "poisson", "gamma",
@@ -193,6 +195,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         reproducible: bool = False,
         record: Any = None,
         checkpoint: Any = None,
+        privacy: Any = None,
     ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -230,6 +233,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.reproducible = reproducible
         self.record = record
         self.checkpoint = checkpoint
+        self.privacy = privacy
 
     @available_if(lambda self: self._has_partial_fit())
     @keeps_fit_on_failure
@@ -306,7 +310,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             self._n_targets = n_targets
         elif n_targets != getattr(self, "_n_targets", n_targets):
             raise ValueError(f"y has {n_targets} column(s), but was fitted with {self._n_targets}.")
-        return Rows(X, y, y, self._check_weights(sample_weight, X))
+        return Rows(by_rows(X), y, check_weights(sample_weight, X), labels=y)
 
     def _stream_target(self, rows: Stream, task: Task) -> tuple[Any, np.ndarray]:
         self._n_targets = 1

@@ -9,22 +9,21 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from deltaprop.data import TableEncoder, as_frame
+from deltaprop.data.encoder import TableEncoder, as_frame
 from deltaprop.data.reading import TableError
-from deltaprop.engines.options import Xla
+from deltaprop.data.streamed_rows import refuse_with_stream
+from deltaprop.data.streams.stream import Stream
+from deltaprop.engines.xla_engine import Xla
 from deltaprop.estimators._base import diagram
 from deltaprop.estimators.classifier import MLPClassifier
 from deltaprop.estimators.fitted import TargetKind
 from deltaprop.estimators.regressor import MLPRegressor
 from deltaprop.functions.losses import Loss
 from deltaprop.network import Network
-from deltaprop.training.fitting import is_stream, refuse_with_stream
-from deltaprop.training.loop import History
+from deltaprop.training.history import History
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-    from deltaprop.data.streaming import Stream
 
 SAMPLE = 100_000  # rows of a stream that tell how to encode it
 ON_ANY_SCALE = ("squared_error", "absolute_error", "huber", "quantile", "log_cosh", "gaussian_nll")
@@ -55,6 +54,7 @@ class BaseTabular(BaseEstimator):
 
     encoder_: TableEncoder
     mlp_: Any
+    target_name_: str | None
 
     def _new_mlp(self, kind: type, n_rows: int, **extra: Any) -> Any:
         batch = self.batch_size
@@ -103,6 +103,12 @@ class BaseTabular(BaseEstimator):
         indicator = self.encoder_.imputer_.indicator_
         missing = [] if indicator is None else indicator.features_
         return names + [f"{names[d]} missing" for d in missing]
+
+    def column_kinds(self) -> dict[str, str]:
+        return self.encoder_.kinds_
+
+    def target_name(self) -> str | None:
+        return self.target_name_
 
     def fit_history(self) -> History:
         return cast(History, self.mlp_.fit_history())
@@ -164,7 +170,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     """Classify the rows of a table: any columns in, no preparation needed.
 
     Categories, dates, text and missing values are encoded by
-    :class:`deltaprop.data.TableEncoder`; the network stops early on a part of the rows that it
+    :class:`deltaprop.tables.TableEncoder`; the network stops early on a part of the rows that it
     sets aside, and keeps the weights of the best epoch.
 
     Parameters
@@ -256,7 +262,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TabularClassifier:
         """Fit to the rows of a DataFrame (pandas, polars, Arrow) and their labels, or to a Stream.
 
-        Of a :func:`deltaprop.data.stream` a random sample of 100,000 rows tells how columns are
+        Of a :func:`deltaprop.tables.stream` a random sample of 100,000 rows tells how columns are
         encoded; all rows are trained on.
 
         Raises
@@ -264,7 +270,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         ValueError
             If a label is missing, or data or a parameter is out of range.
         """
-        if is_stream(X):
+        if isinstance(X, Stream):
             rows = self._encode_stream(X, y, sample_weight)
             self.mlp_ = self._new_mlp(MLPClassifier, len(rows), class_weight=self.class_weight)
             self.mlp_.fit(rows)
@@ -388,7 +394,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TabularRegressor:
         """Fit to the rows of a DataFrame (pandas, polars, Arrow) and their numbers, or to a Stream.
 
-        Of a :func:`deltaprop.data.stream` a random sample of 100,000 rows tells how columns are
+        Of a :func:`deltaprop.tables.stream` a random sample of 100,000 rows tells how columns are
         encoded; all rows are trained on.
 
         Raises
@@ -396,7 +402,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         ValueError
             If y is not finite numbers, or data or a parameter is out of range.
         """
-        if is_stream(X):
+        if isinstance(X, Stream):
             rows = self._encode_stream(X, y, sample_weight)
             self._set_scale(*X.moments())
             self.mlp_ = self._new_mlp(MLPRegressor, len(rows))

@@ -11,7 +11,7 @@ from deltaprop.explain.steps import Step, steps_of
 from deltaprop.explain.values import batch_of
 
 if TYPE_CHECKING:
-    from deltaprop.network import Network as Model
+    from deltaprop.model import Model
 
 WRITERS = {"unicode": unicode.document, "latex": latex.document, "html": mathml.document}
 FORMATS = tuple(WRITERS)

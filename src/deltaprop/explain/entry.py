@@ -115,9 +115,9 @@ class _Picker:
             case Symbol():
                 return self._number(x, n, h)
             case Binary(" ", left, right) if is_matrix_product(x):
-                inner = self._shape(left)[1]
                 return self._sum(
-                    inner, lambda k: _times(self.pick(left, n, k), self.pick(right, k, h))
+                    self._shape(left)[1],
+                    lambda k: _times(self.pick(left, n, k), self.pick(right, k, h)),
                 )
             case Binary(" ", left, right):
                 return _times(self.pick(left, n, h), self.pick(right, n, h))

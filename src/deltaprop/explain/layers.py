@@ -6,7 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from deltaprop.network import Network as Model
+    from deltaprop.model import Model
 
 
 class Layer(NamedTuple):
@@ -32,7 +32,7 @@ def layers_of(model: Model) -> list[Layer]:
     Layer(layer=1, inputs=10, units=3, activation='softmax', dropout=0.0, parameters=33)
     """
     return [
-        Layer(l, *W.shape, dense.activation.name, dense.dropout, W.size + b.size)
+        Layer(l, len(W), len(b), dense.activation.name, dense.dropout, W.size + b.size)
         for l, (dense, W, b) in enumerate(zip(model.layers, model.W, model.b, strict=True))
     ]
 

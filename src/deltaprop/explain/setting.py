@@ -13,7 +13,7 @@ from deltaprop.functions.arrays import Array
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from deltaprop.network import Network as Model
+    from deltaprop.model import Model
 
 MAX_ROWS = 100
 
@@ -45,7 +45,7 @@ class Setting:
 
 def setting_of(net: Model, X: Any, y: Any, sample_weight: Any) -> Setting:
     """Convert everything to float64, with at most `MAX_ROWS` rows."""
-    X, t, weights, _ = net._prepare(X, y, sample_weight)
+    X, t, weights, _ = net.prepare(X, y, sample_weight)
     N = X.shape[0]
     rows = np.unique(np.linspace(0, N - 1, min(N, MAX_ROWS)).round().astype(int))
     X0 = np.asarray((X.tocsr()[rows].toarray() if hasattr(X, "tocsr") else X[rows]), np.float64)

@@ -30,7 +30,7 @@ from deltaprop.explain.expressions import (
 from deltaprop.explain.formulas import Scope
 
 if TYPE_CHECKING:
-    from deltaprop.network import Network as Model
+    from deltaprop.model import Model
 
 Phase = Literal["setup", "forward", "loss", "backward"]
 

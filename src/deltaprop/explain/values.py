@@ -12,9 +12,10 @@ import numpy as np
 from deltaprop.derivation import equations
 from deltaprop.explain.expressions import Equation, Name, Row, Symbol, evaluate
 from deltaprop.explain.steps import BatchForm, Step
+from deltaprop.model.inputs import check_y
 
 if TYPE_CHECKING:
-    from deltaprop.network import Network as Model
+    from deltaprop.model import Model
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,12 @@ def batch_of(model: Model, X: Any, y: Any, sample_weight: Any = None) -> Batch:
     array([[ 0.],
            [-1.]])
     """
-    X, t, weights, l2 = model._prepare(X, y, sample_weight)
+    X, t, weights, l2 = model.prepare(X, y, sample_weight)
     X = X.toarray() if hasattr(X, "toarray") else X
     done = equations.forward_backward(
         X, t, model.W, model.b, model.f, model.loss_function, l2, weights
     )
-    target = _target(model, model._checked_y(y))
+    target = _target(model, check_y(model, y))
     N, K = target.shape
     proper = bool(np.allclose(target.sum(axis=1), 1))
     known: dict[Name, Any] = {

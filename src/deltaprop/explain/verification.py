@@ -12,7 +12,7 @@ from deltaprop.explain.setting import setting_of
 from deltaprop.explain.verdicts import Equation, Verification
 
 if TYPE_CHECKING:
-    from deltaprop.network import Network as Model
+    from deltaprop.model import Model
 
 
 def verify(net: Model, X: Any, y: Any, sample_weight: Any = None) -> Verification:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop import __version__
+from deltaprop._version import __version__
 from deltaprop.network import Network
 from deltaprop.storage.codec import ModelFileError, Reader, Writer
 from deltaprop.storage.places import Place, read_bytes, write_bytes
@@ -20,7 +20,7 @@ from deltaprop.storage.places import Place, read_bytes, write_bytes
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from deltaprop.training.loop import Progress
+    from deltaprop.optim.state import TrainingState as Progress
 
 FORMAT = 1
 LONGEST_HEADER = 100_000_000
@@ -198,7 +198,7 @@ def _require_one_task(model: Any) -> None:
 
 def _require_table(model: Any) -> None:
     """What a tabular estimator repeats of its parts must be what the parts say."""
-    from deltaprop.data import TableEncoder
+    from deltaprop.data.encoder import TableEncoder
 
     if not isinstance(getattr(model, "encoder_", None), TableEncoder):
         raise ModelFileError("it holds no preprocessing")
@@ -255,7 +255,7 @@ def _fitted_names(kind: str) -> tuple[str, ...]:
 
 def _rebuild_search(model: Any) -> None:
     """Where the search stopped."""
-    from deltaprop.training.loop import Progress
+    from deltaprop.optim.state import TrainingState as Progress
     from deltaprop.training.stopping import Plateau
 
     for name, cls in (("_progress", Progress), ("_plateau", Plateau)):

@@ -26,6 +26,11 @@ def namespace(array: Values) -> ModuleType:
     return xp
 
 
+def as_dtype(x: Values, dtype: Any) -> Values:
+    """`x` in that dtype; the same array where it has it already."""
+    return x if x.dtype == dtype else x.astype(dtype)
+
+
 def real(x: Values, xp: ModuleType) -> Values:
     """Re x: what decides on which side of a kink a complex argument lies."""
     return xp.real(x) if xp.isdtype(x.dtype, "complex floating") else x

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.estimators.fitted import as_labels
 from deltaprop.inspect.opening import OpenedModel, fitted_estimator, loaded, open_model
-from deltaprop.inspect.scores import as_labels, classification, point_prediction, regression
+from deltaprop.inspect.scores import classification, point_prediction, regression
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
@@ -42,7 +43,7 @@ class Case:
             raise ValueError("y has no class that the model has seen in training.")
         unnamed = [f"x{i}" for i in range(self.X.shape[1])]
         self.names = [str(name) for name in getattr(self.X, "columns", unnamed)]
-        name = getattr(self.estimator, "target_name_", None) or getattr(y, "name", None)
+        name = self.estimator.target_name() or getattr(y, "name", None)
         self.target = "y" if name is None else str(name)
 
     @cached_property

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from deltaprop.network import Trace
-    from deltaprop.training.loop import History
+    from deltaprop.training.history import History
 
 MOST_TICKS = 30
 MATPLOTLIB = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deltaprop.inspect.subjects import subject_of
-from deltaprop.network import Network
+from deltaprop.model import Model
 from deltaprop.page import LivePage, Page
 from deltaprop.page import explore as serve
 
@@ -129,7 +129,7 @@ class Watch(LivePage):
     ) -> None:
         super().__init__(
             lambda: subject_of(model, X, y, feature_names, target_names),
-            ready=isinstance(model, Network),
+            ready=isinstance(model, Model),
             port=port,
             open_browser=open_browser,
         )

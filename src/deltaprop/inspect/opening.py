@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop.estimators.fitted import Fitted
+from deltaprop.model.inputs import check_X, check_X_y
 from deltaprop.network import Network
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Num
 
     from deltaprop.functions.arrays import Array
-    from deltaprop.training.loop import History
+    from deltaprop.training.history import History
 
 KINDS = (
     "a deltaprop.Network, a fitted MLPClassifier, MLPRegressor, TabularClassifier or "
@@ -79,7 +80,7 @@ class OpenedModel:
     @property
     def target_name(self) -> str | None:
         """The name of the target column that the model was fitted to, where it is known."""
-        return getattr(self.estimator, "target_name_", None)
+        return None if self.estimator is None else self.estimator.target_name()
 
     @property
     def history(self) -> History | None:
@@ -194,15 +195,13 @@ def fitted_estimator(model: Any) -> Fitted:
 
 def _with_data(opened: OpenedModel, X: Any, y: Any) -> OpenedModel:
     net = opened.network
-    X = net._checked_X(X)
-    if y is not None:
-        y = net._checked_y(y)
-        if X.shape[0] != y.shape[0]:
-            raise ValueError(f"X has {X.shape[0]} row(s) and y has {y.shape[0]}; they must agree.")
+    if y is None:
+        X = check_X(net, X, narrow=False)
+    else:
+        X, y = check_X_y(net, X, y, narrow=False)
     names: Sequence[str] | None = opened.feature_names
     if names is not None and len(names) != X.shape[1]:
         names = None
-    X = X.tocsr() if hasattr(X, "tocsr") else X
     return OpenedModel(
         opened.model, net, opened.estimator, X, y, None if names is None else list(names)
     )

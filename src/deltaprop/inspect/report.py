@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from deltaprop import __version__
+from deltaprop._version import __version__
 from deltaprop.inspect import displays
 from deltaprop.inspect.case import Case
 from deltaprop.inspect.markup import page

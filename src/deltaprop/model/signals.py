@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -35,11 +35,30 @@ if TYPE_CHECKING:
     import pandas as pd
     from jaxtyping import Bool, Float, Int
 
-    from deltaprop.network import Trace
-
 # Beyond |a| = 3 a tanh passes less than this share of the signal, a logistic beyond |a| = 6: a
 # gradient step there is a hundred times too short.
 FLAT = 0.01
+
+
+class Traced(Protocol):
+    """What signals are computed from: the quantities of a :class:`deltaprop.model.Trace`."""
+
+    @property
+    def X(self) -> list[Array]: ...
+    @property
+    def a(self) -> list[Float[np.ndarray, "N H"]]: ...
+    @property
+    def delta(self) -> list[Float[np.ndarray, "N H"]]: ...
+    @property
+    def dW(self) -> list[Float[np.ndarray, "D H"]]: ...
+    @property
+    def db(self) -> list[Float[np.ndarray, " H"]]: ...
+    @property
+    def W(self) -> list[Float[np.ndarray, "D H"]]: ...
+    @property
+    def f(self) -> tuple[Activation, ...]: ...
+    @property
+    def l2(self) -> float: ...
 
 
 class Spread(NamedTuple):
@@ -173,7 +192,7 @@ class Signals:
         )
 
 
-def summarise(trace: Trace) -> Signals:
+def summarise(trace: Traced) -> Signals:
     """The signals of a trace; what ``trace.summary()`` calls.
 
     Parameters
@@ -199,7 +218,7 @@ def summarise(trace: Trace) -> Signals:
         return Signals(tuple(_layer(trace, l, spreads) for l in range(len(trace.a))))
 
 
-def _layer(trace: Trace, l: int, deltas: list[Spread]) -> LayerSignals:
+def _layer(trace: Traced, l: int, deltas: list[Spread]) -> LayerSignals:
     f, X, W, delta = trace.f[l], trace.X[l], trace.W[l], trace.delta[l]
     flat = is_flat(f, trace.a[l], trace.X[l + 1])
     last = l + 1 == len(trace.a)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from deltaprop.functions.arrays import Array, floored, inverse, namespace
-from deltaprop.optim.solvers import _POSITIVE, _SHARE, SGD, State
+from deltaprop.optim.solvers import _FRACTION, _POSITIVE, SGD
+from deltaprop.optim.transforms import Shapes, State, Step, Transformation
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -70,12 +71,10 @@ class KFAC(SGD):
     every: int = 10
     kl_clip: float = 1e-3
 
-    needs_fisher: ClassVar = True
-
     _ranges: ClassVar = {
         **SGD._ranges,
         "damping": _POSITIVE,
-        "decay": _SHARE,
+        "decay": _FRACTION,
         "every": (1, 2**53, ">= 1"),
         "kl_clip": (5e-324, math.inf, "> 0"),
     }
@@ -85,46 +84,50 @@ class KFAC(SGD):
         if self.every != int(self.every):
             raise ValueError(f"every of KFAC must be a whole number, got {self.every!r}.")
 
-    def init(self, theta: Float[Array, " P"], shapes: Sequence[tuple[int, int]]) -> State:
-        """v, then A_0, G_0, A_1, … and in the same order what their inverses were last."""
+    def transformations(self) -> tuple[Transformation, ...]:
+        natural = NaturalGradient(self.damping, self.decay, self.every, self.kl_clip)
+        return (natural, *super().transformations())
+
+
+@dataclass(frozen=True)
+class NaturalGradient(Transformation):
+    """n_l = (A_l + π_l √γ I)⁻¹ g_l (G_l + √γ / π_l I)⁻¹, scaled by ν: see :class:`KFAC`.
+
+    The state holds the averages A_0, G_0, A_1, … and then, in the same order, the inverses that
+    were computed last.
+    """
+
+    damping: float
+    decay: float
+    every: int
+    kl_clip: float
+
+    needs_fisher: ClassVar[bool] = True
+
+    def init(self, theta: Float[Array, " P"], shapes: Shapes) -> State:
         xp = namespace(theta)
         sizes = [n for D, H in shapes for n in (D + 1, H)]
-        squares = [xp.zeros((n, n), dtype=theta.dtype) for n in 2 * sizes]
-        return (*super().init(theta, shapes), *squares)
+        return tuple(xp.zeros((n, n), dtype=theta.dtype) for n in 2 * sizes)
 
-    def precondition(
-        self,
-        g: Float[Array, " P"],
-        state: State,
-        factors: Sequence[Float[Array, "n n"]],
-        learning_rate: Any,
-        t: Any,
+    def state_size(self, n_layers: int) -> int:
+        return 4 * n_layers
+
+    def update(
+        self, g: Float[Array, " P"], state: State, step: Step
     ) -> tuple[Float[Array, " P"], State]:
-        v, *memory = state
+        g, t = g / step.total, step.t
         gain = (1 - self.decay) / (1 - self.decay**t)
-        means = [m + gain * (now - m) for m, now in zip(memory, factors, strict=False)]
+        averages = state[: len(step.factors)]
+        means = [m + gain * (now - m) for m, now in zip(averages, step.factors, strict=True)]
         inverses = _where(
             self.every == 1 or (t - 1) % self.every == 0,
             lambda: damped_inverses(means, self.damping),
-            lambda: tuple(memory[len(means) :]),
+            lambda: tuple(state[len(means) :]),
         )
         natural = preconditioned(g, inverses)
         if self.kl_clip < math.inf:
-            natural = natural * _shrinkage(natural, g, learning_rate, self.kl_clip)
-        return natural, (v, *means, *inverses)
-
-    def update(
-        self,
-        g: Float[Array, " P"],
-        state: State,
-        theta: Float[Array, " P"],
-        learning_rate: Any,
-        t: Any,
-        penalised: Float[Array, " P"],
-    ) -> tuple[Float[Array, " P"], State]:
-        v, *memory = state
-        step, (v,) = super().update(g, (v,), theta, learning_rate, t, penalised)
-        return step, (v, *memory)
+            natural = natural * _shrinkage(natural, g, step.learning_rate, self.kl_clip)
+        return natural, (*means, *inverses)
 
 
 def damped_inverses(factors: Sequence[Float[Array, "n n"]], damping: float) -> State:

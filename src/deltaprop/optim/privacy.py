@@ -8,18 +8,14 @@ The steps of an epoch share no row, so that each row meets the noise once an epo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
-
+from deltaprop.optim.accounting import check_delta, delta_of, epsilon_of, least
+from deltaprop.optim.batch_gradients import PrivateGradient
 from deltaprop.optim.schedules import Adaptive, Schedule
-from deltaprop.optim.solvers import SGD, Adam, AdamW, Solver
-
-if TYPE_CHECKING:
-    from jaxtyping import Int
+from deltaprop.optim.solvers import FirstOrder, Solver
 
 
 @dataclass(frozen=True)
@@ -99,105 +95,53 @@ class Privacy:
         """
         if not _is_real(epsilon) or epsilon <= 0:
             raise ValueError(f"epsilon must be a number > 0, got {epsilon!r}.")
-        _check_delta(delta)
+        check_delta(delta)
         if not _is_int_from(epochs, 1):
             raise ValueError(f"epochs must be an int >= 1, got {epochs!r}.")
-        noise = _least(lambda x: delta_of(epsilon, math.sqrt(epochs) / x) <= delta)
+        noise = least(lambda x: delta_of(epsilon, math.sqrt(epochs) / x) <= delta)
         return cls(noise, max_norm, seed)
 
     def epsilon(self, delta: float, epochs: int) -> float:
         """ε of the (ε, δ)-differential privacy of so many epochs; inf without noise."""
         if not _is_int_from(epochs, 1):
             raise ValueError(f"epochs must be an int >= 1, got {epochs!r}.")
-        return epsilon_of(delta, math.sqrt(epochs * self.an_epoch))
+        return epsilon_of(delta, math.sqrt(epochs * self.mu_squared_per_epoch))
 
     @property
-    def an_epoch(self) -> float:
-        """What an epoch adds to μ²."""
+    def mu_squared_per_epoch(self) -> float:
+        """What an epoch adds to μ², the privacy loss."""
         mu = 1 / self.noise if self.noise else math.inf
         return mu * mu
 
+    @property
+    def gradient(self) -> PrivateGradient:
+        """What an engine computes in place of the ordinary gradient of a batch."""
+        return PrivateGradient(self.max_norm, self.noise)
 
-def delta_of(epsilon: float, mu: float) -> float:
-    """δ(ε) of μ-Gaussian privacy: Φ(−ε/μ + μ/2) − e^ε Φ(−ε/μ − μ/2).
-
-    Examples
-    --------
-    >>> round(delta_of(1.0, 0.5), 6)
-    0.00683
-    """
-    from scipy.special import log_ndtr
-
-    first = log_ndtr(mu / 2 - epsilon / mu)
-    second = epsilon + log_ndtr(-mu / 2 - epsilon / mu)
-    return float(-math.exp(first) * math.expm1(min(0.0, second - first)))
-
-
-def epsilon_of(delta: float, mu: float) -> float:
-    """The least ε with δ(ε) ≤ `delta` under μ-Gaussian privacy.
-
-    Examples
-    --------
-    >>> round(epsilon_of(1e-5, 0.5), 3)
-    1.993
-    """
-    _check_delta(delta)
-    if mu == math.inf:
-        return math.inf
-    if mu == 0 or delta_of(0.0, mu) <= delta:
-        return 0.0
-    return _least(lambda epsilon: delta_of(epsilon, mu) <= delta)
-
-
-def _least(holds: Callable[[float], bool]) -> float:
-    """The least x > 0 from which on this holds: never less, more by rounding at most."""
-    low, high = 0.0, 1.0
-    while not holds(high):
-        low, high = high, 2 * high
-    while low < (middle := (low + high) / 2) < high and high - low > 1e-14 * high:
-        low, high = (low, middle) if holds(middle) else (middle, high)
-    return high
-
-
-def refuse_what_leaks(
-    solver: Solver,
-    schedule: Schedule,
-    rows: Int[np.ndarray, " M"] | None,
-    validation: Any,
-    restore_best: bool,
-    engine: Any,
-) -> None:
-    """Raise ValueError for what would reveal more of the rows than is accounted for."""
-    if not isinstance(solver, (SGD, Adam, AdamW)) or solver.needs_fisher:
-        raise ValueError(
-            "privacy needs a solver that sees the rows through the noisy gradient alone: SGD, Adam "
-            f"or AdamW, got {type(solver).__name__}."
+    def check_solver(self, solver: Solver) -> None:
+        """Raise ValueError unless the solver sees the rows through the noisy gradient alone."""
+        sees_rows = not isinstance(solver, FirstOrder) or any(
+            link.needs_fisher for link in solver.transformations()
         )
-    if isinstance(validation, Real):
-        raise ValueError(
-            f"validation is a share of the rows, {validation!r}, which privacy is to protect: what "
-            "is chosen by them reveals them. Give public data, validation=(X, y), or none."
-        )
-    if isinstance(schedule, Adaptive) and (validation is None or not restore_best):
-        raise ValueError(
-            "schedule Adaptive looks at the loss on the rows, which privacy is to protect. Take "
-            "another, such as dp.schedules.Cosine(), or validation=(X, y) of public data."
-        )
-    if rows is not None and (again := len(rows) - len(np.unique(rows))):
-        raise ValueError(
-            f"rows names {again} row(s) again, but privacy counts on "
-            "each being used once an epoch. Name each once."
-        )
-    if getattr(engine, "dtype", None) is not None:
-        raise ValueError(
-            f"dtype of Xla is {engine.dtype!r}, in which gradients cannot be held to max_norm of "
-            "privacy. Leave it out."
-        )
+        if sees_rows:
+            raise ValueError(
+                "privacy needs a solver that sees the rows through the noisy gradient alone: SGD, "
+                f"Adam or AdamW, got {type(solver).__name__}."
+            )
 
-
-def _check_delta(delta: Any) -> None:
-    if not _is_real(delta) or not 0 < delta < 1:
-        raise ValueError(f"delta must be a number in (0, 1), got {delta!r}.")
+    def check_stopping(self, schedule: Schedule, validation: Any, restore_best: bool) -> None:
+        """Raise ValueError if what stops or slows the training would reveal the rows."""
+        if isinstance(validation, Real):
+            raise ValueError(
+                f"validation is a share of the rows, {validation!r}, which privacy is to protect: "
+                "what is chosen by them reveals them. Give public data, validation=(X, y), or none."
+            )
+        if isinstance(schedule, Adaptive) and (validation is None or not restore_best):
+            raise ValueError(
+                "schedule Adaptive looks at the loss on the rows, which privacy is to protect. Use "
+                "another one, such as dp.schedules.Cosine(), or give validation=(X, y) of public "
+                "data."
+            )
 
 
 def _is_real(x: Any) -> bool:

@@ -1,29 +1,19 @@
-"""Update rules: what is added to θ for a gradient g.
-
-Each rule is a pure function of arrays in any namespace, so that every engine runs the same one:
-``step, state = solver.update(g, state, theta, learning_rate, t, penalised)``.
-"""
+"""Solvers: how θ is optimized. A first-order solver is a chain of gradient transformations."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-from deltaprop.functions.arrays import Array, namespace
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
-
-State = tuple[Array, ...]
+from deltaprop.optim.transforms import AdamMoments, DecayWeights, Momentum, Transformation
 
 
 @dataclass(frozen=True)
 class Solver:
-    """How θ is searched for; parameters are checked against their ranges."""
+    """The base class of all solvers. It checks parameters against their ranges."""
 
     _ranges: ClassVar[dict[str, tuple[float, float, str]]] = {}
 
@@ -44,51 +34,18 @@ class Solver:
 
 
 _POSITIVE = (5e-324, 1.7e308, "> 0")
-_SHARE = (0.0, math.nextafter(1.0, 0.0), "in [0, 1)")
+_FRACTION = (0.0, math.nextafter(1.0, 0.0), "in [0, 1)")
 
 
 @dataclass(frozen=True)
 class FirstOrder(Solver, ABC):
-    """A rule that looks at one mini-batch's gradient at a time."""
+    """A solver that uses the gradient of one mini-batch at a time."""
 
     learning_rate: float = 1e-3
 
-    needs_fisher: ClassVar[bool] = False
-    """Whether engines call `precondition` before `update`."""
-
     @abstractmethod
-    def init(self, theta: Float[Array, " P"], shapes: Sequence[tuple[int, int]]) -> State:
-        """The rule's memory before the first step, for layers whose W_l have these shapes."""
-
-    def precondition(
-        self,
-        g: Float[Array, " P"],
-        state: State,
-        factors: Sequence[Float[Array, "n n"]],
-        learning_rate: Any,
-        t: Any,
-    ) -> tuple[Float[Array, " P"], State]:
-        """What `update` is given in place of g, and the new memory.
-
-        g is that of the loss averaged over the batch, `factors` the batch's A_0, G_0, A_1, … of
-        :func:`deltaprop.derivation.fisher.factors`.
-        """
-        return g, state
-
-    @abstractmethod
-    def update(
-        self,
-        g: Float[Array, " P"],
-        state: State,
-        theta: Float[Array, " P"],
-        learning_rate: Any,
-        t: Any,
-        penalised: Float[Array, " P"],
-    ) -> tuple[Float[Array, " P"], State]:
-        """What to add to θ at step t = 1, 2, …, and the new memory.
-
-        `penalised` is 1 for weights and 0 for biases.
-        """
+    def transformations(self) -> tuple[Transformation, ...]:
+        """What turns the gradient of a batch into the step that is added to θ."""
 
 
 @dataclass(frozen=True)
@@ -119,21 +76,8 @@ class SGD(FirstOrder):
 
     _ranges: ClassVar = {"learning_rate": _POSITIVE, "momentum": (0.0, 1.0, "in [0, 1]")}
 
-    def init(self, theta: Float[Array, " P"], shapes: Sequence[tuple[int, int]]) -> State:
-        return (namespace(theta).zeros_like(theta),)
-
-    def update(
-        self,
-        g: Float[Array, " P"],
-        state: State,
-        theta: Float[Array, " P"],
-        learning_rate: Any,
-        t: Any,
-        penalised: Float[Array, " P"],
-    ) -> tuple[Float[Array, " P"], State]:
-        v = self.momentum * state[0] - learning_rate * g
-        step = self.momentum * v - learning_rate * g if self.nesterov else v
-        return step, (v,)
+    def transformations(self) -> tuple[Transformation, ...]:
+        return (Momentum(self.momentum, self.nesterov),)
 
 
 @dataclass(frozen=True)
@@ -168,29 +112,13 @@ class Adam(FirstOrder):
 
     _ranges: ClassVar = {
         "learning_rate": _POSITIVE,
-        "beta_1": _SHARE,
-        "beta_2": _SHARE,
+        "beta_1": _FRACTION,
+        "beta_2": _FRACTION,
         "epsilon": _POSITIVE,
     }
 
-    def init(self, theta: Float[Array, " P"], shapes: Sequence[tuple[int, int]]) -> State:
-        xp = namespace(theta)
-        return xp.zeros_like(theta), xp.zeros_like(theta)
-
-    def update(
-        self,
-        g: Float[Array, " P"],
-        state: State,
-        theta: Float[Array, " P"],
-        learning_rate: Any,
-        t: Any,
-        penalised: Float[Array, " P"],
-    ) -> tuple[Float[Array, " P"], State]:
-        xp = namespace(theta)
-        m = self.beta_1 * state[0] + (1 - self.beta_1) * g
-        v = self.beta_2 * state[1] + (1 - self.beta_2) * (g * g)
-        corrected = learning_rate * (1 - self.beta_2**t) ** 0.5 / (1 - self.beta_1**t)
-        return -corrected * m / (xp.sqrt(v) + self.epsilon), (m, v)
+    def transformations(self) -> tuple[Transformation, ...]:
+        return (AdamMoments(self.beta_1, self.beta_2, self.epsilon),)
 
 
 @dataclass(frozen=True)
@@ -200,7 +128,7 @@ class AdamW(Adam):
     Parameters
     ----------
     weight_decay : float, default=0.01
-        ≥ 0; biases do not decay. The others are those of :class:`Adam`.
+        ≥ 0; biases do not decay. The other parameters are those of :class:`Adam`.
 
     References
     ----------
@@ -217,17 +145,8 @@ class AdamW(Adam):
 
     _ranges: ClassVar = {**Adam._ranges, "weight_decay": (0.0, 1.7e308, ">= 0")}
 
-    def update(
-        self,
-        g: Float[Array, " P"],
-        state: State,
-        theta: Float[Array, " P"],
-        learning_rate: Any,
-        t: Any,
-        penalised: Float[Array, " P"],
-    ) -> tuple[Float[Array, " P"], State]:
-        step, state = super().update(g, state, theta, learning_rate, t, penalised)
-        return step - (learning_rate * self.weight_decay) * (penalised * theta), state
+    def transformations(self) -> tuple[Transformation, ...]:
+        return (*super().transformations(), DecayWeights(self.weight_decay))
 
 
 @dataclass(frozen=True)
@@ -237,7 +156,7 @@ class LBFGS(Solver):
     Parameters
     ----------
     max_fun : int, default=15000
-        Most evaluations of loss and gradient.
+        The maximum number of evaluations of the loss and its gradient.
 
     References
     ----------

@@ -13,10 +13,10 @@ import numpy as np
 from deltaprop.page import scene
 from deltaprop.page.server import Page
 from deltaprop.page.subject import Subject
-from deltaprop.training.loop import Epoch
+from deltaprop.training.history import Epoch
 
 if TYPE_CHECKING:
-    from deltaprop.network import Network as Model
+    from deltaprop.model import Model
 
 SECONDS = 0.1  # between two measurements of the layers while training
 SAMPLE = 100  # rows that are measured

@@ -21,7 +21,7 @@ from deltaprop.page.words import words_for
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from deltaprop.network import Network as Model
+    from deltaprop.model import Model
 
 MOST_ROWS = 32  # of data in one pass
 MOST_CELLS = 512  # of a matrix that are sent, along each axis

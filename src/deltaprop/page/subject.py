@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from jaxtyping import Float, Num
 
-    from deltaprop.network import Network as Model
+    from deltaprop.model import Model
 
 Edit = tuple[int, int, Any]  # row, column, value
 

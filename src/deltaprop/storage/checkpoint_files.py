@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from deltaprop import __version__
+from deltaprop._version import __version__
 from deltaprop.files.models import header_of
 from deltaprop.storage.codec import ModelFileError, Reader, Writer
 from deltaprop.storage.folders import storage

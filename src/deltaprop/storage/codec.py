@@ -31,10 +31,10 @@ CLASSES = {
         "sklearn.impute": ("SimpleImputer", "MissingIndicator"),
         "sklearn.feature_extraction.text": ("TfidfVectorizer", "TfidfTransformer"),
         "sklearn.decomposition": ("TruncatedSVD",),
-        "deltaprop.data": ("TableEncoder",),
+        "deltaprop.data.encoder": ("TableEncoder",),
         "deltaprop.functions.activations": ("Activation",),
         "deltaprop.functions.losses": ("Loss",),
-        "deltaprop.engines.options": ("Xla",),
+        "deltaprop.engines.xla_engine": ("Xla",),
         "deltaprop.optim.schedules": (
             "Constant", "InverseScaling", "Adaptive", "Cosine", "WarmUp", "OneCycle",
         ),

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM (preemption) wait until the search stands between two steps."""
+"""Ctrl-C and SIGTERM (preemption) wait until training is between two steps."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
+
+cancelled: ContextVar[threading.Event | None] = ContextVar("cancelled", default=None)
+"""If another thread sets this event, the training runs of this context end as on Ctrl-C."""
 
 
 class Interruption:
-    """Notes signals in place of what they do by default, while :meth:`awaited` is entered.
+    """Records signals instead of their default effect, inside the context :meth:`awaited`.
 
     Attributes
     ----------
     signal : int or None
-        What came.
+        The first signal that was received.
     heeded : bool
-        Whether the search ended because of it.
+        Whether training ended because of it.
     """
 
     def __init__(self) -> None:
@@ -27,10 +31,10 @@ class Interruption:
 
     @contextmanager
     def awaited(self) -> Iterator[None]:
-        """In the main thread only, which is where Python handles signals.
+        """Record signals. This affects the main thread only, where Python handles signals.
 
-        A handler of the program's own for Ctrl-C stays; one for SIGTERM is called at the end. A
-        signal that the search had no time to heed has its usual effect then.
+        A custom handler for Ctrl-C is left in place; one for SIGTERM is called at the end. A signal
+        that arrived too late to end the training has its usual effect at the end.
         """
         if threading.current_thread() is threading.main_thread():
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -52,6 +56,6 @@ class Interruption:
 
     def _note(self, number: int, frame: Any) -> None:
         if self.signal is not None and number in self._before:
-            # Somebody insists, perhaps because a callback hangs: the next one has its own effect.
+            # A second signal, perhaps because a callback hangs: a third one has its usual effect.
             signal.signal(number, self._before[number])
         self.signal = self.signal or number

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop.network import Network
-from deltaprop.training.checkpoints import checked_checkpoint
+from deltaprop.model import Model
+from deltaprop.training.checkpoint import check_checkpoint
 from deltaprop.training.fitting import fit
-from deltaprop.training.loop import cancelled
+from deltaprop.training.interruption import cancelled
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -144,7 +144,7 @@ def checked_models(models: Iterable[Any], rows: Sequence[Any] | None) -> list[An
 
 def fit_one(model: Any, X: Any, y: Any, rows: Any, search: dict[str, Any]) -> Any:
     """The History of a network, or the fitted estimator; `rows` are None for all."""
-    if isinstance(model, Network):
+    if isinstance(model, Model):
         return fit(model, X, y, rows=rows, **search)
     if rows is None:
         return model.fit(X, y, **search)
@@ -206,7 +206,7 @@ def _in_threads(one: Callable[[int], Any], jobs: Iterable[int], n_jobs: int | No
 
 def apart(search: dict[str, Any], i: int) -> dict[str, Any]:
     """The search's arguments with a checkpoint folder of its own."""
-    checkpoint = checked_checkpoint(search.get("checkpoint"))
+    checkpoint = check_checkpoint(search.get("checkpoint"))
     if checkpoint is None:
         return search
     return search | {"checkpoint": replace(checkpoint, folder=f"{checkpoint.folder}/{i}")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deltaprop.training.loop import Epoch
+from deltaprop.training.history import Epoch
 
 
 class Progress:

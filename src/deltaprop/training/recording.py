@@ -1,29 +1,29 @@
-"""Signals at chosen steps of a search.
+"""Signals at chosen steps of a training run.
 
-Every quantity of the derivation follows from θ. So a search keeps θ at the chosen steps, which
-takes it a copy, and the summary (or the full trace) is computed when somebody looks: the search
-itself stays fast, and records of all engines agree as closely as their θ do.
+Every quantity of the derivation follows from θ. Training therefore only copies θ at the chosen
+steps, and the summary (or the full trace) is computed when it is first accessed. This keeps
+training fast, and the records of all engines agree as closely as their θ do.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.data.rows import Rows
+from deltaprop.model import Model, Trace
+from deltaprop.model.signals import Signals
+
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int, Num
+    from jaxtyping import Float, Int
 
-    from deltaprop.model.signals import Signals
-    from deltaprop.network import Network, Trace
-
-PROBE_ROWS = 256  # enough that a unit that is off on all of them is off on 99 % of all rows
-KEPT_BYTES = 64_000_000  # of θ, in a search without arrays=True
+KEPT_BYTES = 64_000_000  # of copies of θ, unless arrays=True
 NEVER = 2**62
 
 
@@ -34,15 +34,15 @@ class Record:
     Parameters
     ----------
     every : int, default=100
-        A record before the first step and after every so many steps (iterations of L-BFGS).
+        Record before the first step and after every `every` steps (iterations of L-BFGS).
     steps : sequence of int, optional
-        The steps after which to record, in place of `every`; 0 is before the first.
+        The steps after which to record, instead of `every`; 0 is before the first step.
     rows : sequence of int, optional
-        The rows of X that traces are taken on; by default at most 256 of the training rows, evenly
-        spaced.
+        The rows of X on which traces are taken. The default is at most 256 evenly spaced training
+        rows.
     arrays : bool, default=False
         Keep θ of every record, so that each has its full arrays (``.trace``). Otherwise the first
-        64 MB of θ are kept, and later records have their summary only.
+        64 MB are kept, and later records have only their summary.
 
     Raises
     ------
@@ -85,29 +85,27 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """The rows that all records of a search look at, and the network without its numbers."""
+    """The rows on which all records of a training run are taken, and a network for their θ."""
 
-    net: Network
-    X: Any
-    y: Num[np.ndarray, "N ..."]
-    w: Float[np.ndarray, " N"] | None
+    model: Model
+    rows: Rows
 
-    def at(self, theta: Float[np.ndarray, " P"]) -> Network:
-        """The network with those numbers."""
-        self.net.theta[...] = theta
-        return self.net
+    def at(self, theta: Float[np.ndarray, " P"]) -> Model:
+        """The network with these parameters."""
+        self.model.theta[...] = theta
+        return self.model
 
 
 @dataclass(eq=False)
 class RecordedStep:
-    """The search after one of its steps. Traces are taken on the same rows in all of them.
+    """The state after one optimization step. All records are taken on the same rows.
 
     Attributes
     ----------
     step, epoch : int
-        Steps taken, and the epoch that the last of them lay in; 0 before the first.
+        The number of steps so far, and the epoch of the last one; 0 before the first.
     learning_rate : float or None
-        Of that step; None before the first, and for L-BFGS.
+        The learning rate of that step; None before the first step, and for L-BFGS.
     """
 
     step: int
@@ -119,12 +117,12 @@ class RecordedStep:
 
     @property
     def theta(self) -> Float[np.ndarray, " P"]:
-        """θ after that step.
+        """θ after this step.
 
         Raises
         ------
         ValueError
-            If it was not kept: see `arrays` of :class:`Record`.
+            If it was not kept; see `arrays` of :class:`Record`.
         """
         if self._theta is None:
             raise ValueError(
@@ -136,20 +134,18 @@ class RecordedStep:
     @property
     def trace(self) -> Trace:
         """Every quantity of a pass over the recorded rows, without dropout."""
-        probe = self._probe
-        return probe.at(self.theta).trace(probe.X, probe.y, probe.w)
+        rows = self._probe.rows
+        return self._probe.at(self.theta).trace(rows.X, rows.y, rows.w)
 
     @cached_property
     def loss(self) -> float:
         """The mean loss of the recorded rows, without the penalty and dropout."""
-        from deltaprop.training.fitting import data_loss
-
-        probe = self._probe
-        return data_loss(probe.at(self.theta), probe.X, probe.y, probe.w)
+        rows = self._probe.rows
+        return self._probe.at(self.theta).mean_loss(rows.X, rows.y, rows.w)
 
     @cached_property
     def summary(self) -> Signals:
-        """The trace in a few numbers a layer, with what the weights moved since the last record."""
+        """A few numbers per layer, with how far the weights moved since the last record."""
         trace = self.trace
         signals = trace.summary()
         if self._before is None:
@@ -158,41 +154,31 @@ class RecordedStep:
         return signals.with_updates(trace.W, self._probe.at(theta).W, self.step - step)
 
     def settle(self) -> None:
-        """Compute what is wanted by default, and forget θ."""
+        """Compute loss and summary, and drop θ."""
         with np.errstate(all="ignore"):
             _ = self.loss, self.summary
         self._theta = self._before = None
 
 
 class Recorder:
-    """Takes the records of one search. Engines ask how far the next one is, and call it there."""
+    """Takes the records of one training run: a :class:`deltaprop.engines.protocol.StepObserver`."""
 
-    def __init__(
-        self,
-        record: Record,
-        net: Network,
-        X: Any,
-        y: Num[np.ndarray, "N ..."],
-        w: Float[np.ndarray, " N"] | None,
-        subset: Int[np.ndarray, " M"] | None,
-        step: int = 0,
-    ) -> None:
-        rows = _rows_of(record, X.shape[0], subset)
-        self._record, self._theta = record, net.theta
-        picked = None if w is None else w[rows]
-        if picked is not None and not picked.any():
-            picked = None
-        self._probe = Probe(net.copy(), X[rows], y[rows], picked)
+    def __init__(self, record: Record, model: Model, rows: Rows, step: int = 0) -> None:
+        picked = replace(rows, index=None).take(_row_numbers(record, rows))
+        if picked.w is not None and not picked.w.any():
+            picked = replace(picked, w=None)
+        self._record, self._theta = record, model.theta
+        self._probe = Probe(model.copy(), picked)
         self._kept, self._next = 0, record.after(step - 1)
         self._last: tuple[int, Float[np.ndarray, " P"]] | None = None
         self.records: list[RecordedStep] = []
 
     def distance(self, step: int) -> int:
-        """How many steps there are to the next record."""
+        """The number of steps until the next record."""
         return self._next - step
 
     def at(self, step: int, epoch: int, learning_rate: float | None) -> None:
-        """Record that step if it is the next one."""
+        """Record this step if it is the next one to record."""
         if step != self._next:
             return
         self._next = self._record.after(step)
@@ -205,7 +191,7 @@ class Recorder:
             taken.settle()
 
     def forget_after(self, step: int) -> None:
-        """Steps beyond that one were taken back."""
+        """The steps after this one have been undone."""
         while self.records and self.records[-1].step > step:
             taken_back = self.records.pop()
             self._last = taken_back._before
@@ -213,8 +199,8 @@ class Recorder:
         self._next = self._record.after(step)
 
 
-def checked_record(record: Any) -> Record | None:
-    """The Record that `record=` stands for."""
+def check_record(record: Any) -> Record | None:
+    """The :class:`Record` that the argument `record` stands for."""
     if record is None or isinstance(record, Record):
         return record
     if isinstance(record, Integral) and not isinstance(record, bool):
@@ -225,20 +211,13 @@ def checked_record(record: Any) -> Record | None:
     )
 
 
-def _rows_of(record: Record, N: int, subset: Int[np.ndarray, " M"] | None) -> Any:
-    if record.rows is not None:
-        rows = np.asarray(record.rows, np.int64)
-        if rows.max() >= N:
-            raise ValueError(f"rows of a Record must lie in 0 to {N - 1}, got {rows.max()}.")
-        return rows
-    return probe_rows(N, subset, PROBE_ROWS)
-
-
-def probe_rows(N: int, subset: Int[np.ndarray, " M"] | None, most: int) -> Int[np.ndarray, " K"]:
-    """At most so many of the rows, or of a subset of them, evenly spaced."""
-    M = N if subset is None else len(subset)
-    rows = np.linspace(0, M - 1, min(M, most)).round().astype(np.int64)
-    return rows if subset is None else subset[rows]
+def _row_numbers(record: Record, rows: Rows) -> Int[np.ndarray, " K"]:
+    if record.rows is None:
+        return rows.probe()
+    numbers, N = np.asarray(record.rows, np.int64), rows.X.shape[0]
+    if numbers.max() >= N:
+        raise ValueError(f"rows of a Record must lie in 0 to {N - 1}, got {numbers.max()}.")
+    return numbers
 
 
 def _whole(name: str, values: Any) -> list[int]:

@@ -23,7 +23,7 @@ import importlib
 from os import PathLike, fspath
 from typing import Any
 
-from deltaprop.training.loop import Epoch
+from deltaprop.training.history import Epoch
 
 QUANTITIES = ("loss", "learning_rate", "validation_loss", "validation_score", "seconds")
 

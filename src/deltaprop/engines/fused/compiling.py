@@ -15,28 +15,28 @@ from typing import Any
 
 from deltaprop.engines.fused import objects, units
 from deltaprop.functions import activations, losses
-from deltaprop.network import Network
+from deltaprop.model import Model
 
 _child: list[subprocess.Popen[bytes]] = []
 
 
-def source(net: Network, X: Any) -> str:
+def source(net: Model, X: Any) -> str:
     """The dtype in which the kernel meets the rows."""
     name: str = net.dtype.name if hasattr(X, "tocsr") else X.dtype.name
     return name
 
 
-def needed(net: Network, X: Any) -> list[objects.Unit]:
+def needed(net: Model, X: Any) -> list[objects.Unit]:
     """The units of the network that would have to be compiled."""
     return [unit for unit in units.of(net, source(net, X)) if not objects.ready(unit)]
 
 
-def ready(net: Network, X: Any) -> bool:
+def ready(net: Model, X: Any) -> bool:
     """Whether nothing has to be compiled."""
     return not needed(net, X)
 
 
-def finish(net: Network, X: Any) -> None:
+def finish(net: Model, X: Any) -> None:
     """Wait until nothing has to be compiled; a terminal is told why, and how far it is."""
     todo = needed(net, X)
     if not todo:
@@ -55,7 +55,7 @@ def compile_all(todo: list[objects.Unit]) -> None:
         objects.addresses(unit)
 
 
-def start(net: Network, X: Any) -> bool:
+def start(net: Model, X: Any) -> bool:
     """Begin to compile in another process; False where what is missing cannot be had that way."""
     if _child and _child[-1].poll() is None:
         return True  # one at a time: the next search asks again

@@ -10,7 +10,7 @@ import numpy as np
 
 from deltaprop.engines.fused.constants import MR, NV, ROOM, VECTOR_BYTES
 from deltaprop.functions.activations import Activation
-from deltaprop.network import Network
+from deltaprop.model import Model
 
 if TYPE_CHECKING:
     from jaxtyping import Int
@@ -35,13 +35,13 @@ class Room(NamedTuple):
     length: int
 
 
-def layer_sizes(net: Network) -> list[int]:
+def layer_sizes(net: Model) -> list[int]:
     """D_0, H_0, …, H_{L-1}."""
     return [net.n_features, *(layer.units for layer in net.layers)]
 
 
 def training_room(
-    net: Network, K: int, batch: int, n_threads: int, sparse: bool, reproducible: bool
+    net: Model, K: int, batch: int, n_threads: int, sparse: bool, reproducible: bool
 ) -> Room:
     """For batches of that many rows and targets of K columns."""
     # The loss reads the last a; under dropout f(a) is wanted without its mask.
@@ -65,7 +65,7 @@ def training_room(
     return Room(n_threads, slab, tile, pieces, by_unit, True, *places)
 
 
-def prediction_room(net: Network, N: int, n_threads: int, sparse: bool) -> Room:
+def prediction_room(net: Model, N: int, n_threads: int, sparse: bool) -> Room:
     """For N rows, each thread working in rows of its own."""
     in_place = [f.coupling == "elementwise" and f.name != "mean_variance" for f in net.f]
     products = N * sum(W.size for W in net.W)
@@ -76,7 +76,7 @@ def prediction_room(net: Network, N: int, n_threads: int, sparse: bool) -> Room:
 
 
 def _places(
-    net: Network, K: int, rows: int, n_threads: int, in_place: list[bool], sparse: bool,
+    net: Model, K: int, rows: int, n_threads: int, in_place: list[bool], sparse: bool,
     by_unit: bool,
 ) -> tuple[Int[np.ndarray, " M"], int]:  # fmt: skip
     """Where each quantity begins, on a cache line, and how much room they take together.

@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop.engines.fused import threads
-from deltaprop.engines.fused.engine import Frame
+from deltaprop.engines.fused.frame import Frame
+from deltaprop.engines.fused.kernel_rows import KernelRows
 from deltaprop.engines.fused.layout import prediction_room
-from deltaprop.engines.fused.rows import Rows
-from deltaprop.network import Network
+from deltaprop.model import Model
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-FEW = 16
 
-
-def predict(net: Network, X: Any, n_threads: int | None = None) -> Float[np.ndarray, "N H"]:
+def predict(net: Model, X: Any, n_threads: int | None = None) -> Float[np.ndarray, "N H"]:
     """ŷ for each row of a checked X."""
-    rows = Rows(net, X)
+    rows = KernelRows.without_targets(net, X)
     room = prediction_room(net, rows.N, n_threads or threads.available(), rows.sparse)
     frame, out = Frame(net, rows, room), np.empty((rows.N, net.n_outputs), net.dtype)
     frame.set(out=out)
@@ -30,18 +28,19 @@ def predict(net: Network, X: Any, n_threads: int | None = None) -> Float[np.ndar
 
 
 class FewRows:
-    """ŷ for up to FEW rows: everything but the numbers is prepared once for a network."""
+    """ŷ for up to `most` rows. Everything but the numbers is prepared once for a network."""
 
-    def __init__(self, net: Network) -> None:
-        self._X = np.zeros((FEW, net.n_features), net.dtype)
-        self._out = np.zeros((FEW, net.n_outputs), net.dtype)
-        self._frame = Frame(net, Rows(net, self._X), prediction_room(net, FEW, 1, False))
+    def __init__(self, net: Model, most: int) -> None:
+        self._X = np.zeros((most, net.n_features), net.dtype)
+        self._out = np.zeros((most, net.n_outputs), net.dtype)
+        rows = KernelRows.without_targets(net, self._X)
+        self._frame = Frame(net, rows, prediction_room(net, most, 1, False))
         self._frame.set(out=self._out)
         self._N = self._frame.at["N"]
         self._lock = threading.Lock()
 
     def __call__(self, X: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N H"] | None:
-        """None where X is not finite."""
+        """ŷ, or None if X is not finite."""
         N = len(X)
         with self._lock:
             self._X[:N] = X

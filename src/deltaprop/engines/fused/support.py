@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from deltaprop.optim.solvers import LBFGS, SGD, Adam, AdamW, Solver
-
-if TYPE_CHECKING:
-    from deltaprop.network import Network
-    from deltaprop.optim.privacy import Privacy
+from deltaprop.engines.fused.rules import uncompiled
+from deltaprop.engines.protocol import Run
+from deltaprop.model import Model
+from deltaprop.optim.batch_gradients import ExactGradient
 
 
-def cannot_run(net: Network) -> str | None:
+def cannot_run(net: Model) -> str | None:
     """Why the fused engine cannot run this network; None where it can."""
     for f in net.f:
         if f.coupling == "row" and f.name != "softmax":
@@ -21,10 +18,10 @@ def cannot_run(net: Network) -> str | None:
     return None
 
 
-def unsupported(net: Network, solver: Solver, privacy: Privacy | None = None) -> str | None:
-    """Why the fused engine cannot run this search; None where it can."""
-    if privacy is not None:
+def cannot_train(model: Model, run: Run) -> str | None:
+    """Why the fused engine cannot run this training run; None if it can."""
+    if not isinstance(run.gradient, ExactGradient):
         return "private training is not compiled"
-    if type(solver) not in (SGD, Adam, AdamW, LBFGS):
-        return f"the solver {type(solver).__name__} is not compiled"
-    return cannot_run(net)
+    if (name := uncompiled(run.chain)) is not None:
+        return f"the solver's transformation {name} is not compiled"
+    return cannot_run(model)

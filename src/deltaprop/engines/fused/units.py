@@ -11,7 +11,7 @@ import numpy as np
 from deltaprop.engines.fused.objects import Unit, addresses
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.losses import Loss
-from deltaprop.network import Network
+from deltaprop.model import Model
 
 ENTRY = {
     dtype: ctypes.CFUNCTYPE(
@@ -113,12 +113,12 @@ def of_functions(f: tuple[Activation, ...], of: Loss, dtype: str, source: str) -
     return [*shared, loss(of, f[-1].name, dtype), *blocks]
 
 
-def of(net: Network, source: str) -> list[Unit]:
+def of(net: Model, source: str) -> list[Unit]:
     """All units of a network whose rows come in that dtype."""
     return of_functions(net.f, net.loss_function, net.dtype.name, source)
 
 
-def compiled(net: Network, source: str) -> Compiled:
+def compiled(net: Model, source: str) -> Compiled:
     """The parts, compiled where they must be."""
     dtype = net.dtype.name
     entries, product = addresses(kernel(dtype)), addresses(products(dtype))

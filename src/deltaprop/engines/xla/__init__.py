@@ -8,7 +8,6 @@ except ImportError as error:
         "pip install 'deltaprop[gpu]'"
     ) from error
 
-from deltaprop.engines.xla.engine import XlaEngine, loss_and_gradient
 from deltaprop.engines.xla.norms import sample_norms
 from deltaprop.engines.xla.processes import (
     check_same,
@@ -19,11 +18,9 @@ from deltaprop.engines.xla.processes import (
 )
 
 __all__ = [
-    "XlaEngine",
     "check_same",
     "connect",
     "disconnect",
-    "loss_and_gradient",
     "mean_over_processes",
     "sample_norms",
     "seed_of_first",

@@ -10,20 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from deltaprop.data.rows import Rows
 from deltaprop.derivation import equations
-from deltaprop.engines.options import Xla
+from deltaprop.engines.options import XlaOptions
 from deltaprop.engines.xla import devices
-from deltaprop.engines.xla.rows import Rows, dense, on_devices
+from deltaprop.engines.xla.device_rows import DeviceRows, dense, on_devices
 from deltaprop.engines.xla.shares import Shares
 from deltaprop.engines.xla.steps import Plan, plan_of
-from deltaprop.network import Network
+from deltaprop.model import Model
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
 
 def sample_norms(
-    net: Network, X: Any, y: Any, options: Xla | None = None
+    net: Model, X: Any, y: Any, options: XlaOptions | None = None
 ) -> Float[np.ndarray, " N"]:
     """:meth:`deltaprop.Network.sample_norms` on this process's devices, which share the rows.
 
@@ -33,7 +34,7 @@ def sample_norms(
     X, y : array-like
         As of :meth:`deltaprop.Network.sample_norms`. Where many processes train together, each
         calls this for whichever rows it likes.
-    options : Xla, default=Xla()
+    options : Xla, default=XlaOptions()
 
     Raises
     ------
@@ -49,22 +50,22 @@ def sample_norms(
     >>> xla.sample_norms(net, [[0.0], [1.0]], [3.0, 3.0])  # δ = -2, 0
     array([2., 0.])
     """
-    options = options or Xla()
+    options = options or XlaOptions()
     if options.dtype is not None:
         raise ValueError(
             f"dtype of Xla is {options.dtype!r}, but sample_norms are computed in the network's "
             "own: leave it out."
         )
-    X, y = net._checked_pair(X, y)
-    mesh, N = devices.own_grid(options.devices), len(y)
-    rows = net._blocks(N)[0].stop  # of a batch
-    shares = Shares(False, rows, mesh)
-    plan = plan_of(net, mesh, Xla(), width=shares.width, rows_of_epoch=N)
-    batches, counts = shares.of_batches(np.arange(N), 0, -(-N // rows))
+    data = Rows.checked(net, X, y)
+    mesh, N = devices.own_grid(options.devices), len(data)
+    batch_size = net.blocks(N)[0].stop
+    shares = Shares(False, batch_size, mesh)
+    plan = plan_of(net, mesh, XlaOptions(), width=shares.width, rows_of_epoch=N)
+    batches, counts = shares.of_batches(np.arange(N), 0, -(-N // batch_size))
     with jax.enable_x64(True):
         norms = _norms(
             plan, mesh, plan.parameters.put(net.theta),
-            on_devices(mesh, X, y, None), devices.put(mesh, devices.BATCHES, batches),
+            on_devices(mesh, data), devices.put(mesh, devices.BATCHES, batches),
         )  # fmt: skip
         found = zip(np.asarray(norms), counts, strict=True)
     return np.concatenate([of_batch[:count] for of_batch, count in found])
@@ -75,7 +76,7 @@ def _norms(
     plan: Plan,
     mesh: Mesh,
     theta: Float[jax.Array, " P"],
-    data: Rows,
+    data: DeviceRows,
     batches: Int[jax.Array, "S B"],
 ) -> Float[jax.Array, "S B"]:
     def one(_: None, rows: Int[jax.Array, " B"]) -> tuple[None, Float[jax.Array, " B"]]:

@@ -14,7 +14,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from deltaprop.engines.xla import devices
 from deltaprop.functions.arrays import Array
-from deltaprop.network import Layout
+from deltaprop.model import Layout
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Shaped

@@ -124,6 +124,31 @@ def seed_of_first(seed: int) -> int:
     return int.from_bytes(_gathered(words)[0].tobytes(), "little")
 
 
+class JaxProcesses:
+    """The processes that JAX connects, as the training loop sees them.
+
+    Parameters
+    ----------
+    shared_rows : bool
+        Whether all of them are given the same rows, and so must shuffle them alike.
+    """
+
+    def __init__(self, shared_rows: bool) -> None:
+        self._shared_rows = shared_rows
+        self.rank, self.count = jax.process_index(), jax.process_count()
+
+    def mean(self, values: Sequence[float | None]) -> tuple[float | None, ...]:
+        return mean_over_processes(values)
+
+    def first(self, seed: int) -> int:
+        return seed_of_first(seed)
+
+    def check_same_order(self, rng: np.random.RandomState) -> None:
+        if self._shared_rows:
+            _, keys, at, *_ = rng.get_state()
+            check_same("seed, or random_state,", keys, at)
+
+
 def _gathered(mine: Shaped[np.ndarray, " V"]) -> Shaped[np.ndarray, "P V"]:
     """These values of every process."""
     from jax.experimental.multihost_utils import process_allgather

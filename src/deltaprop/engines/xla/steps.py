@@ -1,8 +1,8 @@
-"""The steps of a search as one compiled function: the equations and the solver under `lax.scan`."""
+"""The steps of a training run as one compiled function: equations and solver under `lax.scan`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,124 +12,156 @@ import numpy as np
 from jax.sharding import Mesh
 
 from deltaprop.derivation import equations, fisher
-from deltaprop.engines.options import Xla
-from deltaprop.engines.private import clipped_sums, reduced
+from deltaprop.engines.options import XlaOptions
 from deltaprop.engines.xla import devices
+from deltaprop.engines.xla.device_rows import DeviceRows, dense
 from deltaprop.engines.xla.parameters import Divided, Parameters, Whole
-from deltaprop.engines.xla.rows import Rows, dense
 from deltaprop.engines.xla.shares import share
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.losses import Loss
 from deltaprop.functions.masks import mask_of_rows, signs_of_rows
-from deltaprop.network import Dense, Network, scaled
-from deltaprop.optim.solvers import FirstOrder
+from deltaprop.model import Dense, Model
+from deltaprop.optim.batch_gradients import Batch, BatchGradient, ExactGradient
+from deltaprop.optim.transforms import Chain, State, Step
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, UInt32
 
-    from deltaprop.optim.privacy import Privacy
-
-State = tuple[Any, ...]
+    Scalar = Float[jax.Array, ""]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that the compiled code depends on beside shapes: searches with equal plans share it.
+    """All that the compiled code depends on besides shapes. Runs with equal plans share it.
 
     Attributes
     ----------
+    parameters : Parameters
+        How θ lies on the devices.
+    products : dtype
+        The dtype of the matrix products and activations.
     width : int
-        Places for rows that each process has in a batch; those that are not filled count nothing.
+        How many rows of a batch each process has room for. Rows beyond its share count as nothing.
     rows_of_epoch : int
-        Of all processes.
+        The number of rows of an epoch in all processes.
+    batch_size : int
+        The batch size in all processes.
     """
 
     parameters: Parameters
     layers: tuple[Dense, ...]
     loss: Loss
-    own_loss: tuple[Any, ...]
+    custom_loss: tuple[Any, ...]
     l2: float
     reduction: str
     dtype: np.dtype
     products: np.dtype
     width: int
     rows_of_epoch: int
-    solver: FirstOrder | None = None
-    clip_norm: float | None = None
-    privacy: Privacy | None = None
-    batch_size: int = 0  # of all processes; only private training asks
+    chain: Chain = field(default_factory=lambda: Chain(()))
+    gradient: BatchGradient = field(default_factory=ExactGradient)
+    batch_size: int = 0
 
     @property
     def f(self) -> tuple[Activation, ...]:
         return tuple(layer.activation for layer in self.layers)
 
 
-def plan_of(net: Network, mesh: Mesh, options: Xla, **search: Any) -> Plan:
-    """The plan of a search for this network's θ."""
-    loss, dtype = net.loss_function, options.dtype
+def plan_of(model: Model, mesh: Mesh, options: XlaOptions, **run: Any) -> Plan:
+    """The plan of a training run; `run` holds the attributes from `width` on."""
+    loss, dtype = model.loss_function, options.dtype
     lies = Divided if options.shard_parameters else Whole
-    parameters = lies((net.n_features, *(layer.units for layer in net.layers)), mesh)
-    # A loss of the user's own is told apart by value and derivatives alone.
-    own_loss = () if loss.is_ours else (loss.encode, *dict(loss.closed).items())
+    parameters = lies((model.n_features, *(layer.units for layer in model.layers)), mesh)
+    # Custom losses compare equal if their values and derivatives do; the rest must agree too.
+    custom = () if loss.is_ours else (loss.encode, *dict(loss.closed).items())
     return Plan(
-        parameters, net.layers, loss, own_loss, net.l2, net.reduction, net.dtype,
-        net.dtype if dtype is None else jnp.dtype(dtype), **search,
+        parameters, model.layers, loss, custom, model.l2, model.reduction, model.dtype,
+        model.dtype if dtype is None else jnp.dtype(dtype), **run,
     )  # fmt: skip
 
 
+class Inputs(NamedTuple):
+    """What does not change from step to step.
+
+    Attributes
+    ----------
+    seed : int or None
+        Of the dropout masks and of the random signs of K-FAC.
+    noise_key : (2,) array or None
+        Of the noise of private training.
+    """
+
+    data: DeviceRows
+    penalised: Float[jax.Array, "..."]
+    seed: Int[jax.Array, ""] | None = None
+    noise_key: UInt32[jax.Array, "2"] | None = None
+
+
 class Steps(NamedTuple):
-    """What each of S steps needs: rows for its B places, how many of them count, η."""
+    """What each of S steps needs: the rows for its B places, how many of them count, and η."""
 
     rows: Int[jax.Array, "S B"]
     counts: Int[jax.Array, " S"]
     rates: Float[jax.Array, " S"]
 
 
-@partial(jax.jit, static_argnames=("plan", "mesh"), donate_argnames=("theta", "state"))
-def run(
-    plan: Plan,
-    mesh: Mesh,
-    theta: Float[jax.Array, " P"],
-    state: State,
-    step: Int[jax.Array, ""],
-    seed: Int[jax.Array, ""] | None,
-    data: Rows,
-    penalised: Float[jax.Array, " P"],
-    steps: Steps,
-    noise_key: UInt32[jax.Array, "2"] | None = None,
-) -> tuple[Float[jax.Array, " P"], State, Int[jax.Array, ""], Float[jax.Array, " S"]]:
-    """θ, the solver's memory and the count after these steps, and the loss of each batch."""
-    assert plan.solver is not None
-    solver = plan.solver
+class Optimized(NamedTuple):
+    """What the steps change: θ, the solver's state and the number of steps."""
 
-    def one(carry: Any, now: Steps) -> Any:
-        theta, state, step = carry
-        loss, g, total, factors = _loss_and_gradient(
-            plan, mesh, theta, data, penalised, now.rows, now.counts, step, seed, noise_key
-        )
-        g, counts, new_state = _clipped(g, plan.clip_norm), total > 0, state
-        t = (step + 1) * 1.0  # a scalar of Python's kind: float64, but arrays keep their dtype
-        if solver.needs_fisher:
-            g = g / total if plan.reduction == "sum" else g
-            factors = jax.tree.map(partial(devices.spread, mesh, devices.EVERYWHERE), factors)
-            with jax.default_matmul_precision("highest"):
-                g, new_state = solver.precondition(g, state, factors, now.rates, t)
-        moved, new_state = solver.update(g, new_state, theta, now.rates, t, penalised)
-        after = theta + moved, new_state, step + 1
-        if data.w is not None and plan.privacy is None:  # a batch without weight is no step
-            after = jax.tree.map(lambda new, old: jnp.where(counts, new, old), after, carry)
+    theta: Float[jax.Array, "..."]
+    state: State
+    step: Int[jax.Array, ""]
+
+
+class BatchResult(NamedTuple):
+    """Loss and gradient of a batch, the sum of its sample weights, and its Fisher factors."""
+
+    loss: Scalar
+    g: Float[jax.Array, "..."]
+    total: Scalar
+    factors: tuple[Float[jax.Array, "n n"], ...]
+
+
+class Places(NamedTuple):
+    """The rows of a batch of all processes: their places in it, and their weights.
+
+    The weight of a place that no row fills is 0.
+    """
+
+    at: UInt32[jax.Array, " B"]
+    w: Float[jax.Array, " B"]
+
+
+@partial(jax.jit, static_argnames=("plan", "mesh"), donate_argnames=("now",))
+def run(
+    plan: Plan, mesh: Mesh, now: Optimized, inputs: Inputs, steps: Steps
+) -> tuple[Optimized, Float[jax.Array, " S"]]:
+    """θ, the solver's state and the step count after these steps, and the loss of each batch."""
+
+    def one(now: Optimized, this: Steps) -> tuple[Optimized, Scalar]:
+        done = _batch(plan, mesh, now.theta, inputs, this.rows, this.counts, now.step)
+        factors = jax.tree.map(partial(devices.spread, mesh, devices.EVERYWHERE), done.factors)
+        total = done.total if plan.reduction == "sum" else 1.0
+        # A Python float makes t float64, while arrays keep their dtype.
+        t = (now.step + 1) * 1.0
+        step = Step(now.theta, this.rates, t, inputs.penalised, total, factors)
+        with jax.default_matmul_precision("highest"):
+            moved, state = plan.chain.update(done.g, now.state, step, len(plan.layers))
+        after, loss = Optimized(now.theta + moved, state, now.step + 1), done.loss
+        if inputs.data.w is not None and plan.gradient.skips_empty:
+            counts = done.total > 0
+            after = jax.tree.map(lambda new, old: jnp.where(counts, new, old), after, now)
             loss = jnp.where(counts, loss, 0)
         return _placed(plan, mesh, after), devices.spread(mesh, devices.EVERYWHERE, loss)
 
-    (theta, state, step), losses = jax.lax.scan(one, (theta, state, step), steps)
-    return theta, state, step, losses
+    return jax.lax.scan(one, now, steps)
 
 
-def _placed(plan: Plan, mesh: Mesh, carry: Any) -> Any:
-    """θ, the solver's memory and the count where they are kept between steps."""
-    theta, state, step = carry
+def _placed(plan: Plan, mesh: Mesh, now: Optimized) -> Optimized:
+    """The same values where they are kept between steps."""
     keep = partial(devices.spread, mesh, plan.parameters.place)
-    return keep(theta), jax.tree.map(keep, state), devices.spread(mesh, devices.EVERYWHERE, step)
+    step = devices.spread(mesh, devices.EVERYWHERE, now.step)
+    return Optimized(keep(now.theta), jax.tree.map(keep, now.state), step)
 
 
 @partial(jax.jit, static_argnames=("plan", "mesh"))
@@ -137,99 +169,71 @@ def evaluate(
     plan: Plan,
     mesh: Mesh,
     theta: Float[jax.Array, " P"],
-    data: Rows,
-    penalised: Float[jax.Array, " P"],
+    inputs: Inputs,
     rows: Int[jax.Array, " B"],
     count: Int[jax.Array, ""],
-) -> tuple[Float[jax.Array, ""], Float[jax.Array, " P"]]:
+) -> tuple[Scalar, Float[jax.Array, " P"]]:
     """L and ∂L/∂θ over these rows."""
-    loss, g, *_ = _loss_and_gradient(plan, mesh, theta, data, penalised, rows, count)
+    done = _batch(plan, mesh, theta, inputs, rows, count, None)
     spread = partial(devices.spread, mesh, devices.EVERYWHERE)
-    return spread(loss), spread(g)
+    return spread(done.loss), spread(done.g)
 
 
-def _loss_and_gradient(
+def _batch(
     plan: Plan,
     mesh: Mesh,
-    theta: Float[jax.Array, " P"],
-    data: Rows,
-    penalised: Float[jax.Array, " P"],
+    theta: Float[jax.Array, "..."],
+    inputs: Inputs,
     rows: Int[jax.Array, " B"],
     count: Int[jax.Array, ""],
-    step: Int[jax.Array, ""] | None = None,
-    seed: Int[jax.Array, ""] | None = None,
-    noise_key: UInt32[jax.Array, "2"] | None = None,
-) -> tuple[Float[jax.Array, ""], Float[jax.Array, " P"], Float[jax.Array, ""], tuple[Any, ...]]:
-    """L, ∂L/∂θ, what the rows count together, and the Fisher information's factors where the
-    solver wants them, for a batch of the rows of all processes."""
-    batch = devices.picked(mesh, data, rows)
-    process, place = jnp.divmod(jnp.arange(rows.shape[0]), plan.width)
-    own = share(count, mesh.shape["process"])
-    at = process * own + place
-    w = ((place < own) & (at < count)).astype(plan.dtype)
-    if batch.w is not None:
-        w = w * batch.w
-    total = w.sum()
-    weights, l2 = scaled(plan.reduction, plan.l2, w[:, None], total)
+    step: Int[jax.Array, ""] | None,
+) -> BatchResult:
+    """Loss and gradient of a batch of the rows of all processes."""
+    picked = devices.picked(mesh, inputs.data, rows)
+    places = _places(plan, mesh, picked.w, count)
+    total, column = places.w.sum(), places.w[:, None]
     share_of_epoch = (count / plan.rows_of_epoch).astype(plan.dtype)
-    if plan.reduction == "sum":
-        l2 = l2 * share_of_epoch
-    masks = None
-    if seed is not None:
-        masks = _masks(plan, seed, step, at.astype(jnp.uint32))
-    X = dense(batch.X, plan.parameters.sizes[0], plan.products)
-    t = plan.loss.target(batch.y, plan.layers[-1].units, theta, jnp)
-    whole = _one_precision if plan.products == plan.dtype else _two_precisions
-    if plan.privacy is not None:
-        whole, weights = _clipped_sums, w[:, None]
+    batch = Batch(plan.reduction, plan.l2, count, share_of_epoch, plan.batch_size)
+    weights, l2 = plan.gradient.scales(batch, column, total)
+    masks = None if inputs.seed is None else _masks(plan, inputs.seed, step, places.at)
+    X = dense(picked.X, plan.parameters.sizes[0], plan.products)
+    t = plan.loss.target(picked.y, plan.layers[-1].units, theta, jnp)
+    one_pass = _one_precision if plan.products == plan.dtype else _two_precisions
     with jax.default_matmul_precision("highest"):  # GPUs and TPUs would round float32 first
-        done = whole(plan, theta, X, t, weights, masks)
-        factors = ()
-        if plan.solver is not None and plan.solver.needs_fisher:
-            H, places = plan.layers[-1].units, at.astype(jnp.uint32)
-            signs = signs_of_rows(seed, step, len(plan.layers), places, H, plan.dtype, jnp)
-            factors = fisher.factors(
-                done.X, done.a, plan.parameters.views(theta.astype(plan.products))[0], plan.f,
-                plan.loss, signs, w[:, None] / total, masks,
-            )  # fmt: skip
-    loss, g = done.loss, plan.parameters.joined(done.dW, done.db)
-    if plan.privacy is not None:
-        g = g + _noise(plan, noise_key, step)
-        loss, g, l2 = reduced(
-            plan.reduction, plan.l2, loss, g, count, plan.batch_size, share_of_epoch
-        )
-    if plan.l2:  # here, because the equations ask whether λ is 0, and compiled code cannot
+        done = one_pass(plan, theta, X, t, weights, masks)
+        factors: tuple[Any, ...] = ()
+        if plan.chain.needs_fisher:
+            signs = _signs(plan, inputs.seed, step, places.at)
+            factors = _fisher_factors(plan, theta, done, signs, column / total, masks)
+    g = plan.parameters.joined(done.dW, done.db)
+    loss, g, rest = plan.gradient.reduced(
+        done.loss, g, batch, lambda deviation: _noise(plan, inputs.noise_key, step, deviation)
+    )
+    if plan.l2:  # here, because the equations ask whether λ is 0, which compiled code cannot
+        l2, penalised = l2 + rest, inputs.penalised
         loss = loss + 0.5 * l2 * jnp.sum(penalised * theta * theta)
         g = g + l2 * (penalised * theta)
-    return loss, g, total, factors
+    return BatchResult(loss, g, total, factors)
+
+
+def _places(plan: Plan, mesh: Mesh, w: Any, count: Int[jax.Array, ""]) -> Places:
+    """Where the rows of each process stand in the batch of all, and what they weigh."""
+    processes = mesh.shape["process"]
+    process, place = jnp.divmod(jnp.arange(processes * plan.width), plan.width)
+    own = share(count, processes)
+    at = process * own + place
+    filled = ((place < own) & (at < count)).astype(plan.dtype)
+    return Places(at.astype(jnp.uint32), filled if w is None else filled * w)
 
 
 def _one_precision(
     plan: Plan, theta: Any, X: Any, t: Any, weights: Any, masks: Any
 ) -> equations.Pass:
-    """The pass as it stands in the derivation."""
+    """The pass as in the derivation."""
     W, b = plan.parameters.views(theta)
-    return equations.forward_backward(X, t, W, b, plan.f, plan.loss, weights=weights, masks=masks)
-
-
-def _clipped_sums(
-    plan: Plan, theta: Any, X: Any, t: Any, weights: Any, masks: Any
-) -> equations.Pass:
-    """The pass of private training, whose gradients are sums over clipped samples."""
-    assert plan.privacy is not None
-    W, b = plan.parameters.views(theta)
-    return clipped_sums(X, t, W, b, plan.f, plan.loss, plan.privacy.max_norm, weights, masks)
-
-
-def _noise(plan: Plan, key: UInt32[jax.Array, "2"] | None, step: Any) -> Float[jax.Array, "..."]:
-    """The same on all devices, for this step alone."""
-    assert plan.privacy is not None
-    assert key is not None
-    scale, layout = plan.privacy.noise * plan.privacy.max_norm, plan.parameters.layout
-    of_step = jax.random.fold_in(jax.random.wrap_key_data(key, impl="threefry2x32"), step)
-    # Drawn in float64: the tail of float32's ends at 5.4 standard deviations.
-    noise = scale * jax.random.normal(of_step, (layout.size,), jnp.float64)
-    return plan.parameters.joined(*layout.views(noise.astype(plan.dtype)))
+    return equations.forward_backward(
+        X, t, W, b, plan.f, plan.loss, 0.0, weights, masks, plan.gradient.samples
+    )
 
 
 def _two_precisions(
@@ -250,20 +254,36 @@ def _two_precisions(
     return equations.Pass(wide_X, wide_a, delta, dW, db, loss)
 
 
+def _fisher_factors(
+    plan: Plan, theta: Any, done: equations.Pass, signs: Any, shares: Any, masks: Any
+) -> tuple[Any, ...]:
+    W, _ = plan.parameters.views(theta.astype(plan.products))
+    return fisher.factors(done.X, done.a, W, plan.f, plan.loss, signs, shares, masks)
+
+
+def _signs(plan: Plan, seed: Any, step: Any, at: UInt32[jax.Array, " B"]) -> Any:
+    L, H = len(plan.layers), plan.layers[-1].units
+    return signs_of_rows(seed, step, L, at, H, plan.dtype, jnp)
+
+
 def _masks(
-    plan: Plan, seed: Any, step: Any, places: UInt32[jax.Array, " B"]
+    plan: Plan, seed: Any, step: Any, at: UInt32[jax.Array, " B"]
 ) -> list[Float[jax.Array, "B H"] | None]:
     return [
-        mask_of_rows(seed, step, l, places, layer.units, layer.dropout, plan.products, jnp)
+        mask_of_rows(seed, step, l, at, layer.units, layer.dropout, plan.products, jnp)
         if layer.dropout
         else None
         for l, layer in enumerate(plan.layers)
     ]
 
 
-def _clipped(g: Float[jax.Array, " P"], norm: float | None) -> Float[jax.Array, " P"]:
-    """g, scaled down to that Euclidean norm where it is longer."""
-    if norm is None:
-        return g
-    length = jnp.sqrt(jnp.sum(g * g))
-    return g * jnp.where(length > norm, norm / length, 1)
+def _noise(
+    plan: Plan, key: UInt32[jax.Array, "2"] | None, step: Any, deviation: float
+) -> Float[jax.Array, "..."]:
+    """Gaussian noise for this step alone, the same on all devices."""
+    assert key is not None
+    layout = plan.parameters.layout
+    of_step = jax.random.fold_in(jax.random.wrap_key_data(key, impl="threefry2x32"), step)
+    # Drawn in float64, because the tail of float32 numbers ends at 5.4 standard deviations.
+    noise = deviation * jax.random.normal(of_step, (layout.size,), jnp.float64)
+    return plan.parameters.joined(*layout.views(noise.astype(plan.dtype)))

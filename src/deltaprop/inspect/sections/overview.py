@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def _columns(case: Case) -> list[tuple[str, str]]:
     if case.is_classifier:
         labels = ", ".join(text_of(label, 30) for label in case.mlp.classes_[:MOST_CATEGORIES])
         target = f"{len(case.mlp.classes_)} classes: {labels}"
-    kinds = getattr(getattr(case.estimator, "encoder_", None), "kinds_", {})
+    kinds = case.estimator.column_kinds()
     columns = [(name, kinds.get(name, "numeric")) for name in case.names]
     return [(f"{case.target} (the target)", target), *columns]
 

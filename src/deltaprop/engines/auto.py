@@ -1,0 +1,168 @@
+"""``engine="auto"``: the fused engine as soon as it is compiled, the reference engine until then.
+
+Both ``"auto"`` and ``"fused"`` fall back to the reference engine where the fused engine cannot run
+a training run, and say so once.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deltaprop.data.rows import Rows
+from deltaprop.engines.protocol import (
+    Engine,
+    Objective,
+    Order,
+    Processes,
+    Rates,
+    Run,
+    SingleProcess,
+    Trainer,
+)
+from deltaprop.engines.reference import Reference
+from deltaprop.model import Model
+
+PACE = 10e9  # multiplications a second of the reference engine, at best
+PATIENCE = 5.0  # seconds of reference epochs above which waiting for the compiler is faster
+_said: set[str] = set()
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """``engine="fused"`` and, without waiting for the compiler, ``engine="auto"``.
+
+    Parameters
+    ----------
+    wait : bool
+        Whether a training run waits until everything is compiled. Otherwise the reference engine
+        runs epochs meanwhile, and hands over as soon as the compiled code is there.
+    n_threads : int, optional
+        How many threads share the work of a step. The default is the number of available cores.
+    reproducible : bool, default=False
+        Divide the work so that results do not depend on the number of threads.
+    """
+
+    wait: bool
+    n_threads: int | None = None
+    reproducible: bool = False
+
+    @property
+    def processes(self) -> Processes:
+        return SingleProcess()
+
+    def part(self) -> tuple[Engine, int, int]:
+        return self, 0, 1
+
+    def work_layout(self) -> dict[str, Any]:
+        layout = {"engine": "fused" if self.wait else "auto", "reproducible": self.reproducible}
+        if self.reproducible:
+            return layout
+        from deltaprop.engines.fused import threads
+
+        return {**layout, "n_threads": self.n_threads or threads.available()}
+
+    def trainer(self, model: Model, rows: Rows, run: Run) -> Trainer:
+        from deltaprop.engines.fused.support import cannot_train
+
+        if (reason := cannot_train(model, run)) is not None:
+            _fall_back(reason)
+            return Reference().trainer(model, rows, run)
+
+        def fused() -> Trainer:
+            from deltaprop.engines.fused.trainer import FusedTrainer
+
+            return FusedTrainer(model, rows, run, self.n_threads, self.reproducible)
+
+        if self._should_wait(model, rows, run) and _compiled(model, rows.X):
+            return fused()
+        reference = Reference().trainer(model, rows, run)
+        return HandingOver(reference, lambda: fused() if _ready(model, rows.X) else None)
+
+    def objective(self, model: Model, rows: Rows) -> Objective:
+        from deltaprop.engines.fused import compiling
+        from deltaprop.engines.fused.support import cannot_run
+
+        if (reason := cannot_run(model)) is not None:
+            _fall_back(reason)
+            return Reference().objective(model, rows)
+        ready = _ready(model, rows.X)
+        if not ready and not self.wait:
+            compiling.start(model, rows.X)
+        if (ready or self.wait) and _compiled(model, rows.X):
+            from deltaprop.engines.fused.trainer import fused_objective
+
+            return fused_objective(model, rows, self.n_threads, self.reproducible)
+        return Reference().objective(model, rows)
+
+    def _should_wait(self, model: Model, rows: Rows, run: Run) -> bool:
+        """Whether to wait for the compiler, because it is quicker or was asked for."""
+        from deltaprop.engines.fused import compiling
+
+        if self.wait or _ready(model, rows.X):
+            return True
+        elsewhere = compiling.start(model, rows.X)
+        seconds = seconds_per_epoch(model, rows.X.shape[0])
+        return seconds * (1 if elsewhere else run.max_epochs) > PATIENCE
+
+
+class HandingOver:
+    """Runs epochs on the reference engine until the fused engine is compiled.
+
+    Parameters
+    ----------
+    reference : Trainer
+    fused : callable
+        Returns the fused engine's trainer, or None while it is not compiled.
+    """
+
+    def __init__(self, reference: Trainer, fused: Callable[[], Trainer | None]) -> None:
+        self._trainer, self._fused, self._handed_over = reference, fused, False
+        self.n_samples, self.batch_size = reference.n_samples, reference.batch_size
+
+    @property
+    def epochs_per_call(self) -> int:
+        return self._trainer.epochs_per_call
+
+    def run(
+        self, orders: Sequence[Order], learning_rates: Sequence[Rates], first: int = 0
+    ) -> list[float]:
+        if not self._handed_over and (fused := self._fused()) is not None:
+            self._trainer, self._handed_over = fused, True
+        return self._trainer.run(orders, learning_rates, first)
+
+    def rewind(self, n: int) -> None:
+        self._trainer.rewind(n)
+
+
+def seconds_per_epoch(model: Model, N: int) -> float:
+    """The time that an epoch takes on the reference engine, at best."""
+    return 3 * N * sum(W.size for W in model.W) / PACE
+
+
+def _ready(model: Model, X: Any) -> bool:
+    from deltaprop.engines.fused import compiling
+
+    return compiling.ready(model, X)
+
+
+def _compiled(model: Model, X: Any) -> bool:
+    """Wait for the compiler. Returns False, after a warning, if it rejects a custom function."""
+    from deltaprop.engines.fused import compiling
+    from deltaprop.engines.fused.objects import Uncompilable
+
+    try:
+        compiling.finish(model, X)
+    except Uncompilable as error:
+        _fall_back(str(error))
+        return False
+    return True
+
+
+def _fall_back(reason: str) -> None:
+    """Warn once for each reason."""
+    if reason not in _said:
+        _said.add(reason)
+        warnings.warn(f"Falling back to the reference engine: {reason}.", stacklevel=5)

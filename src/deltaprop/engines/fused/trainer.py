@@ -1,0 +1,193 @@
+"""The fused engine: many steps in one compiled call, threads sharing the work of each step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deltaprop.data.rows import Rows
+from deltaprop.engines.fused import constants, threads
+from deltaprop.engines.fused.frame import Frame, address
+from deltaprop.engines.fused.kernel_rows import KernelRows
+from deltaprop.engines.fused.layout import training_room
+from deltaprop.engines.fused.rules import kernel_rule
+from deltaprop.engines.protocol import Objective, Order, Rates, Run, begin
+from deltaprop.model import Model
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
+
+REDUCTIONS = {
+    "sum": constants.SUM, "mean": constants.MEAN, "sklearn": constants.SKLEARN
+}  # fmt: skip
+SECONDS_PER_CALL = 0.2  # how long Ctrl-C may have to wait
+SECONDS_OF_EPOCHS, ROWS_OF_EPOCHS = 0.02, 200_000  # limits for epochs that run in one call
+
+
+class FusedTrainer:
+    """Runs steps of first-order training, compiled with Numba.
+
+    Parameters
+    ----------
+    model : Model
+    rows : Rows
+    run : Run
+    n_threads : int, optional
+        How many threads share the work of a step. The default is the number of available cores, or
+        one if a step is too small to share.
+    reproducible : bool, default=False
+        Divide the work so that results do not depend on the number of threads.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        rows: Rows,
+        run: Run,
+        n_threads: int | None = None,
+        reproducible: bool = False,
+    ) -> None:
+        begin(model, run.chain, run.state)
+        self._model, self._state, self._observer = model, run.state, run.observer
+        self._index, self.batch_size, self.n_samples = rows.index, run.batch_size, len(rows)
+        kernel_rows = KernelRows(model, rows)
+        self._n_threads = n_threads or threads.available()
+        room = training_room(
+            model, kernel_rows.K, run.batch_size, self._n_threads, kernel_rows.sparse, reproducible
+        )
+        self._shared = room.n_threads > 1
+        self._frame = Frame(model, kernel_rows, room)
+        self._frame.set(
+            G=np.zeros_like(model.theta), batch=run.batch_size,
+            rows_of_epoch=run.rows_per_epoch or len(rows),
+            parts=np.zeros(2 * model.n_layers * (constants.MOST_PIECES + 1)),
+            reduction=REDUCTIONS[model.reduction], l2=model.l2,
+            seed=run.state.dropout_seed or 0, **kernel_rule(run.chain),
+        )  # fmt: skip
+        self._pace = SECONDS_PER_CALL  # seconds per step; an upper bound until it is measured
+        self._before: Any = None
+        self._room_for_orders = np.empty(0, np.int64)
+
+    @property
+    def epochs_per_call(self) -> int:
+        steps = -(-self.n_samples // self.batch_size)
+        by_time = int(SECONDS_OF_EPOCHS / max(self._pace * steps, 1e-9))
+        return max(1, min(by_time, ROWS_OF_EPOCHS // self.n_samples))
+
+    def run(
+        self, orders: Sequence[Order], learning_rates: Sequence[Rates], first: int = 0
+    ) -> list[float]:
+        self._before = None
+        state = self._state
+        if len(orders) > 1:
+            kept = [part.copy() for part in (self._model.theta, *state.solver_state)]
+            self._before = (kept, state.step, orders, learning_rates)
+        order = self._joined([self._row_numbers(each) for each in orders])
+        rates = np.concatenate([np.asarray(each, np.float64) for each in learning_rates])
+        result = np.zeros(1 + len(orders))
+        result[0] = state.step
+        at = self._frame.at
+        at["order"][0], at["rates"][0], at["result"][0] = map(address, (order, rates, result))
+        moments = state.solver_state
+        at["first"][0], at["second"][0] = address(moments[0]), address(moments[-1])
+        with ExitStack() as around:
+            check = _nothing
+            if self._shared or len(orders) > 1:
+                check = around.enter_context(threads.interrupt_between_calls())
+            self._steps(result, rates, first, len(learning_rates[0]), check)
+        return [float(loss) for loss in result[1:]]
+
+    def rewind(self, n: int) -> None:
+        assert self._before is not None
+        kept, self._state.step, orders, rates = self._before
+        parts = (self._model.theta, *self._state.solver_state)
+        for part, was in zip(parts, kept, strict=True):
+            part[...] = was
+        self.run(orders[:n], rates[:n])
+        if self._observer is not None:
+            self._observer.forget_after(self._state.step)
+
+    def _joined(self, orders: list[Int[np.ndarray, " N"]]) -> Int[np.ndarray, " M"]:
+        """The orders one after the other, in memory that is kept between calls."""
+        if len(orders) == 1:
+            return orders[0]
+        M = sum(map(len, orders))
+        if len(self._room_for_orders) < M:
+            self._room_for_orders = np.empty(M, np.int64)
+        return np.concatenate(orders, out=self._room_for_orders[:M])
+
+    def _row_numbers(self, order: Order) -> Int[np.ndarray, " N"]:
+        if order is None:
+            return self._in_order
+        return order if self._index is None else self._index[order]
+
+    @cached_property
+    def _in_order(self) -> Int[np.ndarray, " N"]:
+        return np.arange(self.n_samples) if self._index is None else self._index
+
+    def _steps(
+        self,
+        result: Float[np.ndarray, " E"],
+        rates: Float[np.ndarray, " S"],
+        first: int,
+        steps_per_epoch: int,
+        check: Callable[[], None],
+    ) -> None:
+        """Run all steps in calls that last SECONDS_PER_CALL at most and end where observed."""
+        at, done, rates_at = self._frame.at, 0, address(rates)
+        state, observer = self._state, self._observer
+        while done < len(rates):
+            steps = min(max(1, int(SECONDS_PER_CALL / self._pace)), len(rates) - done)
+            if observer is not None:
+                steps = min(steps, observer.distance(state.step))
+            at["start"][0], at["n_steps"][0] = first + done, steps
+            at["step"][0], at["rates"][0] = state.step, rates_at + 8 * done
+            started = time.perf_counter()
+            try:
+                self._frame.call(self._frame.compiled.run)
+            finally:  # with one thread, a Ctrl-C that waited for the call is raised here
+                state.step = int(result[0])
+            self._pace = max((time.perf_counter() - started) / steps, 1e-9)
+            done += steps
+            if observer is not None:
+                epoch = state.epoch + 1 + (done - 1) // steps_per_epoch
+                observer.at(state.step, epoch, float(rates[done - 1]))
+            check()
+
+
+def _nothing() -> None:
+    return
+
+
+def fused_objective(
+    model: Model, rows: Rows, n_threads: int | None, reproducible: bool
+) -> Objective:
+    """L and ∂L/∂θ over all rows at the current θ, for L-BFGS."""
+    kernel_rows, N = KernelRows(model, rows), len(rows)
+    order = np.arange(N) if rows.index is None else rows.index
+    room = training_room(
+        model, kernel_rows.K, N, n_threads or threads.available(), kernel_rows.sparse, reproducible
+    )
+    frame, result = Frame(model, kernel_rows, room), np.zeros(2)
+    G = np.zeros_like(model.theta)
+    frame.set(
+        G=G, result=result, batch=N, rows_of_epoch=N, n_steps=1, rates=np.zeros(1), order=order,
+        parts=np.zeros(2 * model.n_layers * (constants.MOST_PIECES + 1)),
+        first=G, second=G, rule=constants.GRADIENT, reduction=REDUCTIONS[model.reduction],
+        l2=model.l2,
+    )  # fmt: skip
+
+    def evaluate() -> tuple[float, Float[np.ndarray, " P"]]:
+        result[:] = 0
+        G[:] = 0  # for sparse rows the kernel adds up only the entries that are present
+        with threads.interrupt_between_calls() as check:
+            frame.call(frame.compiled.run)
+            check()
+        return float(result[1]), G
+
+    return evaluate

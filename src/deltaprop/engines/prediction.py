@@ -1,0 +1,74 @@
+"""Predictions: ŷ by the fastest engine that is ready."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deltaprop.derivation import equations
+from deltaprop.functions.arrays import as_dtype
+from deltaprop.model import Model
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Num
+
+    from deltaprop.engines.fused.prediction import FewRows
+    from deltaprop.functions.arrays import Array
+
+FEW = 16  # rows for which everything but the numbers is prepared once
+
+
+class Predictor:
+    """Computes ŷ of a model: compiled if the compiled code is there, else by the equations."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._few: FewRows | None = None
+
+    def __call__(self, X: Num[Array, "N D"]) -> Float[np.ndarray, "N H"]:
+        """ŷ for rows that have been checked."""
+        from deltaprop.engines.fused import compiling
+        from deltaprop.engines.fused.support import cannot_run
+
+        model = self._model
+        if cannot_run(model) is None:
+            if compiling.ready(model, X):
+                from deltaprop.engines.fused.prediction import predict
+
+                return predict(model, X)
+            compiling.start(model, X)
+        Xs, _ = equations.forward(as_dtype(X, model.dtype), model.W, model.b, model.f)
+        z: np.ndarray = Xs[-1]
+        return z
+
+    def few(self, X: Any) -> Float[np.ndarray, "N H"] | None:
+        """ŷ for a few rows of numbers, without the cost of checking them.
+
+        Returns None if X is anything but a small, finite, two-dimensional array of floats, or if
+        nothing is compiled yet.
+        """
+        if (
+            type(X) is not np.ndarray
+            or X.ndim != 2
+            or not 0 < X.shape[0] <= FEW
+            or X.shape[1] != self._model.n_features
+            or X.dtype.kind != "f"
+        ):
+            return None
+        if self._few is None and not self._prepare():
+            return None
+        assert self._few is not None
+        return self._few(X)
+
+    def _prepare(self) -> bool:
+        from deltaprop.engines.fused import compiling
+        from deltaprop.engines.fused.support import cannot_run
+
+        model = self._model
+        if cannot_run(model) is not None or not compiling.ready(model, model.theta):
+            return False
+        from deltaprop.engines.fused.prediction import FewRows
+
+        self._few = FewRows(model, FEW)
+        return True

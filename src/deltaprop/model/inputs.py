@@ -1,0 +1,131 @@
+"""Checks of the data that a network is given: X, y and sample weights.
+
+Rows may keep a narrower dtype than the network's (``NARROW``); engines widen them batch by batch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+
+from deltaprop.functions.arrays import Array
+from deltaprop.functions.losses import Loss
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Num
+
+NARROW = ("float16", "bfloat16", "uint8", "int8", "uint16", "int16", "int32", "int64")
+
+
+class Expects(Protocol):
+    """What a network expects of its data."""
+
+    n_features: int
+    dtype: np.dtype
+    loss_function: Loss
+
+    @property
+    def n_outputs(self) -> int: ...
+
+
+def check_X(network: Expects, X: Any, *, narrow: bool = True) -> Num[Array, "N D"]:
+    """X as rows of finite numbers.
+
+    Parameters
+    ----------
+    network : Model
+    X : array-like or SciPy sparse matrix (N, D)
+    narrow : bool, default=True
+        Whether X may keep one of the dtypes in ``NARROW``. Otherwise it is converted to the dtype
+        of the network.
+
+    Returns
+    -------
+    ndarray, or CSR matrix if X is sparse
+
+    Raises
+    ------
+    ValueError
+        If X is not two-dimensional, is empty, is not finite, or has another number of columns.
+    """
+    kept = NARROW if narrow else ()
+    name = str(getattr(X, "dtype", ""))
+    ready = type(X) is np.ndarray and X.ndim == 2 and X.size
+    if not (ready and name in (network.dtype.name, *kept) and _all_finite(X)):
+        # Imported here because scikit-learn takes longer to import than everything else together.
+        from sklearn.utils.validation import check_array
+
+        if name == "bfloat16":  # which check_array does not support
+            X = X.astype(network.dtype)
+        X = check_array(
+            X, accept_sparse=["csr", "csc"], dtype=[network.dtype, *kept], input_name="X"
+        )
+    if X.shape[1] != network.n_features:
+        raise ValueError(
+            f"X has {X.shape[1]} column(s), but the network expects {network.n_features} "
+            "(n_features)."
+        )
+    return X.tocsr() if hasattr(X, "tocsr") else X
+
+
+def check_y(network: Expects, y: Any) -> Num[np.ndarray, "N ..."]:
+    """y as numbers in the domain of the loss, before the loss encodes it.
+
+    Raises
+    ------
+    ValueError
+        If y is empty, has more than two dimensions, does not hold finite numbers, or holds values
+        outside the domain of the loss.
+    """
+    y = np.asarray(y)
+    if y.ndim not in (1, 2) or y.size == 0:
+        raise ValueError(f"y must have shape (N,) or (N, K) and not be empty, got {y.shape}.")
+    if y.dtype.kind not in "biuf":
+        raise ValueError(
+            f"y must hold numbers, got dtype {y.dtype}. Encode classes as 0, 1, … or use "
+            "deltaprop.MLPClassifier, which encodes them."
+        )
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ValueError("y contains NaN or infinity; remove those rows or fill them in.")
+    if y.dtype.kind == "b":
+        y = y.astype(np.int8)
+    check_domain(network, y)
+    return cast(np.ndarray, y)
+
+
+def check_domain(network: Expects, y: Num[np.ndarray, "N ..."]) -> None:
+    """Raise ValueError if the shape or the values of y do not fit the loss."""
+    loss = network.loss_function
+    loss.check(y, network.n_outputs, loss.name, **loss.settings)
+
+
+def check_X_y(
+    network: Expects, X: Any, y: Any, *, narrow: bool = True
+) -> tuple[Num[Array, "N D"], Num[np.ndarray, "N ..."]]:
+    """X and y, checked one by one and against each other."""
+    X, y = check_X(network, X, narrow=narrow), check_y(network, y)
+    if X.shape[0] != y.shape[0]:
+        raise ValueError(f"X has {X.shape[0]} row(s) and y has {y.shape[0]}; they must agree.")
+    return X, y
+
+
+def check_weights(sample_weight: Any, X: Num[Array, "N D"]) -> Float[np.ndarray, " N"] | None:
+    """`sample_weight` as an (N,) array of non-negative numbers that are not all zero.
+
+    None, which stands for equal weights, is returned as it is.
+    """
+    if sample_weight is None:
+        return None
+    from sklearn.utils.validation import _check_sample_weight
+
+    w: np.ndarray = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+    if not w.any():
+        raise ValueError("sample_weight is zero for every sample; at least one must be > 0.")
+    return w
+
+
+def _all_finite(X: Num[np.ndarray, "N D"]) -> bool:
+    """Whether X is finite, block by block, so that no array as large as X is allocated."""
+    rows = max(1, 1_000_000 // max(1, X.shape[1]))
+    return all(np.isfinite(X[at : at + rows]).all() for at in range(0, len(X), rows))

@@ -1,0 +1,413 @@
+r"""What a network is: its layers, its loss, and one vector θ, with the derivation applied to it.
+
+:class:`Model` holds no optimizer, no engine and nothing that displays: these modules import it.
+Users hold its subclass :class:`deltaprop.Network`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import numpy as np
+
+from deltaprop.derivation import equations
+from deltaprop.functions import initializers, losses
+from deltaprop.functions.activations import Activation
+from deltaprop.functions.arrays import Array, as_dtype
+from deltaprop.functions.losses import Loss
+from deltaprop.model.inputs import check_weights, check_X_y, check_y
+from deltaprop.model.layers import Dense, check_layers, check_positive_int
+from deltaprop.model.parameters import Gradient, Layout
+from deltaprop.model.reduction import REDUCTIONS, scaled
+from deltaprop.model.trace import Trace
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Num
+
+BLOCK = 4_000_000  # numbers in all X_l of a block of rows: some tens of megabytes
+
+
+class Model:
+    """A fully connected network and its loss: L(θ) and ∂L/∂θ in closed form.
+
+    The parameters and attributes are those of :class:`deltaprop.Network`.
+    """
+
+    n_features: int
+    layers: tuple[Dense, ...]
+    loss_function: Loss
+    l2: float
+    reduction: str
+    dtype: np.dtype
+    init: str
+    W: tuple[Float[np.ndarray, "D H"], ...]
+    b: tuple[Float[np.ndarray, " H"], ...]
+
+    def __init__(
+        self,
+        n_features: int,
+        layers: Iterable[Dense],
+        *,
+        loss: str | Loss,
+        l2: float = 0.0,
+        reduction: str = "sum",
+        dtype: Any = "float64",
+        init: str = "glorot_uniform",
+        seed: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.n_features = check_positive_int("n_features", n_features)
+        self.layers = check_layers(layers)
+        self.loss_function = losses.get(loss)
+        if not isinstance(l2, Real) or not 0 <= float(l2) < float("inf"):
+            raise ValueError(f"l2 must be a finite number >= 0, got {l2!r}.")
+        self.l2 = float(l2)
+        self.reduction = _one_of("reduction", reduction, REDUCTIONS)
+        self.dtype = _checked_dtype(dtype)
+        self.init = _one_of("init", init, initializers.NAMES)
+        self._bind(np.zeros(self.layout.size, dtype=self.dtype))
+        self.initialize(seed)
+
+    def initialize(self, seed: int | np.random.RandomState | None = None) -> Self:
+        """Draw new weights in place and return the network itself.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> net = dp.Network(1, [dp.Dense(1)], loss="squared_error", init="orthogonal")
+        >>> float(abs(net.initialize(0).W[0][0, 0]))
+        1.0
+        """
+        rng = initializers.random_state(seed)
+        for l, (D, H) in enumerate(self.layout.shapes):
+            # As in scikit-learn, the hidden activation determines the scale of every layer.
+            hidden = self.layers[max(0, min(l, self.n_layers - 2))].activation.name
+            self.W[l][...], self.b[l][...] = initializers.draw_layer(self.init, rng, D, H, hidden)
+        return self
+
+    # ------------------------------------------------------------ parameters
+
+    def _bind(self, theta: Float[np.ndarray, " P"]) -> None:
+        self._theta = theta
+        self.W, self.b = self.layout.views(theta)
+
+    @property
+    def layout(self) -> Layout:
+        """The order of the parameters in θ."""
+        return Layout([self.n_features, *(layer.units for layer in self.layers)])
+
+    @property
+    def theta(self) -> Float[np.ndarray, " P"]:
+        return self._theta
+
+    @theta.setter
+    def theta(self, values: Float[Array, " P"]) -> None:
+        given = np.asarray(values)
+        if given.shape != self._theta.shape:
+            raise ValueError(
+                f"theta must have shape {self._theta.shape}, one number for each parameter; got "
+                f"{given.shape}."
+            )
+        self._theta[...] = given
+
+    @property
+    def n_layers(self) -> int:
+        """L, the number of layers with weights."""
+        return len(self.layers)
+
+    @property
+    def n_outputs(self) -> int:
+        """H of the last layer."""
+        return self.layers[-1].units
+
+    @property
+    def f(self) -> tuple[Activation, ...]:
+        """The activation of each layer."""
+        return tuple(layer.activation for layer in self.layers)
+
+    @property
+    def penalised(self) -> Float[np.ndarray, " P"]:
+        """1 for each entry of a W_l and 0 for each entry of a b_l: what L2 applies to."""
+        ones = np.ones_like(self._theta)
+        for b in self.layout.views(ones)[1]:
+            b[...] = 0
+        return ones
+
+    # ------------------------------------------------------------ the derivation
+
+    def trace(self, X: Any, y: Any, sample_weight: Any = None) -> Trace:
+        """Every quantity of one forward and backward pass over (X, y), by name.
+
+        Parameters
+        ----------
+        X : array-like or SciPy sparse matrix (N, D)
+        y : array-like (N,) or (N, K)
+            Numbers; for class losses, class indices (N,) or rows of probabilities (N, H).
+        sample_weight : array-like (N,), optional
+
+        Returns
+        -------
+        Trace
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, values are not finite, or y is outside the loss's domain.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> net = dp.Network(2, [dp.Dense(3, "relu"), dp.Dense(1)], loss="squared_error", seed=0)
+        >>> t = net.trace([[1.0, 2.0], [3.0, 4.0]], [0.5, 1.5])
+        >>> t.X[0].shape, t.a[0].shape, t.delta[1].shape, t.dW[0].shape, t.db[1].shape
+        ((2, 2), (2, 3), (2, 1), (2, 3), (1,))
+        """
+        X, t, weights, l2 = self.prepare(X, y, sample_weight)
+        done = equations.forward_backward(
+            X, t, self.W, self.b, self.f, self.loss_function, l2, weights
+        )
+        W = [W_l.copy() for W_l in self.W]
+        return Trace(done.X, done.a, done.delta, done.dW, done.db, float(done.loss), W, self.f, l2)
+
+    def loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """L of equation (1.3) with L2, under the network's reduction. Arguments as in `trace`.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> net = dp.Network(1, [dp.Dense(1)], loss="squared_error")
+        >>> net.theta = [2.0, 1.0]
+        >>> net.loss([[1.0], [2.0]], [3.0, 6.0])  # ŷ = 3, 5
+        0.5
+        """
+        X, t, weights, l2 = self.prepare(X, y, sample_weight)
+        Xs, a = equations.forward(X, self.W, self.b, self.f)
+        return float(
+            equations.loss(t, a[-1], Xs[-1], self.W, self.f[-1], self.loss_function, l2, weights)
+        )
+
+    def gradient(self, X: Any, y: Any, sample_weight: Any = None) -> Gradient:
+        """∂L/∂θ, flat and as ∂L/∂W_l, ∂L/∂b_l. Arguments as in `trace`.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> net = dp.Network(1, [dp.Dense(1)], loss="squared_error")
+        >>> net.theta = [2.0, 1.0]
+        >>> g = net.gradient([[1.0], [2.0]], [3.0, 6.0])  # δ = 0, -1
+        >>> g.flat, g.dW[0], g.db[0]
+        (array([-2., -1.]), array([[-2.]]), array([-1.]))
+        """
+        X, t, weights, l2 = self.prepare(X, y, sample_weight)
+        done = equations.forward_backward(
+            X, t, self.W, self.b, self.f, self.loss_function, l2, weights
+        )
+        flat = np.empty_like(self._theta)
+        dW, db = self.layout.views(flat)
+        for l in range(self.n_layers):
+            dW[l][...], db[l][...] = done.dW[l], done.db[l]
+        return Gradient(flat, dW, db)
+
+    def sample_norms(self, X: Any, y: Any) -> Float[np.ndarray, " N"]:
+        """‖∂loss_n/∂θ‖ of each sample: how strongly it influences the gradient.
+
+        loss_n is the loss of the sample alone: it is not divided by N and has neither a weight nor
+        a penalty. Rows are processed in blocks, so that the memory needed does not grow with N.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> net = dp.Network(1, [dp.Dense(1)], loss="squared_error")
+        >>> net.theta = [2.0, 1.0]
+        >>> net.sample_norms([[0.0], [1.0]], [3.0, 3.0])  # δ = -2, 0
+        array([2., 0.])
+        """
+        X, y = check_X_y(self, X, y)
+        norms = np.empty(X.shape[0], self.dtype)
+        for at in self.blocks(X.shape[0]):
+            t = self.target(y[at])
+            Xs, a = equations.forward(as_dtype(X[at], self.dtype), self.W, self.b, self.f)
+            delta = equations.output_error(t, a[-1], Xs[-1], self.f[-1], self.loss_function)
+            signals = equations.error_signals(delta, Xs, a, self.W, self.f)
+            norms[at] = equations.sample_norms(Xs, signals)
+        return norms
+
+    def mean_loss(
+        self, X: Num[Array, "N D"], y: Num[np.ndarray, "N ..."], w: Float[np.ndarray, " N"] | None
+    ) -> float:
+        """The (weighted) mean loss of a sample, without the penalty.
+
+        It is comparable between data sets of different sizes. The arguments must have been checked.
+        """
+        Xs, a = equations.forward(as_dtype(X, self.dtype), self.W, self.b, self.f)
+        each = equations.sample_losses(
+            self.target(y), a[-1], Xs[-1], self.f[-1], self.loss_function
+        )
+        return float(np.average(each, weights=w))
+
+    def forward_backward(
+        self,
+        X: Num[Array, "N D"],
+        t: Float[np.ndarray, "N K"],
+        w: Float[np.ndarray, " N"] | None = None,
+        share: float = 1.0,
+        masks: equations.Masks | None = None,
+    ) -> equations.Pass:
+        """The equations on a batch of checked rows that holds this share of all rows.
+
+        With reduction "sum" a batch carries its share of the penalty, so that the losses of the
+        batches of an epoch add up to L.
+        """
+        weights, l2 = self.scales(X.shape[0], w)
+        if self.reduction == "sum":
+            l2 *= share
+        return equations.forward_backward(
+            as_dtype(X, self.dtype), t, self.W, self.b, self.f, self.loss_function, l2, weights,
+            masks,
+        )  # fmt: skip
+
+    # ------------------------------------------------------------ data
+
+    def encode(self, y: Any) -> Float[np.ndarray, "N K"]:
+        """The encoded target t of the loss, after y has been checked."""
+        return self.target(check_y(self, y))
+
+    def target(self, y: Num[np.ndarray, "N ..."]) -> Float[np.ndarray, "N K"]:
+        """The encoded target t of the loss, for a y that has been checked."""
+        t: np.ndarray = self.loss_function.target(y, self.n_outputs, self._theta, np)
+        return t
+
+    def prepare(
+        self, X: Any, y: Any, sample_weight: Any = None
+    ) -> tuple[Array, Float[np.ndarray, "N K"], Any, float]:
+        """The checked X, the encoded t, and the weights and λ of :meth:`scales`."""
+        X, y = check_X_y(self, X, y, narrow=False)
+        w = check_weights(sample_weight, X)
+        return X, self.target(y), *self.scales(len(y), w)
+
+    def scales(self, N: int, w: Float[np.ndarray, " N"] | None) -> tuple[Any, float]:
+        """The sample weights and the λ with which the derivation's sum gives the reduction."""
+        total = float(N) if w is None else float(w.sum())
+        return scaled(self.reduction, self.l2, 1.0 if w is None else w[:, None], total)
+
+    def blocks(self, N: int) -> list[slice]:
+        """N rows in blocks whose X_l together take some tens of megabytes."""
+        rows = max(1, BLOCK // (self.n_features + sum(layer.units for layer in self.layers)))
+        return [slice(start, min(start + rows, N)) for start in range(0, N, rows)]
+
+    # ------------------------------------------------------------ description
+
+    def config(self) -> dict[str, Any]:
+        """The description of the network without θ, as values that JSON can hold.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> dp.Network(1, [dp.Dense(1)], loss="huber").config()["loss"]
+        {'name': 'huber', 'params': {'delta': 1.0}}
+        """
+        return {
+            "n_features": self.n_features,
+            "layers": [
+                {
+                    "units": layer.units,
+                    "activation": layer.activation.name,
+                    "dropout": layer.dropout,
+                }
+                for layer in self.layers
+            ],
+            "loss": {"name": self.loss_function.name, "params": self.loss_function.settings},
+            "l2": self.l2,
+            "reduction": self.reduction,
+            "dtype": self.dtype.name,
+            "init": self.init,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], custom: Mapping[str, Activation | Loss] | None = None
+    ) -> Self:
+        """The network that `config` describes, with all parameters zero.
+
+        Parameters
+        ----------
+        config : mapping
+            What :meth:`config` returned.
+        custom : mapping of name to Activation or Loss, optional
+            Custom functions, which a configuration stores only by name.
+        """
+        custom = custom or {}
+        spec = config["loss"]
+        own_loss = custom.get(spec["name"])
+        net = cls(
+            config["n_features"],
+            [
+                Dense(
+                    layer["units"],
+                    cast(Activation, custom.get(layer["activation"], layer["activation"])),
+                    layer["dropout"],
+                )
+                for layer in config["layers"]
+            ],
+            loss=losses.get(spec["name"], **spec["params"])
+            if own_loss is None
+            else cast(Loss, own_loss),
+            l2=config["l2"],
+            reduction=config["reduction"],
+            dtype=config["dtype"],
+            init=config["init"],
+            seed=0,
+        )
+        net.theta[...] = 0
+        return net
+
+    def copy(self) -> Self:
+        """An independent network with the same parameters.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> net = dp.Network(1, [dp.Dense(1)], loss="squared_error", seed=0)
+        >>> twin = net.copy()
+        >>> twin.theta[...] = 0
+        >>> bool(net.theta.any())
+        True
+        """
+        twin = object.__new__(type(self))
+        twin.__setstate__(self.__getstate__())
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {k: v for k, v in self.__dict__.items() if k not in ("W", "b", "_theta")}
+        return state | {"_theta": self._theta.copy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        theta = state.pop("_theta")
+        self.__dict__.update(state)
+        self._bind(theta)
+
+    def __repr__(self) -> str:
+        chain = " → ".join(
+            [str(self.n_features)] + [f"{d.units} {d.activation.name}" for d in self.layers]
+        )
+        return (
+            f"{type(self).__name__}({chain}, loss={self.loss_function.name!r}, l2={self.l2:g}, "
+            f"reduction={self.reduction!r}, {self._theta.size} parameters)"
+        )
+
+
+def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")
+    return cast(str, value)
+
+
+def _checked_dtype(dtype: Any) -> np.dtype:
+    try:
+        checked: np.dtype | None = np.dtype(dtype)
+    except TypeError:
+        checked = None
+    if checked is None or checked not in (np.dtype("float32"), np.dtype("float64")):
+        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}.")
+    return checked

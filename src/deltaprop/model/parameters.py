@@ -1,0 +1,56 @@
+"""θ: one flat vector that holds all parameters, and the views W_l, b_l into it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from deltaprop.functions.arrays import Array
+
+
+class Layout:
+    """The order of the parameters in θ: layer by layer, W_l row by row, then b_l.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        D_0, H_0, H_1, …: the number of inputs and the number of units of each layer.
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.shapes = list(pairwise(sizes))
+        self.size = sum(D * H + H for D, H in self.shapes)
+
+    def views(
+        self, theta: Float[Array, " P"]
+    ) -> tuple[tuple[Float[Array, "D H"], ...], tuple[Float[Array, " H"], ...]]:
+        """W and b as parts of `theta`. For NumPy arrays they are writable views."""
+        W, b, start = [], [], 0
+        for D, H in self.shapes:
+            W.append(theta[start : start + D * H].reshape(D, H))
+            b.append(theta[start + D * H : start + D * H + H])
+            start += D * H + H
+        return tuple(W), tuple(b)
+
+    @staticmethod
+    def flat(
+        W: Sequence[Float[np.ndarray, "D H"]], b: Sequence[Float[np.ndarray, " H"]]
+    ) -> Float[np.ndarray, " P"]:
+        """θ, or ∂L/∂θ, from its parts: the inverse of :meth:`views`."""
+        return np.concatenate([part.ravel() for pair in zip(W, b, strict=True) for part in pair])
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """∂L/∂θ: flat, and as ∂L/∂W_l and ∂L/∂b_l, which are views into the flat vector."""
+
+    flat: Float[np.ndarray, " P"]
+    dW: tuple[Float[np.ndarray, "D H"], ...]
+    db: tuple[Float[np.ndarray, " H"], ...]

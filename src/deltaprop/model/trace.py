@@ -1,0 +1,62 @@
+"""A trace: every named quantity of one forward and backward pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deltaprop.functions.activations import Activation
+from deltaprop.functions.arrays import Array
+from deltaprop.model.signals import Signals, summarise
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Every named quantity of one pass: under the names of the derivation.
+
+    Attributes
+    ----------
+    X : list of L + 1 arrays (N, D_l)
+        The input of each layer; ``X[L]`` is ŷ.
+    a : list of L arrays (N, H_l)
+        Before the activation.
+    delta : list of L arrays (N, H_l)
+        The error signals ∂L/∂a_l.
+    dW, db : lists of L arrays
+        ∂L/∂W_l (D_l, H_l) and ∂L/∂b_l (H_l,).
+    loss : float
+        L.
+    W : list of L arrays (D_l, H_l)
+        A copy of the weights at which the trace was taken.
+    f : tuple of Activation
+    l2 : float
+        λ as it enters ∂L/∂W_l under the reduction of the network.
+    """
+
+    X: list[Array]
+    a: list[Float[np.ndarray, "N H"]]
+    delta: list[Float[np.ndarray, "N H"]]
+    dW: list[Float[np.ndarray, "D H"]]
+    db: list[Float[np.ndarray, " H"]]
+    loss: float
+    W: list[Float[np.ndarray, "D H"]]
+    f: tuple[Activation, ...]
+    l2: float
+
+    def summary(self) -> Signals:
+        """RMS and range, dead and saturated units, ratios and signal-to-noise of each layer.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> net = dp.Network(2, [dp.Dense(3, "tanh"), dp.Dense(1)], loss="squared_error", seed=0)
+        >>> summary = net.trace([[1.0, 2.0], [3.0, 4.0]], [0.5, 1.5]).summary()
+        >>> summary.layers[0].dead, summary.layers[0].X  # print(summary) shows a table
+        (0.0, Spread(rms=2.7386127875258306, low=1.0, high=4.0))
+        """
+        return summarise(self)

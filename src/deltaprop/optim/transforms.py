@@ -1,0 +1,194 @@
+r"""Gradient transformations, which compose into a chain, as in optax.
+
+A transformation turns a gradient g, or what an earlier one has made of it, into something closer
+to the step that is added to θ:
+
+==================  =============================================================
+:class:`ClipByNorm`  g ← g min(1, c / ‖g‖)
+:class:`Momentum`    v ← μ v - η g; the step is v, or μ v - η g with Nesterov's look-ahead
+:class:`AdamMoments` m ← β₁ m + (1-β₁) g, v ← β₂ v + (1-β₂) g²; the step is -η_t m / (√v + ε)
+:class:`DecayWeights` step ← step - η · weight_decay · W
+==================  =============================================================
+
+K-FAC's preconditioning is in :mod:`deltaprop.optim.natural_gradient`, and the gradients of private
+training are in :mod:`deltaprop.optim.batch_gradients`. All of them are pure functions of arrays in
+any namespace, so that every engine runs the same ones.
+
+Examples
+--------
+>>> import numpy as np
+>>> from deltaprop.optim.transforms import Chain, ClipByNorm, Momentum, Step
+>>> chain = Chain((ClipByNorm(1.0), Momentum(momentum=0.0, nesterov=False)))
+>>> theta = np.zeros(2)
+>>> state = chain.init(theta, shapes=[(1, 1)])
+>>> chain.update(np.array([3.0, 4.0]), state, Step(theta, 0.1, 1, np.array([1.0, 0.0])))[0]
+array([-0.06, -0.08])
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from deltaprop.functions.arrays import Array, namespace
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+State = tuple[Array, ...]
+Shapes = Sequence[tuple[int, int]]
+
+
+class Step(NamedTuple):
+    """What a transformation may use besides the gradient.
+
+    Attributes
+    ----------
+    theta : (P,) array
+    learning_rate : float
+        η of this step.
+    t : int
+        The number of the step, from 1.
+    penalised : (P,) array
+        1 for weights and 0 for biases.
+    total : float
+        What g must be divided by to be the gradient of the mean loss of the batch.
+    factors : tuple of (n, n) arrays
+        A_0, G_0, A_1, … of :func:`deltaprop.derivation.fisher.factors`, if `needs_fisher`.
+    """
+
+    theta: Float[Array, " P"]
+    learning_rate: Any
+    t: Any
+    penalised: Float[Array, " P"]
+    total: Any = 1.0
+    factors: tuple[Float[Array, "n n"], ...] = ()
+
+
+class Transformation(ABC):
+    """One link of a :class:`Chain`. By default it has no state."""
+
+    needs_fisher: ClassVar[bool] = False
+    """Whether `update` needs ``step.factors``, which engines compute only on request."""
+
+    def init(self, theta: Float[Array, " P"], shapes: Shapes) -> State:
+        """The state before the first step, for weight matrices W_l of these shapes."""
+        return ()
+
+    def state_size(self, n_layers: int) -> int:
+        """The number of arrays in the state of a network with `n_layers` layers."""
+        return 0
+
+    @abstractmethod
+    def update(
+        self, g: Float[Array, " P"], state: State, step: Step
+    ) -> tuple[Float[Array, " P"], State]:
+        """The transformed gradient and the new state."""
+
+
+@dataclass(frozen=True)
+class ClipByNorm(Transformation):
+    """g ← g min(1, max_norm / ‖g‖), with the Euclidean norm over all parameters."""
+
+    max_norm: float
+
+    def update(
+        self, g: Float[Array, " P"], state: State, step: Step
+    ) -> tuple[Float[Array, " P"], State]:
+        xp = namespace(g)
+        return g / xp.maximum(xp.sqrt(g @ g) / self.max_norm, 1), state
+
+
+@dataclass(frozen=True)
+class Momentum(Transformation):
+    """v ← μ v - η g. The step is v, or μ v - η g with Nesterov's look-ahead."""
+
+    momentum: float
+    nesterov: bool
+
+    def init(self, theta: Float[Array, " P"], shapes: Shapes) -> State:
+        return (namespace(theta).zeros_like(theta),)
+
+    def state_size(self, n_layers: int) -> int:
+        return 1
+
+    def update(
+        self, g: Float[Array, " P"], state: State, step: Step
+    ) -> tuple[Float[Array, " P"], State]:
+        v = self.momentum * state[0] - step.learning_rate * g
+        return self.momentum * v - step.learning_rate * g if self.nesterov else v, (v,)
+
+
+@dataclass(frozen=True)
+class AdamMoments(Transformation):
+    """m ← β₁ m + (1-β₁) g, v ← β₂ v + (1-β₂) g². The step is -η_t m / (√v + ε).
+
+    η_t = η √(1-β₂ᵗ) / (1-β₁ᵗ) corrects the start at zero.
+    """
+
+    beta_1: float
+    beta_2: float
+    epsilon: float
+
+    def init(self, theta: Float[Array, " P"], shapes: Shapes) -> State:
+        xp = namespace(theta)
+        return xp.zeros_like(theta), xp.zeros_like(theta)
+
+    def state_size(self, n_layers: int) -> int:
+        return 2
+
+    def update(
+        self, g: Float[Array, " P"], state: State, step: Step
+    ) -> tuple[Float[Array, " P"], State]:
+        xp, t = namespace(g), step.t
+        m = self.beta_1 * state[0] + (1 - self.beta_1) * g
+        v = self.beta_2 * state[1] + (1 - self.beta_2) * (g * g)
+        corrected = step.learning_rate * (1 - self.beta_2**t) ** 0.5 / (1 - self.beta_1**t)
+        return -corrected * m / (xp.sqrt(v) + self.epsilon), (m, v)
+
+
+@dataclass(frozen=True)
+class DecayWeights(Transformation):
+    """step ← step - η · weight_decay · W: decay that is decoupled from the gradient."""
+
+    weight_decay: float
+
+    def update(
+        self, g: Float[Array, " P"], state: State, step: Step
+    ) -> tuple[Float[Array, " P"], State]:
+        decay = step.learning_rate * self.weight_decay
+        return g - decay * (step.penalised * step.theta), state
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Transformations that are applied one after the other; the last one returns the step.
+
+    The state is one flat tuple of arrays. It holds the state of the last transformation first,
+    which is the order in model files and checkpoints.
+    """
+
+    links: tuple[Transformation, ...]
+
+    @property
+    def needs_fisher(self) -> bool:
+        """Whether a transformation needs the factors of the Fisher information."""
+        return any(link.needs_fisher for link in self.links)
+
+    def init(self, theta: Float[Array, " P"], shapes: Shapes) -> State:
+        """The state before the first step."""
+        return tuple(part for link in reversed(self.links) for part in link.init(theta, shapes))
+
+    def update(
+        self, g: Float[Array, " P"], state: State, step: Step, n_layers: int = 1
+    ) -> tuple[Float[Array, " P"], State]:
+        """What to add to θ, and the new state."""
+        end, new = len(state), []
+        for link in self.links:
+            size = link.state_size(n_layers)
+            g, changed = link.update(g, state[end - size : end], step)
+            new.append(changed)
+            end -= size
+        return g, tuple(part for changed in reversed(new) for part in changed)

@@ -1,0 +1,84 @@
+"""``dp.Checkpoint``: where and how often the state of a training run is saved."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where and how often ``dp.fit(..., checkpoint=...)`` saves the state of a training run.
+
+    The same call continues from the newest checkpoint in the folder. With the same engine and the
+    same number of threads, the result is bit for bit that of an uninterrupted run.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A folder for this run alone; it is created if it does not exist. A name that contains
+        ``://`` is an address of any storage that fsspec supports, such as ``"s3://bucket/run"``.
+    seconds : float or None, default=60.0
+        Save when this many seconds have passed since the last save. None never saves by time.
+    steps : int, optional
+        Save after every `steps` optimization steps (iterations of L-BFGS).
+    keep : int, default=3
+        How many of the newest checkpoints are kept.
+
+    Examples
+    --------
+    >>> import deltaprop as dp, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> net = dp.Network(1, [dp.Dense(1)], loss="squared_error", seed=0)
+    >>> dp.fit(net, [[0.0], [1.0]], [0.0, 2.0], max_epochs=5, checkpoint=folder).n_epochs
+    5
+    >>> again = dp.Network(1, [dp.Dense(1)], loss="squared_error", seed=0)
+    >>> history = dp.fit(again, [[0.0], [1.0]], [0.0, 2.0], max_epochs=5, checkpoint=folder)
+    >>> bool((again.theta == net.theta).all())  # the run had ended
+    True
+    """
+
+    folder: str | Path
+    seconds: float | None = 60.0
+    steps: int | None = None
+    keep: int = 3
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.folder, (str, os.PathLike)):
+            raise TypeError(f"folder of a Checkpoint must be a path, got {self.folder!r}.")
+        if self.seconds is not None and not (_is_real(self.seconds) and self.seconds >= 0):
+            raise ValueError(
+                "seconds of a Checkpoint must be a number >= 0, or None to never save by time; got "
+                f"{self.seconds!r}."
+            )
+        if self.steps is not None and not _is_count(self.steps):
+            raise ValueError(
+                "steps of a Checkpoint must be an int >= 1, or None to never save by steps; got "
+                f"{self.steps!r}."
+            )
+        if not _is_count(self.keep):
+            raise ValueError(f"keep of a Checkpoint must be an int >= 1, got {self.keep!r}.")
+
+
+def check_checkpoint(checkpoint: Any) -> Checkpoint | None:
+    """The :class:`Checkpoint` that the argument `checkpoint` stands for."""
+    if checkpoint is None or isinstance(checkpoint, Checkpoint):
+        return checkpoint
+    if isinstance(checkpoint, (str, os.PathLike)):
+        return Checkpoint(str(checkpoint))
+    raise TypeError(
+        "checkpoint must be a folder, a deltaprop.Checkpoint such as dp.Checkpoint('run/', "
+        f"seconds=60), or None; got {checkpoint!r}."
+    )
+
+
+def _is_real(x: Any) -> bool:
+    return isinstance(x, Real) and not isinstance(x, bool) and math.isfinite(x)
+
+
+def _is_count(x: Any) -> bool:
+    return isinstance(x, Integral) and not isinstance(x, bool) and int(x) >= 1

@@ -1,0 +1,292 @@
+"""Saving the state of a training run from time to time, and restoring it."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from deltaprop.data.rows import TrainingRows
+from deltaprop.files.models import require_sound
+from deltaprop.model import Model
+from deltaprop.optim.state import EpochInProgress, TrainingState
+from deltaprop.storage.checkpoint_files import Folder
+from deltaprop.storage.codec import ModelFileError
+from deltaprop.training.checkpoint import Checkpoint
+from deltaprop.training.history import History
+from deltaprop.training.interruption import Interruption, cancelled
+from deltaprop.training.settings import Settings
+from deltaprop.training.stopping import Plateau
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+UNLIMITED = 2**62
+ROWS, DATA = "number of rows", "data"
+SAME = 1e-5  # relative tolerance: preprocessing is rounded differently on other processors
+
+
+class Checkpoints(Protocol):
+    """What the training loop asks between steps."""
+
+    in_progress: EpochInProgress
+    splits_epochs: bool
+
+    def steps_until_save(self) -> int:
+        """How many steps may run before `between_steps` must be called."""
+
+    def between_steps(self) -> None:
+        """Save if it is time. Raises KeyboardInterrupt if the training must stop here."""
+
+    def finish(self) -> None:
+        """The training has ended by itself."""
+
+    def awaiting_signals(self) -> Any:
+        """A context in which signals wait until the next call of `between_steps`."""
+
+
+class NoCheckpoints:
+    """A training run that is not saved."""
+
+    splits_epochs = False
+
+    def __init__(self) -> None:
+        self.in_progress = EpochInProgress()
+
+    def steps_until_save(self) -> int:
+        return UNLIMITED
+
+    def between_steps(self) -> None:
+        """There is nothing to save."""
+
+    def finish(self) -> None:
+        """There is nothing to save."""
+
+    @contextmanager
+    def awaiting_signals(self) -> Iterator[None]:
+        yield
+
+
+class CheckpointManager:
+    """Saves one training run, and restores it when it is created.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    identity : dict
+        What must not change when training continues: :func:`identity_of`.
+    layout : dict of str to str or int
+        What must not change for the result to be the same bit for bit.
+    theta, state, plateau, history
+        The objects of the run that are saved and restored in place.
+    writes : bool
+        Whether this process saves. Of the processes that train together one does; all of them
+        continue from what it saved.
+    """
+
+    splits_epochs = True
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        identity: dict[str, Any],
+        layout: dict[str, Any],
+        *,
+        theta: Float[np.ndarray, " P"],
+        state: TrainingState,
+        plateau: Plateau,
+        history: History,
+        writes: bool = True,
+    ) -> None:
+        self._writes = writes
+        self._settings, self._identity, self._layout = checkpoint, identity, layout
+        self._theta, self._state = theta, state
+        self._plateau, self._history = plateau, history
+        self._folder = Folder(checkpoint.folder, checkpoint.keep)
+        if writes:
+            self._folder.sweep()
+        self._saved: Any = None
+        self._since = time.monotonic()
+        self.in_progress = EpochInProgress()
+        self._interruption = Interruption()
+        self._restore()
+
+    # ------------------------------------------------------------ when
+
+    def steps_until_save(self) -> int:
+        steps = self._settings.steps
+        return UNLIMITED if steps is None else steps - self._steps() % steps
+
+    def between_steps(self) -> None:
+        event, interruption = cancelled.get(), self._interruption
+        must_stop = interruption.signal is not None or (event is not None and event.is_set())
+        if must_stop or self._is_due():
+            self._save()
+        if must_stop:
+            interruption.heeded = True
+            self._history.signal = interruption.signal
+            raise KeyboardInterrupt
+
+    def finish(self) -> None:
+        self._save()
+        self.between_steps()
+
+    def awaiting_signals(self) -> Any:
+        return self._interruption.awaited()
+
+    def _is_due(self) -> bool:
+        seconds, steps = self._settings.seconds, self._settings.steps
+        by_time = seconds is not None and time.monotonic() - self._since >= seconds
+        return by_time or (steps is not None and self._steps() % steps == 0)
+
+    def _steps(self) -> int:
+        return self._history.n_epochs * self.in_progress.steps + self.in_progress.done
+
+    # ------------------------------------------------------------ what
+
+    def _save(self) -> None:
+        """Write a checkpoint. If that fails, training continues without it."""
+        now = self._steps(), self._history.stop_reason
+        if not self._writes or now == self._saved or not np.isfinite(self._theta).all():
+            return
+        try:
+            head = {"search": self._identity, "layout": self._layout}  # the names of the format
+            self._folder.write(head, self._contents())
+            self._saved = now
+        except ModelFileError as error:
+            warnings.warn(
+                f"{error} Training continues without this checkpoint; earlier ones are kept.",
+                stacklevel=6,
+            )
+        self._since = time.monotonic()
+
+    def _contents(self) -> dict[str, Any]:
+        state, history, now = self._state, self._history, self.in_progress
+        solver_state = tuple(np.asarray(part) for part in state.solver_state)
+        position = {"steps": now.steps, "first": now.first, "done": now.done, "loss": now.loss}
+        return {
+            "theta": self._theta,
+            "best_theta": now.best_theta,
+            "progress": {**vars(state), "solver_state": solver_state},
+            "under_way": position,
+            "plateau": {"best": self._plateau.best, "count": self._plateau.count},
+            "history": {
+                "loss_curve": np.array(history.loss_curve, np.float64),
+                "validation_loss_curve": _array(history.validation_loss_curve),
+                "validation_scores": _array(history.validation_scores),
+                "n_epochs": history.n_epochs,
+                "stop_reason": history.stop_reason,
+                "best_epoch": history.best_epoch,
+            },
+        }
+
+    def _restore(self) -> None:
+        found = self._folder.newest()
+        if found is None:
+            return
+        head, contents = found
+        self._require_same(head["search"])
+        history, state = self._history, TrainingState(**contents["progress"])
+        now = EpochInProgress(best_theta=contents["best_theta"], **contents["under_way"])
+        if self._must_restart_epoch(head["layout"]):
+            now = EpochInProgress(best_theta=contents["best_theta"])
+        require_sound(state, self._theta)
+        self._require_fitting(state, now)
+        self._theta[...] = contents["theta"]
+        rng = self._state.rng
+        if rng is not None and state.rng is not None:
+            rng.set_state(state.rng.get_state())
+        vars(self._state).update({**vars(state), "rng": rng})
+        vars(self._plateau).update(contents["plateau"])
+        self.in_progress = now
+        for name, value in contents["history"].items():
+            setattr(history, name, value.tolist() if isinstance(value, np.ndarray) else value)
+        self._saved = self._steps(), history.stop_reason
+
+    def _require_fitting(self, state: TrainingState, now: EpochInProgress) -> None:
+        N = self._identity[ROWS]
+        if state.order is not None and len(state.order) != N:
+            raise ModelFileError(
+                f"The row order in the checkpoint has {len(state.order)} row(s), expected {N}."
+            )
+        if not 0 <= now.done < max(1, now.steps):
+            raise ModelFileError(
+                f"The checkpoint is at step {now.done} of an epoch of {now.steps} step(s)."
+            )
+
+    def _require_same(self, saved: dict[str, Any]) -> None:
+        changed = [
+            f"{name} is {now}, was {saved[name]}"
+            for name, now in self._identity.items()
+            if name != DATA and name in saved and saved[name] != now
+        ]
+        if not changed and not np.allclose(self._identity[DATA], saved[DATA], rtol=SAME):
+            changed = [
+                "the training rows are different (if some are held out for validation, the seed or "
+                "random_state must be an int for them to be the same)"
+            ]
+        if changed:
+            raise ValueError(
+                f"checkpoint={str(self._settings.folder)!r} belongs to a different run: "
+                f"{'; '.join(changed)}. Restore these settings to continue it, or name another "
+                "folder to start over."
+            )
+
+    def _must_restart_epoch(self, saved: dict[str, Any]) -> bool:
+        """Warn if results will not be the same bit for bit."""
+        changed = {
+            name: f"{name} is {self._layout.get(name)}, was {was}"
+            for name, was in saved.items()
+            if self._layout.get(name) != was
+        }
+        if not changed:
+            return False
+        # Each process would continue inside another part of a stream.
+        restarts = "processes" in changed and self._identity["memory"] != str(None)
+        then = "results agree up to rounding, not bit for bit"
+        if restarts:
+            then = "the epoch is started over, with another row order"
+        warnings.warn(
+            f"Training continues from {str(self._settings.folder)!r}, but "
+            f"{'; '.join(changed.values())}: {then}.",
+            stacklevel=5,
+        )
+        return restarts
+
+
+def identity_of(
+    model: Model, rows: TrainingRows, settings: Settings, *, validated: bool, stops: bool
+) -> dict[str, Any]:
+    """What a run is: network, data and settings, in words and numbers that people can compare.
+
+    Parameters
+    ----------
+    validated : bool
+        Whether there are validation data.
+    stops : bool
+        Whether training stops on them.
+    """
+    config = model.config()
+    layers = config["layers"]
+    return {
+        "units": " → ".join(str(n) for n in [model.n_features, *(a["units"] for a in layers)]),
+        "activations": ", ".join(layer["activation"] for layer in layers),
+        "dropout": ", ".join(f"{layer['dropout']:g}" for layer in layers),
+        "loss": config["loss"]["name"],
+        "settings of the loss": str(config["loss"]["params"]),
+        "l2": str(config["l2"]),
+        "reduction": config["reduction"],
+        "dtype": config["dtype"],
+        **rows.fingerprint(),
+        **settings.identity(),
+        "validated": str(validated),
+        "restore_best": str(stops),
+    }
+
+
+def _array(values: list[float] | None) -> Float[np.ndarray, " E"] | None:
+    return None if values is None else np.array(values, np.float64)

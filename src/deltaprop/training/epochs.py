@@ -1,0 +1,134 @@
+"""Epochs of a first-order solver: row orders, learning rates, and the calls of a trainer.
+
+If nothing happens between epochs, a trainer runs several of them in one call. If it turns out that
+training should have ended after the first of these, the others are undone. With checkpoints, a long
+epoch runs in parts, so that training can be saved and interrupted inside it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deltaprop.data.rows import TrainingRows
+from deltaprop.engines.protocol import Order, Rates, Trainer
+from deltaprop.optim.schedules import Clock
+from deltaprop.training.loop import TrainingLoop
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
+
+# The largest part of an epoch between two looks at the clock and at signals.
+MOST_STEPS, MOST_MULTIPLICATIONS = 1000, 5e9
+
+
+class Epochs:
+    """Drives a :class:`TrainingLoop` with the epochs of a trainer.
+
+    Parameters
+    ----------
+    trainer : Trainer
+    rows : TrainingRows
+        Draws the row orders.
+    learning_rate : float
+        Of the solver, before the schedule.
+    rng : RandomState
+    """
+
+    monitors_training_loss = True
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        rows: TrainingRows,
+        learning_rate: float,
+        rng: np.random.RandomState,
+    ) -> None:
+        self._trainer, self._rows, self._rng = trainer, rows, rng
+        self._learning_rate = learning_rate
+        self._steps = -(-trainer.n_samples // trainer.batch_size)
+        self._before: Any = None
+
+    def advance(self, loop: TrainingLoop) -> bool:
+        now = loop.checkpoints.in_progress
+        if not now.done:
+            now.first = loop.state.step
+        now.steps = self._steps
+        loop.begin_epoch()
+        n = self._epochs_at_once(loop)
+        self._rates = [self._learning_rates(loop, e) for e in range(n or 1)]
+        losses = self._run(loop, n) if n else [self._run_in_parts(loop)]
+        for e, loss in enumerate(losses):
+            rate = float(self._rates[e][-1])
+            if not loop.end_epoch(loss, rate, self._trainer.n_samples):
+                self._undo_after(loop, e + 1)
+                break
+        loop.settle(self._learning_rate)
+        return True
+
+    def _epochs_at_once(self, loop: TrainingLoop) -> int:
+        """How many epochs one call may run; 0 runs the next one in parts."""
+        checkpoints = loop.checkpoints
+        most = 1 if loop.acts_between_epochs else self._trainer.epochs_per_call
+        if checkpoints.splits_epochs:
+            if checkpoints.in_progress.done or self._steps > self._steps_per_part(loop):
+                return 0
+            most = min(most, checkpoints.steps_until_save() // self._steps)
+        return min(most, loop.epochs_left)
+
+    def _learning_rates(self, loop: TrainingLoop, ahead: int) -> Rates:
+        """The learning rates of an epoch, `ahead` epochs from now."""
+        state, first = loop.state, loop.checkpoints.in_progress.first + ahead * self._steps
+        samples = state.samples + ahead * self._trainer.n_samples
+        clock = Clock(samples, loop.horizon * self._steps)
+        factors = loop.settings.schedule.factors(np.arange(first, first + self._steps), clock)
+        rates: Rates = self._learning_rate * state.scale * factors
+        return rates
+
+    def _run(self, loop: TrainingLoop, n: int) -> list[float]:
+        """The losses of n epochs that run in one call."""
+        if n > 1:
+            self._before = self._rng.get_state(), loop.state.order
+        orders = [self._next_order(loop) for _ in range(n)]
+        return self._trainer.run(orders, self._rates)
+
+    def _run_in_parts(self, loop: TrainingLoop) -> float:
+        """The loss of one epoch, between whose parts the training may be saved.
+
+        Where the parts end depends on the training run alone, never on the clock, and so does the
+        sum of their losses.
+        """
+        checkpoints, part_size = loop.checkpoints, self._steps_per_part(loop)
+        now, (rates,) = checkpoints.in_progress, self._rates
+        order = self._next_order(loop) if now.done == 0 else self._rows.present_order(loop.state)
+        while now.done < self._steps:
+            if now.done:
+                checkpoints.between_steps()
+            end = now.done - now.done % part_size + part_size
+            part = rates[now.done : min(end, now.done + checkpoints.steps_until_save())]
+            now.loss += self._trainer.run([order], [part], now.done)[0]
+            now.done += len(part)
+        loss, now.done, now.loss = now.loss, 0, 0.0
+        return loss
+
+    def _steps_per_part(self, loop: TrainingLoop) -> int:
+        """The steps of a part of an epoch: about a second of them at most."""
+        multiplications = 3 * self._trainer.batch_size * loop.model.theta.size
+        return max(1, min(MOST_STEPS, int(MOST_MULTIPLICATIONS / multiplications)))
+
+    def _undo_after(self, loop: TrainingLoop, n: int) -> None:
+        """Undo all but the first n epochs: θ, the solver's state, the row order and the seeds."""
+        if n == len(self._rates):
+            return
+        self._trainer.rewind(n)
+        random_state, loop.state.order = self._before
+        self._rng.set_state(random_state)
+        for _ in range(n):
+            self._next_order(loop)
+
+    def _next_order(self, loop: TrainingLoop) -> Order:
+        if not loop.settings.shuffle:
+            return None
+        order: Int[np.ndarray, " N"] = self._rows.next_order(loop.state, self._rng)
+        return order

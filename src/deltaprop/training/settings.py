@@ -1,0 +1,182 @@
+"""The settings of a training run: one object that validates itself and is passed on as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from deltaprop import engines
+from deltaprop.engines import Engine, Xla
+from deltaprop.optim.privacy import Privacy
+from deltaprop.optim.schedules import Constant, Schedule
+from deltaprop.optim.solvers import Adam, FirstOrder, Solver
+from deltaprop.optim.transforms import Chain, ClipByNorm
+from deltaprop.training.callbacks import Callback, check_callbacks
+from deltaprop.training.checkpoint import Checkpoint, check_checkpoint
+from deltaprop.training.recording import Record, check_record
+from deltaprop.training.stopping import Plateau
+
+IDENTITY = {"identity": True}
+"""Marks a setting that must not change when training continues from a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train: everything that :func:`deltaprop.fit` is told besides the network and the data.
+
+    Parameters
+    ----------
+    solver : SGD, Adam, AdamW, KFAC or LBFGS, default=Adam()
+    schedule : Schedule, default=Constant()
+        The learning rate over time, from ``deltaprop.schedules``, for any first-order solver.
+    batch_size : int or "auto", default="auto"
+        "auto" is min(200, N). L-BFGS uses all rows in each iteration.
+    max_epochs : int, default=200
+        The maximum number of epochs (iterations of L-BFGS).
+    clip_norm : float, optional
+        The maximum Euclidean norm of the gradient over all parameters.
+    shuffle : bool, default=True
+        Whether each epoch takes the rows in a new random order.
+    seed : int, RandomState or None, default=0
+        Determines the row order, dropout, and the rows that are held out for validation.
+    tol, patience : float, default=1e-4 and 10
+        Training stops when the monitored value has not improved by `tol` for more than `patience`
+        epochs. For L-BFGS `tol` bounds the projected gradient.
+    restore_best : bool, default=True
+        With validation data: whether training stops on them and the θ of the best epoch is restored
+        at the end.
+    engine : {"auto", "reference", "fused", "xla"} or Xla, default="auto"
+        "fused" is compiled with Numba, once for a machine, and shares the work among threads. Where
+        it cannot run, training falls back to "reference" with a warning. "auto" is "fused" without
+        waiting for the compiler: "reference" runs the epochs until the compiled code is ready.
+        "xla" is JAX, on GPUs, TPUs and many devices; :class:`deltaprop.Xla` holds its settings.
+    n_threads : int, optional
+        The number of threads of the fused engine. The default is the number of available cores,
+        ``OMP_NUM_THREADS`` if it is smaller, or 1 inside a parallel job of joblib.
+    reproducible : bool, default=False
+        Divide the work of the fused engine so that its results are the same bits for any number of
+        threads. Without it, they are the same bits for the same number of threads.
+    callbacks : iterable of callables
+        Called with an :class:`~deltaprop.search.Epoch` after each epoch; training stops if one
+        returns True. If a callback has a method ``finish()``, it is called when training has ended,
+        however it ended.
+    record : int or Record, optional
+        Record the signals of the network every `record` steps, in ``history.records``.
+    checkpoint : str, Path or Checkpoint, optional
+        A folder in which the state of the training run is saved, every minute or as the
+        :class:`~deltaprop.Checkpoint` says. The same call continues from the newest checkpoint in
+        it, or returns the result at once if the run has ended. `max_epochs` may be increased.
+    privacy : Privacy, optional
+        Bound what θ reveals about any row, by clipping and noise: see :class:`deltaprop.Privacy`.
+        The training loss then does not stop the training: `tol` and `patience` apply to validation
+        data alone.
+    horizon : int, optional
+        The number of epochs that the schedule is made for. The default is `max_epochs`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a setting is out of range or of the wrong type; the message names it.
+
+    Examples
+    --------
+    >>> from deltaprop.training.settings import Settings
+    >>> Settings(max_epochs=5, clip_norm=1.0).max_epochs
+    5
+    """
+
+    solver: Solver = field(default_factory=Adam, metadata=IDENTITY)
+    schedule: Schedule = field(default_factory=Constant, metadata=IDENTITY)
+    batch_size: int | str = field(default="auto", metadata=IDENTITY)
+    max_epochs: int = 200
+    clip_norm: float | None = field(default=None, metadata=IDENTITY)
+    shuffle: bool = field(default=True, metadata=IDENTITY)
+    seed: int | np.random.RandomState | None = 0
+    tol: float = field(default=1e-4, metadata=IDENTITY)
+    patience: float = field(default=10, metadata=IDENTITY)
+    restore_best: bool = True
+    engine: str | Xla = "auto"
+    n_threads: int | None = None
+    reproducible: bool = False
+    callbacks: tuple[Callback, ...] = ()
+    record: Record | None = None
+    checkpoint: Checkpoint | None = None
+    privacy: Privacy | None = field(default=None, metadata=IDENTITY)
+    horizon: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, default in (("solver", Adam), ("schedule", Constant)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, default())
+        _check_types(self)
+        _check_ranges(self)
+        engines.get(self.engine)
+        object.__setattr__(self, "callbacks", check_callbacks(self.callbacks))
+        object.__setattr__(self, "record", check_record(self.record))
+        object.__setattr__(self, "checkpoint", check_checkpoint(self.checkpoint))
+        if self.privacy is not None:
+            self.privacy.check_solver(self.solver)
+
+    def compute_engine(self) -> Engine:
+        """The engine that computes the steps."""
+        return engines.get(self.engine, self.n_threads, self.reproducible)
+
+    def chain(self) -> Chain:
+        """The gradient transformations, from clipping to the step."""
+        assert isinstance(self.solver, FirstOrder)
+        clip = () if self.clip_norm is None else (ClipByNorm(float(self.clip_norm)),)
+        return Chain((*clip, *self.solver.transformations()))
+
+    def plateau(self) -> Plateau:
+        """What decides that training no longer improves."""
+        return Plateau(self.tol, self.patience)
+
+    def identity(self) -> dict[str, str]:
+        """The settings that must not change when training continues from a checkpoint."""
+        found = {f.name: str(getattr(self, f.name)) for f in fields(self) if f.metadata}
+        return {**found, "seed": str(self.seed if isinstance(self.seed, Integral) else None)}
+
+
+def _check_types(settings: Settings) -> None:
+    if not isinstance(settings.solver, Solver):
+        raise TypeError(
+            "solver must be a deltaprop.SGD, Adam, AdamW, KFAC or LBFGS object, such as "
+            f"dp.Adam(1e-3); got {settings.solver!r}."
+        )
+    if not isinstance(settings.schedule, Schedule):
+        raise TypeError(
+            f"schedule must be an object from deltaprop.schedules, got {settings.schedule!r}. "
+            "Write, for example, dp.schedules.Cosine()."
+        )
+    if settings.privacy is not None and not isinstance(settings.privacy, Privacy):
+        raise TypeError(
+            "privacy must be a deltaprop.Privacy, such as dp.Privacy(noise=4.0), or None; got "
+            f"{settings.privacy!r}."
+        )
+
+
+def _check_ranges(settings: Settings) -> None:
+    batch_size, clip_norm, n_threads = settings.batch_size, settings.clip_norm, settings.n_threads
+    if batch_size != "auto" and not _is_int_from_1(batch_size):
+        raise ValueError(f"batch_size must be 'auto' or an int >= 1, got {batch_size!r}.")
+    if not _is_int_from_1(settings.max_epochs):
+        raise ValueError(f"max_epochs must be an int >= 1, got {settings.max_epochs!r}.")
+    if clip_norm is not None and not (_is_real(clip_norm) and clip_norm > 0):
+        raise ValueError(f"clip_norm must be a number > 0 or None, got {clip_norm!r}.")
+    if not _is_real(settings.tol) or settings.tol < 0:
+        raise ValueError(f"tol must be a number >= 0, got {settings.tol!r}.")
+    if not _is_real(settings.patience) or settings.patience < 0:
+        raise ValueError(f"patience must be a number of epochs >= 0, got {settings.patience!r}.")
+    if n_threads is not None and not _is_int_from_1(n_threads):
+        raise ValueError(f"n_threads must be an int >= 1 or None, got {n_threads!r}.")
+
+
+def _is_real(x: Any) -> bool:
+    return isinstance(x, Real) and not isinstance(x, bool) and not np.isnan(float(x))
+
+
+def _is_int_from_1(x: Any) -> bool:
+    return isinstance(x, Integral) and not isinstance(x, bool) and int(x) >= 1
