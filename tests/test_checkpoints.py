@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from deltaprop.training.checkpoints import Keeper
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 
@@ -20,7 +21,6 @@ import deltaprop as dp
 from deltaprop.files import ModelFileError, checkpoints
 from deltaprop.storage.checkpoint_files import Folder
 from deltaprop.training import loop
-from deltaprop.training.checkpoints import Keeper
 
 X, y = load_iris(return_X_y=True)
 X = (X - X.mean(0)) / X.std(0)

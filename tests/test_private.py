@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+from deltaprop.training.checkpoints import Keeper
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import trapezoid
@@ -24,7 +25,6 @@ from deltaprop.engines import choice, private
 from deltaprop.engines.xla import sample_norms
 from deltaprop.optim.privacy import delta_of, epsilon_of
 from deltaprop.training import loop
-from deltaprop.training.checkpoints import Keeper
 
 from .oracles import JAX, LOSSES, TORCH, activate, encode
 from .processes import finished, started, two

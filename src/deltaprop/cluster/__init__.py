@@ -1,4 +1,4 @@
-"""Many machines, through Ray: independent models side by side, or one model on all of them."""
+"""Training on many machines with Ray: independent models in parallel, or one model on all."""
 
 from deltaprop.cluster.many import cross_validate, fit_many
 from deltaprop.cluster.training import fit

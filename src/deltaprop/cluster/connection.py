@@ -1,4 +1,4 @@
-"""The Ray to work on: the caller's own, the one at an address, or one on this machine."""
+"""Connecting to a Ray cluster: the one in use, the one at an address, or one on this machine."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ ONE_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 @contextmanager
 def connected(address: str | None) -> Iterator[Any]:
-    """The module `ray`, connected; a connection that was opened here is closed again.
+    """The connected module `ray`. A connection that was opened here is closed at the end.
 
-    None stands for the connection that the program has, else RAY_ADDRESS, else "local": a Ray on
-    this machine, which listens on 127.0.0.1 only.
+    None uses the connection that the program already has, or else the environment variable
+    RAY_ADDRESS, or else "local": a Ray cluster on this machine that listens on 127.0.0.1 only.
     """
     wanted = address or os.environ.get("RAY_ADDRESS") or LOCAL
     if wanted == LOCAL and "ray" not in sys.modules:
-        # Ray replaces 127.0.0.1 by the address of a network card and listens there, unless this
-        # says at its import that it serves one machine.
+        # Unless this variable says at import time that Ray serves a single machine, Ray replaces
+        # 127.0.0.1 by the address of a network card and listens there.
         os.environ.setdefault(ONE_MACHINE, "0")
     ray = _imported()
     if ray.is_initialized():
         here = ray.get_runtime_context().gcs_address
         if address not in (None, LOCAL, here):
             raise ValueError(
-                f"address is {address!r}, but this program is already connected to the Ray at "
-                f"{here!r}. Leave address out to use that one, or call ray.shutdown() first."
+                f"address is {address!r}, but this program is already connected to the Ray cluster "
+                f"at {here!r}. Leave address out to use that one, or call ray.shutdown() first."
             )
         yield ray
         return
     if wanted == LOCAL:
-        # Without a dashboard Ray Train complains every second, and harmlessly.
+        # Without a dashboard Ray Train logs harmless complaints every second.
         quiet = {"include_dashboard": False, "log_to_driver": False}
         ray.init(LOCAL, _node_ip_address="127.0.0.1", **quiet)
-        _say_that_there_is_no_dashboard()
+        _disable_dashboard_lookup()
         if not (here := ray.get_runtime_context().gcs_address).startswith("127.0.0.1:"):
             warnings.warn(
-                f"This Ray listens at {here}, where others on the network may reach it, since the "
-                f"program imported ray earlier. Set {ONE_MACHINE}=0 in the environment before that "
-                "for 127.0.0.1 alone.",
+                f"The Ray cluster on this machine listens at {here}, where others on the network "
+                f"may reach it, because the program imported ray earlier. Set {ONE_MACHINE}=0 in "
+                "the environment before ray is imported, so that it listens on 127.0.0.1 only.",
                 stacklevel=4,
             )
     else:
@@ -56,10 +56,11 @@ def connected(address: str | None) -> Iterator[Any]:
         ray.shutdown()
 
 
-def _say_that_there_is_no_dashboard() -> None:
-    """Else Ray Train asks where it is for 12 s at the end of each training.
+def _disable_dashboard_lookup() -> None:
+    """Tell Ray that there is no dashboard; otherwise Ray Train waits 12 s for it at the end.
 
-    The place that it is given refuses at once. Another Ray may keep this elsewhere, and then waits.
+    The address given here refuses connections at once. Other versions of Ray may store the address
+    elsewhere, and then wait.
     """
     with contextlib.suppress(ImportError, AttributeError, TypeError):
         from ray.experimental.internal_kv import _internal_kv_put
@@ -82,6 +83,6 @@ def _connect(ray: Any, address: str) -> None:
         ray.init(address)
     except ConnectionError as error:
         raise ValueError(
-            f"address {address!r} answers no Ray ({error}). Start one there with `ray start "
-            "--head`, or use 'local' for one on this machine."
+            f"No Ray cluster responded at address {address!r} ({error}). Start one there with `ray "
+            "start --head`, or use 'local' for one on this machine."
         ) from error

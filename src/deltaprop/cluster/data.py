@@ -1,4 +1,4 @@
-"""Which rows a worker is given: all of them, or a part of a Ray Dataset."""
+"""The rows that a worker is given: all of them, or a part of a Ray Dataset."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Workers = int | tuple[int, int]
 
 @dataclass(frozen=True)
 class Whole:
-    """All rows for every worker, which takes its share of each batch: as in one process.
+    """All rows for every worker, which takes its share of each batch, as in one process.
 
     Attributes
     ----------
@@ -38,12 +38,13 @@ class Whole:
 
 @dataclass(frozen=True)
 class Parts:
-    """As many rows of its own for each worker, which brings as many to each batch.
+    """Separate rows for each worker, the same number for all, and the same number per batch.
 
     Attributes
     ----------
     tables : sequence of sequences of references to Arrow tables
-        Those of each worker. Ray holds them: workers have the processors that a Dataset would need.
+        Those of each worker. The tables stay in Ray's object store, because the workers occupy the
+        CPUs that reading the Dataset would need.
     """
 
     tables: Sequence[Sequence[Any]]
@@ -74,14 +75,14 @@ def parts_of(dataset: Any, target: str | None, model: Any, workers: Workers) -> 
         )
     if not isinstance(workers, int):
         raise ValueError(f"workers must be an int for a Ray Dataset, got {workers!r}.")
-    # Blocks that are read side by side else come in the order in which they were finished.
+    # Otherwise blocks that are read in parallel arrive in the order in which they are finished.
     dataset.context.execution_options.preserve_order = True
     parts = dataset.split(workers, equal=True)
     return Parts([part.to_arrow_refs() for part in parts], target)
 
 
 def own_batch(batch_size: int | str, workers: int) -> int | str:
-    """How many rows a worker with rows of its own brings to a batch."""
+    """The number of rows that a worker with rows of its own contributes to a batch."""
     if isinstance(batch_size, str):
         return batch_size
     if batch_size % workers:
@@ -93,7 +94,7 @@ def own_batch(batch_size: int | str, workers: int) -> int | str:
 
 
 def absolute(path: Any) -> Any:
-    """A path for workers, which run in folders of their own."""
+    """An absolute path, because workers run in other folders."""
     if isinstance(path, (str, PathLike)) and "://" not in str(path):
         return str(Path(path).absolute())
     return path

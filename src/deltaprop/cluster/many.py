@@ -1,4 +1,4 @@
-"""Many independent models at once: one a task of Ray, sharing one copy of the data a machine."""
+"""Many independent models in parallel: one per Ray task, with one copy of the data per machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deltaprop.training import many
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-RETRIES = 3  # of a task whose process or machine died
+RETRIES = 3  # for a task whose process or machine dies
 
 
 def fit_many(
@@ -25,41 +25,42 @@ def fit_many(
     *,
     rows: Sequence[Any] | None = None,
     address: str | None = None,
-    **search: Any,
+    **settings: Any,
 ) -> list[Any]:
     """:func:`deltaprop.fit_many` on a cluster: as many models train at a time as it has CPUs.
 
-    X and y are sent to each machine once. A model whose process or machine dies is trained again,
-    elsewhere.
+    X and y are sent to each machine once. If the process or machine of a model dies, the model is
+    trained again elsewhere.
 
     Parameters
     ----------
     models : iterable of Network or of estimators
-        All of them different objects; they are changed in place.
+        They must be different objects and are changed in place.
     X, y : array-like
-        The data of all models.
+        The data that all models are trained on.
     rows : sequence of int arrays, optional
-        For each model the rows of X to train on.
+        The rows of X to train on, for each model.
     address : str, optional
-        Of the Ray to use, such as ``"10.0.0.5:6379"``; ``"local"`` starts one on this machine. By
-        default the one that the program is connected to, else the environment's ``RAY_ADDRESS``,
-        else ``"local"``.
-    **search
-        For each model: arguments of :func:`deltaprop.fit` for networks, of ``fit`` for estimators.
-        A `checkpoint` folder gets a folder for each network, by its number; all machines must reach
-        it.
+        The address of the Ray cluster, such as ``"10.0.0.5:6379"``; ``"local"`` starts one on this
+        machine. The default is the cluster that the program is connected to, or else that of the
+        environment variable ``RAY_ADDRESS``, or else ``"local"``.
+    **settings
+        Arguments of :func:`deltaprop.fit` for networks, of ``fit`` for estimators. A `checkpoint`
+        folder, which all machines must be able to reach, gets a numbered subfolder for each
+        network.
 
     Returns
     -------
     list
-        A History for each network; the fitted estimators.
+        A History for each network, or the fitted estimators.
 
     Raises
     ------
     ImportError
-        Without Ray.
+        If Ray is not installed.
     ValueError
-        If a model comes twice, or `rows` has another length. An error in one model ends the others.
+        If a model is given twice, or `rows` has another length. An error in one model ends the
+        training of the others.
 
     Examples
     --------
@@ -72,7 +73,7 @@ def fit_many(
         data = ray.put((X, y))
         parts: Sequence[Any] = [None] * len(models) if rows is None else rows
         jobs = [
-            (model, data, part, many.apart(search, i))
+            (model, data, part, many.apart(settings, i))
             for i, (model, part) in enumerate(zip(models, parts, strict=True))
         ]
         results = []
@@ -96,19 +97,19 @@ def cross_validate(
     Parameters
     ----------
     models : iterable of estimators
-        They stay as they are: clones of them are fitted.
+        Clones of them are fitted; they themselves are not changed.
     X, y : array-like
     cv : int, splitter or iterable of splits, default=5
         As in scikit-learn; folds are stratified for classifiers.
     scoring : str or callable, optional
-        As in scikit-learn; by default the estimator's own ``score``.
+        As in scikit-learn. The default is the ``score`` method of the estimator.
     address : str, optional
-        Of the Ray to use, as in :func:`deltaprop.cluster.fit_many`.
+        The address of the Ray cluster, as in :func:`deltaprop.cluster.fit_many`.
 
     Returns
     -------
     scores : ndarray (n_models, n_folds)
-        NaN where a fit or its score failed; a warning says why.
+        NaN where a fit or its score failed, with a warning that says why.
 
     Examples
     --------
@@ -120,7 +121,7 @@ def cross_validate(
     splits = many.splits_for(models, X, y, cv)
     with connected(address) as ray:
         data = ray.put((X, y))
-        # What many tasks use is put once; otherwise each would carry its own copy.
+        # Objects that many tasks use are stored once; otherwise each task would carry a copy.
         folds = [ray.put(split) for split in splits]
         jobs = [(model, data, fold, scoring) for model in models for fold in folds]
         found = list(_in_tasks(ray, _score, jobs))
@@ -131,10 +132,10 @@ def cross_validate(
     return np.array([score for score, _ in found]).reshape(len(models), len(splits))
 
 
-def _fit(model: Any, data: tuple[Any, Any], rows: Any, search: dict[str, Any]) -> tuple[Any, Any]:
-    """The model as it is after its training, and what `fit_many` says of it."""
+def _fit(model: Any, data: tuple[Any, Any], rows: Any, settings: dict[str, Any]) -> tuple[Any, Any]:
+    """The trained model, and what `fit_many` returns for it."""
     model = writable(model)
-    return model, many.fit_one(model, *data, rows, search)
+    return model, many.fit_one(model, *data, rows, settings)
 
 
 def _score(
@@ -144,14 +145,14 @@ def _score(
 
 
 def _in_tasks(ray: Any, call: Callable[..., Any], jobs: list[tuple[Any, ...]]) -> Iterator[Any]:
-    """call(*job) of each job, in their order; on Ctrl-C or an error the others end."""
+    """The results of call(*job) for all jobs, in order. Ctrl-C or an error ends the others."""
     task = ray.remote(num_cpus=1, max_retries=RETRIES)(call)
     references = [task.remote(*job) for job in jobs]
     try:
         for reference in references:
             yield ray.get(reference)
     except BaseException as error:
-        # Of the unfinished alone: Ray may crash where a task that is done is cancelled.
+        # Only unfinished tasks are cancelled: Ray may crash if a finished task is.
         _, unfinished = ray.wait(references, num_returns=len(references), timeout=0)
         for reference in unfinished:
             ray.cancel(reference)

@@ -34,56 +34,57 @@ def fit(
     address: str | None = None,
     checkpoint: str | Path | Checkpoint | None = None,
     max_failures: int = 3,
-    **search: Any,
+    **fit_arguments: Any,
 ) -> Any:
-    """Train one network or estimator on many workers, with the result of one.
+    """Train one network or estimator on many workers, with the result of a single one.
 
-    Each worker takes its share of every batch and the gradients are summed over all, so that the
-    parameters are those of ``dp.fit(net, X, y, ...)`` and ``estimator.fit(X, y)`` up to rounding,
-    for any number of workers (of a stream: but for the order of its rows). When one dies, all start
-    again from the newest checkpoint, and end where they would have ended.
+    Each worker takes its share of every batch, and the gradients are summed over all workers. The
+    parameters are therefore those of ``dp.fit(net, X, y, ...)`` and ``estimator.fit(X, y)`` up to
+    rounding, for any number of workers (for a stream, up to the row order). If a worker dies, all
+    of them restart from the newest checkpoint, with the same final result.
 
     Parameters
     ----------
     model : Network or estimator
         Changed in place.
     X : array-like, DataFrame, path of a table, Stream, or Ray Dataset
-        A table at a path is read by the workers themselves, which must all find it there. So are
-        the files of a :func:`deltaprop.tables.stream`, of which each worker reads its part of every
-        epoch and holds no more than the stream's `memory`. Of a Ray Dataset each worker holds a
-        part in memory.
+        The workers themselves read a table at a path, which all of them must be able to reach. They
+        also read the files of a :func:`deltaprop.tables.stream`: each worker reads its part of
+        every epoch and uses no more memory than the `memory` of the stream. Of a Ray Dataset each
+        worker holds a part in memory.
     y : array-like, optional
-        May be left out where `target` is given, or X is a stream, which knows its own.
+        May be omitted if `target` is given, or if X is a stream, which names its own target.
     target : str, optional
-        The column of X that is y.
+        The column of X to predict.
     workers : int or (int, int), default=2
-        How many; between so many, where the cluster grows and shrinks.
+        The number of workers, or the least and the largest number if the cluster grows and shrinks.
     gpus : bool, default=False
-        A GPU for each worker. Without it they compute on CPUs.
+        Whether each worker uses a GPU. Otherwise they compute on CPUs.
     address : str, optional
-        Of the Ray to use, such as ``"10.0.0.5:6379"``; ``"local"`` starts one on this machine. By
-        default the one that the program is connected to, else the environment's ``RAY_ADDRESS``,
-        else ``"local"``.
+        The address of the Ray cluster, such as ``"10.0.0.5:6379"``; ``"local"`` starts one on this
+        machine. The default is the cluster that the program is connected to, or else that of the
+        environment variable ``RAY_ADDRESS``, or else ``"local"``.
     checkpoint : str, Path or Checkpoint, optional
-        As in :func:`deltaprop.fit`. All workers must reach it: a shared folder or an address such
-        as ``"s3://bucket/run"``. Without it a failure starts the training from its beginning.
+        As in :func:`deltaprop.fit`. All workers must be able to reach it: a shared folder, or an
+        address such as ``"s3://bucket/run"``. Without it, training restarts from the beginning
+        after a failure.
     max_failures : int, default=3
-        How often workers may die before the training fails.
-    **search
+        How many times workers may die before training fails.
+    **fit_arguments
         Arguments of :func:`deltaprop.fit` for a network, of ``fit`` for an estimator. Callbacks are
         called in each worker. An `engine` must be ``"xla"`` or a :class:`deltaprop.Xla`.
 
     Returns
     -------
     History or estimator
-        The History of a network; the fitted estimator.
+        The History of a network, or the fitted estimator.
 
     Raises
     ------
     ImportError
-        Without Ray.
+        If Ray is not installed.
     ValueError, TypeError
-        What the training itself would raise, and for an argument out of range.
+        If an argument is out of range, and for what the training itself would raise.
 
     Examples
     --------
@@ -104,7 +105,7 @@ def fit(
             data: Whole | Parts = parts_of(X, target, model, workers)
         else:
             data = Whole(absolute(X), y, target)
-        job = _job(model, data, gpus, given, workers, search)
+        job = _job(model, data, gpus, given, workers, fit_arguments)
         outcome = _run(ray, job, workers, max_failures)
     if isinstance(outcome, Exception):
         raise outcome
@@ -118,7 +119,7 @@ def _check(workers: Any, max_failures: Any) -> None:
     least, most = workers if isinstance(workers, tuple) and len(workers) == 2 else (workers,) * 2
     if not (_is_count(least) and _is_count(most) and 1 <= least <= most):
         raise ValueError(
-            "workers must be an int >= 1, or the least and the most of them such as (1, 8); "
+            "workers must be an int >= 1, or the least and the largest number such as (1, 8); "
             f"got {workers!r}."
         )
     if not _is_count(max_failures):
@@ -135,17 +136,19 @@ def _job(
     gpus: bool,
     checkpoint: Checkpoint | None,
     workers: Any,
-    search: dict[str, Any],
+    fit_arguments: dict[str, Any],
 ) -> Job:
-    """What the workers are told; what says how to train is the fit's or the estimator's."""
+    """What the workers are sent. How to train is an argument of the fit or of the estimator."""
     is_network = isinstance(model, Network)
-    engine = _engine(search.get("engine", "xla") if is_network else model.engine, data.shared)
+    engine = _engine(
+        fit_arguments.get("engine", "xla") if is_network else model.engine, data.shared
+    )
     settings: dict[str, Any] = {"engine": engine, "checkpoint": checkpoint}
     if not is_network:
-        return Job(model, data, gpus, settings, search)
+        return Job(model, data, gpus, settings, fit_arguments)
     if not data.shared:
-        settings["batch_size"] = own_batch(search.get("batch_size", "auto"), workers)
-    return Job(model, data, gpus, {}, search | settings)
+        settings["batch_size"] = own_batch(fit_arguments.get("batch_size", "auto"), workers)
+    return Job(model, data, gpus, {}, fit_arguments | settings)
 
 
 def _engine(engine: Any, shared_rows: bool) -> Xla:
@@ -157,7 +160,7 @@ def _engine(engine: Any, shared_rows: bool) -> Xla:
 
 
 def _restore_settings(trained: Any, model: Any) -> None:
-    """The engine and the checkpoint that the estimator had, in place of the workers'."""
+    """Restore the engine and the checkpoint that were replaced for the workers."""
     if isinstance(model, Network):
         return
     for part in (trained, getattr(trained, "mlp_", None)):
@@ -178,7 +181,7 @@ def _run(ray: Any, job: Job, workers: Workers, max_failures: int) -> tuple[Any, 
                 num_workers=workers, use_gpu=job.gpus, placement_strategy="SPREAD"
             ),
             run_config=RunConfig(
-                storage_path=folder,  # Ray's own notes; the checkpoints are ours
+                storage_path=folder,  # for Ray's own files, not for checkpoints
                 failure_config=FailureConfig(max_failures=max_failures),
             ),
         )
@@ -189,7 +192,7 @@ def _run(ray: Any, job: Job, workers: Workers, max_failures: int) -> tuple[Any, 
 
 @contextlib.contextmanager
 def _interrupts_as_before() -> Iterator[None]:
-    """Ray Train takes Ctrl-C for itself, and would keep it when its training has ended."""
+    """Restore the handler of Ctrl-C, which Ray Train replaces and does not restore."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

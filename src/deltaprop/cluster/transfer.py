@@ -1,4 +1,4 @@
-"""Models between the program and the workers."""
+"""Sending models to the workers and back."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from deltaprop.network import Network
 
 
 def writable(model: Any) -> Any:
-    """A copy to train: arrays that come from Ray's object store cannot be written to."""
+    """A copy that can be trained: arrays from the object store of Ray are read-only."""
     return copy.deepcopy(model)
 
 
 def adopt(model: Any, trained: Any) -> None:
-    """Make the program's model what a worker's copy of it has become."""
+    """Update the model of the caller from the copy that a worker has trained."""
     if isinstance(model, Network):
-        model.theta[...] = trained.theta  # in place: others may hold views
+        model.theta[...] = trained.theta  # in place, because others may hold views
     else:
         vars(model).update(vars(trained))

@@ -1,4 +1,4 @@
-"""What each worker does: find the others, then train as one process would."""
+"""What each worker does: connect to the others, then train as one process would."""
 
 from __future__ import annotations
 
@@ -15,28 +15,27 @@ from deltaprop.training.fitting import fit
 
 @dataclass(frozen=True)
 class Job:
-    """What all workers are told.
+    """What all workers are sent.
 
     Attributes
     ----------
     settings : dict
-        Parameters of an estimator, to be set for the workers.
-    search : dict
-        Arguments of the fit.
+        Parameters of an estimator that are set for the workers.
+    fit_arguments : dict
     """
 
     model: Any
     data: Whole | Parts
     gpus: bool
     settings: dict[str, Any]
-    search: dict[str, Any]
+    fit_arguments: dict[str, Any]
 
 
 def train(job: Job) -> tuple[Any, Any] | Exception | None:
-    """The model as it is after its training and what its fit returned, from rank 0.
+    """The trained model and what its fit returned, from rank 0.
 
-    What is wrong with an argument is wrong in all workers and would be in the next attempt, too:
-    such an error is returned. Any other, as when a worker dies, is raised for Ray to start again.
+    An error in an argument occurs in all workers and would occur in the next attempt too, so it is
+    returned. Any other error, as when a worker dies, is raised, so that Ray starts again.
     """
     import ray.train
 
@@ -52,13 +51,13 @@ def train(job: Job) -> tuple[Any, Any] | Exception | None:
 
 
 def _join(rank: int, workers: int, gpus: bool) -> None:
-    """One JAX over all workers. Ray's own JaxTrainer makes none of CPUs, and says nothing."""
+    """Connect JAX across all workers, which Ray's own JaxTrainer does not do on CPUs."""
     import ray
     from ray.train.collective import broadcast_from_rank_zero
 
     here = ray.util.get_node_ip_address()
     address = broadcast_from_rank_zero(f"{here}:{_free_port(here)}")
-    os.environ["JAX_COORDINATOR_BIND_ADDRESS"] = address  # not on all network cards
+    os.environ["JAX_COORDINATOR_BIND_ADDRESS"] = address  # not on all network interfaces
     if not gpus:
         os.environ["JAX_PLATFORMS"] = "cpu"
     import jax
@@ -93,8 +92,8 @@ def _fit(job: Job, rank: int) -> tuple[Any, Any]:
     X, y = job.data.rows(rank)
     model = writable(job.model)
     if isinstance(model, Network):
-        result: Any = fit(model, X, y, **job.search)
+        result: Any = fit(model, X, y, **job.fit_arguments)
     else:
-        result = model.set_params(**job.settings).fit(X, y, **job.search)
+        result = model.set_params(**job.settings).fit(X, y, **job.fit_arguments)
     check_same("The parameters after the training", open_model(model).network.theta)
     return model, result

@@ -1,6 +1,6 @@
 r"""The derivation as code: pure functions, one for each group of the document's equations.
 
-Layers are l = 0 … L-1, X_0 is the input and X_L = ŷ. With the reading of the indices that makes
+Layers are l = 0 … L-1, X_0 is the input and X_L = ŷ. With the reading of the indices under which
 all of the document's equations agree (W_l belongs to a_l and to δ_l):
 
 ======================================  =====================  ==================
@@ -13,7 +13,7 @@ L = Σ_n Σ_h loss(y, ŷ) + λ/2 Σ_l ‖W_l‖²  (1.3), L2 section      :func:
 ‖∂L_n/∂θ‖ of each sample n               from (1.4)-(1.7)       :func:`sample_norms`
 ======================================  =====================  ==================
 
-Arrays may be NumPy's, JAX's or any other array API library's; the namespace is taken from them.
+Arrays may come from NumPy, JAX or any other array API library; the namespace is taken from them.
 X_0 may be a SciPy sparse matrix. There is no state and no I/O.
 
 Examples
@@ -33,10 +33,10 @@ array([3., 5.])
 >>> dW[0], db[0]
 (array([[0.]]), array([-1.]))
 
-A data term that is averaged instead of summed, or sample weights, enter as `weights`: a number or
-an (N, 1) column by which every sample's loss, and with it its row of δ, is multiplied. Dropout
-enters as `masks`: layer l's output is multiplied by masks[l], an array of 0 and 1/(1-p), or by
-nothing where it is None.
+Averaging instead of summing, and sample weights, enter as `weights`: a number or an (N, 1) column
+by which the loss of every sample, and with it its row of δ, is multiplied. Dropout enters as
+`masks`: the output of layer l is multiplied by masks[l], an array of 0 and 1/(1-p), unless it is
+None.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def forward(
     X : list of L + 1 arrays
         The input of each layer; ``X[L]`` is ŷ.
     a : list of L arrays
-        What enters each activation.
+        The input of each activation.
     """
     xp = namespace(W[0])
     X, a = [X0], []
@@ -206,8 +206,9 @@ def gradients(
 def sample_norms(X: Sequence[Array], delta: Sequence[Array]) -> Float[Array, " N"]:
     """‖∂L_n/∂θ‖ of each sample: the root of Σ_l (‖X_{l,n}‖² + 1) ‖δ_{l,n}‖².
 
-    One sample's part of X_lᵀ δ_l has rank one, so its norm is a product of two; the 1 is the
-    bias's input. Goodfellow (2015), "Efficient per-example gradient computations".
+    The contribution of a sample to X_lᵀ δ_l has rank one, so its norm is a product of two norms.
+    The 1 is the input of the bias. Goodfellow (2015), "Efficient per-example gradient
+    computations".
     """
     xp = namespace(delta[0])
     one = xp.ones_like(delta[0][:, 0])
@@ -216,7 +217,7 @@ def sample_norms(X: Sequence[Array], delta: Sequence[Array]) -> Float[Array, " N
 
 
 def _norms(rows: Float[Array, "N D"], xp: ModuleType) -> Float[Array, " N"]:
-    """Each row's norm, also where squares of its entries are too small or too large to be held."""
+    """The norm of each row, also if the squares of its entries would overflow or underflow."""
     if hasattr(rows, "tocsr"):
         wide = rows.astype("float64")
         squares = xp.reshape(xp.asarray(wide.multiply(wide).sum(axis=1)), (-1,))

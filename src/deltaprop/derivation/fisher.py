@@ -1,20 +1,22 @@
 r"""The Fisher information of a network, one Kronecker product for each layer.
 
-With x̃_n = (X_{l,n}, 1), whose last entry is the bias's input, and δ̂_n = ∂/∂a_l of sample n's own
-loss, the Fisher information of [W_l; b_l] is E_n E_y[(x̃ x̃ᵀ) ⊗ (δ̂ δ̂ᵀ)]. K-FAC takes the two
-factors' means apart (Martens and Grosse 2015, arXiv:1503.05671):
+With x̃_n = (X_{l,n}, 1), whose last entry is the input of the bias, and δ̂_n = ∂/∂a_l of the loss of
+sample n, the Fisher information of [W_l; b_l] is E_n E_y[(x̃ x̃ᵀ) ⊗ (δ̂ δ̂ᵀ)]. K-FAC averages the
+two factors separately (Martens and Grosse 2015, arXiv:1503.05671):
 
     F_l ≈ A_l ⊗ G_l,   A_l = E_n[x̃ x̃ᵀ] ((D_l + 1)²),   G_l = E_n[δ̂ δ̂ᵀ] (H_l²)
 
-y is the *model's*: with the labels of the data in its place this would be the empirical Fisher,
-which is another matrix and vanishes where all samples are fitted. No label needs to be drawn.
+y is drawn from the *model*. With the labels of the data instead, this would be the empirical
+Fisher, which is a different matrix and vanishes where all samples are fitted. No label needs to be
+drawn.
 Where I = E_y[loss″(y, ŷ)], J = ∂ŷ/∂a_{L-1} and ε are independent signs ±1,
 
     δ̂_{L-1} = Jᵀ (√I ⊙ ε)   has   E_ε[δ̂ δ̂ᵀ] = Jᵀ diag(I) J,
 
 which is the Fisher information in a_{L-1}: for softmax with the cross-entropy, diag(ŷ) - ŷŷᵀ.
-From there δ̂ goes back through the layers as every error signal does, equation (1.9). With one
-output the signs cancel, with more they are a sample: averages over many steps see their mean.
+From there δ̂ is propagated back through the layers like every error signal, equation (1.9). With one
+output the signs cancel. With several outputs they are a sample, whose mean appears in averages over
+many steps.
 
 Examples
 --------
@@ -67,7 +69,7 @@ def factors(
     signs : (N, H) array of ±1
         ε.
     shares : (N, 1) array or float
-        What each sample counts in the means: weights that add up to 1.
+        The weight of each sample in the means; the weights add up to 1.
     """
     xp = namespace(signs)
     last = output_error(a[-1], X[-1], f[-1], function, signs)
@@ -95,7 +97,7 @@ def output_error(
 
 
 def _information(yhat: Float[Array, "N H"], function: Loss, xp: ModuleType) -> Float[Array, "N H"]:
-    """I, where it is a positive number. Beyond the range of floats J is 0: so may I be."""
+    """I where it is a positive number, else 0. Where I overflows, J is 0, so that I may be too."""
     with np.errstate(all="ignore"):
         information = function.fisher(yhat, xp)
     sound = xp.isfinite(information) & (information > 0)
@@ -103,7 +105,7 @@ def _information(yhat: Float[Array, "N H"], function: Loss, xp: ModuleType) -> F
 
 
 def require_information(function: Loss, f_last: Activation, H: int, dtype: np.dtype) -> None:
-    """Raise ValueError for a loss whose curvature says nothing."""
+    """Raise ValueError for a loss whose second derivative gives no Fisher information."""
     if function.d2 is None and function.information is None:
         why = "it was given without d2, its second derivative. Give it, or use"
     else:
@@ -111,4 +113,4 @@ def require_information(function: Loss, f_last: Activation, H: int, dtype: np.dt
         if _information(f_last.f(a, np), function, np).any():
             return
         why = "its second derivative is nowhere positive, so that it has no Fisher information. Use"
-    raise ValueError(f"KFAC cannot search with the loss {function.name!r}: {why} dp.Adam().")
+    raise ValueError(f"KFAC cannot train with the loss {function.name!r}: {why} dp.Adam().")

@@ -26,6 +26,7 @@ FORMAT = 1
 LONGEST_HEADER = 100_000_000
 KINDS = ("Network", "MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor")
 NETWORK = ("network_", "coefs_", "intercepts_", "n_layers_", "n_outputs_", "out_activation_")
+OBSOLETE = ("_given",)  # attributes in files of earlier versions, which are ignored
 NOT_SAVED = ("callbacks", "record", "records_", "checkpoint", "_signal")
 
 
@@ -169,6 +170,8 @@ def _decode_model(kind: str, body: dict[str, Any], reader: Reader) -> Any:
     )
     allowed = _fitted_names(kind)
     for name, value in body["fitted"].items():
+        if name in OBSOLETE:
+            continue
         if name not in allowed:
             raise ModelFileError(f"its header holds an attribute that is not known, {name!r}")
         model.__dict__[name] = reader.decode(value)
@@ -250,7 +253,7 @@ def _fitted_names(kind: str) -> tuple[str, ...]:
         return (*shared, "encoder_", "y_mean_", "y_scale_", "target_name_")
     curves = ("loss_", "best_loss_", "loss_curve_", "validation_scores_", "validation_loss_curve_",
               "best_validation_score_", "n_iter_", "t_", "stop_reason_")  # fmt: skip
-    return (*shared, *curves, "_kind", "_given", "_n_targets", "_progress", "_plateau")
+    return (*shared, *curves, "_kind", "_n_targets", "_progress", "_plateau")
 
 
 def _rebuild_search(model: Any) -> None:

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 class KFAC(SGD):
     """SGD along the natural gradient F⁻¹g, F_l ≈ A_l ⊗ G_l for each layer l (K-FAC).
 
-    With x̃ = (X_l, 1), δ̂ the error signals of labels as the model itself would draw them, and
+    With x̃ = (X_l, 1), δ̂ the error signals for labels drawn from the model itself, and
     g_l = [∂L/∂W_l; ∂L/∂b_l] of the loss averaged over the batch:
 
-    - A_l ← mean of x̃x̃ᵀ, G_l ← mean of δ̂δ̂ᵀ, over the batch and, by exponential decay, those before
+    - A_l ← average of x̃x̃ᵀ, G_l ← average of δ̂δ̂ᵀ, exponentially decayed over the batches so far
     - n_l = (A_l + π_l √γ I)⁻¹ g_l (G_l + √γ / π_l I)⁻¹, π_l² = mean eigenvalue of A_l ÷ of G_l
     - v ← μ v - η ν n, θ ← θ + v, where ν ≤ 1 makes η² ν² nᵀg ≤ kl_clip
 
-    Because g is that of the mean loss, the same settings mean the same for every `reduction`.
+    Because g is the gradient of the mean loss, settings mean the same for every `reduction`.
 
     Parameters
     ----------
@@ -40,14 +40,15 @@ class KFAC(SGD):
         μ in [0, 1].
     nesterov : bool, default=True
     damping : float, default=1e-2
-        γ > 0. The larger, the shorter the step, and the more it looks like SGD's.
+        γ > 0. A larger value makes steps shorter and closer to those of SGD.
     decay : float, default=0.95
-        Of the averages, in [0, 1); the start at zero is corrected. 0 takes the batch's factors.
+        Decay of the averages, in [0, 1); their start at zero is corrected. 0 uses the factors of
+        the current batch alone.
     every : int, default=10
-        How many steps share an inverse.
+        The inverses are recomputed every `every` steps.
     kl_clip : float, default=1e-3
-        > 0. Half of it bounds how far a step, before momentum, moves the model's distribution: the
-        mean KL divergence, to second order. ``math.inf`` bounds nothing.
+        > 0. Half of it bounds the mean KL divergence, to second order, by which a step without
+        momentum changes the distribution of the model. ``math.inf`` sets no bound.
 
     References
     ----------
@@ -64,6 +65,8 @@ class KFAC(SGD):
     >>> net.predict([[10.0]]).round(3)  # one step
     array([[21.]])
     """
+
+    name: ClassVar = "kfac"
 
     learning_rate: float = 0.1
     damping: float = 1e-2
@@ -131,7 +134,7 @@ class NaturalGradient(Transformation):
 
 
 def damped_inverses(factors: Sequence[Float[Array, "n n"]], damping: float) -> State:
-    """(A_l + π_l √γ I)⁻¹ and (G_l + √γ / π_l I)⁻¹ for each layer: π_l shares γ between them."""
+    """(A_l + π_l √γ I)⁻¹ and (G_l + √γ / π_l I)⁻¹ for each layer; π_l divides γ between them."""
     found = []
     for A, G in zip(factors[::2], factors[1::2], strict=True):
         pi = _root_of_mean_eigenvalue(A) / _root_of_mean_eigenvalue(G)
@@ -143,7 +146,7 @@ def damped_inverses(factors: Sequence[Float[Array, "n n"]], damping: float) -> S
 def preconditioned(
     g: Float[Array, " P"], inverses: Sequence[Float[Array, "n n"]]
 ) -> Float[Array, " P"]:
-    """A_l⁻¹ [∂W_l; ∂b_l] G_l⁻¹ of each layer: in θ the bias lies below the rows of W_l."""
+    """A_l⁻¹ [∂W_l; ∂b_l] G_l⁻¹ of each layer. In θ the bias follows the rows of W_l."""
     parts, start = [], 0
     for A, G in zip(inverses[::2], inverses[1::2], strict=True):
         rows, columns = A.shape[0], G.shape[0]
@@ -156,13 +159,13 @@ def preconditioned(
 def _shrinkage(
     natural: Float[Array, " P"], g: Float[Array, " P"], learning_rate: Any, kl_clip: float
 ) -> Float[Array, ""]:
-    """ν = min(1, √(kl_clip / η² nᵀg)), which nᵀg = 0 does not divide by."""
+    """ν = min(1, √(kl_clip / η² nᵀg)), computed without dividing by nᵀg, which may be 0."""
     xp, root = namespace(g), math.sqrt(kl_clip)
     return root / xp.maximum(learning_rate * xp.sqrt(xp.abs(natural @ g)), root)
 
 
 def _inverse(M: Float[Array, "n n"], damping: Float[Array, ""]) -> Float[Array, "n n"]:
-    """(M + damping I)⁻¹, with what rounding needs on the diagonal where damping is less."""
+    """(M + damping I)⁻¹, with at least the damping that rounding errors require."""
     xp = namespace(M)
     rounding = 10 * xp.finfo(M.dtype).eps * xp.trace(M)
     return inverse(M + (damping + rounding) * xp.eye(M.shape[0], dtype=M.dtype), xp)
@@ -174,7 +177,7 @@ def _root_of_mean_eigenvalue(M: Float[Array, "n n"]) -> Float[Array, ""]:
 
 
 def _where(condition: Any, then: Callable[[], State], otherwise: Callable[[], State]) -> State:
-    """Only one of both is computed, under `jax.jit` too."""
+    """One of two values; only that one is computed, under `jax.jit` too."""
     if isinstance(condition, bool):
         return then() if condition else otherwise()
     from jax import lax

@@ -1,8 +1,9 @@
-"""``dp.Privacy``: private training, and the account of what it reveals of a row.
+"""``dp.Privacy``: private training, and the accounting of what it reveals about a row.
 
-The steps of an epoch share no row, so that each row meets the noise once an epoch: an epoch is
+The steps of an epoch share no row, so each row is used once per epoch. An epoch is therefore
 (1/noise)-Gaussian-private in the sense of Dong, Roth & Su (2019), and E epochs are
-μ-Gaussian-private with μ² = E / noise². Nothing is claimed for the order of rows being random.
+μ-Gaussian-private with μ² = E / noise². The random order of the rows is not used as a further
+protection (no amplification by subsampling is claimed).
 """
 
 from __future__ import annotations
@@ -23,18 +24,20 @@ class Privacy:
     """Differentially private training: ``dp.fit(net, X, y, privacy=dp.Privacy(noise=4.0))``.
 
     In each step g = Σ_n min(1, C / ‖g_n‖) g_n + N(0, (noise · C)² I), where g_n is the gradient of
-    row n, times its weight, and C is `max_norm`. Under reductions "mean" and "sklearn" g is divided
-    by the batch size. Then L2 and the solver follow.
+    row n, times its weight, and C is `max_norm`. Under the reductions "mean" and "sklearn", g is
+    divided by the batch size. The L2 penalty and the solver are applied afterwards.
 
     Parameters
     ----------
     noise : float
-        Standard deviation of the noise, in units of `max_norm`. 0 clips only and protects nothing.
+        The standard deviation of the noise, in units of `max_norm`. With 0, gradients are clipped
+        but nothing is protected.
     max_norm : float, default=1.0
-        C, the longest gradient of one row. :meth:`Network.sample_norms` shows what they are.
+        C, the maximum norm of the gradient of one row. :meth:`Network.sample_norms` computes the
+        norms.
     seed : int, optional
-        Of the noise, for tests: whoever knows it can take the noise away. By default it comes from
-        the operating system.
+        The seed of the noise, for tests: whoever knows it can remove the noise. The default is
+        drawn from the operating system.
 
     References
     ----------
@@ -76,14 +79,14 @@ class Privacy:
         max_norm: float = 1.0,
         seed: int | None = None,
     ) -> Privacy:
-        """The least noise that makes so many epochs (ε, δ)-differentially private.
+        """The smallest noise for which this number of epochs is (ε, δ)-differentially private.
 
         Parameters
         ----------
         epsilon : float
             ε > 0.
         delta : float
-            In (0, 1); less than one over the number of rows.
+            In (0, 1). Use less than one over the number of rows.
         epochs : int
             The `max_epochs` of the fit.
 
@@ -102,7 +105,7 @@ class Privacy:
         return cls(noise, max_norm, seed)
 
     def epsilon(self, delta: float, epochs: int) -> float:
-        """ε of the (ε, δ)-differential privacy of so many epochs; inf without noise."""
+        """ε of the (ε, δ)-differential privacy of this number of epochs; infinite without noise."""
         if not _is_int_from(epochs, 1):
             raise ValueError(f"epochs must be an int >= 1, got {epochs!r}.")
         return epsilon_of(delta, math.sqrt(epochs * self.mu_squared_per_epoch))
@@ -133,14 +136,15 @@ class Privacy:
         """Raise ValueError if what stops or slows the training would reveal the rows."""
         if isinstance(validation, Real):
             raise ValueError(
-                f"validation is a share of the rows, {validation!r}, which privacy is to protect: "
-                "what is chosen by them reveals them. Give public data, validation=(X, y), or none."
+                f"validation is a fraction of the rows, {validation!r}, but privacy must protect "
+                "them: a choice that depends on rows reveals something about them. Give public "
+                "data, validation=(X, y), or leave validation out."
             )
         if isinstance(schedule, Adaptive) and (validation is None or not restore_best):
             raise ValueError(
-                "schedule Adaptive looks at the loss on the rows, which privacy is to protect. Use "
-                "another one, such as dp.schedules.Cosine(), or give validation=(X, y) of public "
-                "data."
+                "schedule Adaptive depends on the loss on the rows, which privacy must protect. "
+                "Use another one, such as dp.schedules.Cosine(), or give public data, "
+                "validation=(X, y)."
             )
 
 

@@ -1,4 +1,4 @@
-"""Schedules: by what the learning rate is multiplied at each step. Any goes with any solver."""
+"""Learning-rate schedules: the factor of the learning rate at each step, for any solver."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
 
 
 class Clock(NamedTuple):
-    """Where the search stands at the start of an epoch."""
+    """The position of a training run at the start of an epoch."""
 
-    samples: int  # seen so far
-    total_steps: int  # of the whole search
+    samples: int  # used so far
+    total_steps: int  # of the whole training run
 
 
 @dataclass(frozen=True)
 class Schedule(ABC):
-    """Factors of the learning rate."""
+    """The base class of all schedules."""
 
     @abstractmethod
     def factors(self, steps: Int[np.ndarray, " S"], clock: Clock) -> Float[np.ndarray, " S"]:
-        """One factor for each of the epoch's steps, counted from 0 over the whole search."""
+        """One factor for each step of the epoch. Steps are counted from 0 over the whole run."""
 
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """1.
+    """A constant factor of 1.
 
     Examples
     --------
@@ -46,7 +46,7 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
-    """(samples seen + 1)^-power, updated after each epoch: scikit-learn's ``"invscaling"``.
+    """(samples used + 1)^-power, updated after each epoch: scikit-learn's ``"invscaling"``.
 
     Examples
     --------
@@ -67,9 +67,10 @@ class InverseScaling(Schedule):
 
 @dataclass(frozen=True)
 class Adaptive(Schedule):
-    """1, divided by `divisor` at every plateau where others stop; stops below `minimum`.
+    """1, divided by `divisor` on every plateau instead of stopping: scikit-learn's ``"adaptive"``.
 
-    `minimum` is a learning rate, not a factor. scikit-learn's ``"adaptive"``.
+    Training stops on a plateau once the learning rate is at most `minimum`, which is a learning
+    rate and not a factor.
 
     Examples
     --------
@@ -113,7 +114,7 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """A straight line from 0 to 1 over the first `share` of all steps, then another schedule.
+    """A linear increase to 1 over the first fraction `share` of all steps, then another schedule.
 
     Examples
     --------
@@ -140,7 +141,7 @@ class WarmUp(Schedule):
 
 @dataclass(frozen=True)
 class OneCycle(Schedule):
-    """A cosine from `start` up to 1 over the first `peak` of all steps, then down to `final`.
+    """A cosine from `start` to 1 over the first fraction `peak` of the steps, then to `final`.
 
     References
     ----------
@@ -165,14 +166,14 @@ class OneCycle(Schedule):
 
     def factors(self, steps: Int[np.ndarray, " S"], clock: Clock) -> Float[np.ndarray, " S"]:
         last = max(1, clock.total_steps - 1)
-        top = self.peak * clock.total_steps - 1  # the step of the turn, as PyTorch counts it
+        top = self.peak * clock.total_steps - 1  # where the factor is 1, as in PyTorch
         up = _anneal(self.start, 1.0, steps / max(1.0, top))
         down = _anneal(1.0, self.final, (steps - top) / max(1.0, last - top))
         return np.where(steps < top, up, down)
 
 
 def _anneal(begin: float, end: float, position: Float[np.ndarray, " S"]) -> Float[np.ndarray, " S"]:
-    """From `begin` at position 0 to `end` at 1 and beyond, along half a cosine."""
+    """From `begin` at position 0 to `end` at position 1 and beyond, along half a cosine."""
     p = np.clip(position, 0, 1)
     values: np.ndarray = end + (begin - end) * 0.5 * (1 + np.cos(np.pi * p))
     return values
@@ -199,11 +200,11 @@ NAMES = tuple(_BY_NAME)
 
 
 def get(schedule: str | Schedule) -> Schedule:
-    """The schedule of that name with its defaults; a :class:`Schedule` is returned as it is.
+    """The schedule of that name with its defaults. A :class:`Schedule` is returned unchanged.
 
     Examples
     --------
-    >>> from deltaprop.optim import schedules
+    >>> from deltaprop import schedules
     >>> schedules.get("cosine")
     Cosine(final=0.0)
     """

@@ -1,4 +1,4 @@
-"""Many independent models at once: one a thread, sharing the data."""
+"""Many independent models in parallel: one per thread, with shared data."""
 
 from __future__ import annotations
 
@@ -28,36 +28,37 @@ def fit_many(
     *,
     rows: Sequence[Any] | None = None,
     n_jobs: int | None = None,
-    **search: Any,
+    **settings: Any,
 ) -> list[Any]:
     """Train independent networks or estimators, as many at a time as there are cores.
 
-    The compiled engine runs without Python's lock, so threads of one process are enough: nothing is
-    pickled and X is shared. Each model trains on one thread, to the same bits as on its own.
+    The compiled engine releases Python's global lock, so threads of one process suffice: nothing is
+    pickled and X is shared. Each model trains on one thread, with the same bits as on its own.
 
     Parameters
     ----------
     models : iterable of Network or of estimators
-        All of them different objects; they are changed in place.
+        They must be different objects and are changed in place.
     X, y : array-like
-        The data of all models.
+        The data that all models are trained on.
     rows : sequence of int arrays, optional
-        For each model the rows of X to train on: folds, or draws with replacement (bagging).
+        The rows of X to train on, for each model: folds, or draws with replacement (bagging).
     n_jobs : int, optional
-        How many models train at a time; by default one a core.
-    **search
-        For each model: arguments of :func:`deltaprop.fit` for networks, of ``fit`` for estimators.
-        A `checkpoint` folder gets a folder for each network, by its number.
+        How many models train at a time. The default is one per core.
+    **settings
+        Arguments of :func:`deltaprop.fit` for networks, of ``fit`` for estimators. A `checkpoint`
+        folder gets a numbered subfolder for each network.
 
     Returns
     -------
     list
-        A History for each network; the fitted estimators.
+        A History for each network, or the fitted estimators.
 
     Raises
     ------
     ValueError
-        If a model comes twice, or `rows` has another length. An error in one model ends the others.
+        If a model is given twice, or `rows` has another length. An error in one model ends the
+        training of the others.
 
     Examples
     --------
@@ -72,7 +73,7 @@ def fit_many(
     models = checked_models(models, rows)
 
     def one(i: int) -> Any:
-        return fit_one(models[i], X, y, None if rows is None else rows[i], apart(search, i))
+        return fit_one(models[i], X, y, None if rows is None else rows[i], apart(settings, i))
 
     return _in_threads(one, range(len(models)), n_jobs)
 
@@ -86,10 +87,10 @@ def cross_validate(
     scoring: Any = None,
     n_jobs: int | None = None,
 ) -> Float[np.ndarray, "M F"]:
-    """The score of each estimator on each fold, all fits side by side in threads.
+    """The score of each estimator on each fold, with all fits in parallel threads.
 
-    What ``GridSearchCV`` computes, without copies of the data for other processes. The estimators
-    stay as they are: clones of them are fitted.
+    This computes what ``GridSearchCV`` does, without copying the data to other processes. Clones of
+    the estimators are fitted; they themselves are not changed.
 
     Parameters
     ----------
@@ -98,14 +99,14 @@ def cross_validate(
     cv : int, splitter or iterable of splits, default=5
         As in scikit-learn; folds are stratified for classifiers.
     scoring : str or callable, optional
-        As in scikit-learn; by default the estimator's own ``score``.
+        As in scikit-learn. The default is the ``score`` method of the estimator.
     n_jobs : int, optional
-        How many fits run at a time; by default one a core.
+        How many fits run at a time. The default is one per core.
 
     Returns
     -------
     scores : ndarray (n_models, n_folds)
-        NaN where a fit or its score failed; a warning says why.
+        NaN where a fit or its score failed, with a warning that says why.
 
     Examples
     --------
@@ -133,26 +134,26 @@ def cross_validate(
 
 
 def checked_models(models: Iterable[Any], rows: Sequence[Any] | None) -> list[Any]:
-    """The models, all of them different objects, one for each entry of `rows`."""
+    """The models as a list, after checking that they are different objects and match `rows`."""
     models = list(models)
     if len({id(model) for model in models}) < len(models):
-        raise ValueError("models must be different objects; one of them comes more than once.")
+        raise ValueError("models must be different objects; one of them is given more than once.")
     if rows is not None and len(rows) != len(models):
         raise ValueError(f"rows has {len(rows)} entries for {len(models)} model(s).")
     return models
 
 
-def fit_one(model: Any, X: Any, y: Any, rows: Any, search: dict[str, Any]) -> Any:
-    """The History of a network, or the fitted estimator; `rows` are None for all."""
+def fit_one(model: Any, X: Any, y: Any, rows: Any, settings: dict[str, Any]) -> Any:
+    """The History of a network, or the fitted estimator. `rows` is None for all rows."""
     if isinstance(model, Model):
-        return fit(model, X, y, rows=rows, **search)
+        return fit(model, X, y, rows=rows, **settings)
     if rows is None:
-        return model.fit(X, y, **search)
-    return model.fit(_take(X, rows), _take(y, rows), **search)
+        return model.fit(X, y, **settings)
+    return model.fit(_take(X, rows), _take(y, rows), **settings)
 
 
 def splits_for(models: list[Any], X: Any, y: Any, cv: Any) -> list[tuple[Any, Any]]:
-    """The rows to train and to test on, for each fold."""
+    """The rows to train on and to test on, for each fold."""
     from sklearn.base import is_classifier
     from sklearn.model_selection import check_cv
 
@@ -166,7 +167,7 @@ def fold_of(X: Any, y: Any, train: Any, test: Any) -> Fold:
 
 
 def fold_score(model: Any, fold: Fold, scoring: Any) -> tuple[float, str | None]:
-    """The score of a fitted clone, or NaN and why: one bad model must not cost the others."""
+    """The score of a fitted clone, or NaN and the reason, so that other models can go on."""
     from sklearn.base import clone
     from sklearn.metrics import check_scoring
 
@@ -179,7 +180,7 @@ def fold_score(model: Any, fold: Fold, scoring: Any) -> tuple[float, str | None]
 
 
 def _in_threads(one: Callable[[int], Any], jobs: Iterable[int], n_jobs: int | None) -> list[Any]:
-    """one(i) for each job; on Ctrl-C or an error the searches under way end after their epoch."""
+    """one(i) for each job. Ctrl-C or an error ends the others after their current epoch."""
     from joblib import Parallel, delayed
 
     from deltaprop.engines.fused.threads import available
@@ -204,12 +205,12 @@ def _in_threads(one: Callable[[int], Any], jobs: Iterable[int], n_jobs: int | No
         stop.set()
 
 
-def apart(search: dict[str, Any], i: int) -> dict[str, Any]:
-    """The search's arguments with a checkpoint folder of its own."""
-    checkpoint = check_checkpoint(search.get("checkpoint"))
+def apart(settings: dict[str, Any], i: int) -> dict[str, Any]:
+    """The settings with a checkpoint folder for model number i."""
+    checkpoint = check_checkpoint(settings.get("checkpoint"))
     if checkpoint is None:
-        return search
-    return search | {"checkpoint": replace(checkpoint, folder=f"{checkpoint.folder}/{i}")}
+        return settings
+    return settings | {"checkpoint": replace(checkpoint, folder=f"{checkpoint.folder}/{i}")}
 
 
 def _take(data: Any, rows: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A line that follows the training, on a terminal or in a notebook only."""
+"""A progress bar, on a terminal or in a notebook only."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from deltaprop.training.history import Epoch
 
 
 class Progress:
-    """A callback that shows epoch, loss, validation loss and score while a search runs.
+    """A callback that shows epoch, loss, validation loss and score during training.
 
-    Silent where standard error is neither a terminal nor a notebook, so it can stay in scripts.
+    It is silent if standard error is neither a terminal nor a notebook, so scripts can keep it.
 
     Parameters
     ----------
     score : str, default="score"
-        What to call the validation score.
+        The name of the validation score.
 
     Notes
     -----
-    Drawn by rich (https://rich.readthedocs.io/en/stable/progress.html), which wants ``ipywidgets``
-    in notebooks.
+    The bar is drawn by rich (https://rich.readthedocs.io/en/stable/progress.html), which needs
+    ``ipywidgets`` in notebooks.
 
     Examples
     --------
@@ -47,13 +47,13 @@ class Progress:
         self._bar.update(self._bar.task_ids[0], completed=event.epoch, numbers=numbers)
 
     def finish(self) -> None:
-        """Take the line away. Every search does this when it ends, however it ends."""
+        """Remove the bar. Called at the end of training, however it ends."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"score": self.score, "_bar": None}  # a copy draws a line of its own
+        return {"score": self.score, "_bar": None}  # a copy draws its own bar
 
 
 def _bar() -> Any:

@@ -1,4 +1,4 @@
-"""When to stop: no progress for some epochs."""
+"""When to stop: if the monitored value has not improved for some epochs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass
 class Plateau:
-    """Counts the epochs in a row that did not beat the best value by `tol`. Higher is better.
+    """Counts consecutive epochs that did not exceed the best value by `tol`. Higher is better.
 
-    The rule is scikit-learn's: an epoch counts when value < best + tol, and the search stops
-    when more than `patience` epochs in a row have counted. NaN never counts and is never best.
+    The rule is that of scikit-learn: an epoch counts if value < best + tol, and training stops when
+    more than `patience` consecutive epochs have counted. NaN never counts and is never the best.
     """
 
     tol: float
@@ -19,7 +19,7 @@ class Plateau:
     count: int = 0
 
     def update(self, value: float) -> bool:
-        """Take in an epoch's value and say whether it is the best so far."""
+        """Add the value of an epoch. Returns whether it is the best so far."""
         self.count = self.count + 1 if value < self.best + self.tol else 0
         improved = value > self.best
         if improved:
@@ -28,5 +28,5 @@ class Plateau:
 
     @property
     def reached(self) -> bool:
-        """Whether the search should stop (or the learning rate shrink)."""
+        """Whether training should stop, or the learning rate be reduced."""
         return self.count > self.patience

@@ -1,4 +1,4 @@
-"""Epochs compiled by XLA through JAX: GPUs, TPUs, many devices, many processes."""
+"""The xla engine: epochs compiled by JAX for GPUs, TPUs, many devices and many processes."""
 
 try:
     import jax  # noqa: F401

@@ -1,7 +1,8 @@
-"""Where arrays live: each process's rows on all of its devices, each batch shared among all.
+"""How arrays are placed: the rows of a process on all of its devices, each batch shared by all.
 
-The devices form a grid, processes × devices of each. A process's rows lie on each of its devices,
-so that a device picks its part of any batch without asking another; θ lies on all, or is divided.
+The devices form a grid of processes × devices per process. Every device holds all rows of its
+process, so that it selects its part of any batch without communication. θ is held by all devices,
+or divided among them.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ DIVIDED = PartitionSpec(("process", "device"))
 
 
 def grid(devices: int | None) -> Mesh:
-    """The devices that share a batch: all, or that many of each process's."""
+    """The devices that share a batch: all of them, or this many per process."""
     return _grid(jax.devices(), jax.process_count(), devices)
 
 
 def own_grid(devices: int | None) -> Mesh:
-    """This process's devices, or that many of them, for work that needs no other process."""
+    """The devices of this process, or this many of them, for work without other processes."""
     return _grid(jax.local_devices(), 1, devices)
 
 
@@ -47,14 +48,14 @@ def put(mesh: Mesh, part: PartitionSpec, array: Shaped[np.ndarray, "..."]) -> ja
 
 
 def put_same(mesh: Mesh, part: PartitionSpec, array: Shaped[np.ndarray, "..."]) -> jax.Array:
-    """A global array that every process has whole, each device's part of it on that device."""
+    """A global array that every process holds entirely; each device gets its part of it."""
     sharding = NamedSharding(mesh, part)
-    # Copies: JAX may use NumPy's memory as its own, and compiled calls write over θ.
+    # Copies, because JAX may use NumPy's memory directly and compiled calls overwrite θ.
     return jax.make_array_from_callback(array.shape, sharding, lambda at: array[at].copy())
 
 
 def whole(array: jax.Array) -> Shaped[np.ndarray, "..."]:
-    """A global array in every process's NumPy."""
+    """A global array as a NumPy array in every process."""
     if not (array.is_fully_replicated or array.is_fully_addressable):
         from jax.experimental.multihost_utils import process_allgather
 
@@ -63,12 +64,12 @@ def whole(array: jax.Array) -> Shaped[np.ndarray, "..."]:
 
 
 def spread(mesh: Mesh, part: PartitionSpec, array: jax.Array) -> jax.Array:
-    """The same inside compiled code: how the result is to lie."""
+    """Inside compiled code: the array, placed in this way."""
     return jax.lax.with_sharding_constraint(array, NamedSharding(mesh, part))
 
 
 def picked(mesh: Mesh, data: Any, rows: Int[jax.Array, " B"]) -> Any:
-    """The batch: each device picks rows from its own process's data."""
+    """The batch: each device selects rows from the data of its process."""
     pick = jax.shard_map(
         lambda data, rows: jax.tree.map(lambda array: array[rows], data),
         mesh=mesh,

@@ -1,4 +1,4 @@
-"""The norm of each sample's gradient, compiled: no process needs the rows of another."""
+"""The gradient norm of each sample, compiled. Processes work independently."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 def sample_norms(
     net: Model, X: Any, y: Any, options: XlaOptions | None = None
 ) -> Float[np.ndarray, " N"]:
-    """:meth:`deltaprop.Network.sample_norms` on this process's devices, which share the rows.
+    """:meth:`deltaprop.Network.sample_norms` on the devices of this process, which share the rows.
 
     Parameters
     ----------
     net : Network
     X, y : array-like
-        As of :meth:`deltaprop.Network.sample_norms`. Where many processes train together, each
-        calls this for whichever rows it likes.
+        As for :meth:`deltaprop.Network.sample_norms`. If several processes train together, each of
+        them may call this for any rows.
     options : Xla, default=XlaOptions()
 
     Raises
     ------
     ValueError
-        If `options` asks for bfloat16, whose norms would be right to two digits.
+        If `options` asks for bfloat16, in which norms would be accurate to two digits only.
 
     Examples
     --------
@@ -53,8 +53,8 @@ def sample_norms(
     options = options or XlaOptions()
     if options.dtype is not None:
         raise ValueError(
-            f"dtype of Xla is {options.dtype!r}, but sample_norms are computed in the network's "
-            "own: leave it out."
+            f"dtype of Xla is {options.dtype!r}, but sample_norms uses the dtype of the network. "
+            "Leave it out."
         )
     data = Rows.checked(net, X, y)
     mesh, N = devices.own_grid(options.devices), len(data)

@@ -1,4 +1,4 @@
-"""How θ, and what is as long, lies on the devices: whole on each, or divided among all."""
+"""How θ and arrays of its size are placed on the devices: copied to each, or divided."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parameters(ABC):
-    """θ of layers of these sizes, in the form that it has on the devices.
+    """θ for layers of these sizes, in the form that it has on the devices.
 
     Parameters
     ----------
@@ -42,31 +42,31 @@ class Parameters(ABC):
 
     @abstractmethod
     def packed(self, theta: Float[np.ndarray, " P"]) -> Float[np.ndarray, "..."]:
-        """From NumPy's form to that of the devices."""
+        """From the form in NumPy to the form on the devices."""
 
     @abstractmethod
     def unpacked(self, array: Float[np.ndarray, "..."]) -> Float[np.ndarray, " P"]:
-        """And back."""
+        """The inverse of :meth:`packed`."""
 
     @abstractmethod
     def views(self, theta: Float[jax.Array, "..."]) -> tuple[Parts, Parts]:
-        """W and b, whole."""
+        """All of W and b."""
 
     @abstractmethod
     def joined(self, dW: Parts, db: Parts) -> Float[jax.Array, "..."]:
-        """∂L/∂θ from its parts, each added up over the devices."""
+        """∂L/∂θ from its parts, each summed over the devices."""
 
     def put(self, theta: Float[np.ndarray, " P"]) -> jax.Array:
         """θ, the same in all processes, on the devices."""
         return devices.put_same(self.mesh, self.place, self.packed(theta))
 
     def taken(self, array: jax.Array) -> Float[np.ndarray, " P"]:
-        """The same back in NumPy."""
+        """θ back in NumPy."""
         return self.unpacked(devices.whole(array))
 
 
 class Whole(Parameters):
-    """θ as it is, on each device."""
+    """A copy of θ on each device."""
 
     place = devices.EVERYWHERE
 
@@ -81,17 +81,17 @@ class Whole(Parameters):
 
     def joined(self, dW: Parts, db: Parts) -> Float[jax.Array, " P"]:
         g, start = jnp.zeros(self.layout.size, dW[0].dtype), 0
-        for part in _in_order(dW, db):  # written into place: XLA is slow at concatenating products
+        for part in _in_order(dW, db):  # in place, because XLA is slow at concatenating products
             g = jax.lax.dynamic_update_slice(g, part.ravel(), (start,))
             start += part.size
         return g
 
 
 class Divided(Parameters):
-    """A row for each of the n devices, which holds an n-th of every W_l and b_l.
+    """One row for each of the n devices, which holds one n-th of every W_l and b_l.
 
-    Before a product a W_l is gathered, after one the devices add up ∂L/∂W_l and keep a part each
-    (ZeRO, Rajbhandari et al. 2020, arXiv:1910.02054). Zeros fill what n does not divide.
+    A W_l is gathered before a product. After a product, the devices sum ∂L/∂W_l and each keeps its
+    part (ZeRO, Rajbhandari et al. 2020, arXiv:1910.02054). Parts are padded with zeros.
     """
 
     place = devices.DIVIDED

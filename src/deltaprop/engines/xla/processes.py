@@ -1,4 +1,4 @@
-"""Many processes that train one network: how they find each other, and that they agree."""
+"""Processes that train one network together: how they connect, and checks that they agree."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from jaxtyping import Shaped
 
-# What launchers tell each process: how many there are, and which of them it is.
+# The variables by which launchers tell each process the number of processes and its own rank.
 LAUNCHERS = (
     ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"),  # plain variables
     ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),  # Open MPI
@@ -26,29 +26,32 @@ LAUNCHERS = (
 def connect(
     address: str | None = None, processes: int | None = None, rank: int | None = None
 ) -> None:
-    """Join the processes that train together; each calls it first, before anything else of JAX.
+    """Connect the processes that train together. Call it in each of them before using JAX.
 
-    From then on ``engine="xla"`` trains one network in all of them. Each calls the same
-    ``dp.fit``, with its own rows (as many as every other), and takes `batch_size` of them to each
-    step: gradients are summed over all, and θ is the same in all.
-    Validation losses and scores are means over the processes.
+    From then on ``engine="xla"`` trains one network in all of them. Each process calls the same
+    ``dp.fit`` with its own rows, the same number in all, and contributes `batch_size` of them to
+    each step. Gradients are summed over all processes, and θ is the same in all of them. Validation
+    losses and scores are averaged over the processes.
 
     Parameters
     ----------
     address : str, optional
-        Host and port of rank 0, such as "10.0.0.1:1234"; by default ``JAX_COORDINATOR_ADDRESS``,
-        or what srun, Open MPI 4, Kubernetes or a TPU pod lets JAX find out.
+        Host and port of rank 0, such as "10.0.0.1:1234". The default is the environment variable
+        ``JAX_COORDINATOR_ADDRESS``, or what JAX detects under srun, Open MPI 4, Kubernetes or on a
+        TPU pod.
     processes : int, optional
-        How many there are; by default ``JAX_NUM_PROCESSES``, or what srun or mpirun says.
+        The number of processes. The default is ``JAX_NUM_PROCESSES``, or the number given by srun
+        or mpirun.
     rank : int, optional
-        Which of them this is, from 0; by default ``JAX_PROCESS_ID``, or what srun or mpirun says.
+        The rank of this process, from 0. The default is ``JAX_PROCESS_ID``, or the rank given by
+        srun or mpirun.
 
     Raises
     ------
     RuntimeError
-        If JAX has been used before, or does not see all of the processes afterwards.
+        If JAX has been used before, or does not see all processes afterwards.
     ValueError
-        If an argument is not given and no launcher says it.
+        If an argument is neither given nor set by a launcher.
 
     Examples
     --------
@@ -62,37 +65,37 @@ def connect(
         jax.distributed.initialize(address, processes, rank)
     except ValueError as error:
         raise ValueError(
-            f"connect found no launcher that says what was not given: address={address!r}, "
-            f"processes={processes!r}, rank={rank!r}. Give all three, or start the processes with "
-            "srun, or with mpirun and JAX_COORDINATOR_ADDRESS=HOST:PORT of rank 0."
+            f"connect got address={address!r}, processes={processes!r} and rank={rank!r}, and "
+            "found no launcher that sets the missing ones. Give all three, or start the processes "
+            "with srun, or with mpirun and JAX_COORDINATOR_ADDRESS=HOST:PORT of rank 0."
         ) from error
     check_connected()
 
 
 def disconnect() -> None:
-    """Leave the others, when all have called this: one that just ends looks like a failure."""
+    """Disconnect; all processes must call it. A process that just exits looks like a failure."""
     jax.distributed.shutdown()
 
 
 def check_connected() -> None:
-    """Raise, or warn, where this process would train alone although it was not meant to."""
+    """Raise or warn if this process would train alone although it should not."""
     seen, meant = jax.process_count(), _processes_of_jax()
     if seen != meant:
         raise RuntimeError(
-            f"JAX was told of {meant} processes but its devices know of {seen}: this process would "
-            "train alone. Call deltaprop.engines.xla.connect() before anything else of JAX."
+            f"JAX was configured for {meant} processes, but its devices belong to {seen}, so this "
+            "process would train alone. Call deltaprop.engines.xla.connect() before using JAX."
         )
     launched, _ = _launched()
     if seen == 1 < (launched or 1):
         warnings.warn(
             f"This process is one of {launched} that were launched together, but it trains alone. "
-            "Call deltaprop.engines.xla.connect() first for one network in all of them.",
+            "Call deltaprop.engines.xla.connect() first to train one network in all of them.",
             stacklevel=2,
         )
 
 
 def check_same(what: str, *parts: Any) -> None:
-    """Raise where these are not the same numbers in every process."""
+    """Raise ValueError unless these numbers are the same in every process."""
     if jax.process_count() == 1:
         return
     digest = hashlib.sha256()
@@ -150,14 +153,14 @@ class JaxProcesses:
 
 
 def _gathered(mine: Shaped[np.ndarray, " V"]) -> Shaped[np.ndarray, "P V"]:
-    """These values of every process."""
+    """The values of every process."""
     from jax.experimental.multihost_utils import process_allgather
 
     return np.asarray(process_allgather(mine))
 
 
 def _launched() -> tuple[int | None, int | None]:
-    """How many processes a launcher has started, and which of them this is."""
+    """The number of processes that a launcher has started, and the rank of this one."""
     for processes, rank in LAUNCHERS:
         if processes in os.environ and rank in os.environ:
             return int(os.environ[processes]), int(os.environ[rank])

@@ -1,4 +1,4 @@
-"""Which rows of a batch are this process's, and where they stand among those of all."""
+"""Which rows of a batch belong to this process, and their places in the batch."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class Shares:
-    """A batch has one share for each process, one after the other; the last may be shorter.
+    """A batch consists of one share for each process, in order; the last may be shorter.
 
     Parameters
     ----------
     shared_rows : bool
-        Whether all processes are given the same rows, of which `batch_size` are a batch. Otherwise
-        each has rows of its own and brings `batch_size` of them.
+        Whether all processes are given the same rows, of which `batch_size` form a batch.
+        Otherwise each process has rows of its own and contributes `batch_size` of them.
     """
 
     def __init__(self, shared_rows: bool, batch_size: int, mesh: Mesh) -> None:
@@ -27,18 +27,18 @@ class Shares:
         self._shared, self._batch_size = shared_rows, batch_size
         most = share(batch_size, self._processes) if shared_rows else batch_size
         self.width = -(-most // each) * each
-        """Places for a process's rows in a batch: as many on each of its devices."""
+        """The places for rows of one process in a batch: the same number on each of its devices."""
 
     def of_all(self, N: Any) -> Any:
-        """How many rows all processes have together, where each is given N."""
+        """The number of rows in all processes, if each of them is given N."""
         return N if self._shared else N * self._processes
 
     def of_batches(
         self, order: Int[np.ndarray, " N"], first: int, S: int
     ) -> tuple[Int[np.ndarray, "S B"], Int[np.ndarray, " S"]]:
-        """This process's rows of S batches, from the first-th on, and how many each has in all.
+        """This process's rows of S batches from number `first` on, and the rows of each in all.
 
-        Places that are left over repeat the batch's first row: it has numbers like any other.
+        Unused places repeat the first row of the batch, whose numbers are valid.
         """
         starts = (first + np.arange(S)) * self._batch_size
         counts = np.minimum(self._batch_size, len(order) - starts)
@@ -54,5 +54,5 @@ class Shares:
 
 
 def share(count: Any, processes: int) -> Any:
-    """How many of a batch's rows are a process's: as many for all but the last."""
+    """The number of rows of a batch for each process; the last one may have fewer."""
     return -(-count // processes)
