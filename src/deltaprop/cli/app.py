@@ -264,11 +264,11 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Prove every equation of a model's network numerically, on rows of a table."""
-    from deltaprop.inspect.opening import opened
+    from deltaprop.inspect.opening import open_model
 
     fitted = _load_tabular(model)
-    net, X, y = opened(fitted, *_first_rows(model, fitted, table, 20))
-    proof = net.check(X, y)
+    opened = open_model(fitted, *_first_rows(model, fitted, table, 20))
+    proof = opened.network.check(*opened.data)
     if as_json:
         equations = [vars(row) for row in proof.rows]
         print(json.dumps({"ok": proof.ok, "conclusion": proof.conclusion, "equations": equations}))
@@ -295,8 +295,7 @@ def explain(
     """
     from deltaprop.data.reading import TableError
     from deltaprop.explain.derivation import FORMATS
-    from deltaprop.files import load
-    from deltaprop.inspect.opening import opened
+    from deltaprop.inspect.opening import open_model
     from deltaprop.storage.places import write_bytes
 
     if format not in FORMATS:
@@ -304,11 +303,11 @@ def explain(
     if output is not None:
         _require_writable(output)
     if table is None:
-        text = str(_network(load(model)).derivation(format=format))
+        text = str(open_model(model).network.derivation(format=format))
     else:
         fitted = _load_tabular(model)
-        net, X, y = opened(fitted, *_first_rows(model, fitted, table, 3))
-        text = str(net.derivation(X, y, format=format))
+        opened = open_model(fitted, *_first_rows(model, fitted, table, 3))
+        text = str(opened.network.derivation(*opened.data, format=format))
     if format == "html":
         text = f'<!doctype html>\n<meta charset="utf-8">\n<title>{Path(model).name}</title>\n{text}'
     if output is None:
@@ -322,9 +321,10 @@ def explain(
 def info(model: ModelFile, as_json: AsJson = False) -> None:
     """Say what a model file holds."""
     from deltaprop.files import describe, load
+    from deltaprop.inspect.opening import open_model
 
     header, fitted = describe(model), load(model)
-    net = _network(fitted)
+    net = open_model(fitted).network
     facts: dict[str, Any] = {
         "file": model,
         "kind": header["kind"],
@@ -600,7 +600,7 @@ def _status(model: Any) -> int:
 
 def _watch(model: Any, X: Any, y: Any) -> Any:
     """A page that follows the training and then explores the model on rows held out."""
-    from deltaprop.page import Watch
+    from deltaprop import Watch
 
     page = Watch(model, X, y, open_browser=sys.stderr.isatty())
     _note(f"Watch the training at {page.url}")
@@ -614,13 +614,6 @@ def _go_on(page: Any) -> None:
         return
     _note(f"The model, on the rows held out, is at {page.url} until Ctrl-C.")
     page.wait()
-
-
-def _network(model: Any) -> Any:
-    """The network inside an estimator, or the network itself."""
-    for inner in ("mlp_", "network_"):
-        model = getattr(model, inner, model)
-    return model
 
 
 def _first_rows(path: str, model: Any, table: Path, most: int) -> tuple[Any, Any]:

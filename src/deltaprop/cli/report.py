@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from deltaprop.estimators.fitted import as_labels
 from deltaprop.inspect.scores import (
-    as_labels,
     class_scores,
     classification,
     error_scores,

@@ -355,6 +355,44 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
             "out_activation_": net.layers[-1].activation.name,
         }
 
+    # ------------------------------------------------------------ the protocol `Fitted`
+
+    def fitted_mlp(self) -> BaseMLP:
+        check_is_fitted(self)
+        return self
+
+    def fitted_network(self) -> Network:
+        check_is_fitted(self)
+        return self._network()
+
+    def encode_rows(self, X: Any) -> Any:
+        check_is_fitted(self)
+        return by_rows(
+            validate_data(self, X, accept_sparse=["csr", "csc"], dtype=KEPT, reset=False)
+        )
+
+    def feature_names(self) -> list[str] | None:
+        names = getattr(self, "feature_names_in_", None)
+        return None if names is None else [str(name) for name in names]
+
+    def column_kinds(self) -> dict[str, str]:
+        return {}
+
+    def target_name(self) -> str | None:
+        return None
+
+    def fit_history(self) -> History:
+        return History(
+            loss_curve=self.loss_curve_,
+            validation_loss_curve=self.validation_loss_curve_,
+            validation_scores=self.validation_scores_,
+            n_epochs=self.n_iter_,
+            stop_reason=self.stop_reason_.replace("max_iter", "max_epochs"),
+            best_epoch=self.n_iter_ if self.early_stopping else None,
+            progress=self._progress,
+            records=getattr(self, "records_", None) or [],
+        )
+
     def _html_repr(self) -> str:
         return diagram(self, getattr(self, "network_", None))
 

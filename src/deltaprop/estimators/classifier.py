@@ -27,6 +27,7 @@ from deltaprop.estimators._base import (
     working_dtype,
 )
 from deltaprop.estimators.declaration import with_parameters
+from deltaprop.estimators.fitted import TargetKind, as_labels
 from deltaprop.estimators.parameters import ClassifierParameters
 from deltaprop.functions import losses
 from deltaprop.functions.losses import Loss
@@ -321,6 +322,29 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
             (z[:, 0] > threshold).astype(int) if len(self.classes_) > 1 else np.zeros(len(z), int)
         )
         return cast(np.ndarray, self.classes_[index])
+
+    # ------------------------------------------------------------ the protocol `Fitted`
+
+    def target_kind(self) -> TargetKind:
+        return "labels" if self._kind == "multilabel" else "classes"
+
+    def encode_target(self, y: Any) -> np.ndarray:
+        values = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
+        if self._kind == "multilabel":
+            return self._codes(values)
+        labels = as_labels(values.ravel(), self.classes_)
+        unknown = sorted({str(label) for label in labels[~np.isin(labels, self.classes_)]})
+        if unknown:
+            raise ValueError(
+                f"y has classes that the model does not know: {', '.join(unknown)}. It knows "
+                f"{', '.join(str(label) for label in self.classes_)}."
+            )
+        return self._codes(labels)
+
+    def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
+        return None if self._kind == "multilabel" else str(self._labels(z)[0])
+
+    # ------------------------------------------------------------ scores and tags
 
     def _default_score(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float:
         from sklearn.metrics import accuracy_score

@@ -14,6 +14,7 @@ from sklearn.utils.validation import validate_data
 from deltaprop.data.rows import Rows
 from deltaprop.estimators._base import KEPT, BaseMLP, Task, by_rows, keeps_fit_on_failure
 from deltaprop.estimators.declaration import with_parameters
+from deltaprop.estimators.fitted import TargetKind
 from deltaprop.estimators.parameters import RegressorParameters
 from deltaprop.functions import losses
 from deltaprop.functions.losses import Loss
@@ -202,6 +203,24 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
 
     def _means(self, z: Float[np.ndarray, "N H"]) -> np.ndarray:
         return _flat(z[:, : z.shape[1] // 2] if self._is_gaussian() else z)
+
+    # ------------------------------------------------------------ the protocol `Fitted`
+
+    def target_kind(self) -> TargetKind:
+        return "numbers"
+
+    def encode_target(self, y: Any) -> np.ndarray:
+        values: np.ndarray = np.asarray(y, dtype=float)
+        return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+
+    def point_prediction(self, z: Float[np.ndarray, "N H"]) -> np.ndarray:
+        """The predictions for rows of the network's output, as `predict` returns them."""
+        return self._means(z)
+
+    def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
+        return ", ".join(f"{value:.6g}" for value in np.ravel(self._means(z)))
+
+    # ------------------------------------------------------------ scores
 
     def _is_gaussian(self) -> bool:
         return bool(self.network_.loss_function.name == "gaussian_nll")

@@ -19,6 +19,7 @@ from deltaprop.estimators._base import BaseMLP, diagram
 from deltaprop.estimators._saving import EstimatorState, require_prediction, state_of, take_over
 from deltaprop.estimators.classifier import MLPClassifier
 from deltaprop.estimators.declaration import with_parameters
+from deltaprop.estimators.fitted import TargetKind
 from deltaprop.estimators.parameters import (
     RunParameters,
     TabularClassifierParameters,
@@ -27,8 +28,10 @@ from deltaprop.estimators.parameters import (
 )
 from deltaprop.estimators.regressor import MLPRegressor
 from deltaprop.functions.losses import Loss
+from deltaprop.network import Network
 from deltaprop.optim.solvers import is_full_batch
 from deltaprop.storage.codec import ModelFileError
+from deltaprop.training.history import History
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -46,6 +49,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
 
     encoder_: TableEncoder
     mlp_: Any
+    target_name_: str | None
 
     def _new_mlp(self, kind: type[Any], n_rows: int) -> Any:
         """An MLP estimator with the parameters of this estimator and settings for tables."""
@@ -66,6 +70,44 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
                 stacklevel=3,
             )
         return kind(**parameters)
+
+    # ------------------------------------------------------------ the protocol `Fitted`
+
+    def fitted_mlp(self) -> Any:
+        check_is_fitted(self)
+        return self.mlp_
+
+    def fitted_network(self) -> Network:
+        return cast(Network, self.fitted_mlp().fitted_network())
+
+    def encode_rows(self, X: Any) -> Float[np.ndarray, "N D"]:
+        return self._encode(X)
+
+    def feature_names(self) -> list[str] | None:
+        names = [str(name) for name in self.encoder_.feature_names_out_]
+        indicator = self.encoder_.imputer_.indicator_
+        missing = [] if indicator is None else indicator.features_
+        return names + [f"{names[d]} missing" for d in missing]
+
+    def column_kinds(self) -> dict[str, str]:
+        return self.encoder_.kinds_
+
+    def target_name(self) -> str | None:
+        return self.target_name_
+
+    def fit_history(self) -> History:
+        return cast(History, self.mlp_.fit_history())
+
+    def target_kind(self) -> TargetKind:
+        return cast(TargetKind, self.mlp_.target_kind())
+
+    def encode_target(self, y: Any) -> np.ndarray:
+        return cast(np.ndarray, self.mlp_.encode_target(y))
+
+    def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
+        return cast("str | None", self.mlp_.output_in_words(z))
+
+    # ------------------------------------------------------------ encoding
 
     def _html_repr(self) -> str:
         return diagram(self, self.mlp_.network_ if hasattr(self, "mlp_") else None)
@@ -347,6 +389,13 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
             self.y_mean_, self.y_scale_ = mean, deviation or 1.0
         elif name in ON_A_RATIO_SCALE and mean > 0:  # initially exp(a) is near 1
             self.y_scale_ = mean
+
+    def encode_target(self, y: Any) -> np.ndarray:
+        return self._scaled(self.mlp_.encode_target(y))
+
+    def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
+        means = np.ravel(self.mlp_.point_prediction(z)) * self.y_scale_ + self.y_mean_
+        return ", ".join(f"{value:.6g}" for value in means)
 
     def _scaled(self, y: Any) -> Float[np.ndarray, " N"]:
         scaled: np.ndarray = (np.asarray(y, np.float64) - self.y_mean_) / self.y_scale_
