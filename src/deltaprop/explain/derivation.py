@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop.derivation import equations
+from deltaprop.errors import InputError
 from deltaprop.explain import formulas
 from deltaprop.explain.expressions import (
     Cases,
@@ -130,12 +131,12 @@ def derive(
     Derivation(7 equations, format='unicode')
     """
     if format not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}; got {format!r}.")
+        raise InputError(f"format must be one of {', '.join(FORMATS)}; got {format!r}.")
     if (X is None) != (y is None):
         missing = "X" if X is None else "y"
-        raise ValueError(f"{missing} is missing: give both X and y, or neither.")
+        raise InputError(f"{missing} is missing: give both X and y, or neither.")
     if X is None and sample_weight is not None:
-        raise ValueError("sample_weight needs a batch: give X and y too.")
+        raise InputError("sample_weight needs a batch: give X and y too.")
     batch = None if X is None else _Batch(net, X, y, sample_weight)
     author = _Author(net, batch)
     steps = tuple(author.steps())

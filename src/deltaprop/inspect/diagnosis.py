@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.errors import InputTypeError
 from deltaprop.model.inputs import check_X_y
 from deltaprop.model.signals import Signals, flat_at_both_ends, is_flat, summarise
 from deltaprop.network import Dense, Network, Trace
@@ -171,14 +172,14 @@ def diagnose(
       try:  leaky_relu, elu or gelu; a smaller learning rate; biases that start at 0.
     """
     if history is not None and not isinstance(history, History):
-        raise TypeError(f"history must be what dp.fit returned, got {history!r}.")
+        raise InputTypeError(f"history must be what dp.fit returned, got {history!r}.")
     net, rows_X, rows_y, names = _unwrapped(model, X, y)
     if history is None and not isinstance(model, Network):
         history = _own_history(getattr(model, "mlp_", model))
     held_out = None
     if validation is not None:
         if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-            raise TypeError(f"validation must be (X, y), got {type(validation).__name__}.")
+            raise InputTypeError(f"validation must be (X, y), got {type(validation).__name__}.")
         held_out = _unwrapped(model, *validation)[1:3]
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -301,7 +302,7 @@ def _unwrapped(model: Any, X: Any, y: Any) -> tuple[Network, Any, Any, Sequence[
         X, y = check_X_y(model, X, y, narrow=False)
         return model, X, y, names
     if not hasattr(model, "_checked"):
-        raise TypeError(f"model must be a deltaprop.Network or estimator, got {model!r}.")
+        raise InputTypeError(f"model must be a deltaprop.Network or estimator, got {model!r}.")
     from sklearn.utils.validation import check_is_fitted
 
     check_is_fitted(model)

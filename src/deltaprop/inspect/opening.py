@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from deltaprop.errors import InputTypeError
 from deltaprop.network import Network
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def mlp_of(model: Any) -> Any:
     if type(last).__name__ in ("TabularClassifier", "TabularRegressor"):
         check_is_fitted(last)
         return last.mlp_
-    raise TypeError(
+    raise InputTypeError(
         "model must be an MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor or a "
         f"Pipeline that ends in one; got {type(model).__name__}."
     )

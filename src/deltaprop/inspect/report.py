@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from deltaprop._version import __version__
+from deltaprop.errors import InputError
 from deltaprop.explain.layers import layers_html
 from deltaprop.inspect import displays
 from deltaprop.inspect.markup import (
@@ -67,8 +68,8 @@ class Report:
 
         Raises
         ------
-        deltaprop.files.ModelFileError
-            If the folder is missing or the disk refuses; nothing is changed then.
+        deltaprop.storage.places.OutputError
+            If the file cannot be written; an existing file is unchanged then.
         """
         from deltaprop.storage.places import write_bytes
 
@@ -117,7 +118,7 @@ def report(
         If `model` is of another kind, or not fitted.
     ValueError
         If X and y do not fit together, or y has several columns.
-    deltaprop.files.ModelFileError
+    deltaprop.storage.places.OutputError
         If `path` cannot be written. Nothing is changed then.
 
     Notes
@@ -161,11 +162,10 @@ def report(
 
 def _require_writable(path: str | Path) -> None:
     """Fail before the work, not after it."""
-    from deltaprop.files import ModelFileError
-    from deltaprop.storage.places import unwritable
+    from deltaprop.storage.places import OutputError, unwritable
 
     if (reason := unwritable(path)) is not None:
-        raise ModelFileError(f"{str(path)!r} cannot be written: {reason}")
+        raise OutputError(f"{str(path)!r} cannot be written: {reason}")
 
 
 class _Case:
@@ -181,7 +181,7 @@ class _Case:
         values = np.asarray(y)
         values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
         if values.ndim != 1:
-            raise ValueError(
+            raise InputError(
                 f"y must have one column to report on, got shape {values.shape}. The pictures that "
                 "suit several targets are in deltaprop.inspect."
             )
@@ -190,7 +190,7 @@ class _Case:
             as_labels(values, self.mlp.classes_) if self.is_classifier else values.astype(float)
         )
         if not self.known.any():
-            raise ValueError("y holds no class that the model has seen in training.")
+            raise InputError("y holds no class that the model has seen in training.")
         unnamed = [f"x{i}" for i in range(self.X.shape[1])]
         self.names = [str(name) for name in getattr(self.X, "columns", unnamed)]
         name = getattr(self.last, "target_name_", None) or getattr(y, "name", None)
@@ -279,7 +279,7 @@ def _rows(X: Any) -> Any:
         return X.tocsr()
     X = X if hasattr(X, "columns") else np.asarray(X)
     if X.ndim != 2:
-        raise ValueError(f"X must be a table with rows and columns, got shape {X.shape}.")
+        raise InputError(f"X must be a table with rows and columns, got shape {X.shape}.")
     return X
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from deltaprop.errors import InputError
 from deltaprop.model import Model
 from deltaprop.page import scene
 from deltaprop.page.server import Page
@@ -192,7 +193,7 @@ class Watch(Page):
 
     def _ready(self) -> Subject:
         if self._subject is None:
-            raise ValueError("The first epoch has not ended yet.")
+            raise InputError("The first epoch has not ended yet.")
         return self._subject
 
     def _describe(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop.derivation import equations
+from deltaprop.errors import InputError
 from deltaprop.network import Network, Trace
 from deltaprop.page.formulas import steps, symbol
 from deltaprop.page.subject import Subject
@@ -64,7 +65,7 @@ def trace(subject: Subject, request: dict[str, Any]) -> dict[str, Any]:
     by_key = {step.key: step for step in steps(net)}
     step = by_key.get(request.get("step", "a_0"))
     if step is None:
-        raise ValueError(f"step must be one of {', '.join(by_key)}; got {request.get('step')!r}.")
+        raise InputError(f"step must be one of {', '.join(by_key)}; got {request.get('step')!r}.")
     with np.errstate(all="ignore"):
         done = net.trace(X, y)
         numbers = _Numbers(subject, net, done, net.encode(y), first)
@@ -91,7 +92,7 @@ def edited(net: Network, W: Sequence[Any], b: Sequence[Any]) -> Network:
     for name, of, edits in (("W", net.W, W), ("b", net.b, b)):
         for l, *place, value in edits:
             if not isinstance(value, (int, float)) or not np.isfinite(value):
-                raise ValueError(f"{name}_{l} must hold finite numbers, got {value!r}.")
+                raise InputError(f"{name}_{l} must hold finite numbers, got {value!r}.")
             of[l][tuple(place)] = value
     return net
 
@@ -214,9 +215,9 @@ class _Numbers:
 def _rows(subject: Subject, request: dict[str, Any]) -> tuple[int, int]:
     first, count, N = request.get("first", 0), request.get("count", 1), subject.inputs.n_rows
     if not (isinstance(first, int) and 0 <= first < N):
-        raise ValueError(f"first must be a row from 0 to {N - 1}, got {first!r}.")
+        raise InputError(f"first must be a row from 0 to {N - 1}, got {first!r}.")
     if not (isinstance(count, int) and 1 <= count <= MOST_ROWS):
-        raise ValueError(f"count must be a number of rows from 1 to {MOST_ROWS}, got {count!r}.")
+        raise InputError(f"count must be a number of rows from 1 to {MOST_ROWS}, got {count!r}.")
     return first, min(count, N - first)
 
 

@@ -17,6 +17,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from deltaprop.errors import InputError
+
 Route = Callable[[dict[str, Any]], Any]
 
 HOST = "127.0.0.1"
@@ -61,7 +63,7 @@ class Page:
         try:
             self._server = _Server((HOST, port), handler)
         except (OSError, OverflowError) as error:
-            raise ValueError(
+            raise InputError(
                 f"port {port} of {HOST} cannot be served on ({error}); port=0 takes a free one."
             ) from error
         self.url = f"http://{HOST}:{self._server.server_address[1]}/{token}/"

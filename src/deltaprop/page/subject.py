@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.errors import InputError, InputTypeError
 from deltaprop.network import Network
 
 if TYPE_CHECKING:
@@ -95,13 +96,13 @@ def subject(
     elif hasattr(model, "network_"):
         opened = _of_mlp(model, X, y, feature_names, target_names)
     else:
-        raise TypeError(
+        raise InputTypeError(
             "model must be a deltaprop.Network or a fitted MLPClassifier, MLPRegressor, "
             f"TabularClassifier or TabularRegressor; got {type(model).__name__}."
         )
     N = len(opened.targets.values)
     if opened.inputs.n_rows != N:
-        raise ValueError(f"X has {opened.inputs.n_rows} row(s) and y has {N}; they must agree.")
+        raise InputError(f"X has {opened.inputs.n_rows} row(s) and y has {N}; they must agree.")
     opened.network().encode(opened.targets.encode(opened.targets.values))
     X_0, y_0, *_ = opened.take(0, 1)
     opened.network().loss(X_0, y_0)  # the model's own checks, before anybody looks
@@ -119,9 +120,9 @@ def _of_network(net: Network, X: Any, y: Any, feature_names: Any, target_names: 
     classes = y.ndim == 1 and y.dtype.kind in "iub" and net.loss_function.name in OF_CLASSES
     choices = tuple(names or map(str, range(max(H, 2)))) if classes else ()
     if classes and len(choices) != max(H, 2):
-        raise ValueError(f"target_names must name the {max(H, 2)} classes; got {len(choices)}.")
+        raise InputError(f"target_names must name the {max(H, 2)} classes; got {len(choices)}.")
     if not classes and names and len(names) != H:
-        raise ValueError(f"target_names must name the {H} output(s); got {len(names)}.")
+        raise InputError(f"target_names must name the {H} output(s); got {len(names)}.")
     outputs = _output_names(H, choices or names)
 
     def encode(values: Num[np.ndarray, "N K"]) -> Any:
@@ -200,7 +201,7 @@ def _estimator_targets(
         labels = np.array([str(label) for label in labels])
     unknown = sorted({str(label) for label in labels} - {str(label) for label in classes})
     if unknown:
-        raise ValueError(
+        raise InputError(
             f"y has classes that the model does not know: {', '.join(unknown)}. It knows "
             f"{', '.join(str(label) for label in classes)}."
         )
@@ -221,12 +222,12 @@ def _matrix(X: Any, n_features: int, feature_names: Any) -> Inputs:
         feature_names = list(X.columns)
     names = _names("feature_names", feature_names) or [f"x{d}" for d in range(n_features)]
     if len(names) != n_features:
-        raise ValueError(
+        raise InputError(
             f"feature_names must name the {n_features} column(s) of X; got {len(names)}."
         )
     array = X.tocsr() if hasattr(X, "tocsr") else np.asarray(X)
     if array.ndim != 2 or array.shape[0] == 0:
-        raise ValueError(f"X must have shape (N, {n_features}) with N >= 1, got {array.shape}.")
+        raise InputError(f"X must have shape (N, {n_features}) with N >= 1, got {array.shape}.")
 
     def rows(first: int, count: int, edits: Sequence[Edit]) -> Float[np.ndarray, "N D"]:
         part = array[first : first + count]
@@ -322,16 +323,16 @@ def _names(argument: str, names: Any) -> list[str]:
     try:
         return [str(name) for name in names]
     except TypeError:
-        raise TypeError(f"{argument} must be a sequence of names, got {names!r}.") from None
+        raise InputTypeError(f"{argument} must be a sequence of names, got {names!r}.") from None
 
 
 def _number(value: Any, name: str) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a number, got {value!r}.") from None
+        raise InputError(f"{name} must be a number, got {value!r}.") from None
     if not np.isfinite(number):
-        raise ValueError(f"{name} must be a finite number, got {value!r}.")
+        raise InputError(f"{name} must be a finite number, got {value!r}.")
     return number
 
 

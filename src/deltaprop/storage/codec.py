@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from deltaprop.errors import InputError
+
 CLASSES = {
     name: module
     for module, names in {
@@ -48,7 +50,7 @@ DATES = re.compile(r"datetime64\[(s|ms|us|ns), [A-Za-z0-9_+\-:]+(/[A-Za-z0-9_+\-
 LARGEST_WORDS = 1_000_000_000
 
 
-class ModelFileError(ValueError):
+class ModelFileError(InputError):
     """A model file that cannot be read or written; the message names the file and the reason."""
 
 

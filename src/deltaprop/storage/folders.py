@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any, Protocol
 
-from deltaprop.storage.codec import ModelFileError
 from deltaprop.storage.places import (
     LEFT_OVER,
+    OutputError,
     is_object_store,
     missing_folder,
     reached,
@@ -27,7 +27,7 @@ class Storage(Protocol):
     def read(self, name: str) -> bytes: ...
 
     def write(self, name: str, data: bytes) -> None:
-        """Raises ModelFileError where the place refuses."""
+        """Raises OutputError if the file cannot be written."""
 
     def remove(self, name: str) -> None: ...
 
@@ -49,7 +49,7 @@ class Disk:
         except OSError as error:
             reason = error.strerror
         if reason is not None:
-            raise ModelFileError(
+            raise OutputError(
                 f"The checkpoint folder {str(path)!r} cannot be written to: {reason}. Name one "
                 "that can."
             )
@@ -79,12 +79,12 @@ class Remote:
         self._url = url
         self._files: Any
         self._files, self._root = reached(url)
-        with remotely(f"The checkpoint folder {url!r} cannot be used"):
+        with remotely(f"The checkpoint folder {url!r} cannot be used", OutputError):
             if not is_object_store(self._files):
                 self._files.makedirs(self._root, exist_ok=True)
             reason = missing_folder(self._files, self._root)
         if reason is not None:
-            raise ModelFileError(f"The checkpoint folder {url!r} cannot be used: {reason}")
+            raise OutputError(f"The checkpoint folder {url!r} cannot be used: {reason}")
 
     def names(self) -> list[str]:
         try:
@@ -102,10 +102,10 @@ class Remote:
 
     def write(self, name: str, data: bytes) -> None:
         try:
-            with remotely(f"{name!r} could not be written to {self._url!r}"):
+            with remotely(f"{name!r} could not be written to {self._url!r}", OutputError):
                 self._files.pipe_file(f"{self._root}/{name}", data)
         except FileNotFoundError as error:
-            raise ModelFileError(
+            raise OutputError(
                 f"{name!r} could not be written to {self._url!r}: the folder is gone."
             ) from error
 

@@ -19,6 +19,13 @@ HERE = ("file://", "local://")
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
 
 
+class OutputError(ModelFileError):
+    """A file of any kind that cannot be written; the message names the file and the reason.
+
+    It is a ModelFileError because ``dp.save`` and ``dp.report`` are documented to raise one.
+    """
+
+
 def is_address(place: Place) -> bool:
     """Whether this is no path of this machine but, with ``://`` in it, an address."""
     return "://" in str(place) and not str(place).startswith(HERE)
@@ -36,7 +43,7 @@ def unwritable(place: Place) -> str | None:
         folder, _, name = there.rpartition("/")
         if not folder or not name:
             return f"{str(place)!r} names no file in a bucket or folder."
-        with remotely(f"{str(place)!r} cannot be written"):
+        with remotely(f"{str(place)!r} cannot be written", OutputError):
             return missing_folder(files, folder)
     path = _path(place)
     if _is_device(path):
@@ -71,7 +78,13 @@ def read_bytes(place: Place) -> bytes:
 
 
 def write_bytes(place: Place, data: bytes) -> None:
-    """All or nothing: as :func:`replacing`, with these bytes."""
+    """Write a file completely or not at all, as :func:`replacing` does.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
     with replacing(place) as file:
         file.write_bytes(data)
 
@@ -96,7 +109,7 @@ def replacing(place: Place) -> Iterator[Path]:
         else:
             _rename(temporary, target)
     except OSError as error:
-        raise ModelFileError(
+        raise OutputError(
             f"{str(place)!r} could not be written: {_reason(error)}. "
             "Nothing was changed; choose another place with enough room."
         ) from error
@@ -124,17 +137,17 @@ def reached(address: str) -> tuple[Any, str]:
 
 
 @contextlib.contextmanager
-def remotely(what: str) -> Iterator[None]:
-    """ModelFileError of whatever a file system raises: networks fail in ways that are no OSError.
+def remotely(what: str, kind: type[ModelFileError] = ModelFileError) -> Iterator[None]:
+    """Turn any exception that a file system raises into a `kind`, except FileNotFoundError.
 
-    FileNotFoundError stays what it is.
+    Remote file systems raise more than OSError when the network fails.
     """
     try:
         yield
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise ModelFileError(f"{what}: {_reason(error)}.") from error
+        raise kind(f"{what}: {_reason(error)}.") from error
 
 
 def is_object_store(files: Any) -> bool:
@@ -191,7 +204,7 @@ def _target(path: Path) -> Path | None:
 def _copy(file: Path, place: Place) -> None:
     if is_address(place):
         files, path = reached(str(place))
-        with remotely(f"{str(place)!r} could not be written"):
+        with remotely(f"{str(place)!r} could not be written", OutputError):
             files.put_file(str(file), path)
         return
     with file.open("rb") as source, _path(place).open("wb") as sink:
