@@ -460,15 +460,14 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         assert state.rng is not None
         if isinstance(rows, Rows):
             n_held = int(np.ceil(self.validation_fraction * len(rows)))
-            kept, held = rows.split(
-                net, self.validation_fraction, state.rng, self._stratify(rows, n_held)
-            )
-            if len(held) < 2:
+            if n_held < 2:
                 raise ValueError(
                     "The validation set is too small. Increase 'validation_fraction' or the size "
                     "of your dataset."
                 )
-            return kept, held
+            return rows.split(
+                net, self.validation_fraction, state.rng, self._stratify(rows, n_held)
+            )
         streamed, held = rows.split(net, self.validation_fraction, state.rng)
         return streamed, replace(held, labels=self._labels_of(held.y))
 
