@@ -9,6 +9,7 @@ from deltaprop.engines.protocol import Engine, Run, Trainer
 from deltaprop.engines.reference import Reference
 from deltaprop.engines.streamed import StreamedTrainer
 from deltaprop.engines.xla_engine import Xla
+from deltaprop.errors import InputError
 from deltaprop.model import Model
 
 NAMES = ("auto", "reference", "fused", "xla")
@@ -33,7 +34,7 @@ def get(engine: str | Xla, n_threads: int | None = None, reproducible: bool = Fa
     if isinstance(engine, Xla):
         return engine
     if engine not in NAMES:
-        raise ValueError(
+        raise InputError(
             f"engine must be one of {', '.join(NAMES)} or a deltaprop.Xla; got {engine!r}."
         )
     if engine == "xla":

@@ -24,6 +24,7 @@ from deltaprop import engines
 from deltaprop.data.rows import Rows, TrainingRows
 from deltaprop.data.streamed_rows import StreamedRows, refuse_with_stream
 from deltaprop.data.streams.stream import Stream
+from deltaprop.errors import InputError
 from deltaprop.estimators._callbacks import SklearnTasks, print_epoch
 from deltaprop.functions import activations, initializers
 from deltaprop.functions.activations import Activation
@@ -232,7 +233,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             fitted before stays as it was.
         """
         if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val must be given together; got only one of them.")
+            raise InputError("X_val and y_val must be given together; got only one of them.")
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=False)
 
     def _fit(
@@ -243,7 +244,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         solver = self._solver()
         check_callbacks(self.callbacks)
         if incremental and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
+            raise InputError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         known = not first and hasattr(self, "_plateau")  # False if the user has set coefs_
         task: Task = "within" if known and incremental else "same" if known else "learn"
@@ -292,7 +293,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             if reset:
                 self.feature_names_in_ = names
             elif not np.array_equal(names, getattr(self, "feature_names_in_", names)):
-                raise ValueError(
+                raise InputError(
                     f"The stream's features are {', '.join(names)}, but the model was fitted to "
                     f"{', '.join(self.feature_names_in_)}."
                 )
@@ -306,7 +307,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if self.privacy is None:
             return
         if getattr(self, "class_weight", None) == "balanced":
-            raise ValueError(
+            raise InputError(
                 "class_weight='balanced' is computed from the rows, which privacy is to protect. "
                 "Give a dict of weights instead."
             )
@@ -393,7 +394,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _hidden_layers(self) -> list[Dense]:
         sizes = np.atleast_1d(np.asarray(self.hidden_layer_sizes)).tolist()
         if any(not isinstance(size, int) or size <= 0 for size in sizes):
-            raise ValueError(f"hidden_layer_sizes must be > 0 integers, got {sizes}.")
+            raise InputError(f"hidden_layer_sizes must be > 0 integers, got {sizes}.")
         functions = _one_a_layer("activation", self.activation, len(sizes), (str, Activation))
         dropout = _one_a_layer("dropout", self.dropout, len(sizes), Real)
         return [Dense(size, f, p) for size, f, p in zip(sizes, functions, dropout, strict=True)]
@@ -404,7 +405,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         dtype = self.network_.dtype if hasattr(self, "network_") else working_dtype(rows)
         net = self._network_for(rows.n_features, dtype, np.random.RandomState(0))
         if [net.n_features, *(layer.units for layer in net.layers)] != sizes:
-            raise ValueError(
+            raise InputError(
                 f"hidden_layer_sizes={self.hidden_layer_sizes!r} does not fit the fitted layers "
                 f"{sizes}. Keep the sizes to continue training (warm_start, partial_fit), or fit "
                 "with warm_start=False to start over."
@@ -461,7 +462,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if isinstance(rows, Rows):
             n_held = int(np.ceil(self.validation_fraction * len(rows)))
             if n_held < 2:
-                raise ValueError(
+                raise InputError(
                     "The validation set is too small. Increase 'validation_fraction' or the size "
                     "of your dataset."
                 )
@@ -578,7 +579,7 @@ def _one_a_layer(name: str, value: Any, n_layers: int, single: Any) -> list[Any]
         return [value] * n_layers
     values = list(value)
     if len(values) != n_layers:
-        raise ValueError(
+        raise InputError(
             f"{name} has {len(values)} entries, but hidden_layer_sizes has {n_layers} layer(s). "
             f"Give one {name} for all of them or one for each."
         )

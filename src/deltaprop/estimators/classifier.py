@@ -20,6 +20,7 @@ from sklearn.utils.validation import validate_data
 
 from deltaprop.data.rows import Rows
 from deltaprop.engines.xla_engine import Xla
+from deltaprop.errors import InputError
 from deltaprop.estimators._base import (
     KEPT,
     BaseMLP,
@@ -327,7 +328,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if self.class_weight is not None:
             balance = compute_sample_weight(self.class_weight, y).astype(working_dtype(X))
             if (balance < 0).any():
-                raise ValueError(
+                raise InputError(
                     f"class_weight must hold weights >= 0 for each class, got {self.class_weight}."
                 )
             w = balance if w is None else w * balance
@@ -343,7 +344,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _known_codes(self, y: np.ndarray) -> np.ndarray:
         known = np.isin(y, self.classes_)
         if not known.all():
-            raise ValueError(
+            raise InputError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
                 f"'y' has {np.unique(y[~known])}."
             )
@@ -355,7 +356,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _know_classes(self, y: np.ndarray, task: Task) -> None:
         kind = type_of_target(y, input_name="y")
         if kind == "multiclass-multioutput":
-            raise ValueError(
+            raise InputError(
                 "y with several multiclass columns is not supported; got type "
                 "'multiclass-multioutput'. Fit one classifier a column, for example with "
                 "sklearn.multioutput.MultiOutputClassifier."
@@ -367,12 +368,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             several = "multiclass" if len(self.classes_) > 2 else "binary"
             self._kind = "multilabel" if kind.startswith("multilabel") else several
         if task == "same" and set(present) != set(self.classes_):
-            raise ValueError(
+            raise InputError(
                 "warm_start can only be used where `y` has the same classes as in the previous "
                 f"call to fit. Previously got {self.classes_}, `y` has {present}"
             )
         if len(np.setdiff1d(present, self.classes_)):
-            raise ValueError(
+            raise InputError(
                 "`y` has classes not in `self.classes_`. "
                 f"`self.classes_` has {self.classes_}. 'y' has {present}."
             )
@@ -399,12 +400,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         else:
             loss = losses.get(self.loss)
         if self._kind == "multilabel" and loss.name in ("focal", "cross_entropy"):
-            raise ValueError(
+            raise InputError(
                 f"loss={loss.name!r} compares classes that exclude each other; for a multilabel "
                 "target use 'log_loss' or 'hinge'."
             )
         if self._kind == "multiclass" and loss.name == "binary_cross_entropy":
-            raise ValueError(
+            raise InputError(
                 "loss='binary_cross_entropy' is for two classes or labels, but y has "
                 f"{labels} classes; use 'log_loss'."
             )

@@ -14,6 +14,7 @@ from sklearn.utils.validation import validate_data
 
 from deltaprop.data.rows import Rows
 from deltaprop.engines.xla_engine import Xla
+from deltaprop.errors import InputError
 from deltaprop.estimators._base import KEPT, BaseMLP, Task, by_rows, keeps_fit_on_failure
 from deltaprop.functions import losses
 from deltaprop.functions.losses import Loss
@@ -280,7 +281,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         if not return_std:
             return mean
         if not self._is_gaussian():
-            raise ValueError(
+            raise InputError(
                 "return_std=True needs loss='gaussian_nll', which learns a variance; this model "
                 f"has loss={self.network_.loss_function.name!r}."
             )
@@ -289,7 +290,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """R² of the predictions; undefined (ValueError) for several quantiles."""
         if self._has_several_quantiles():
-            raise ValueError(
+            raise InputError(
                 "score (R²) is not defined for several quantiles; use "
                 "sklearn.metrics.mean_pinball_loss on a column of predict(X)."
             )
@@ -308,7 +309,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         if task == "learn":
             self._n_targets = n_targets
         elif n_targets != getattr(self, "_n_targets", n_targets):
-            raise ValueError(f"y has {n_targets} column(s), but was fitted with {self._n_targets}.")
+            raise InputError(f"y has {n_targets} column(s), but was fitted with {self._n_targets}.")
         return Rows(by_rows(X), y, check_weights(sample_weight, X), labels=y)
 
     def _stream_target(self, rows: Stream, task: Task) -> tuple[Any, np.ndarray]:

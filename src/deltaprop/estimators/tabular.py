@@ -14,6 +14,7 @@ from deltaprop.data.reading import TableError
 from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
 from deltaprop.engines.xla_engine import Xla
+from deltaprop.errors import InputError
 from deltaprop.estimators._base import diagram
 from deltaprop.estimators.classifier import MLPClassifier
 from deltaprop.estimators.regressor import MLPRegressor
@@ -111,7 +112,7 @@ class BaseTabular(BaseEstimator):
 
 def _column(y: Any) -> np.ndarray:
     if y is None:
-        raise ValueError("This estimator requires y to be passed, but the target y is None.")
+        raise InputError("This estimator requires y to be passed, but the target y is None.")
     values = np.asarray(y)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
