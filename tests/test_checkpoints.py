@@ -671,7 +671,7 @@ def test_the_command_goes_on_where_it_was_interrupted(number, status, table):
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == status, errors
-    assert "The same command goes on from the checkpoint in run" in errors
+    assert "To resume from the checkpoint in run, run the same command again" in errors
     reached = Folder(table / "run", 3).newest()[1]["history"]["n_epochs"]
     assert reached > 0
     options[1] = str(reached + 2)

@@ -131,6 +131,13 @@ def test_new_rows_may_be_reordered_widened_unseen_missing_or_odd(mixed):
         encoder.transform(X.drop(columns=["sex", "year"]))
 
 
+def test_a_column_of_durations_cannot_become_one_of_dates():
+    hours = pd.DataFrame({"wait": pd.to_timedelta(range(40), unit="h")})
+    encoder = TableEncoder().fit(hours)
+    with pytest.raises(TableError, match="Column 'wait' must hold durations"):
+        encoder.transform(hours + pd.Timestamp("2020-01-01"))
+
+
 def test_infinite_numbers_count_as_missing(penguins):
     X = penguins.drop(columns="species")
     encoder = TableEncoder().fit(X)

@@ -9,7 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from numbers import Integral
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 from deltaprop import engines
@@ -19,6 +19,7 @@ from deltaprop.cluster.transfer import adopt
 from deltaprop.cluster.worker import Job, train
 from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
+from deltaprop.errors import InputError
 from deltaprop.network import Network
 from deltaprop.training.checkpoint import Checkpoint, check_checkpoint
 
@@ -32,7 +33,7 @@ def fit(
     workers: int | tuple[int, int] = 2,
     gpus: bool = False,
     address: str | None = None,
-    checkpoint: str | Path | Checkpoint | None = None,
+    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     max_failures: int = 3,
     **fit_arguments: Any,
 ) -> Any:
@@ -96,7 +97,7 @@ def fit(
     if isinstance(X, Stream):
         refuse_with_stream(y=y, target=target)
     elif (y is None) == (target is None):
-        raise ValueError("Give either y, the target's values, or target, its column in X.")
+        raise InputError("Give either y, the target's values, or target, its column in X.")
     given = check_checkpoint(checkpoint)
     if given is not None:
         given = dataclasses.replace(given, folder=absolute(given.folder))
@@ -118,12 +119,12 @@ def fit(
 def _check(workers: Any, max_failures: Any) -> None:
     least, most = workers if isinstance(workers, tuple) and len(workers) == 2 else (workers,) * 2
     if not (_is_count(least) and _is_count(most) and 1 <= least <= most):
-        raise ValueError(
+        raise InputError(
             "workers must be an int >= 1, or the least and the largest number such as (1, 8); "
             f"got {workers!r}."
         )
     if not _is_count(max_failures):
-        raise ValueError(f"max_failures must be an int >= 0, got {max_failures!r}.")
+        raise InputError(f"max_failures must be an int >= 0, got {max_failures!r}.")
 
 
 def _is_count(x: Any) -> bool:

@@ -11,6 +11,7 @@ from deltaprop.engines.protocol import Engine, Run, Trainer
 from deltaprop.engines.reference import Reference
 from deltaprop.engines.streamed import StreamedTrainer
 from deltaprop.engines.xla_engine import Xla
+from deltaprop.errors import InputError
 from deltaprop.model import Model
 
 NAMES = ("auto", "reference", "fused", "xla")
@@ -35,7 +36,7 @@ def get(engine: str | Xla, n_threads: int | None = None, reproducible: bool = Fa
     if isinstance(engine, Xla):
         return engine
     if engine not in NAMES:
-        raise ValueError(
+        raise InputError(
             f"engine must be one of {', '.join(NAMES)} or a deltaprop.Xla; got {engine!r}."
         )
     if engine == "xla":
@@ -63,7 +64,7 @@ def for_processes(engine: str | Xla, shared_rows: bool) -> Xla:
         return Xla(shared_rows=shared_rows)
     if isinstance(engine, Xla):
         return replace(engine, shared_rows=shared_rows)
-    raise ValueError(f"engine must be 'xla' or a deltaprop.Xla on a cluster, got {engine!r}.")
+    raise InputError(f"engine must be 'xla' or a deltaprop.Xla on a cluster, got {engine!r}.")
 
 
 def trainer_for(engine: Engine, model: Model, rows: TrainingRows, run: Run) -> Trainer:

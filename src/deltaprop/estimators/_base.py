@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from deltaprop.data.rows import Rows, TrainingRows
 from deltaprop.data.streamed_rows import StreamedRows, refuse_with_stream
 from deltaprop.data.streams.stream import Stream
+from deltaprop.errors import InputError
 from deltaprop.estimators._callbacks import SklearnTasks, print_epoch
 from deltaprop.estimators._saving import EstimatorState, require_prediction, state_of, take_over
 from deltaprop.estimators.parameters import OwnParameters, SklearnParameters
@@ -162,7 +163,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
             that was fitted before keeps its previous fit.
         """
         if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val must be given together; got only one of them.")
+            raise InputError("X_val and y_val must be given together; got only one of them.")
         if not self.warm_start:
             self._forget_target()
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=False)
@@ -175,7 +176,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         solver = self._solver()
         check_callbacks(self.callbacks)
         if incremental and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
+            raise InputError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         known = not first and hasattr(self, "_plateau")  # False if the user has set coefs_
         task: Task = "within" if known and incremental else "same" if known else "learn"
@@ -224,7 +225,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
             if reset:
                 self.feature_names_in_ = names
             elif not np.array_equal(names, getattr(self, "feature_names_in_", names)):
-                raise ValueError(
+                raise InputError(
                     f"The stream's features are {', '.join(names)}, but the model was fitted to "
                     f"{', '.join(self.feature_names_in_)}."
                 )
@@ -238,7 +239,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         if self.privacy is None:
             return
         if getattr(self, "class_weight", None) == "balanced":
-            raise ValueError(
+            raise InputError(
                 "class_weight='balanced' is computed from the rows, which privacy is to protect. "
                 "Give a dict of weights instead."
             )
@@ -325,7 +326,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
     def _hidden_layers(self) -> list[Dense]:
         sizes = np.atleast_1d(np.asarray(self.hidden_layer_sizes)).tolist()
         if any(not isinstance(size, int) or size <= 0 for size in sizes):
-            raise ValueError(f"hidden_layer_sizes must be > 0 integers, got {sizes}.")
+            raise InputError(f"hidden_layer_sizes must be > 0 integers, got {sizes}.")
         functions = _per_layer("activation", self.activation, len(sizes), (str, Activation))
         dropout = _per_layer("dropout", self.dropout, len(sizes), Real)
         return [Dense(size, f, p) for size, f, p in zip(sizes, functions, dropout, strict=True)]
@@ -336,7 +337,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         dtype = self.network_.dtype if hasattr(self, "network_") else working_dtype(rows)
         net = self._network_for(rows.n_features, dtype, np.random.RandomState(0))
         if [net.n_features, *(layer.units for layer in net.layers)] != sizes:
-            raise ValueError(
+            raise InputError(
                 f"hidden_layer_sizes={self.hidden_layer_sizes!r} does not fit the fitted layers "
                 f"{sizes}. Keep the sizes to continue training (warm_start, partial_fit), or fit "
                 "with warm_start=False to start over."
@@ -434,7 +435,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
                 net, self.validation_fraction, state.rng, self._stratify(rows, n_held)
             )
             if len(held) < 2:
-                raise ValueError(
+                raise InputError(
                     "The validation set is too small. Increase 'validation_fraction' or the size "
                     "of your dataset."
                 )
@@ -583,7 +584,7 @@ def _per_layer(name: str, value: Any, n_layers: int, single: Any) -> list[Any]:
         return [value] * n_layers
     values = list(value)
     if len(values) != n_layers:
-        raise ValueError(
+        raise InputError(
             f"{name} has {len(values)} entries, but hidden_layer_sizes has {n_layers} layer(s). "
             f"Pass one {name} for all layers or one for each."
         )

@@ -18,6 +18,7 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import validate_data
 
 from deltaprop.data.rows import Rows
+from deltaprop.errors import InputError
 from deltaprop.estimators._base import (
     KEPT,
     BaseMLP,
@@ -225,7 +226,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         if self.class_weight is not None:
             balance = compute_sample_weight(self.class_weight, y).astype(working_dtype(X))
             if (balance < 0).any():
-                raise ValueError(
+                raise InputError(
                     f"class_weight must hold weights >= 0 for each class, got {self.class_weight}."
                 )
             w = balance if w is None else w * balance
@@ -240,7 +241,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
     def _known_codes(self, y: np.ndarray) -> np.ndarray:
         known = np.isin(y, self.classes_)
         if not known.all():
-            raise ValueError(
+            raise InputError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
                 f"'y' has {np.unique(y[~known])}."
             )
@@ -255,7 +256,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
     def _know_classes(self, y: np.ndarray, task: Task) -> None:
         kind = type_of_target(y, input_name="y")
         if kind == "multiclass-multioutput":
-            raise ValueError(
+            raise InputError(
                 "y with several multiclass columns is not supported; got type "
                 "'multiclass-multioutput'. Fit one classifier per column, for example with "
                 "sklearn.multioutput.MultiOutputClassifier."
@@ -267,12 +268,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
             several = "multiclass" if len(self.classes_) > 2 else "binary"
             self._kind = "multilabel" if kind.startswith("multilabel") else several
         if task == "same" and set(present) != set(self.classes_):
-            raise ValueError(
+            raise InputError(
                 "warm_start can only be used where `y` has the same classes as in the previous "
                 f"call to fit. Previously got {self.classes_}, `y` has {present}"
             )
         if len(np.setdiff1d(present, self.classes_)):
-            raise ValueError(
+            raise InputError(
                 "`y` has classes not in `self.classes_`. "
                 f"`self.classes_` has {self.classes_}. 'y' has {present}."
             )
@@ -299,12 +300,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         else:
             loss = losses.get(self.loss)
         if self._kind == "multilabel" and loss.name in ("focal", "cross_entropy"):
-            raise ValueError(
+            raise InputError(
                 f"loss={loss.name!r} is for mutually exclusive classes, but y is multilabel; use "
                 "'log_loss' or 'hinge'."
             )
         if self._kind == "multiclass" and loss.name == "binary_cross_entropy":
-            raise ValueError(
+            raise InputError(
                 "loss='binary_cross_entropy' is for two classes or for multilabel targets, but y "
                 f"has {labels} classes; use 'log_loss'."
             )
@@ -335,7 +336,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         labels = as_labels(values.ravel(), self.classes_)
         unknown = sorted({str(label) for label in labels[~np.isin(labels, self.classes_)]})
         if unknown:
-            raise ValueError(
+            raise InputError(
                 f"y has classes that the model does not know: {', '.join(unknown)}. It knows "
                 f"{', '.join(str(label) for label in self.classes_)}."
             )

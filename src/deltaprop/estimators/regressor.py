@@ -12,6 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from deltaprop.data.rows import Rows
+from deltaprop.errors import InputError
 from deltaprop.estimators._base import KEPT, BaseMLP, Task, by_rows, keeps_fit_on_failure
 from deltaprop.estimators.declaration import with_parameters
 from deltaprop.estimators.fitted import TargetKind
@@ -139,7 +140,7 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
         if not return_std:
             return mean
         if not self._is_gaussian():
-            raise ValueError(
+            raise InputError(
                 "return_std=True needs loss='gaussian_nll', which predicts a variance; this model "
                 f"was fitted with loss={self.network_.loss_function.name!r}."
             )
@@ -164,7 +165,7 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
             If the model predicts several quantiles, for which R² is not defined.
         """
         if self._has_several_quantiles():
-            raise ValueError(
+            raise InputError(
                 "score (R²) is not defined for several quantiles; use "
                 "sklearn.metrics.mean_pinball_loss on a column of predict(X)."
             )
@@ -185,7 +186,7 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
         if task == "learn":
             self._n_targets = n_targets
         elif n_targets != getattr(self, "_n_targets", n_targets):
-            raise ValueError(
+            raise InputError(
                 f"y has {n_targets} column(s), but the model was fitted with {self._n_targets}."
             )
         return Rows(by_rows(X), y, check_weights(sample_weight, X), labels=y)

@@ -15,6 +15,7 @@ from deltaprop.data.encoder import TableEncoder, as_frame
 from deltaprop.data.reading import TableError
 from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
+from deltaprop.errors import InputError
 from deltaprop.estimators._base import BaseMLP, diagram
 from deltaprop.estimators._saving import EstimatorState, require_prediction, state_of, take_over
 from deltaprop.estimators.classifier import MLPClassifier
@@ -171,7 +172,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
 
 def _column(y: Any) -> np.ndarray:
     if y is None:
-        raise ValueError("This estimator requires y to be passed, but the target y is None.")
+        raise InputError("This estimator requires y to be passed, but the target y is None.")
     values = np.asarray(y)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from deltaprop.errors import InputError
 from deltaprop.explain import latex, mathml, unicode
 from deltaprop.explain.expressions import Name
 from deltaprop.explain.steps import Step, steps_of
@@ -87,13 +88,13 @@ def derive(
     Derivation(7 equations, format='unicode')
     """
     if format not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}; got {format!r}.")
+        raise InputError(f"format must be one of {', '.join(FORMATS)}; got {format!r}.")
     if (X is None) != (y is None):
         missing = "X" if X is None else "y"
-        raise ValueError(f"{missing} is missing: give both X and y, or neither.")
+        raise InputError(f"{missing} is missing: give both X and y, or neither.")
     if X is None:
         if sample_weight is not None:
-            raise ValueError("sample_weight needs a batch: give X and y as well.")
+            raise InputError("sample_weight needs a batch: give X and y as well.")
         return Derivation(steps_of(net), {}, format)
     batch = batch_of(net, X, y, sample_weight)
     steps = steps_of(net, batch.form)

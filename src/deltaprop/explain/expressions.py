@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from deltaprop.errors import InputTypeError
+
 if TYPE_CHECKING:
     from jaxtyping import Float
 
@@ -79,10 +81,10 @@ class Expression:
         return Binary("≤", self, tree(other))
 
     def __eq__(self, other: object) -> bool:
-        raise TypeError("an expression has no truth value: compare with < or >.")
+        raise InputTypeError("an expression has no truth value: compare with < or >.")
 
     def __bool__(self) -> bool:
-        raise TypeError("an expression has no truth value.")
+        raise InputTypeError("an expression has no truth value.")
 
     @property
     def T(self) -> Expression:
@@ -345,7 +347,7 @@ def _evaluate(x: Expression, values: Values) -> Any:
             return _side_by_side(below)
         case Cases():
             return np.select(below[1:-1:2], below[:-1:2], below[-1])
-    raise TypeError(f"{x!r} is not an expression.")
+    raise InputTypeError(f"{x!r} is not an expression.")
 
 
 def _combined(sign: str, x: Any, y: Any) -> Any:
@@ -447,7 +449,7 @@ class Writer(Generic[Text]):
             case Cases(branches, otherwise):
                 pairs = [(self.write(v), self.write(condition, -1)) for v, condition in branches]
                 return self.cases(pairs, self.write(otherwise))
-        raise TypeError(f"{x!r} is not an expression.")
+        raise InputTypeError(f"{x!r} is not an expression.")
 
     def _sides(self, sign: str, left: Expression, right: Expression) -> tuple[Text, Text]:
         least_left, least_right = SIDES.get(sign, (0, 0))

@@ -25,6 +25,7 @@ from difflib import get_close_matches
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
+from deltaprop.errors import InputError, InputTypeError
 from deltaprop.functions.arrays import Array, erf, expit, real, softplus, where_positive
 
 if TYPE_CHECKING:
@@ -80,16 +81,16 @@ class Activation:
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and self.name):
-            raise ValueError(f"Activation: name must be a non-empty str, got {self.name!r}.")
+            raise InputError(f"Activation: name must be a non-empty str, got {self.name!r}.")
         if self.name in globals().get("_BY_NAME", ()):  # files and collapsed forms go by name
-            raise ValueError(
+            raise InputError(
                 f"Activation: name {self.name!r} is taken by a built-in; choose another name."
             )
         for part in ("f", "df", "d2f", "vjp"):
             function = getattr(self, part)
             optional = part in ("d2f", "vjp")
             if not callable(function) and not (optional and function is None):
-                raise TypeError(
+                raise InputTypeError(
                     f"Activation {self.name!r}: {part} must be callable, got {function!r}."
                 )
 
@@ -343,7 +344,7 @@ def get(activation: str | Activation) -> Activation:
     if isinstance(activation, Activation):
         return activation
     if not isinstance(activation, str):
-        raise TypeError(
+        raise InputTypeError(
             f"activation must be a name or a deltaprop.Activation, got {activation!r} of type "
             f"{type(activation).__name__}. For your own function write "
             "deltaprop.Activation(name, f, df)."
@@ -351,5 +352,5 @@ def get(activation: str | Activation) -> Activation:
     if activation not in _BY_NAME:
         near = get_close_matches(activation, NAMES, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"activation must be one of {', '.join(NAMES)}; got {activation!r}.{hint}")
+        raise InputError(f"activation must be one of {', '.join(NAMES)}; got {activation!r}.{hint}")
     return _BY_NAME[activation]

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from deltaprop.errors import InputError, InputTypeError
 from deltaprop.functions.arrays import (
     Array,
     absolute,
@@ -72,7 +73,7 @@ def check_numbers(y: Target, H: int, name: str, **params: Any) -> None:
     """Numeric targets must give one column an output."""
     columns = 1 if y.ndim == 1 else y.shape[1]
     if columns != H:
-        raise ValueError(
+        raise InputError(
             f"y has {columns} column(s), but the network has {H} output(s). For loss {name!r} "
             f"give y of shape (N, {H}) or change the last layer's units to {columns}."
         )
@@ -84,7 +85,7 @@ def check_at_least(y: Target, H: int, name: str, strictly: bool = False, **param
     low = float(y.min())
     if low < 0 or (strictly and low == 0):
         bound = "> 0" if strictly else ">= 0"
-        raise ValueError(
+        raise InputError(
             f"y must be {bound} for loss {name!r}; its smallest value is {low:g}. "
             "Some value(s) of y are out of the valid range of the loss: remove those rows or use "
             "another loss, such as 'squared_error'."
@@ -96,7 +97,7 @@ def check_indicators(y: Target, H: int, name: str, **params: Any) -> None:
     if y.ndim == 1:
         outside = (y < 0) | (y >= H) | (y != np.floor(y))
         if outside.any():
-            raise ValueError(
+            raise InputError(
                 f"y must hold class indices 0 to {H - 1}, one for each of the network's {H} "
                 f"output(s); got {y[outside][0]!s}. Encode the classes as 0, 1, … "
                 "or give y as one-hot rows (N, H)."
@@ -104,7 +105,7 @@ def check_indicators(y: Target, H: int, name: str, **params: Any) -> None:
         return
     _check_columns(y, H, name)
     if float(y.min()) < 0:
-        raise ValueError(
+        raise InputError(
             f"y must hold probabilities >= 0 for loss {name!r}; its smallest value is "
             f"{float(y.min()):g}."
         )
@@ -116,7 +117,7 @@ def check_probabilities(y: Target, H: int, name: str, **params: Any) -> None:
     _check_columns(columns, H, name)
     low, high = float(columns.min()), float(columns.max())
     if low < 0 or high > 1:
-        raise ValueError(
+        raise InputError(
             f"y must lie in [0, 1] for loss {name!r}; its values range from {low:g} to {high:g}. "
             "Encode the two classes as 0 and 1."
         )
@@ -130,12 +131,12 @@ def check_signs(y: Target, H: int, name: str, **params: Any) -> None:
     columns = y[:, None] if y.ndim == 1 else y
     _check_columns(columns, H, name)
     if not np.isin(columns, (-1, 0, 1)).all():
-        raise ValueError(f"y must hold 0/1 or -1/+1 for loss {name!r}; got other values.")
+        raise InputError(f"y must hold 0/1 or -1/+1 for loss {name!r}; got other values.")
 
 
 def _check_columns(y: Target, H: int, name: str) -> None:
     if y.shape[1] != H:
-        raise ValueError(
+        raise InputError(
             f"y has {y.shape[1]} column(s), but the network has {H} output(s): loss {name!r} "
             f"needs one column for each output, or class indices of shape (N,)."
         )
@@ -195,18 +196,18 @@ class Loss:
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and self.name):
-            raise ValueError(f"Loss: name must be a non-empty str, got {self.name!r}.")
+            raise InputError(f"Loss: name must be a non-empty str, got {self.name!r}.")
         if self.name in _FACTORIES and not self.is_ours:  # files and collapsed forms go by name
-            raise ValueError(
+            raise InputError(
                 f"Loss: name {self.name!r} is taken by a built-in; choose another name."
             )
         for part in ("value", "d"):
             if not callable(getattr(self, part)):
-                raise TypeError(f"Loss {self.name!r}: {part} must be callable.")
+                raise InputTypeError(f"Loss {self.name!r}: {part} must be callable.")
         for part in ("d2", "information"):
             function = getattr(self, part)
             if function is not None and not callable(function):
-                raise TypeError(f"Loss {self.name!r}: {part} must be callable or None.")
+                raise InputTypeError(f"Loss {self.name!r}: {part} must be callable or None.")
         # Pairs instead of a dict keep the loss hashable, as compiled engines need it.
         if isinstance(self.params, Mapping):
             object.__setattr__(self, "params", tuple(self.params.items()))
@@ -231,7 +232,7 @@ class Loss:
     def second(self, t: Float[Array, "N K"], yhat: Float[Array, "N H"], xp: ModuleType) -> Values:
         """∂²loss/∂ŷ_h² for each output."""
         if self.d2 is None:
-            raise ValueError(f"Loss {self.name!r} was given without d2, its second derivative.")
+            raise InputError(f"Loss {self.name!r} was given without d2, its second derivative.")
         return self.d2(t, yhat, xp, **self.settings)
 
     def fisher(self, yhat: Float[Array, "N H"], xp: ModuleType) -> Values:
@@ -344,7 +345,7 @@ def Huber(delta: float = 1.0) -> Loss:
     array([[1.5]])
     """
     if not _is_number(delta) or delta <= 0:
-        raise ValueError(f"delta of the Huber loss must be a number > 0, got {delta!r}.")
+        raise InputError(f"delta of the Huber loss must be a number > 0, got {delta!r}.")
     return Loss("huber", _huber, _huber_d, _huber_d2, {"delta": float(delta)})
 
 
@@ -376,7 +377,7 @@ def _repeat_levels(
 def _check_levels(y: Target, H: int, name: str, quantiles: tuple[float, ...]) -> None:
     columns = 1 if y.ndim == 1 else y.shape[1]
     if columns * len(quantiles) != H:
-        raise ValueError(
+        raise InputError(
             f"y has {columns} column(s) and the loss {len(quantiles)} quantile(s), which needs "
             f"{columns * len(quantiles)} outputs; the network has {H}."
         )
@@ -402,7 +403,7 @@ def Quantile(quantiles: float | tuple[float, ...] = 0.5) -> Loss:
     """
     levels: tuple[Any, ...] = tuple(np.atleast_1d(quantiles).tolist())
     if not levels or not all(_is_number(q) and 0 < q < 1 for q in levels):
-        raise ValueError(
+        raise InputError(
             f"quantiles must be one or more numbers strictly between 0 and 1, got {quantiles!r}."
         )
     return Loss(
@@ -558,7 +559,7 @@ def Tweedie(power: float = 1.5) -> Loss:
     array([[2.]])
     """
     if not _is_number(power) or power <= 1 or power == 2:
-        raise ValueError(
+        raise InputError(
             f"power of the Tweedie loss must be a number > 1 other than 2, got {power!r}. Powers "
             "0, 1 and 2 are the losses 'squared_error', 'poisson' and 'gamma'."
         )
@@ -618,7 +619,7 @@ def _gaussian_nll_delta(t: Values, a: Values, z: Values, xp: ModuleType) -> Valu
 def _check_gaussian(y: Target, H: int, name: str, **params: Any) -> None:
     columns = 1 if y.ndim == 1 else y.shape[1]
     if 2 * columns != H:
-        raise ValueError(
+        raise InputError(
             f"y has {columns} column(s); loss {name!r} needs a mean and a variance for each, so "
             f"{2 * columns} outputs, but the network has {H}."
         )
@@ -716,7 +717,7 @@ def BinaryCrossEntropy(
     """
     weights = _class_weights(class_weight) or (1.0, 1.0)
     if len(weights) != 2:
-        raise ValueError(
+        raise InputError(
             "class_weight of the binary cross-entropy must hold two weights, of class 0 and of "
             f"class 1; got {class_weight!r}."
         )
@@ -744,7 +745,7 @@ def _smoothed_classes(
 def _check_weighted_classes(y: Target, H: int, name: str, **params: Any) -> None:
     weights = params["class_weight"]
     if weights and len(weights) != H:
-        raise ValueError(
+        raise InputError(
             f"class_weight holds {len(weights)} weight(s), but the network has {H} output(s)."
         )
     check_indicators(y, H, name)
@@ -902,7 +903,7 @@ def Focal(gamma: float = 2.0) -> Loss:
     array([[0.173, 0.   ]])
     """
     if not _is_number(gamma) or gamma < 0:
-        raise ValueError(f"gamma of the focal loss must be a number >= 0, got {gamma!r}.")
+        raise InputError(f"gamma of the focal loss must be a number >= 0, got {gamma!r}.")
     return Loss(
         "focal",
         _focal,
@@ -952,7 +953,7 @@ def _is_number(x: Any) -> bool:
 
 def _smoothing(label_smoothing: float) -> float:
     if not _is_number(label_smoothing) or not 0 <= label_smoothing < 1:
-        raise ValueError(f"label_smoothing must be a number in [0, 1), got {label_smoothing!r}.")
+        raise InputError(f"label_smoothing must be a number in [0, 1), got {label_smoothing!r}.")
     return float(label_smoothing)
 
 
@@ -961,7 +962,7 @@ def _class_weights(class_weight: Any) -> tuple[float, ...] | None:
         return None
     weights = tuple(class_weight)
     if not weights or not all(_is_number(w) and w >= 0 for w in weights):
-        raise ValueError(
+        raise InputError(
             "class_weight must be a sequence of numbers >= 0, one for each class, or None; "
             f"got {class_weight!r}."
         )
@@ -1012,12 +1013,12 @@ def get(loss: str | Loss, **params: Any) -> Loss:
     if isinstance(loss, Loss):
         return loss
     if not isinstance(loss, str):
-        raise TypeError(
+        raise InputTypeError(
             f"loss must be a name or a deltaprop.Loss, got {loss!r} of type "
             f"{type(loss).__name__}. For your own function write deltaprop.Loss(name, value, d)."
         )
     if loss not in _FACTORIES:
         near = get_close_matches(loss, NAMES, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"loss must be one of {', '.join(NAMES)}; got {loss!r}.{hint}")
+        raise InputError(f"loss must be one of {', '.join(NAMES)}; got {loss!r}.{hint}")
     return _FACTORIES[loss](**params)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.errors import InputError
 from deltaprop.estimators.fitted import as_labels
 from deltaprop.inspect.opening import OpenedModel, fitted_estimator, loaded, open_model
 from deltaprop.inspect.scores import classification, point_prediction, regression
@@ -31,7 +32,7 @@ class Case:
         values = np.asarray(y)
         values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
         if values.ndim != 1:
-            raise ValueError(
+            raise InputError(
                 f"y must have one column, got shape {values.shape}. The displays in "
                 "deltaprop.inspect support several targets."
             )
@@ -40,7 +41,7 @@ class Case:
             as_labels(values, self.mlp.classes_) if self.is_classifier else values.astype(float)
         )
         if not self.known.any():
-            raise ValueError("y has no class that the model has seen in training.")
+            raise InputError("y has no class that the model has seen in training.")
         unnamed = [f"x{i}" for i in range(self.X.shape[1])]
         self.names = [str(name) for name in getattr(self.X, "columns", unnamed)]
         name = self.estimator.target_name() or getattr(y, "name", None)
@@ -130,5 +131,5 @@ def _rows(X: Any) -> Any:
         return X.tocsr()
     X = X if hasattr(X, "columns") else np.asarray(X)
     if X.ndim != 2:
-        raise ValueError(f"X must be a table with rows and columns, got shape {X.shape}.")
+        raise InputError(f"X must be a table with rows and columns, got shape {X.shape}.")
     return X

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from deltaprop.errors import InputTypeError
 from deltaprop.inspect.faults import data, signals, training
 from deltaprop.inspect.faults.finding import FAULTS, Finding, finding
 from deltaprop.inspect.faults.patient import Patient
@@ -72,12 +73,12 @@ def diagnose(
       try:  leaky_relu, elu or gelu; a smaller learning rate; initial biases of 0.
     """
     if history is not None and not isinstance(history, History):
-        raise TypeError(f"history must be a History, as dp.fit returns it; got {history!r}.")
+        raise InputTypeError(f"history must be a History, as dp.fit returns it; got {history!r}.")
     opened = open_model(model, X, y)
     held_out = None
     if validation is not None:
         if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-            raise TypeError(f"validation must be (X, y), got {type(validation).__name__}.")
+            raise InputTypeError(f"validation must be (X, y), got {type(validation).__name__}.")
         held_out = open_model(opened.model, *validation).data
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")

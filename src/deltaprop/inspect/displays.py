@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.errors import InputError
 from deltaprop.model.signals import spread
 
 if TYPE_CHECKING:
@@ -133,9 +134,9 @@ class LossCurveDisplay:
             If `kind` is neither, or is "score" and no score was recorded.
         """
         if kind not in ("loss", "score"):
-            raise ValueError(f"kind must be 'loss' or 'score', got {kind!r}.")
+            raise InputError(f"kind must be 'loss' or 'score', got {kind!r}.")
         if kind == "score" and self.validation_scores is None:
-            raise ValueError(
+            raise InputError(
                 "kind='score' needs validation data: fit with early_stopping=True or with X_val."
             )
         ax = self._start(ax)
@@ -291,7 +292,7 @@ class WeightsDisplay:
 
         net = fitted_estimator(estimator).fitted_network()
         if not 0 <= layer < net.n_layers:
-            raise ValueError(f"layer must lie in 0 to {net.n_layers - 1}, got {layer!r}.")
+            raise InputError(f"layer must lie in 0 to {net.n_layers - 1}, got {layer!r}.")
         return cls(net.W[layer], layer=layer).plot(ax)
 
     def plot(self, ax: Any = None) -> WeightsDisplay:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.errors import InputError, InputTypeError
 from deltaprop.estimators.fitted import Fitted
 from deltaprop.model.inputs import check_X, check_X_y
 from deltaprop.network import Network
@@ -66,7 +67,7 @@ class OpenedModel:
             If the model was opened without them.
         """
         if self.X is None or self.y is None:
-            raise ValueError("X and y are missing: give both.")
+            raise InputError("X and y are missing: give both.")
         return self.X, self.y
 
     @property
@@ -169,7 +170,7 @@ def split_pipeline(model: Any) -> tuple[Any | None, Fitted]:
 
     last = model[-1] if isinstance(model, Pipeline) else model
     if not isinstance(last, Fitted):
-        raise TypeError(f"model must be {KINDS}; got {type(model).__name__}.")
+        raise InputTypeError(f"model must be {KINDS}; got {type(model).__name__}.")
     steps = model[:-1] if isinstance(model, Pipeline) and len(model) > 1 else None
     return steps, last
 
@@ -188,7 +189,7 @@ def fitted_estimator(model: Any) -> Fitted:
 
     last = model[-1] if isinstance(model, Pipeline) else model
     if not isinstance(last, Fitted):
-        raise TypeError(NEEDS_ESTIMATOR.format(type(model).__name__))
+        raise InputTypeError(NEEDS_ESTIMATOR.format(type(model).__name__))
     last.fitted_mlp()
     return last
 

@@ -36,7 +36,7 @@ class Report:
 
         Raises
         ------
-        deltaprop.files.ModelFileError
+        deltaprop.storage.places.OutputError
             If the file cannot be written. An existing file is unchanged then.
         """
         from deltaprop.storage.places import write_bytes
@@ -132,8 +132,7 @@ def report(
 
 def _require_writable(path: str | Path) -> None:
     """Raise before the computation rather than after it."""
-    from deltaprop.files import ModelFileError
-    from deltaprop.storage.places import unwritable
+    from deltaprop.storage.places import OutputError, unwritable
 
     if (reason := unwritable(path)) is not None:
-        raise ModelFileError(f"{str(path)!r} cannot be written: {reason}")
+        raise OutputError(f"{str(path)!r} cannot be written: {reason}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from numbers import Real
 from typing import ClassVar
 
+from deltaprop.errors import InputError
 from deltaprop.optim.transforms import AdamMoments, DecayWeights, Momentum, Transformation
 
 
@@ -30,7 +31,7 @@ class Solver:
                     or isinstance(value, bool)
                     or not low <= float(value) <= high
                 ):
-                    raise ValueError(
+                    raise InputError(
                         f"{field.name} of {type(self).__name__} must be a number {text}, "
                         f"got {value!r}."
                     )

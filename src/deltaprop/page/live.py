@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from deltaprop.errors import InputError
 from deltaprop.page import scene
 from deltaprop.page.server import Page
 from deltaprop.page.subject import Subject
@@ -122,7 +123,7 @@ class LivePage(Page):
 
     def _ready(self) -> Subject:
         if self._subject is None:
-            raise ValueError("The first epoch has not ended yet.")
+            raise InputError("The first epoch has not ended yet.")
         return self._subject
 
     def _describe(self) -> dict[str, Any]:

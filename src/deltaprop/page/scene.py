@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.errors import InputError
 from deltaprop.explain.entry import matrix_of, write_entry
 from deltaprop.explain.expressions import Equation, Expression, Name, Row, Symbol, evaluate, symbols
 from deltaprop.explain.mathml import MathML, formula
@@ -173,7 +174,7 @@ def edited(net: Model, W: Sequence[Any], b: Sequence[Any]) -> Model:
     for name, of, edits in (("W", net.W, W), ("b", net.b, b)):
         for l, *place, value in edits:
             if not isinstance(value, (int, float)) or not np.isfinite(value):
-                raise ValueError(f"{name}_{l} must hold finite numbers, got {value!r}.")
+                raise InputError(f"{name}_{l} must hold finite numbers, got {value!r}.")
             of[l][tuple(place)] = value
     return net
 
@@ -223,7 +224,7 @@ class _Scene:
     def _line(self, key: Any) -> Line:
         by_key = {line.key: line for line in self.lines}
         if key not in by_key:
-            raise ValueError(f"step must be one of {', '.join(by_key)}; got {key!r}.")
+            raise InputError(f"step must be one of {', '.join(by_key)}; got {key!r}.")
         return by_key[key]
 
     def prediction(self) -> str | None:
@@ -330,9 +331,9 @@ def _mark(cells: set[tuple[int, int]]) -> dict[str, int]:
 def _rows(subject: Subject, request: dict[str, Any]) -> tuple[int, int]:
     first, count, N = request.get("first", 0), request.get("count", 1), subject.inputs.n_rows
     if not (isinstance(first, int) and 0 <= first < N):
-        raise ValueError(f"first must be a row from 0 to {N - 1}, got {first!r}.")
+        raise InputError(f"first must be a row from 0 to {N - 1}, got {first!r}.")
     if not (isinstance(count, int) and 1 <= count <= MOST_ROWS):
-        raise ValueError(f"count must be a number of rows from 1 to {MOST_ROWS}, got {count!r}.")
+        raise InputError(f"count must be a number of rows from 1 to {MOST_ROWS}, got {count!r}.")
     return first, min(count, N - first)
 
 

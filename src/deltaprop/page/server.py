@@ -17,6 +17,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from deltaprop.errors import InputError
+
 Route = Callable[[dict[str, Any]], Any]
 
 HOST = "127.0.0.1"
@@ -61,7 +63,7 @@ class Page:
         try:
             self._server = _Server((HOST, port), handler)
         except (OSError, OverflowError) as error:
-            raise ValueError(
+            raise InputError(
                 f"The page cannot be served on port {port} of {HOST} ({error}); port=0 uses a free "
                 "port."
             ) from error

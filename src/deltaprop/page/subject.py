@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.errors import InputError, InputTypeError
+
 if TYPE_CHECKING:
     from jaxtyping import Float, Num
 
@@ -137,7 +139,7 @@ class Subject:
         """
         N = len(self.targets.values)
         if self.inputs.n_rows != N:
-            raise ValueError(f"X has {self.inputs.n_rows} row(s) and y has {N}; they must agree.")
+            raise InputError(f"X has {self.inputs.n_rows} row(s) and y has {N}; they must agree.")
         self.network().encode(self.targets.encode(self.targets.values))
         X_0, y_0, *_ = self.take(0, 1)
         self.network().loss(X_0, y_0)
@@ -172,9 +174,9 @@ def network_subject(
     classes = y.ndim == 1 and y.dtype.kind in "iub" and net.loss_function.name in OF_CLASSES
     choices = tuple(names or map(str, range(max(H, 2)))) if classes else ()
     if classes and len(choices) != max(H, 2):
-        raise ValueError(f"target_names must name the {max(H, 2)} classes; got {len(choices)}.")
+        raise InputError(f"target_names must name the {max(H, 2)} classes; got {len(choices)}.")
     if not classes and names and len(names) != H:
-        raise ValueError(f"target_names must name the {H} output(s); got {len(names)}.")
+        raise InputError(f"target_names must name the {H} output(s); got {len(names)}.")
     outputs = output_names(H, choices or names)
 
     def encode(values: Num[np.ndarray, "N K"]) -> Any:
@@ -204,12 +206,12 @@ def matrix_inputs(X: Any, n_features: int, feature_names: Any = None) -> Inputs:
         feature_names = list(X.columns)
     names = list_of_names("feature_names", feature_names) or [f"x{d}" for d in range(n_features)]
     if len(names) != n_features:
-        raise ValueError(
+        raise InputError(
             f"feature_names must name the {n_features} column(s) of X; got {len(names)}."
         )
     array = X.tocsr() if hasattr(X, "tocsr") else np.asarray(X)
     if array.ndim != 2 or array.shape[0] == 0:
-        raise ValueError(f"X must have shape (N, {n_features}) with N >= 1, got {array.shape}.")
+        raise InputError(f"X must have shape (N, {n_features}) with N >= 1, got {array.shape}.")
 
     def rows(first: int, count: int, edits: Sequence[Edit]) -> Float[np.ndarray, "N D"]:
         part = array[first : first + count]
@@ -256,7 +258,7 @@ def list_of_names(argument: str, names: Any) -> list[str]:
     try:
         return [str(name) for name in names]
     except TypeError:
-        raise TypeError(f"{argument} must be a sequence of names, got {names!r}.") from None
+        raise InputTypeError(f"{argument} must be a sequence of names, got {names!r}.") from None
 
 
 def finite_number(value: Any, name: str) -> float:
@@ -264,7 +266,7 @@ def finite_number(value: Any, name: str) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise ValueError(f"{name} must be a number, got {value!r}.") from None
+        raise InputError(f"{name} must be a number, got {value!r}.") from None
     if not np.isfinite(number):
-        raise ValueError(f"{name} must be a finite number, got {value!r}.")
+        raise InputError(f"{name} must be a finite number, got {value!r}.")
     return number

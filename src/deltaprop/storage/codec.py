@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
+from deltaprop.errors import InputError
 from deltaprop.functions import activations, losses
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.losses import Loss
@@ -25,7 +26,7 @@ DATES = re.compile(r"datetime64\[(s|ms|us|ns), [A-Za-z0-9_+\-:]+(/[A-Za-z0-9_+\-
 LARGEST_STRINGS = 1_000_000_000  # bytes of an array of strings
 
 
-class ModelFileError(ValueError):
+class ModelFileError(InputError):
     """A model file that cannot be read or written; the message names the file and the reason."""
 
 

@@ -7,9 +7,9 @@ import os
 from pathlib import Path
 from typing import Any, Protocol
 
-from deltaprop.storage.codec import ModelFileError
 from deltaprop.storage.places import (
     TEMPORARY,
+    OutputError,
     as_file_errors,
     filesystem_at,
     is_object_store,
@@ -28,7 +28,7 @@ class Storage(Protocol):
         """The content of a file."""
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a file, completely or not at all; ModelFileError if that fails."""
+        """Write a file, completely or not at all; OutputError if that fails."""
 
     def remove(self, name: str) -> None:
         """Delete a file, if possible."""
@@ -53,7 +53,7 @@ class Disk:
         except OSError as error:
             reason = error.strerror
         if reason is not None:
-            raise ModelFileError(
+            raise OutputError(
                 f"The checkpoint folder {str(path)!r} cannot be written to: {reason}. Choose "
                 "another folder."
             )
@@ -83,12 +83,12 @@ class Remote:
         self._url = url
         self._files: Any
         self._files, self._root = filesystem_at(url)
-        with as_file_errors(f"The checkpoint folder {url!r} cannot be used"):
+        with as_file_errors(f"The checkpoint folder {url!r} cannot be used", OutputError):
             if not is_object_store(self._files):
                 self._files.makedirs(self._root, exist_ok=True)
             reason = missing_folder(self._files, self._root)
         if reason is not None:
-            raise ModelFileError(f"The checkpoint folder {url!r} cannot be used: {reason}")
+            raise OutputError(f"The checkpoint folder {url!r} cannot be used: {reason}")
 
     def names(self) -> list[str]:
         try:
@@ -106,10 +106,10 @@ class Remote:
 
     def write(self, name: str, data: bytes) -> None:
         try:
-            with as_file_errors(f"{name!r} could not be written to {self._url!r}"):
+            with as_file_errors(f"{name!r} could not be written to {self._url!r}", OutputError):
                 self._files.pipe_file(f"{self._root}/{name}", data)
         except FileNotFoundError as error:
-            raise ModelFileError(
+            raise OutputError(
                 f"{name!r} could not be written to {self._url!r}: the folder no longer exists."
             ) from error
 

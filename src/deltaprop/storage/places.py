@@ -19,6 +19,13 @@ HERE = ("file://", "local://")
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
 
 
+class OutputError(ModelFileError):
+    """A file of any kind that cannot be written; the message names the file and the reason.
+
+    It is a ModelFileError because ``dp.save`` and ``dp.report`` are documented to raise one.
+    """
+
+
 def is_address(place: Place) -> bool:
     """Whether this is a URL (it contains ``://``) rather than a local path or file URL."""
     return "://" in str(place) and not str(place).startswith(HERE)
@@ -36,7 +43,7 @@ def unwritable(place: Place) -> str | None:
         folder, _, name = there.rpartition("/")
         if not folder or not name:
             return f"{str(place)!r} names no file in a bucket or folder."
-        with as_file_errors(f"{str(place)!r} cannot be written"):
+        with as_file_errors(f"{str(place)!r} cannot be written", OutputError):
             return missing_folder(files, folder)
     path = _path(place)
     if _is_device(path):
@@ -71,7 +78,13 @@ def read_bytes(place: Place) -> bytes:
 
 
 def write_bytes(place: Place, data: bytes) -> None:
-    """Write a file completely or not at all, as :func:`replacing` does."""
+    """Write a file completely or not at all, as :func:`replacing` does.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
     with replacing(place) as file:
         file.write_bytes(data)
 
@@ -96,7 +109,7 @@ def replacing(place: Place) -> Iterator[Path]:
         else:
             _rename(temporary, target)
     except OSError as error:
-        raise ModelFileError(
+        raise OutputError(
             f"{str(place)!r} could not be written: {_reason(error)}. "
             "Nothing was changed; choose another place with enough free space."
         ) from error
@@ -124,8 +137,8 @@ def filesystem_at(address: str) -> tuple[Any, str]:
 
 
 @contextlib.contextmanager
-def as_file_errors(what: str) -> Iterator[None]:
-    """Turn any exception of a file system, except FileNotFoundError, into a ModelFileError.
+def as_file_errors(what: str, kind: type[ModelFileError] = ModelFileError) -> Iterator[None]:
+    """Turn any exception of a file system, except FileNotFoundError, into a `kind`.
 
     Remote file systems raise many exceptions that are not an OSError.
     """
@@ -134,7 +147,7 @@ def as_file_errors(what: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise ModelFileError(f"{what}: {_reason(error)}.") from error
+        raise kind(f"{what}: {_reason(error)}.") from error
 
 
 def is_object_store(files: Any) -> bool:
@@ -191,7 +204,7 @@ def _target(path: Path) -> Path | None:
 def _copy(file: Path, place: Place) -> None:
     if is_address(place):
         files, path = filesystem_at(str(place))
-        with as_file_errors(f"{str(place)!r} could not be written"):
+        with as_file_errors(f"{str(place)!r} could not be written", OutputError):
             files.put_file(str(file), path)
         return
     with file.open("rb") as source, _path(place).open("wb") as sink:
