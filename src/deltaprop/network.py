@@ -543,8 +543,7 @@ class Network:
             raise ValueError("y contains NaN or infinity; remove those rows or fill them in.")
         if y.dtype.kind == "b":
             y = y.astype(np.int8)
-        function = self.loss_function
-        function.check(y, self.n_outputs, function.name, **function.settings)
+        self.loss_function.check_target(y, self.n_outputs)
         return cast(np.ndarray, y)
 
     def _prepare(

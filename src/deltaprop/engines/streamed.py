@@ -163,9 +163,7 @@ class StreamedEngine:
             weights.append(w)
             at += len(y)
         net, y = self.net, self.net._checked_y(np.concatenate(targets))
-        net.loss_function.check(
-            y, net.n_outputs, net.loss_function.name, **net.loss_function.settings
-        )
+        net.loss_function.check_target(y, net.n_outputs)
         w = None if weights[0] is None else np.concatenate(weights).astype(net.dtype)
         return Chunk(room[:n], y, w, _inside(order, k, n))
 

@@ -271,9 +271,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         else:
             net = self._known_network(rows.X)
         net.encode(rows.y[:1])
-        net.loss_function.check(
-            rows.y, net.n_outputs, net.loss_function.name, **net.loss_function.settings
-        )
+        net.loss_function.check_target(rows.y, net.n_outputs)
         stopping = self.early_stopping and isinstance(solver, FirstOrder)
         held = None
         if validation[0] is not None:

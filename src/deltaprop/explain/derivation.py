@@ -170,9 +170,8 @@ class _Batch:
     def _target(net: Network, y: Any) -> Any:
         """y as the formulas take it: one-hot, ±1, repeated, but not yet smoothed or weighted."""
         loss = net.loss_function
-        plain = {"label_smoothing": 0.0, "class_weight": None}
-        settings = loss.settings | (plain if "label_smoothing" in loss.settings else {})
-        return loss.encode(y, net.n_outputs, net.dtype, np, **settings)
+        target = loss.printed_target if loss.name in formulas.LOSSES else loss.target
+        return target(y, net.n_outputs, net.theta, np)
 
     def all_values(self, steps: tuple[Step, ...]) -> dict[Name, Any]:
         """What the engine has no name for is computed from the equations."""
@@ -233,10 +232,7 @@ class _Author:
     def _target_columns(self) -> int:
         if self.batch:
             return int(self.batch.known["y", None].shape[1])
-        if self.loss.name == "gaussian_nll" and self.loss.is_ours:
-            return self.net.n_outputs // 2
-        each = 1 if self.loss.is_ours else self.loss.outputs_per_target
-        return self.net.n_outputs // each
+        return self.loss.target_columns(self.net.n_outputs)
 
     def steps(self) -> Iterator[Step]:
         forward = [self._forward(l) for l in range(self.L)]
@@ -256,8 +252,8 @@ class _Author:
     def _notes(self) -> Iterator[str]:
         yield READING
         yield f"{self.N} rows: X_0 is the input, y the target{self._target_in_words()}."
-        if self.loss.name in ("poisson", "cross_entropy", "binary_cross_entropy", "focal"):
-            yield "0 log 0 counts as 0."
+        if self.loss.note:
+            yield self.loss.note
         dropped = [(l, d.dropout) for l, d in enumerate(self.net.layers) if d.dropout]
         for l, p in dropped:
             yield f"M_{l}, drawn anew in each step, is 0 with probability {p:g}, else 1/{1 - p:g}."
@@ -265,16 +261,7 @@ class _Author:
             yield "The numbers are those outside training, where nothing is dropped: M = 1."
 
     def _target_in_words(self) -> str:
-        if not self.loss.is_ours:
-            return ""
-        H, name = self.net.n_outputs, self.loss.name
-        if name == "cross_entropy" or (name == "focal" and H > 1):
-            return " as one-hot rows (or rows of probabilities)"
-        if name == "hinge":
-            return " as −1 and 1"
-        if name == "quantile" and self.loss.outputs_per_target > 1:
-            return ", each column once for each of its levels"
-        return ""
+        return self.loss.encoding.description(self.net.n_outputs)
 
     def _constants(self) -> Iterator[Equation]:
         if self.net.l2:

@@ -269,11 +269,10 @@ LOSSES: dict[str, Callable[[Any, Any, Scope], tuple[Any, Any]]] = {
 
 def loss(function: Loss, y: Symbol, z: Symbol, scope: Scope) -> tuple[Expression, Expression]:
     """The summands of equation (1.3) and loss′."""
-    if function.is_ours:
+    if function.name in LOSSES:
         return LOSSES[function.name](y, z, scope)
-    settings = function.settings
-    value = _called(function.value, (y, z), call(function.name, y, z), **settings)
-    return value, _called(function.d, (y, z), call(function.name + "′", y, z), **settings)
+    value = _called(function.evaluate, (y, z), call(function.name, y, z))
+    return value, _called(function.first, (y, z), call(function.name + "′", y, z))
 
 
 # ---------------------------------------------------------------- collapsed forms of δ
@@ -338,9 +337,9 @@ def collapsed(
     closed = function.closed_form(f.name)
     if closed is None:
         return None
-    if function.is_ours:
+    if (function.name, f.name) in CLOSED:
         return tree(CLOSED[function.name, f.name](y, z, scope))
-    return cast("Expression | None", _called(closed.delta, (y, a, z), None, **function.settings))
+    return cast("Expression | None", _called(closed.delta, (y, a, z), None))
 
 
 # ---------------------------------------------------------------- the user's own functions
@@ -374,13 +373,12 @@ def _called(
     function: Callable[..., Any] | None,
     arguments: tuple[Expression, ...],
     otherwise: Any,
-    **settings: Any,
 ) -> Any:
     """What the user's function makes of symbols; `otherwise` where it needs arrays."""
     if function is None:
         return otherwise
     try:
-        return tree(function(*arguments, _Symbols, **settings))
+        return tree(function(*arguments, _Symbols))
     except Exception:  # whatever the user's code raises here says only: print it by name
         return otherwise
 

@@ -222,7 +222,7 @@ def _biases(l: int) -> Step:
 def _is_difference(net: Network) -> bool:
     function = net.loss_function
     weighted = function.settings.get("class_weight") not in (None, (1.0, 1.0))
-    return function.is_ours and (net.f[-1].name, function.name) in DIFFERENCE and not weighted
+    return function.is_builtin and (net.f[-1].name, function.name) in DIFFERENCE and not weighted
 
 
 # ---------------------------------------------------------------- MathML

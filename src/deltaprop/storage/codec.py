@@ -105,7 +105,7 @@ class Writer:
             return {"$activation": value.name}
         if isinstance(value, Loss):
             settings = {k: self.encode(v, path) for k, v in value.settings.items()}
-            return {"$loss": value.name, "settings": settings, "ours": value.is_ours}
+            return {"$loss": value.name, "settings": settings, "ours": value.is_builtin}
         if type(value).__module__.startswith("pandas") and hasattr(value, "numpy_dtype"):
             return {"$dtype": value.numpy_dtype.str}
         if name == "DatetimeTZDtype":

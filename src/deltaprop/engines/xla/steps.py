@@ -70,7 +70,7 @@ def plan_of(net: Network, mesh: Mesh, options: Xla, **search: Any) -> Plan:
     lies = Divided if options.shard_parameters else Whole
     parameters = lies((net.n_features, *(layer.units for layer in net.layers)), mesh)
     # A loss of the user's own is told apart by value and derivatives alone.
-    own_loss = () if loss.is_ours else (loss.encode, *dict(loss.closed).items())
+    own_loss = () if loss.is_builtin else (loss.encode, *dict(loss.closed).items())
     return Plan(
         parameters, net.layers, loss, own_loss, net.l2, net.reduction, net.dtype,
         net.dtype if dtype is None else jnp.dtype(dtype), **search,
