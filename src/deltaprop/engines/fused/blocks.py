@@ -274,13 +274,11 @@ def _two_halves(kernel: TwoHalves, dtype: str) -> Any:
     def apply(a_at, z_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
         step_n, step_h = (1, N) if by_unit else (H, 1)
         a, z = vector(one, a_at, N * H), vector(one, z_at, N * H)
+        K = H // 2
         for n in range(N):
-            for h in range(H // 2):
+            for h in range(H):
                 i = n * step_n + h * step_h
-                z[i] = first(a[i], xp)
-            for h in range(H // 2, H):
-                i = n * step_n + h * step_h
-                z[i] = second(a[i], xp)
+                z[i] = first(a[i], xp) if h < K else second(a[i], xp)
 
     return apply
 
