@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from deltaprop.data.streams.stream import Stream
 
-LINKS = {"poisson": "exp", "gamma": "exp", "tweedie": "exp", "gaussian_nll": "mean_variance"}
-
 
 @with_parameters()
 class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
@@ -200,7 +198,7 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
 
     def _output_layer(self) -> tuple[Loss, int, str]:
         loss = losses.get(self.loss)
-        return loss, self._n_targets * loss.outputs_per_target, LINKS.get(loss.name, "identity")
+        return loss, self._n_targets * loss.outputs_per_target, loss.link
 
     def _means(self, z: Float[np.ndarray, "N H"]) -> np.ndarray:
         return _flat(z[:, : z.shape[1] // 2] if self._is_gaussian() else z)
@@ -224,7 +222,7 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
     # ------------------------------------------------------------ scores
 
     def _is_gaussian(self) -> bool:
-        return bool(self.network_.loss_function.name == "gaussian_nll")
+        return self.network_.loss_function.encoding.predicts == "mean_variance"
 
     def _has_several_quantiles(self) -> bool:
         loss = losses.get(self.loss)

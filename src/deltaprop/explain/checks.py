@@ -110,7 +110,7 @@ def _two_forms(s: Setting) -> Iterator[tuple[str, Equation]]:
     one, other = (
         np.sum(value, axis=1)
         for value in (
-            closed.value(s.t, a, yhat, np, **function.settings), function.evaluate(s.t, yhat, np)
+            closed.value(s.t, a, yhat, np), function.evaluate(s.t, yhat, np)
         )
     )  # fmt: skip
     none = np.full(other.shape, np.inf)

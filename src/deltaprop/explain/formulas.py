@@ -272,11 +272,10 @@ LOSSES: dict[str, Callable[[Any, Any, Scope], tuple[Any, Any]]] = {
 
 def loss(function: Loss, y: Symbol, z: Symbol, scope: Scope) -> tuple[Expression, Expression]:
     """The summands of equation (1.3) and loss′."""
-    if function.is_ours:
+    if function.name in LOSSES:
         return LOSSES[function.name](y, z, scope)
-    settings = function.settings
-    value = _called(function.value, (y, z), call(function.name, y, z), **settings)
-    return value, _called(function.d, (y, z), call(function.name + "′", y, z), **settings)
+    value = _called(function.evaluate, (y, z), call(function.name, y, z))
+    return value, _called(function.first, (y, z), call(function.name + "′", y, z))
 
 
 # ---------------------------------------------------------------- collapsed forms of δ
@@ -341,9 +340,9 @@ def collapsed(
     closed = function.closed_form(f.name)
     if closed is None:
         return None
-    if function.is_ours:
+    if (function.name, f.name) in CLOSED:
         return tree(CLOSED[function.name, f.name](y, z, scope))
-    return cast("Expression | None", _called(closed.delta, (y, a, z), None, **function.settings))
+    return cast("Expression | None", _called(closed.delta, (y, a, z), None))
 
 
 # ---------------------------------------------------------------- custom functions
@@ -377,14 +376,13 @@ def _called(
     function: Callable[..., Any] | None,
     arguments: tuple[Expression, ...],
     otherwise: Any,
-    **settings: Any,
 ) -> Any:
     """Call a custom function with symbols; return `otherwise` if it needs arrays."""
     if function is None:
         return otherwise
     try:
-        return tree(function(*arguments, _Symbols, **settings))
-    except Exception:  # whatever custom code raises here means: write it by name
+        return tree(function(*arguments, _Symbols))
+    except Exception:  # whatever the user's code raises here says only: print it by name
         return otherwise
 
 

@@ -137,10 +137,7 @@ class _Author:
     def _target_columns(self) -> int:
         if self.form.K is not None:
             return self.form.K
-        if self.loss.name == "gaussian_nll" and self.loss.is_ours:
-            return self.model.n_outputs // 2
-        each = 1 if self.loss.is_ours else self.loss.outputs_per_target
-        return self.model.n_outputs // each
+        return self.loss.target_columns(self.model.n_outputs)
 
     def _write_activations(self) -> None:
         """Write f_l and f_l′ of each layer, and what they define on the way."""
@@ -177,9 +174,9 @@ class _Author:
 
     def _notes(self) -> Iterator[str]:
         yield READING
-        yield f"{self.N} rows: X_0 is the input, y the target{self._target_in_words()}."
-        if self.loss.name in ("poisson", "cross_entropy", "binary_cross_entropy", "focal"):
-            yield "0 log 0 counts as 0."
+        yield f"{self.N} rows: X_0 is the input, y the target{self._target_text()}."
+        if self.loss.note:
+            yield self.loss.note
         dropped = [(l, d.dropout) for l, d in enumerate(self.model.layers) if d.dropout]
         for l, p in dropped:
             yield (
@@ -189,17 +186,8 @@ class _Author:
         if dropped and self.form.N is not None:
             yield "The numbers shown are those outside training, where nothing is dropped: M = 1."
 
-    def _target_in_words(self) -> str:
-        if not self.loss.is_ours:
-            return ""
-        H, name = self.model.n_outputs, self.loss.name
-        if name == "cross_entropy" or (name == "focal" and H > 1):
-            return " as one-hot rows (or rows of probabilities)"
-        if name == "hinge":
-            return " as −1 and 1"
-        if name == "quantile" and self.loss.outputs_per_target > 1:
-            return ", each column repeated for each of its levels"
-        return ""
+    def _target_text(self) -> str:
+        return self.loss.encoding.description(self.model.n_outputs)
 
     def _constants(self) -> Iterator[Equation]:
         if self.model.l2:

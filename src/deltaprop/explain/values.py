@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop.derivation import equations
+from deltaprop.explain import formulas
 from deltaprop.explain.expressions import Equation, Name, Row, Symbol, evaluate
 from deltaprop.explain.steps import BatchForm, Step
 from deltaprop.model.inputs import check_y
@@ -96,9 +97,8 @@ def _collapses(model: Model) -> bool:
 def _target(model: Model, y: Any) -> Any:
     """y as the formulas use it: one-hot, ±1 or repeated, but not yet smoothed or weighted."""
     loss = model.loss_function
-    plain = {"label_smoothing": 0.0, "class_weight": None}
-    settings = loss.settings | (plain if "label_smoothing" in loss.settings else {})
-    return loss.encode(y, model.n_outputs, model.dtype, np, **settings)
+    target = loss.printed_target if loss.name in formulas.LOSSES else loss.target
+    return target(y, model.n_outputs, model.theta, np)
 
 
 def _add_value(values: dict[Name, Any], equation: Equation) -> None:

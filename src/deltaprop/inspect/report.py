@@ -86,7 +86,7 @@ def report(
         If `model` is of another kind or has not been fitted.
     ValueError
         If X and y do not fit together, or y has several columns.
-    deltaprop.files.ModelFileError
+    deltaprop.storage.places.OutputError
         If `path` cannot be written; an existing file is unchanged then. Also if `model` is a path
         that is not a model file.
 

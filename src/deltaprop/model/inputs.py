@@ -97,8 +97,7 @@ def check_y(network: Expects, y: Any) -> Num[np.ndarray, "N ..."]:
 
 def check_domain(network: Expects, y: Num[np.ndarray, "N ..."]) -> None:
     """Raise ValueError if the shape or the values of y do not fit the loss."""
-    loss = network.loss_function
-    loss.check(y, network.n_outputs, loss.name, **loss.settings)
+    network.loss_function.check_target(y, network.n_outputs)
 
 
 def check_X_y(

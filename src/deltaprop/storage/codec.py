@@ -89,7 +89,7 @@ class Writer:
             return {"$activation": value.name}
         if isinstance(value, Loss):
             settings = {k: self.encode(v, path) for k, v in value.settings.items()}
-            return {"$loss": value.name, "settings": settings, "ours": value.is_ours}
+            return {"$loss": value.name, "settings": settings, "ours": value.is_builtin}
         return self._object(value, path)
 
     def _collection(self, value: Any, path: str) -> Any:

@@ -67,7 +67,7 @@ def training_room(
 
 def prediction_room(net: Model, N: int, n_threads: int, sparse: bool) -> Room:
     """For N rows, each thread working in rows of its own."""
-    in_place = [f.coupling == "elementwise" and f.name != "mean_variance" for f in net.f]
+    in_place = [f.kernel is None for f in net.f]
     products = N * sum(W.size for W in net.W)
     n_threads = max(1, min(n_threads, N, products // (8 * WORK_FOR_TWO) + 1))
     tile = min(-(-N // n_threads), TILE)
@@ -112,8 +112,8 @@ def _places(
 
 
 def reads_only_z(f: Activation) -> bool:
-    """Whether f′ is written in terms of z = f(a) alone, and f knows to work in place."""
-    if f.coupling == "row" or f.name == "mean_variance":
+    """Whether f′ is written in terms of z = f(a) alone and f can work in place."""
+    if f.kernel is not None:
         return False
     code = f.df.__code__
     return not any(
