@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop.engines.fused import threads
-from deltaprop.engines.fused.engine import Frame
+from deltaprop.engines.fused.frame import Frame
 from deltaprop.engines.fused.layout import prediction_room
 from deltaprop.engines.fused.rows import Rows
 from deltaprop.network import Network
