@@ -37,7 +37,7 @@ SUM, MEAN, SKLEARN = 0, 1, 2  # how a batch's losses are reduced, and with them 
 # ---------------------------------------------------------------- thresholds, found by measurement
 
 SPINS, YIELDS = 2000, 100  # checks of a barrier before a thread yields, and then before it sleeps
-FEW = 8  # predictions for fewer rows than this read W directly: copying it to panels costs more
+FEW = 8  # with fewer rows than this, X W reads W directly: copying it to panels costs more
 MOST_PIECES = 64  # upper limit for the number of pieces of one W_l
 PIECE = 32_768  # parameters of a piece: its gradient is still in the cache at the update
 
@@ -97,7 +97,7 @@ WORKSPACE = [
     ("blocks", PLACE),  # (n_threads, ROOM), for copied blocks of a product
     ("slab", COUNT),  # rows of a batch in memory at the same time
     ("tile", COUNT),  # rows that a thread takes through all layers together
-    ("pieces", COUNT),  # how many pieces the rows of a W_l are divided into, at least
+    ("pieces", COUNT),  # W_l is divided into a multiple of this number of pieces
     ("by_unit", FLAG),  # activations are stored (H, rows) rather than (rows, H)
     ("backward", FLAG),  # there is a backward pass
     ("G", ADDRESS),  # the gradient ∂L/∂θ (P,)

@@ -41,7 +41,7 @@ class Frame:
         self.set(N=rows.N, **rows.fields())
 
     def _set_network(self) -> None:
-        net, compiled, layers = self.net, self.compiled, self.room.places.layers
+        net, compiled, layers = self.net, self.compiled, self.room.places.layers.copy()
         layers["forward"], layers["pull_back"] = compiled.forward, compiled.pull_back
         layers["dropout"] = [float(layer.dropout) for layer in net.layers]
         self.set(
@@ -82,6 +82,6 @@ class Frame:
 
 
 def address(array: Shaped[np.ndarray, "..."]) -> int:
-    """Where an array's numbers lie (faster than ``array.ctypes``)."""
+    """The address of an array's first number (faster than ``array.ctypes``)."""
     at: int = array.__array_interface__["data"][0]
     return at

@@ -11,12 +11,12 @@ The first barrier makes sure that all δ_l are there before a gradient is comput
 second one that all of θ is updated before the next step reads it. A third one is needed only where
 the gradient is clipped, because its norm must be known before any parameter is updated.
 
-Results are reproducible, bit by bit, because they do not depend on which thread computes what: each
-row's activations are computed from that row alone; each number of a gradient is one sum over the
-batch, in the order of its rows; what is summed over pieces (norms, penalties) is stored piece by
-piece and added up in one order. Only the number of pieces can depend on the number of threads
-(`layout.py` fixes it on request). `sharing.py` has the barrier, and tells how a thread that is done
-helps the others.
+Results are reproducible to the bit, because they do not depend on which thread computes what. The
+activations of a row are computed from that row alone. Each number of a gradient is one sum over all
+rows of the slab, by one thread, in an order that is fixed. Sums over pieces (norms, penalties) are
+stored piece by piece and then added up in one order. Only the number of pieces depends on the
+number of threads, unless `layout.py` is asked to fix it. `sharing.py` has the barrier and explains
+how a thread that is done helps the others.
 
 A batch larger than a *slab* passes through both halves slab by slab, and its gradient is the sum of
 theirs.
@@ -47,7 +47,6 @@ from deltaprop.engines.fused.lowlevel import (
     call_block,
     call_gather,
     call_loss,
-    matrix,
     number,
     plain,
     size_of,
@@ -55,8 +54,8 @@ from deltaprop.engines.fused.lowlevel import (
 )
 from deltaprop.engines.fused.sharing import barrier, claimed, part_of, release
 
-WEIGHTS, GRADIENTS = 0, 1  # rows of a layer in `parts`: the sums of squares of each piece
-BIAS = MOST_PIECES  # column in `parts` of ∂b_l
+WEIGHTS, GRADIENTS = 0, 1  # which sums of squares of a layer, one for each piece: see `_part`
+BIAS = MOST_PIECES  # stands for ∂b_l, after the pieces of ∂W_l
 
 
 class Step(NamedTuple):
@@ -64,7 +63,7 @@ class Step(NamedTuple):
 
     start: int  # position in `order` of the batch's first row
     size: int  # rows of the batch
-    number: int  # this update's number, from 1: of the first row's dropout masks it is 1 less
+    number: int  # of updates, this one included
     scale: float  # of each row's loss
     l2: float  # λ of this batch's penalty λ/2 ‖W‖²
     rate: float  # learning rate
@@ -83,6 +82,7 @@ def run(one, k, frame):
     """
     f = frame_at(frame, 0)
     rates, result = vector(1.0, f.rates, f.n_steps), vector(1.0, f.result, 1)
+    order, weights = vector(1, f.order, f.N), vector(one, f.weights, f.N)
     steps_per_epoch = (f.N + f.batch - 1) // f.batch
     updates = f.step
     _all_W_to_panels(one, f, k)
@@ -90,7 +90,11 @@ def run(one, k, frame):
         epoch, step_of_epoch = (f.start + s) // steps_per_epoch, (f.start + s) % steps_per_epoch
         start = epoch * f.N + step_of_epoch * f.batch
         size = min(f.batch, f.N - step_of_epoch * f.batch)
-        total_weight = _total_weight(one, f, start, size)
+        total_weight = float(size)
+        if f.weights:
+            total_weight = 0.0  # in a function of its own, LLVM would reorder this sum
+            for i in range(size):
+                total_weight += weights[order[start + i]]
         if total_weight == 0.0:
             continue  # no sample of this batch counts; every thread finds the same
         if f.rule != GRADIENT:
@@ -98,7 +102,7 @@ def run(one, k, frame):
         step = _step(f, start, size, updates, total_weight, rates[s])
         loss = _gradient_and_update(one, f, k, step)
         if f.clip > 0 and f.rule != GRADIENT:
-            _clipped_update(one, f, k, step)
+            _clipped_update(one, f, k, step, _shortening(f))
             barrier(vector(1, f.sync, 16), f.n_threads)
         if k == 0:
             share = 1.0 if f.reduction == SUM else size / f.rows_of_epoch
@@ -109,7 +113,7 @@ def run(one, k, frame):
 
 @plain
 def predict(one, k, frame):
-    """The outputs of all N rows, to `out`; thread k uses rows of the working memory of its own."""
+    """The outputs of all N rows, to `out`; each thread has its own part of the memory."""
     f = frame_at(frame, 0)
     if f.N >= FEW:
         _all_W_to_panels(one, f, k)
@@ -130,19 +134,8 @@ def predict(one, k, frame):
 
 
 @plain
-def _total_weight(one, f, start, size):
-    """The sum of the batch's sample weights."""
-    if not f.weights:
-        return float(size)
-    order, weights, total = vector(1, f.order, f.N), vector(one, f.weights, f.N), 0.0
-    for i in range(size):
-        total += weights[order[start + i]]
-    return total
-
-
-@plain
 def _step(f, start, size, updates, total_weight, rate):
-    """What the reduction and the optimizer make of a batch's size and the learning rate."""
+    """The step for a batch: its factors follow from the reduction and the update rule."""
     scale, l2, gain = 1.0 / total_weight, f.l2, rate
     if f.reduction == SUM:
         scale, l2 = 1.0, f.l2 * size / f.rows_of_epoch
@@ -202,9 +195,7 @@ def _forward(one, f, tile, step, train):
         first = layer_at(f.layers, 0)
         X_at = row_at(one, f, first.X, tile.low, first.D)
         order_at = f.order + tile.first * 8 if f.order else 0
-        call_gather(
-            f.gather, f.X, f.row, f.column, order_at, tile.first, n, first.D, X_at, by_unit
-        )
+        call_gather(f.gather, f.X, f.row, f.column, order_at, tile.first, n, first.D, X_at, by_unit)
     for l in range(f.L):
         layer = layer_at(f.layers, l)
         H, b_at = layer.H, parameters_at(one, f, layer.b)
@@ -292,7 +283,7 @@ def _second_half(one, f, k, step, slab):
     """Gradients of this thread's pieces of all W_l and its share of all b_l, and their update."""
     T, whole, together = f.n_threads, _needs_whole_gradient(f), _updates_together(f, step, slab)
     claims = vector(1, f.piece_claims, f.L * MOST_PIECES)
-    parts = matrix(1.0, f.parts, 2 * f.L, MOST_PIECES + 1)
+    parts = vector(1.0, f.parts, 1)
     for l in range(f.L):
         pieces = _pieces(f, l)
         for turn in range(pieces):
@@ -307,7 +298,7 @@ def _second_half(one, f, k, step, slab):
             bias_gradient(one, f, l, slab)
             layer = layer_at(f.layers, l)
             if slab.last and whole:
-                parts[2 * l + GRADIENTS, BIAS] = _complete(one, f, layer.b, layer.H, 0.0)
+                parts[_part(l, GRADIENTS, BIAS)] = _complete(one, f, layer.b, layer.H, 0.0)
             elif slab.last and not together:
                 _update(one, f, layer.b, layer.H, 0.0, 0.0, step.gain, 1.0)
     if together:
@@ -322,14 +313,14 @@ def _needs_whole_gradient(f):
 
 @plain
 def _updates_together(f, step, slab):
-    """Whether all parameters are updated in one loop: those of a small network make it pay."""
+    """Whether one loop updates all parameters, which is faster for small networks."""
     alike = step.l2 == 0 and f.decay == 0  # W_l and b_l are updated by the same rule
     return f.by_unit and slab.last and alike and not _needs_whole_gradient(f)
 
 
 @plain
 def _pieces(f, l):
-    """How many pieces W_l has: enough that each fits the cache, and for each thread the same."""
+    """How many pieces W_l has: each fits the cache, and each thread gets as many."""
     layer = layer_at(f.layers, l)
     D, H = layer.D, layer.H
     if l == 0 and f.sparse:
@@ -346,15 +337,21 @@ def _rows_of_piece(f, l, piece, pieces):
 
 
 @plain
+def _part(l, which, piece):
+    """The position in `parts` of a sum of squares: layer by layer WEIGHTS, then GRADIENTS."""
+    return (2 * l + which) * (MOST_PIECES + 1) + piece
+
+
+@plain
 def _finish_piece(one, f, step, l, piece, low, high):
     """What follows the gradient of rows low … high of W_l: sums of squares and their update."""
     layer = layer_at(f.layers, l)
-    parts = matrix(1.0, f.parts, 2 * f.L, MOST_PIECES + 1)
+    parts = vector(1.0, f.parts, 1)
     at, size = layer.W + low * layer.H, (high - low) * layer.H
     if step.l2 > 0:
-        parts[2 * l + WEIGHTS, piece] = _squares(one, parameters_at(one, f, at), size)
+        parts[_part(l, WEIGHTS, piece)] = _squares(one, parameters_at(one, f, at), size)
     if _needs_whole_gradient(f):
-        parts[2 * l + GRADIENTS, piece] = _complete(one, f, at, size, step.l2)
+        parts[_part(l, GRADIENTS, piece)] = _complete(one, f, at, size, step.l2)
         return
     _update(one, f, at, size, step.l2, step.rate * f.decay, step.gain, 1.0)
     W_to_panels(one, f, l, low, high)
@@ -410,26 +407,33 @@ def _squares(one, at, n):
 @plain
 def _sum_of_parts(f, which):
     """Σ W² (WEIGHTS) or the squared norm of the gradient (GRADIENTS), added up in one order."""
-    parts, total = matrix(1.0, f.parts, 2 * f.L, MOST_PIECES + 1), 0.0
+    parts, total = vector(1.0, f.parts, 1), 0.0
     for l in range(f.L):
+        first = _part(l, which, 0)
         for piece in range(_pieces(f, l)):
-            total += parts[2 * l + which, piece]
+            total += parts[first + piece]
         if which == GRADIENTS:
-            total += parts[2 * l + which, BIAS]
+            total += parts[first + BIAS]
     return total
 
 
 @plain
-def _clipped_update(one, f, k, step):
-    """Update this thread's share of the parameters by the clipped gradient."""
-    norm, T = math.sqrt(_sum_of_parts(f, GRADIENTS)), f.n_threads
-    shorten = f.clip / norm if norm > f.clip else 1.0
+def _shortening(f):
+    """The factor that brings the gradient's norm down to f.clip; 1 where it is not larger."""
+    norm = math.sqrt(_sum_of_parts(f, GRADIENTS))
+    return f.clip / norm if norm > f.clip else 1.0
+
+
+@plain
+def _clipped_update(one, f, k, step, shorten):
+    """Update this thread's share of the parameters by the shortened gradient."""
+    T, decay = f.n_threads, step.rate * f.decay
     for l in range(f.L):
         layer, pieces = layer_at(f.layers, l), _pieces(f, l)
         low, _ = _rows_of_piece(f, l, pieces * k // T, pieces)
         high, _ = _rows_of_piece(f, l, pieces * (k + 1) // T, pieces)
         at, size = layer.W + low * layer.H, (high - low) * layer.H
-        _update(one, f, at, size, 0.0, step.rate * f.decay, step.gain, shorten)
+        _update(one, f, at, size, 0.0, decay, step.gain, shorten)
         W_to_panels(one, f, l, low, high)
         if l == 0 and f.sparse:
             G = vector(one, f.G + at * size_of(one), size)

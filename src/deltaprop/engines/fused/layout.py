@@ -37,7 +37,10 @@ ALIGNMENT = 16  # scalars: a cache line of float32, two of float64
 
 
 class Places(NamedTuple):
-    """Where each quantity begins in the working memory, in scalars, and how long that memory is."""
+    """Where each quantity begins in the working memory, in scalars, and how long that memory is.
+
+    `layers` are LAYER records without the addresses of functions, which `Frame` fills in.
+    """
 
     layers: Shaped[np.ndarray, " L"]
     batch_targets: int
@@ -90,7 +93,7 @@ def training_room(
 
 
 def prediction_room(net: Network, N: int, n_threads: int, sparse: bool) -> Room:
-    """The room for predicting N rows, where each thread uses rows of the memory of its own."""
+    """The room for predicting N rows, where each thread has its own part of the memory."""
     in_place = [f.coupling == "elementwise" and f.name != "mean_variance" for f in net.f]
     products = N * sum(W.size for W in net.W)
     n_threads = max(1, min(n_threads, N, products // (8 * WORK_FOR_TWO) + 1))

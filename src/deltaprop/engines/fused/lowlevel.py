@@ -9,6 +9,8 @@ Functions that must work in float32 and float64 take a scalar `one` of the worki
 not its value, decides what they compile to.
 """
 
+from typing import Any
+
 import numba
 from llvmlite import ir
 from numba import njit, types
@@ -29,7 +31,7 @@ OPTIONS = {
 }  # fmt: skip
 
 
-def plain(given):
+def plain(given: Any) -> Any:
     """Decorator: compile a function to machine code that needs neither Numba nor Python.
 
     With a tuple of argument types, ``@plain((types.int64, ...))``, the function is compiled at

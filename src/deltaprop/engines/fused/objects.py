@@ -115,7 +115,8 @@ def _surroundings() -> str:
     package = Path(__file__).parents[2]
     sources = [package / "functions" / f"{name}.py" for name in ("arrays", "activations", "losses")]
     here = (
-        "blocks", "constants", "kernel", "layer", "lowlevel", "products", "sharing", "units", "vector",
+        "blocks", "constants", "kernel", "layer", "lowlevel", "products", "sharing", "units",
+        "vector",
     )  # fmt: skip
     sources += [Path(__file__).with_name(f"{name}.py") for name in here]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()

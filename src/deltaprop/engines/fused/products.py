@@ -15,6 +15,8 @@ Results are reproducible: each number of C is one chain of fused multiply-adds o
 it belongs to. Dividing the rows of C among threads in another way gives the same bits.
 """
 
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -160,7 +162,7 @@ class _TileCode:
 PRODUCT = (types.int64,) * 12  # A, a_step, B, b_k, b_panel, C, ldc, M, N, K, more, room
 
 
-def product(along_k, dtype):
+def product(along_k: bool, dtype: str) -> Any:
     """A compiled function for C (M, N) = A (M, K) B (K, N), or with `more` for C + A B.
 
     With `along_k`, A is stored by rows: its numbers are adjacent along k, and `a_step` is the
