@@ -115,7 +115,10 @@ def _surroundings() -> str:
 
     package = Path(__file__).parents[2]
     sources = sorted((package / "functions").rglob("*.py"))
-    here = ("blocks", "constants", "kernel", "lowlevel", "products", "units", "vector")
+    here = (
+        "blocks", "constants", "kernel", "layer", "lowlevel", "products", "sharing", "units",
+        "vector",
+    )  # fmt: skip
     sources += [Path(__file__).with_name(f"{name}.py") for name in here]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     features = llvm.get_host_cpu_features().flatten()
