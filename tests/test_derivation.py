@@ -22,10 +22,10 @@ from hypothesis import given, settings
 
 import deltaprop as dp
 from deltaprop import equations
+from deltaprop.explain import formulas
 from deltaprop.explain.derivation import Derivation
 from deltaprop.explain.expressions import Writer
 from deltaprop.explain.latex import Latex
-from deltaprop.inspect import formulas
 
 from . import interpreter
 from .oracles import Problem, encode
