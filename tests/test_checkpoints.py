@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from deltaprop.training.checkpoints import Keeper
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 
@@ -21,7 +20,8 @@ import deltaprop as dp
 from deltaprop.files import ModelFileError
 from deltaprop.storage import checkpoint_files
 from deltaprop.storage.checkpoint_files import Folder
-from deltaprop.training import loop
+from deltaprop.training import epochs
+from deltaprop.training.checkpoint_manager import CheckpointManager
 
 X, y = load_iris(return_X_y=True)
 X = (X - X.mean(0)) / X.std(0)
@@ -67,14 +67,14 @@ def fit(net, folder=None, **settings):
 
 def fit_with_kills(folder, monkeypatch, chance, **settings):
     """Start again after every kill, as a cluster would."""
-    pause, kills = Keeper.pause, 0
+    between_steps, kills = CheckpointManager.between_steps, 0
 
     def deadly(self):
-        pause(self)
+        between_steps(self)
         if chance.random() < 0.2:
             raise Killed
 
-    monkeypatch.setattr(Keeper, "pause", deadly)
+    monkeypatch.setattr(CheckpointManager, "between_steps", deadly)
     while True:
         net = small_net()
         try:
@@ -87,7 +87,7 @@ def fit_with_kills(folder, monkeypatch, chance, **settings):
 @pytest.mark.parametrize("engine", ["reference", "fused"])
 @pytest.mark.parametrize("name", SEARCHES)
 def test_killed_anywhere_it_ends_in_the_same_bits(name, engine, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "MOST_STEPS", 3)
+    monkeypatch.setattr(epochs, "MOST_STEPS", 3)
     settings = SEARCHES[name] | {"engine": engine}
     plain, undisturbed = small_net(), small_net()
     without = fit(plain, **settings)
@@ -99,7 +99,7 @@ def test_killed_anywhere_it_ends_in_the_same_bits(name, engine, tmp_path, monkey
             tmp_path / f"killed{i}", monkeypatch, chance, **settings, **every
         )
         monkeypatch.undo()
-        monkeypatch.setattr(loop, "MOST_STEPS", 3)
+        monkeypatch.setattr(epochs, "MOST_STEPS", 3)
         kills += n
         np.testing.assert_array_equal(net.theta, plain.theta)
         np.testing.assert_array_equal(undisturbed.theta, plain.theta)
@@ -137,15 +137,15 @@ def test_steps_are_exact_where_short_epochs_run_many_at_once(tmp_path, monkeypat
 
 
 def test_by_time_alone_short_epochs_still_run_many_at_once(tmp_path, monkeypatch):
-    from deltaprop.engines.fused import FusedEngine
+    from deltaprop.engines.fused.trainer import FusedTrainer
 
-    most, epochs = [], FusedEngine.epochs
+    most, run = [], FusedTrainer.run
 
     def spy(self, orders, rates, first=0):
         most.append(len(orders))
-        return epochs(self, orders, rates, first)
+        return run(self, orders, rates, first)
 
-    monkeypatch.setattr(FusedEngine, "epochs", spy)
+    monkeypatch.setattr(FusedTrainer, "run", spy)
     fit(small_net(), tmp_path, engine="fused", max_epochs=300, patience=np.inf)
     assert max(most) > 1
 
@@ -368,15 +368,15 @@ def test_lbfgs_goes_on_from_its_theta(tmp_path, monkeypatch):
     straight = small_net(dropout=0.0, dtype="float64")
     straight.l2 = 1e-2
     fit(straight, **settings)
-    pause, calls = Keeper.pause, []
+    between_steps, calls = CheckpointManager.between_steps, []
 
     def deadly(self):
-        pause(self)
+        between_steps(self)
         calls.append(1)
         if len(calls) == 7:
             raise Killed
 
-    monkeypatch.setattr(Keeper, "pause", deadly)
+    monkeypatch.setattr(CheckpointManager, "between_steps", deadly)
     net = small_net(dropout=0.0, dtype="float64")
     net.l2 = 1e-2
     with pytest.raises(Killed):
@@ -403,15 +403,15 @@ def test_estimators_go_on_with_the_same_attributes(early_stopping, tmp_path, mon
     finish = dp.Checkpoint(tmp_path, seconds=None, steps=5)
     killed = model(checkpoint=finish)
     assert clone(killed).get_params()["checkpoint"] == finish
-    pause, calls = Keeper.pause, []
+    between_steps, calls = CheckpointManager.between_steps, []
 
     def deadly(self):
-        pause(self)
+        between_steps(self)
         calls.append(1)
         if len(calls) == 8:
             raise Killed
 
-    monkeypatch.setattr(Keeper, "pause", deadly)
+    monkeypatch.setattr(CheckpointManager, "between_steps", deadly)
     with pytest.raises(Killed):
         killed.fit(X, y)
     killed.fit(X, y)

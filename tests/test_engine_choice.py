@@ -30,8 +30,7 @@ SMALL_JOB = """
     import json, sys, time
     import numpy as np
     import deltaprop as dp
-    from deltaprop.engines import choice
-    from deltaprop.engines.fused import FusedEngine, compiling
+    from deltaprop.engines.fused import compiling
 
     X = np.random.RandomState(0).randn(100, 4)
     net = dp.Network(4, [dp.Dense(5, "tanh"), dp.Dense(1)], loss="huber", seed=0)
@@ -84,7 +83,6 @@ def test_a_small_job_does_not_wait_and_a_later_one_is_compiled(tmp_path):
     warm = (
         SMALL_JOB
         + """
-    from deltaprop.training.fitting import engine_for
     print(json.dumps([waited, "numba" in sys.modules, len(compiling._child)]))
     """
     )
@@ -98,26 +96,29 @@ def test_the_search_changes_engines_between_epochs_and_goes_on(tmp_path):
     code = (
         SMALL_JOB
         + """
-    from deltaprop.engines.choice import Handover
-    from deltaprop.engines.reference import ReferenceEngine
-    from deltaprop.training.loop import Progress
-
-    def engine(kind, progress, net):
-        return kind(net, X, X[:, 0], None, solver=dp.Adam(), batch_size=10, clip_norm=None,
-                    progress=progress)
+    from deltaprop.data.rows import Rows
+    from deltaprop.engines import Run, get
+    from deltaprop.engines.auto import HandingOver
+    from deltaprop.engines.fused.trainer import FusedTrainer
+    from deltaprop.engines.reference import ReferenceTrainer
+    from deltaprop.optim.state import TrainingState
+    from deltaprop.training.settings import Settings
 
     thetas = []
     for change in (None, 2):
         net = dp.Network(4, [dp.Dense(5, "tanh", 0.3), dp.Dense(1)], loss="huber", seed=0)
-        progress, seen = Progress(dropout_seed=1), []
+        state, seen = TrainingState(dropout_seed=1), []
+        run = Run(Settings().chain(), batch_size=10, state=state, max_epochs=4)
+        rows = Rows(X, X[:, 0])
         def fused():
             seen.append(1)
-            return engine(FusedEngine, progress, net) if len(seen) == change else None
-        runner = Handover(engine(ReferenceEngine, progress, net), fused)
+            return get("fused").trainer(net, rows, run) if len(seen) == change else None
+        trainer = HandingOver(get("reference").trainer(net, rows, run), fused)
         for _ in range(4):
-            runner.epoch(None, np.full(10, 0.01))
+            trainer.run([None], [np.full(10, 0.01)])
         thetas.append(net.theta)
-        assert isinstance(runner._engine, ReferenceEngine if change is None else FusedEngine)
+        kind = ReferenceTrainer if change is None else FusedTrainer
+        assert isinstance(trainer._trainer, kind)
     print(json.dumps(float(abs(thetas[0] - thetas[1]).max())))
     """
     )

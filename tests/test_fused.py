@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 import deltaprop as dp
 from deltaprop import activations, losses
-from deltaprop.engines.fused import FusedEngine, loss_and_gradient
-from deltaprop.engines.reference import ReferenceEngine
-from deltaprop.training.loop import Progress
+from deltaprop.engines.fused.trainer import FusedTrainer
+from deltaprop.optim.state import TrainingState
+
+from .trainers import objective, run_epoch, trainer
 
 rng = np.random.RandomState(0)
 N = 70
@@ -121,14 +122,14 @@ def test_threads_split_the_batch_and_agree(n_threads):
     def thetas(n_threads):
         net = dp.Network(4, [dp.Dense(50, "relu"), dp.Dense(3, "softmax")], loss="cross_entropy",
                          seed=0)  # fmt: skip
-        progress = Progress(dropout_seed=0)
-        engine = FusedEngine(
-            net, X, TARGETS["cross_entropy"], None, solver=dp.Adam(0.01), batch_size=20,
-            clip_norm=1.0, progress=progress, n_threads=n_threads,
+        state = TrainingState(dropout_seed=0)
+        fused = trainer(
+            "fused", net, X, TARGETS["cross_entropy"], solver=dp.Adam(0.01), batch_size=20,
+            clip_norm=1.0, state=state, n_threads=n_threads,
         )  # fmt: skip
         for _ in range(5):
-            engine.epoch(None, np.full(4, 0.01))
-        assert progress.step == 20
+            run_epoch(fused, None, np.full(4, 0.01))
+        assert state.step == 20
         return net.theta
 
     np.testing.assert_allclose(thetas(n_threads), thetas(1), rtol=1e-10, atol=1e-12)
@@ -184,7 +185,7 @@ def test_what_it_cannot_run_falls_back_and_says_so():
         "scaled", lambda a, xp: a, lambda a, z, xp: np.ones((*a.shape, a.shape[1])), coupling="row"
     )
     net = dp.Network(4, [dp.Dense(3, scaled)], loss="huber", seed=0)
-    with pytest.warns(UserWarning, match="reference engine runs this search: the activation"):
+    with pytest.warns(UserWarning, match="Falling back to the reference engine: the activation"):
         dp.fit(net, X, POSITIVE, engine="fused", max_epochs=1)
 
 
@@ -193,15 +194,13 @@ def test_what_it_cannot_run_falls_back_and_says_so():
 def test_sparse_rows(n_threads, clip):
     big = sp.random(300, 500, density=0.02, format="csr", random_state=0)
     y, thetas = rng.randint(0, 3, 300), []
-    for engine in (ReferenceEngine, FusedEngine):
+    for engine in ("reference", "fused"):
         net = dp.Network(500, [dp.Dense(40, "relu"), dp.Dense(3, "softmax")],
                          loss="cross_entropy", l2=0.01, seed=0)  # fmt: skip
-        threads = {} if engine is ReferenceEngine else {"n_threads": n_threads}
-        runner = engine(net, big, y, None, solver=dp.Adam(0.01), batch_size=100,
-                        clip_norm=clip, progress=Progress(), **threads)  # fmt: skip
+        it = trainer(engine, net, big, y, solver=dp.Adam(0.01), batch_size=100, clip_norm=clip,
+                     n_threads=n_threads)  # fmt: skip
         for _ in range(3):
-            runner.epoch(np.arange(300)[::-1].copy(),
-                         np.full(3, 0.01))  # fmt: skip
+            run_epoch(it, np.arange(300)[::-1].copy(), np.full(3, 0.01))
         thetas.append(net.theta)
     np.testing.assert_allclose(thetas[1], thetas[0], rtol=1e-8, atol=1e-10)
 
@@ -230,9 +229,8 @@ def test_rows_are_read_where_they_lie(source, layout):
     for data in (given, np.ascontiguousarray(given, np.float64)):
         net = dp.Network(data.shape[1], [dp.Dense(30, "tanh"), dp.Dense(3, "softmax")],
                          loss="cross_entropy", seed=0)  # fmt: skip
-        engine = FusedEngine(net, data, y, None, solver=dp.SGD(0.1), batch_size=10, clip_norm=None,
-                             progress=Progress())  # fmt: skip
-        engine.epoch(None, np.full(-(-len(given) // 10), 0.1))
+        fused = trainer("fused", net, data, y, solver=dp.SGD(0.1))
+        run_epoch(fused, None, np.full(-(-len(given) // 10), 0.1))
         thetas.append(net.theta)
     np.testing.assert_array_equal(thetas[0], thetas[1])
 
@@ -244,7 +242,7 @@ def test_more_rows_than_a_slab_holds(n_threads):
     big, y, w = rng.randn(N, 20), rng.randint(0, 3, N), rng.rand(N)
     net = dp.Network(20, [dp.Dense(50, "gelu"), dp.Dense(3, "softmax")], loss="cross_entropy",
                      l2=0.1, reduction="mean", seed=0)  # fmt: skip
-    loss, g = loss_and_gradient(net, big, y, w, n_threads)()
+    loss, g = objective("fused", net, big, y, w, n_threads)
     np.testing.assert_allclose(loss, net.loss(big, y, w), rtol=1e-12)
     np.testing.assert_allclose(g, net.gradient(big, y, w).flat, rtol=1e-8, atol=1e-12)
 
@@ -264,12 +262,12 @@ def test_the_number_of_threads_does_not_matter_where_it_is_asked_not_to():
     for n_threads in (1, 2, 3, 5):
         net = dp.Network(40, [dp.Dense(120, "relu"), dp.Dense(90, "tanh"), dp.Dense(3, "softmax")],
                          loss="cross_entropy", seed=0)  # fmt: skip
-        engine = FusedEngine(
-            net, big, y, None, solver=dp.Adam(0.01), batch_size=300, clip_norm=1.0,
-            progress=Progress(), n_threads=n_threads, reproducible=True,
+        fused = trainer(
+            "fused", net, big, y, solver=dp.Adam(0.01), batch_size=300, clip_norm=1.0,
+            n_threads=n_threads, reproducible=True,
         )  # fmt: skip
-        assert engine.room.n_threads == n_threads
-        losses = [engine.epoch(None, np.full(3, 0.01)) for _ in range(3)]
+        assert fused._frame.room.n_threads == n_threads
+        losses = [run_epoch(fused, None, np.full(3, 0.01)) for _ in range(3)]
         found.append((net.theta.tobytes(), losses))
     assert all(one == found[0] for one in found)
 
@@ -305,24 +303,25 @@ def test_ctrl_c_waits_for_the_threads_and_keeps_a_whole_step():
 
     big = rng.randn(20_000, 4)
     net = dp.Network(4, [dp.Dense(64, "tanh"), dp.Dense(3)], loss="huber", seed=0)
-    engine = FusedEngine(
-        net, big, rng.rand(20_000, 3), None, solver=dp.Adam(0.01), batch_size=100,
-        clip_norm=None, progress=Progress(), n_threads=2,
+    state = TrainingState()
+    fused = trainer(
+        "fused", net, big, rng.rand(20_000, 3), solver=dp.Adam(0.01), batch_size=100,
+        state=state, n_threads=2,
     )  # fmt: skip
-    engine.epoch(None, np.full(200, 0.01))
+    run_epoch(fused, None, np.full(200, 0.01))
     timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
     timer.start()
 
     def until_interrupted():
         while True:
-            engine.epoch(None, np.full(200, 0.01))
+            run_epoch(fused, None, np.full(200, 0.01))
 
     with pytest.raises(KeyboardInterrupt):
         until_interrupted()
     timer.join()
     assert np.isfinite(net.theta).all()
-    assert engine.progress.step > 200
-    engine.epoch(None, np.full(200, 0.01))  # and it goes on
+    assert state.step > 200
+    run_epoch(fused, None, np.full(200, 0.01))  # and it goes on
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -362,9 +361,9 @@ def test_epochs_that_nobody_looks_at_run_in_one_call(schedule, tol, patience, ra
 
 
 def test_epochs_are_run_in_one_call_where_they_are_short(monkeypatch):
-    calls, epochs = [], FusedEngine.epochs
+    calls, run = [], FusedTrainer.run
     monkeypatch.setattr(
-        FusedEngine, "epochs", lambda self, o, *r: calls.append(len(o)) or epochs(self, o, *r)
+        FusedTrainer, "run", lambda self, o, *r: calls.append(len(o)) or run(self, o, *r)
     )
     net = dp.Network(4, [dp.Dense(6), dp.Dense(3)], loss="huber", seed=0)
     dp.fit(net, X, POSITIVE, engine="fused", max_epochs=200, patience=np.inf)
@@ -374,28 +373,28 @@ def test_epochs_are_run_in_one_call_where_they_are_short(monkeypatch):
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean", "sklearn"])
-@pytest.mark.parametrize("engine", [ReferenceEngine, FusedEngine])
+@pytest.mark.parametrize("engine", ["reference", "fused"])
 def test_an_epoch_in_parts_is_the_epoch(engine, reduction):
     """Its steps in several calls, or its rows a part at a time: the same θ, and losses add up."""
     y, order, rates = rng.randint(0, 3, 103), rng.permutation(103), np.linspace(0.01, 0.02, 11)
     rows, found = rng.randn(103, 6), []
 
-    def engine_of(net, progress, of, **more):
-        return engine(net, rows[of], y[of], None, solver=dp.Adam(), batch_size=10, clip_norm=None,
-                      progress=progress, **more)  # fmt: skip
+    def trainer_of(net, state, of, **more):
+        return trainer(engine, net, rows[of], y[of], state=state, **more)
 
     for way in ("whole", "steps", "rows"):
         net = dp.Network(6, [dp.Dense(7, "tanh", 0.2), dp.Dense(3, "softmax")],
                          loss="cross_entropy", l2=0.1, reduction=reduction, seed=0)  # fmt: skip
-        progress = Progress(dropout_seed=3)
+        state = TrainingState(dropout_seed=3)
         if way == "rows":
-            first = engine_of(net, progress, order[:40], rows_of_epoch=103)
-            loss = first.epoch(None, rates[:4])
-            loss += engine_of(net, progress, order[40:], rows_of_epoch=103).epoch(None, rates[4:])
+            first = trainer_of(net, state, order[:40], rows_per_epoch=103)
+            loss = run_epoch(first, None, rates[:4])
+            second = trainer_of(net, state, order[40:], rows_per_epoch=103)
+            loss += run_epoch(second, None, rates[4:])
         else:
-            it = engine_of(net, progress, slice(None))
+            it = trainer_of(net, state, slice(None))
             cuts = [0, 11] if way == "whole" else [0, 4, 9, 11]
-            loss = sum(it.epoch(order, rates[a:b], a) for a, b in pairwise(cuts))
+            loss = sum(run_epoch(it, order, rates[a:b], a) for a, b in pairwise(cuts))
         found.append((loss, net.theta))
     for loss, theta in found[1:]:
         np.testing.assert_allclose(loss, found[0][0], rtol=1e-12)

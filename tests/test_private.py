@@ -3,6 +3,7 @@
 import copy
 import inspect
 import shutil
+import sys
 from functools import partial
 from types import ModuleType
 
@@ -13,18 +14,21 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
-from deltaprop.training.checkpoints import Keeper
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import trapezoid
 from scipy.stats import kstest, norm
 
 import deltaprop as dp
-from deltaprop import equations, training
-from deltaprop.engines import choice, private
+from deltaprop import equations
+from deltaprop.derivation import per_sample
+from deltaprop.engines import auto
 from deltaprop.engines.xla import sample_norms
-from deltaprop.optim.privacy import delta_of, epsilon_of
-from deltaprop.training import loop
+from deltaprop.optim import batch_gradients
+from deltaprop.optim.accounting import delta_of, epsilon_of
+from deltaprop.optim.transforms import Transformation
+from deltaprop.training import epochs
+from deltaprop.training.checkpoint_manager import CheckpointManager
 
 from .oracles import JAX, LOSSES, TORCH, activate, encode
 from .processes import finished, started, two
@@ -103,7 +107,7 @@ def test_norms_of_any_rows_in_blocks_and_on_jax(dtype, monkeypatch):
     expected = [np.linalg.norm(alone.gradient(some[[n]], y[[n]]).flat) for n in range(50)]
     rtol = {"float64": 1e-12, "float32": 1e-5}[dtype]
     for numbers in (10**7, 300):
-        monkeypatch.setattr("deltaprop.network.BLOCK", numbers)
+        monkeypatch.setattr("deltaprop.model.model.BLOCK", numbers)
         for rows in (some, some.tocsc(), sp.csr_array(some), some.toarray()):
             for norms in (net.sample_norms(rows, y), sample_norms(net, rows, y)):
                 assert norms.dtype == dtype
@@ -182,7 +186,7 @@ def test_a_step_on_each_engine(which, engine):
     )
 
 
-# name: (what stands in equations.py or private.py, what is planted)
+# name: (what stands in equations.py, per_sample.py or batch_gradients.py, what is planted)
 BUGS = {
     "the bias's 1 is forgotten": ("xp.hypot(_norms(X[l], xp), one)", "_norms(X[l], xp)"),
     "only the first layer counts": ("* _norms(delta[l], xp) for l in range(len(delta))]",
@@ -192,24 +196,30 @@ BUGS = {
     "short gradients are made long": ("norms > max_norm, norms, max_norm", "norms > 0, norms, 1"),
     "clipped after the sum": ("factors * delta_l", "xp.min(factors) * delta_l"),
     "weighted after clipping": (
-        "dW, db = equations.gradients(*clipped(X, delta, max_norm), W)",
-        "X, delta = clipped(X, [d / weights for d in delta], max_norm)\n"
-        "    dW, db = equations.gradients(X, [weights * d for d in delta], W)",
+        "dW, db = gradients(*(samples(X, delta) if samples else (X, delta)), W, l2)",
+        "X, delta = samples(X, [d / weights for d in delta])\n"
+        "    dW, db = gradients(X, [weights * d for d in delta], W, l2)",
     ),
-    "not divided by the rows": ("g / batch_size, l2", "g, l2"),
-    "λ divided by the rows": ('if reduction == "sklearn" else l2', "if reduction else l2"),
+    "not divided by the rows": ("g / batch.full, l2", "g, l2"),
+    "λ divided by the rows": ('if batch.reduction == "sklearn" else batch.l2',
+                                "if batch.reduction else batch.l2"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_shows(bug, monkeypatch):
     (old, new), problem = BUGS[bug], case(*CASES[0])
-    [module] = [m for m in (equations, private) if old in inspect.getsource(m)]
+    modules = (equations, per_sample, batch_gradients)
+    [module] = [m for m in modules if old in inspect.getsource(m)]
     source, wrong = inspect.getsource(module), ModuleType("wrong")
     assert source.count(old) == 1, "mend BUGS"
+    monkeypatch.setitem(sys.modules, wrong.__name__, wrong)
     exec(compile(source.replace(old, new), "wrong", "exec"), wrong.__dict__)
-    for name in {"sample_norms", "clipped_sums", "reduced"} & set(vars(module)):
+    for name in {"sample_norms", "forward_backward", "clipped"} & set(vars(module)):
         monkeypatch.setattr(module, name, getattr(wrong, name))
+    if module is batch_gradients:
+        reduced = wrong.PrivateGradient.reduced
+        monkeypatch.setattr(batch_gradients.PrivateGradient, "reduced", reduced)
     max_norm = typical_norm(problem)
     expected = step_by_hand(problem, max_norm)
     assert abs(step_taken(problem, max_norm) - expected).max() > 1e-3 * abs(expected).max()
@@ -232,7 +242,7 @@ def test_no_row_is_longer_than_the_norm_whatever_its_size(x, d, digit, H, C):
         X = [np.full((1, 1), digit * 10.0**x).astype(float32)]
         delta = [np.full((1, H), digit * 10.0**d).astype(float32)]
         assume(np.isfinite(X[0]).all() and np.isfinite(delta[0]).all())
-        (rows, *_), (signals,) = private.clipped(X, delta, C)
+        (rows, *_), (signals,) = per_sample.clipped(X, delta, C)
         assert signals.dtype == float32
         lengths = [np.linalg.norm(part.astype(np.float64)) for part in (rows, signals)]
     assert np.hypot(lengths[0], 1) * lengths[1] <= C * (1 + 1e-5)
@@ -438,9 +448,9 @@ def test_a_stream_is_trained_on_as_rows_in_memory_are(tmp_path):
 def test_the_reference_engine_takes_over_and_says_so_once(monkeypatch):
     nets = {}
     for engine in ("auto", "fused"):
-        monkeypatch.setattr(choice, "_said", set())
+        monkeypatch.setattr(auto, "_said", set())
         nets[engine] = small_net()
-        with pytest.warns(UserWarning, match="reference engine runs this search: private training"):
+        with pytest.warns(UserWarning, match="Falling back to the reference engine: private"):
             fit(nets[engine], engine=engine)
         fit(small_net(), engine=engine)
     reference = small_net()
@@ -557,22 +567,22 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_checkpoint_goes_on_with_the_same_noise_and_account(engine, tmp_path, monkeypatch):
-    monkeypatch.setattr(loop, "MOST_STEPS", 2)
+    monkeypatch.setattr(epochs, "MOST_STEPS", 2)
     search = {"engine": engine, "max_epochs": 4}
     every = {"seconds": None, "steps": 1}
     whole = small_net(0.2)
     straight = fit(whole, checkpoint=dp.Checkpoint(tmp_path / "a", **every), **search)
-    pause, calls = Keeper.pause, [0]
+    between_steps, calls = CheckpointManager.between_steps, [0]
 
     def deadly(self):
-        pause(self)
+        between_steps(self)
         calls[0] += 1
         if calls[0] % 7 == 3:
             raise Killed
 
     killed, kills, seed = tmp_path / "b", 0, 3
     with monkeypatch.context() as patch:
-        patch.setattr(Keeper, "pause", deadly)
+        patch.setattr(CheckpointManager, "between_steps", deadly)
         while True:
             net = small_net(0.2)
             try:
@@ -589,25 +599,25 @@ def test_a_checkpoint_goes_on_with_the_same_noise_and_account(engine, tmp_path, 
 
 def test_an_epoch_of_a_stream_that_begins_anew_counts_twice(tmp_path, monkeypatch):
     """Where the number of processes has changed; its first rows are trained on again."""
-    monkeypatch.setattr(loop, "MOST_STEPS", 1)
+    monkeypatch.setattr(epochs, "MOST_STEPS", 1)
     frame = pd.DataFrame(X, columns=list("abcd")).assign(y=CLASSES)
     frame.to_parquet(tmp_path / "table.parquet")
     rows = dp.tables.stream(tmp_path / "table.parquet", "y")
     run = {"checkpoint": dp.Checkpoint(tmp_path / "run", seconds=None, steps=1), "engine": "xla"}
-    pause, calls = Keeper.pause, [0]
+    between_steps, calls = CheckpointManager.between_steps, [0]
 
     def deadly(self):
-        pause(self)
+        between_steps(self)
         calls[0] += 1
         if calls[0] == 3:
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(Keeper, "pause", deadly)
+        patch.setattr(CheckpointManager, "between_steps", deadly)
         with pytest.raises(Killed):
             fit(small_net(), rows, None, max_epochs=2, **run)
-    monkeypatch.setattr(training, "_layout", lambda *settings: {"processes": 2})
-    with pytest.warns(UserWarning, match="processes is 2, was 1: the epoch begins anew"):
+    monkeypatch.setattr(dp.Xla, "work_layout", lambda self: {"engine": "xla", "processes": 2})
+    with pytest.warns(UserWarning, match="processes is 2, was 1: the epoch is started over"):
         history = fit(small_net(), rows, None, max_epochs=2, **run)
     assert history.n_epochs == 2
     assert history.epsilon(1e-5) == dp.Privacy(1.0).epsilon(1e-5, 3)
@@ -623,11 +633,15 @@ def test_without_a_seed_a_checkpoint_holds_the_one_that_was_drawn(tmp_path):
 
 
 def test_every_epoch_that_began_is_counted():
-    class Interrupting(dp.Adam):
-        def update(self, g, state, theta, learning_rate, t, penalised):
-            if t == 8:
+    class InterruptStep8(Transformation):
+        def update(self, g, state, step):
+            if step.t == 8:
                 raise KeyboardInterrupt
-            return super().update(g, state, theta, learning_rate, t, penalised)
+            return g, state
+
+    class Interrupting(dp.Adam):
+        def transformations(self):
+            return (InterruptStep8(), *super().transformations())
 
     net = small_net()
     with pytest.warns(UserWarning, match="interrupted"):

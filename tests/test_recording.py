@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import deltaprop as dp
-from deltaprop.inspect import recording
+from deltaprop.training import recording
 
 ENGINES = ("reference", "fused")
 rng = np.random.default_rng(0)

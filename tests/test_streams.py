@@ -13,16 +13,15 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
-from deltaprop.training.checkpoints import Keeper
 from typer.testing import CliRunner
 
 import deltaprop as dp
 from deltaprop.cli.app import app
-from deltaprop.engines.fused import FusedEngine
-from deltaprop.engines.reference import ReferenceEngine
-from deltaprop.engines.streamed import StreamedEngine
+from deltaprop.optim.state import TrainingState
 from deltaprop.tables import TableError, predict_stream, stream
-from deltaprop.training.loop import Progress
+from deltaprop.training.checkpoint_manager import CheckpointManager
+
+from .trainers import run_epoch, trainer
 
 rng = np.random.default_rng(0)
 N = 30_000
@@ -72,19 +71,17 @@ def test_a_stream_trains_as_its_rows_in_memory_do_in_the_same_order(
     net, other = network(reduction), network(reduction)
     history = dp.fit(net, rows, batch_size=batch_size, max_epochs=2, engine=engine, seed=3, tol=0)
 
-    streamed = StreamedEngine(other, rows, batch_size, lambda *data: None)
+    streamed = trainer(engine, other, rows, batch_size=batch_size)
     several = batch_size < N  # otherwise the chunk is as long as the one batch
     assert (streamed.chunk_rows < N) == several
     seeds = np.random.RandomState(3)
-    progress = Progress(dropout_seed=int(seeds.randint(2**31 - 1)))
-    kind = FusedEngine if engine == "fused" else ReferenceEngine
+    state = TrainingState(dropout_seed=int(seeds.randint(2**31 - 1)))
     w = None if weight is None else W.astype(np.float32)
-    memory = kind(other, X, Y, w, solver=dp.Adam(), batch_size=batch_size, clip_norm=None,
-                  progress=progress)  # fmt: skip
+    memory = trainer(engine, other, X, Y, w, batch_size=batch_size, state=state)
     for epoch in range(2):
         order = streamed.row_order(draw(seeds))
         np.testing.assert_array_equal(np.sort(order), np.arange(N))
-        loss = memory.epoch(order, np.full(-(-N // batch_size), 1e-3))
+        loss = run_epoch(memory, order, np.full(-(-N // batch_size), 1e-3))
         np.testing.assert_allclose(history.loss_curve[epoch], loss, rtol=1e-5)
     np.testing.assert_allclose(net.theta, other.theta, rtol=1e-5, atol=1e-7)
 
@@ -93,26 +90,25 @@ def test_an_epoch_of_a_stream_can_begin_anywhere(folder):
     rows, thetas = stream(folder, "y", columns=NAMES, memory="1MB"), []
     rates = np.full(-(-N // 50), 1e-3)
     for cuts in ([0, len(rates)], [0, 123, 124, 400, len(rates)]):
-        net, progress = network(), Progress(dropout_seed=1)
-
-        def engine_of(net=net, progress=progress, **rows):
-            return ReferenceEngine(net, solver=dp.Adam(), clip_norm=None, progress=progress, **rows)
-
-        engine = StreamedEngine(net, rows, 50, engine_of)
+        net = network()
+        streamed = trainer(
+            "reference", net, rows, batch_size=50, state=TrainingState(dropout_seed=1)
+        )
         order = draw(np.random.RandomState(0))
         for low, high in pairwise(cuts):
-            engine.epoch(order, rates[low:high], low)
+            run_epoch(streamed, order, rates[low:high], low)
         thetas.append(net.theta)
     np.testing.assert_array_equal(*thetas)
 
 
 def test_orders_differ_from_epoch_to_epoch_and_mix_the_row_groups(folder):
-    engine = StreamedEngine(network(), stream(folder, "y", columns=NAMES, memory="1MB"), 64, None)
+    rows = stream(folder, "y", columns=NAMES, memory="1MB")
+    streamed = trainer("reference", network(), rows, batch_size=64)
     seeds = np.random.RandomState(0)
-    first, second = (engine.row_order(draw(seeds)) for _ in range(2))
+    first, second = (streamed.row_order(draw(seeds)) for _ in range(2))
     assert not np.array_equal(first, second)
     assert len({place // 700 for place in first[:64]}) > 5  # groups in a batch
-    np.testing.assert_array_equal(engine.row_order(None), np.arange(N))
+    np.testing.assert_array_equal(streamed.row_order(None), np.arange(N))
 
 
 def test_unshuffled_rows_come_as_they_lie(folder):
@@ -455,14 +451,14 @@ def test_killed_anywhere_it_ends_in_the_same_bits(engine, folder, tmp_path, monk
     search = {"batch_size": 64, "max_epochs": 2, "engine": engine, "validation": 0.1, "tol": 0}
     undisturbed = network()
     dp.fit(undisturbed, rows, **search)
-    chance, pause, kills = random.Random(0), Keeper.pause, 0
+    chance, between_steps, kills = random.Random(0), CheckpointManager.between_steps, 0
 
     def deadly(self):
-        pause(self)
+        between_steps(self)
         if chance.random() < 0.4:
             raise Killed
 
-    monkeypatch.setattr(Keeper, "pause", deadly)
+    monkeypatch.setattr(CheckpointManager, "between_steps", deadly)
     while True:
         net = network()
         try:

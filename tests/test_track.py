@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import deltaprop as dp
-from deltaprop.training.loop import Epoch
+from deltaprop.training.history import Epoch
 
 X, Y = np.random.RandomState(0).normal(size=(60, 3)), np.arange(60) % 2
 EVENT = Epoch(3, 10, 0.5, 0.01, None, None, 1.5, None)

@@ -12,14 +12,12 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 
 import deltaprop as dp
-from deltaprop import activations, losses
-from deltaprop.engines.reference import ReferenceEngine
-from deltaprop.engines.streamed import StreamedEngine
-from deltaprop.engines.xla import XlaEngine, loss_and_gradient
+from deltaprop import activations, engines, losses
+from deltaprop.optim.state import TrainingState
 from deltaprop.tables import stream
-from deltaprop.training.loop import Progress
 
 from .processes import finished, started, two
+from .trainers import objective, run_epoch, trainer
 
 rng = np.random.RandomState(0)
 N = 23
@@ -110,7 +108,7 @@ def test_every_activation_loss_and_solver(activation, name, solver):
 def gradients_agree(layers, loss, y, **network):
     net = dp.Network(4, layers, loss=loss, seed=1, **({"l2": 0.1} | network))
     w = WEIGHTS.copy()
-    L, g = loss_and_gradient(net, X, y, w)()
+    L, g = objective("xla", net, X, y, w)
     np.testing.assert_allclose(L, net.loss(X, y, w), rtol=1e-10)
     np.testing.assert_allclose(g, net.gradient(X, y, w).flat, rtol=1e-9, atol=1e-10)
 
@@ -145,19 +143,18 @@ def test_any_shape_and_search(
 def test_an_epoch_in_parts_is_the_reference_s(reduction):
     """Its steps in two calls, or its rows a part at a time, with dropout and a last short batch."""
     order, rates, found = rng.permutation(N), np.linspace(0.01, 0.02, 5), []
-    for engine in (ReferenceEngine, XlaEngine):
+    for engine in ("reference", "xla"):
         for way in ("steps", "rows"):
             net = dp.Network(4, [dp.Dense(7, "tanh", 0.2), dp.Dense(3, "softmax")],
                              loss="cross_entropy", l2=0.1, reduction=reduction, seed=0)  # fmt: skip
-            search = {"solver": dp.Adam(), "batch_size": 5, "clip_norm": None,
-                      "progress": Progress(dropout_seed=3), "rows_of_epoch": N}  # fmt: skip
+            run = {"batch_size": 5, "state": TrainingState(dropout_seed=3), "rows_per_epoch": N}
             if way == "steps":
-                it = engine(net, X, CLASSES, None, **search)
-                loss = it.epoch(order, rates[:2]) + it.epoch(order, rates[2:], 2)
+                it = trainer(engine, net, X, CLASSES, **run)
+                loss = run_epoch(it, order, rates[:2]) + run_epoch(it, order, rates[2:], 2)
             else:
                 a, b = order[:15], order[15:]
-                loss = engine(net, X[a], CLASSES[a], None, **search).epoch(None, rates[:3])
-                loss += engine(net, X[b], CLASSES[b], None, **search).epoch(None, rates[3:])
+                loss = run_epoch(trainer(engine, net, X[a], CLASSES[a], **run), None, rates[:3])
+                loss += run_epoch(trainer(engine, net, X[b], CLASSES[b], **run), None, rates[3:])
             found.append((loss, net.theta))
     for loss, theta in found[1:]:
         np.testing.assert_allclose(loss, found[0][0], rtol=1e-12)
@@ -437,6 +434,16 @@ def test_processes_train_one_network(devices):
         close(found, expected)
 
 
+class Part:
+    """What one of two processes gets of a stream."""
+
+    def __init__(self, rank):
+        self._rank = rank
+
+    def part(self):
+        return engines.get("reference"), self._rank, 2
+
+
 @pytest.mark.parametrize("memory", [10**4, pytest.param(10**6, marks=pytest.mark.slow)])
 def test_processes_read_a_stream_once(memory, tmp_path):
     """Each its half of every epoch: what one process gives for their batches put together."""
@@ -461,23 +468,23 @@ def test_processes_read_a_stream_once(memory, tmp_path):
     rows = replace(stream(tmp_path / "rows.parquet", "y"), memory=memory)
     net = dp.Network(4, [dp.Dense(7, "tanh", 0.3), dp.Dense(3, "softmax")],
                      loss="cross_entropy", l2=0.1, seed=0)  # fmt: skip
-    parts = [StreamedEngine(net, rows, 63, None, (rank, 2)) for rank in (0, 1)]
+    parts = [trainer(Part(rank), net, rows, batch_size=63) for rank in (0, 1)]
     assert (parts[0].chunk_rows == N // 2) == (memory == 10**6)
     seeds, curve = np.random.RandomState(3), []
-    progress = Progress(dropout_seed=int(seeds.randint(2**31 - 1)))
-    engine = ReferenceEngine(
-        net, frame[list("abcd")].to_numpy(), frame["y"].to_numpy(), None, solver=dp.Adam(),
-        batch_size=64, clip_norm=None, progress=progress, rows_of_epoch=N - 1,
+    state = TrainingState(dropout_seed=int(seeds.randint(2**31 - 1)))
+    reference = trainer(
+        "reference", net, frame[list("abcd")].to_numpy(), frame["y"].to_numpy(),
+        batch_size=64, state=state, rows_per_epoch=N - 1,
     )  # fmt: skip
-    engine.n_samples = N - 1
+    reference.n_samples = N - 1
     for _ in range(2):
         seed = np.array([seeds.randint(2**31 - 1)])
         halves = [part.row_order(seed) for part in parts]
         assert len(set(np.concatenate(halves))) == N - 1
         batches = [half[i : i + 32] for i in range(0, N // 2, 32) for half in halves]
-        curve.append(engine.epoch(np.concatenate(batches), np.full(63, 1e-3)))
+        curve.append(run_epoch(reference, np.concatenate(batches), np.full(63, 1e-3)))
     close(first, [[net.theta.tobytes().hex(), curve]])
-    with pytest.warns(UserWarning, match=r"processes is 1, was 2: the epoch begins anew, and rows"):
+    with pytest.warns(UserWarning, match="processes is 1, was 2: the epoch is started over"):
         dp.fit(net, rows, engine=dp.Xla(shared_rows=True), batch_size=63, max_epochs=3, seed=3,
                tol=0, checkpoint=tmp_path / "run")  # fmt: skip
 

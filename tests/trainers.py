@@ -1,0 +1,39 @@
+"""Trainers of one engine over arrays, built as the training loop builds them."""
+
+from deltaprop import engines
+from deltaprop.data.rows import Rows
+from deltaprop.data.streamed_rows import StreamedRows
+from deltaprop.data.streams.stream import Stream
+from deltaprop.engines import Run, trainer_for
+from deltaprop.optim.state import TrainingState
+from deltaprop.training.settings import Settings
+
+
+def trainer(
+    engine, net, X, y=None, w=None, *, index=None, state=None, rows_per_epoch=None, observer=None,
+    batch_size=10, n_threads=None, reproducible=False, **settings,
+):  # fmt: skip
+    """The engine's trainer for arrays that need no check, or for a stream.
+
+    `engine` is a name or an Engine; `settings` are the solver and clip_norm of `dp.fit`.
+    """
+    if isinstance(engine, str):
+        engine = engines.get(engine, n_threads, reproducible)
+    rows = StreamedRows(X) if isinstance(X, Stream) else Rows(X, y, w, index)
+    run = Run(
+        chain=Settings(**settings).chain(), batch_size=batch_size, max_epochs=1,
+        state=TrainingState() if state is None else state, observer=observer,
+        rows_per_epoch=rows_per_epoch,
+    )  # fmt: skip
+    return trainer_for(engine, net, rows, run)
+
+
+def run_epoch(trainer, order, learning_rates, first=0):
+    """The loss of one epoch, or of the part of it that begins with step `first`."""
+    (loss,) = trainer.run([order], [learning_rates], first)
+    return loss
+
+
+def objective(engine, net, X, y, w=None, n_threads=None):
+    """L and ∂L/∂θ at the current θ, as L-BFGS gets them."""
+    return engines.get(engine, n_threads).objective(net, Rows(X, y, w))()
