@@ -226,3 +226,24 @@ def test_help_names_the_commands_in_order_and_imports_nothing_heavy():
     code = "import deltaprop.cli.app, sys; print(*{'numpy', 'pandas', 'sklearn'} & {*sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert loaded.stdout == "\n"
+
+
+def test_private_training_states_its_privacy_loss(penguins, tmp_path):
+    done = deltaprop(
+        "train", penguins, "--target", "species", "--noise", 4, "--epochs", 3, "--json",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["delta"] == pytest.approx(0.1 / result["train_rows"])
+    privacy = dp.Privacy(noise=4.0)
+    assert result["epsilon"] == pytest.approx(privacy.epsilon(result["delta"], epochs=3))
+    model = dp.load(tmp_path / "model.dp")
+    assert (model.privacy, model.mlp_.early_stopping) == (privacy, False)
+
+
+def test_noise_out_of_range_is_bad_input(penguins, tmp_path):
+    done = deltaprop("train", penguins, "--target", "species", "--noise", -1, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "noise" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from deltaprop.errors import InputError
+from deltaprop.optim.privacy import Privacy
 
 DEFAULT_MEMORY = "400MB"
 MOST_UNITS = 10**8  # of one hidden layer; more would overflow the size of an array
@@ -89,6 +90,8 @@ class ModelOptions:
     learning_rate: float
     schedule: str
     seed: int
+    noise: float | None
+    max_norm: float
 
     def parameters(self) -> dict[str, Any]:
         """The parameters of :class:`deltaprop.TabularClassifier` or ``TabularRegressor``."""
@@ -103,6 +106,7 @@ class ModelOptions:
             "learning_rate_init": self.learning_rate,
             "learning_rate": self.schedule,
             "random_state": self.seed,
+            "privacy": None if self.noise is None else Privacy(self.noise, self.max_norm),
             **({} if self.loss == "auto" else {"loss": self.loss}),
         }
 

@@ -90,6 +90,11 @@ def print_training(result: Mapping[str, Any], n_parameters: int) -> None:
         f"{n_parameters:,} parameters, {result['epochs']} epochs in {result['seconds']:.1f} s "
         f"({result['stop_reason']})."
     )
+    if "epsilon" in result:
+        console.print(
+            f"The training is ({result['epsilon']:.3g}, {result['delta']:.3g})-differentially "
+            "private. The encoding of the table is not covered."
+        )
     print_scores(result, console)
     console.print(f"The model is in [bold]{result['model']}[/].")
     if "report" in result:

@@ -51,6 +51,16 @@ def train(
     l2: Annotated[float, Option(help="Strength of the L2 penalty (alpha).")] = 0.0,
     dropout: Annotated[float, Option(help="Dropout probability of the hidden units.")] = 0.0,
     seed: Annotated[int, Option(help="Random seed; the same seed gives the same model.")] = 0,
+    noise: Annotated[
+        float | None,
+        Option(
+            help="Train with differential privacy: the standard deviation of the noise, in units "
+            "of --max-norm. The encoding of the table is not covered."
+        ),
+    ] = None,
+    max_norm: Annotated[
+        float, Option(help="Maximum norm of the gradient of a row, with --noise.")
+    ] = 1.0,
     page: Annotated[
         str | None, Option("--report", help="Also write an HTML report on the model to this file.")
     ] = None,
@@ -81,7 +91,7 @@ def train(
     data = DataOptions(table, target, tuple(drop or ()), weight, task, test_size, seed, memory)
     model = ModelOptions(
         hidden, activation, loss, dropout, l2, solver, epochs, batch_size, learning_rate, schedule,
-        seed,
+        seed, noise, max_norm,
     )  # fmt: skip
     run = RunOptions(checkpoint, checkpoint_seconds, watch, cluster, workers, gpus)
     outputs = OutputOptions(output, page, as_json, quiet)

@@ -179,8 +179,18 @@ def _result(trained: Trained, options: DataOptions, outputs: OutputOptions) -> d
         "stop_reason": trained.model.mlp_.stop_reason_,
         "seconds": round(trained.seconds, 3),
         "model": outputs.model,
+        **_privacy(trained),
         **report.scores(trained.model, *data.test),
     }
+
+
+def _privacy(trained: Trained) -> dict[str, Any]:
+    """The privacy loss of all epochs that might have been run, at δ = 1 / (10 · rows)."""
+    privacy, n_rows = trained.model.privacy, len(trained.data.fit[0])
+    if privacy is None:
+        return {}
+    delta = 0.1 / n_rows
+    return {"epsilon": privacy.epsilon(delta, trained.model.max_iter), "delta": delta}
 
 
 def _write_page(trained: Trained, place: str) -> None:
