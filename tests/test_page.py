@@ -696,7 +696,7 @@ def test_what_is_written_down_while_training():
         history = dp.fit(net, X, Y, max_epochs=7, validation=0.2, callbacks=[watch])
         status, _, news = ask(watch.url, "api/epochs?after=0")
         assert status == 200
-        assert news["finished"]  # the search told its callbacks
+        assert news["finished"]  # training told its callbacks
         assert [e["loss"] for e in news["epochs"]] == history.loss_curve
         assert [e["validation_loss"] for e in news["epochs"]] == history.validation_loss_curve
         assert [e["epoch"] for e in ask(watch.url, "api/epochs?after=5")[2]["epochs"]] == [6, 7]
@@ -719,7 +719,7 @@ def test_an_estimator_is_watched_from_before_its_first_fit():
         assert network["outputs"] == list(IRIS.target_names)
         assert trace(watch, step="X_2")["yhat"] == pytest.approx(model.predict_proba(X[:1])[0])
         with pytest.raises(ValueError, match="network expects 3"):
-            model.fit(X[:, :3], labels)  # anew, with other columns: the page's rows no longer fit
+            model.fit(X[:, :3], labels)  # with other columns, so the rows of the page no longer fit
         assert len(model.coefs_[0]) == 4
 
 
