@@ -85,7 +85,7 @@ def test_bad_arguments_are_named():
         dp.diagnose(net, X, y, validation=0.2)
     with pytest.raises(TypeError, match="model must be"):
         dp.diagnose(5, X, y)
-    with pytest.raises(ModelFileError, match="no file 'net.dp'"):
+    with pytest.raises(ModelFileError, match=r"no file 'net\.dp'"):
         dp.diagnose("net.dp", X, y)
     with pytest.raises(ValueError, match="X has 105 row"):
         dp.diagnose(net, X, y[:-1])
