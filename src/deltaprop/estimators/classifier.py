@@ -42,8 +42,7 @@ if TYPE_CHECKING:
 
 
 def _gives_probabilities(estimator: MLPClassifier) -> bool:
-    name = estimator.loss.name if isinstance(estimator.loss, Loss) else estimator.loss
-    if name == "hinge":
+    if estimator._gives_margins():
         raise AttributeError("predict_proba is not available with loss='hinge'.")
     return True
 
@@ -289,7 +288,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
 
     def _one_hot(self) -> bool:
         """Whether each of two classes has an output, as the categorical cross-entropy requires."""
-        return isinstance(self.loss, Loss) and self.loss.name == "cross_entropy"
+        return isinstance(self.loss, Loss) and self.loss.encoding.one_hot_pairs
 
     def _output_layer(self) -> tuple[Loss, int, str]:
         labels = len(self.classes_)
@@ -299,22 +298,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
             loss = losses.CrossEntropy() if several else losses.BinaryCrossEntropy()
         else:
             loss = losses.get(self.loss)
-        if self._kind == "multilabel" and loss.name in ("focal", "cross_entropy"):
+        if self._kind not in loss.encoding.class_targets:
+            suited = " or ".join(sorted(loss.encoding.class_targets))
             raise InputError(
-                f"loss={loss.name!r} is for mutually exclusive classes, but y is multilabel; use "
-                "'log_loss' or 'hinge'."
+                f"loss={loss.name!r} is for {suited} targets, but y is {self._kind}; use "
+                "'log_loss', which suits all of them."
             )
-        if self._kind == "multiclass" and loss.name == "binary_cross_entropy":
-            raise InputError(
-                "loss='binary_cross_entropy' is for two classes or for multilabel targets, but y "
-                f"has {labels} classes; use 'log_loss'."
-            )
-        if loss.name == "hinge":
-            return loss, n_outputs, "identity"
+        if loss.encoding.margins:
+            return loss, n_outputs, loss.link
         return loss, n_outputs, "softmax" if several else "logistic"
 
     def _labels(self, z: Float[np.ndarray, "N H"]) -> np.ndarray:
-        threshold = 0.0 if self._is_hinge() else 0.5
+        threshold = 0.0 if self._gives_margins() else 0.5
         if self._kind == "multilabel":
             return (z > threshold).astype(int)
         if z.shape[1] > 1:
@@ -361,11 +356,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         possible = counts[counts > 0].min() >= 2 and n_held >= np.count_nonzero(counts)
         return rows.labels if possible else None
 
-    def _is_hinge(self) -> bool:
-        return (self.loss.name if isinstance(self.loss, Loss) else self.loss) == "hinge"
+    def _gives_margins(self) -> bool:
+        """Whether the outputs are signed margins, as with the hinge loss, and not probabilities."""
+        return self.loss != "log_loss" and losses.get(self.loss).encoding.margins
 
     def _has_decision_function(self) -> bool:
-        if not self._is_hinge():
+        if not self._gives_margins():
             raise AttributeError("decision_function needs loss='hinge'; use predict_proba.")
         return True
 

@@ -226,7 +226,7 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
 
     def _has_several_quantiles(self) -> bool:
         loss = losses.get(self.loss)
-        return loss.name == "quantile" and loss.outputs_per_target > 1
+        return loss.encoding.predicts == "quantiles" and loss.outputs_per_target > 1
 
     def _default_score(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float | None:
         if self._has_several_quantiles():

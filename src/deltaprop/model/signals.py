@@ -268,7 +268,7 @@ def is_flat(
 ) -> Bool[np.ndarray, "N H"]:
     """Where |f′(a)| is below 1 % of f's steepest slope near 0."""
     steepest, _ = _shape(f)
-    flat: np.ndarray = np.abs(_slopes(f, a, z)) < FLAT * steepest
+    flat: np.ndarray = np.abs(f.slopes(a, z, np)) < FLAT * steepest
     return flat
 
 
@@ -284,7 +284,7 @@ def _shape(f: Activation) -> tuple[float, bool]:
     def slopes(low: float, high: float) -> Float[np.ndarray, " M"]:
         a = np.zeros((101, 2))  # two columns: f may couple them, or halve them
         a[:, 0] = np.linspace(low, high, 101)
-        steepness: np.ndarray = np.abs(_slopes(f, a, f.f(a, np))[:, 0])
+        steepness: np.ndarray = np.abs(f.slopes(a, f.f(a, np), np)[:, 0])
         return steepness
 
     try:
@@ -294,20 +294,6 @@ def _shape(f: Activation) -> tuple[float, bool]:
     except (ValueError, IndexError):  # the user's own, for a number of columns of its own
         return 1.0, False
     return steepest, all(ends)
-
-
-def _slopes(
-    f: Activation, a: Float[np.ndarray, "N H"], z: Float[np.ndarray, "N H"]
-) -> Float[np.ndarray, "N H"]:
-    """f′ of each entry; of the Jacobian where f couples the columns of a row, its diagonal."""
-    slopes: np.ndarray
-    if f.coupling == "elementwise":
-        slopes = np.broadcast_to(f.df(a, z, np), a.shape)
-    elif f.name == "softmax":
-        slopes = z * (1 - z)  # the same diagonal without the (N, H, H) array
-    else:
-        slopes = np.einsum("nhh->nh", f.df(a, z, np))
-    return slopes
 
 
 # ---------------------------------------------------------------- pieces

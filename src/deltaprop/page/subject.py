@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 Edit = tuple[int, int, Any]  # row, column, value
 
-# Losses whose target can be class indices.
-OF_CLASSES = ("cross_entropy", "binary_cross_entropy", "focal", "hinge")
-
 
 @dataclass(frozen=True)
 class Column:
@@ -171,7 +168,7 @@ def network_subject(
     net.encode(y)
     names = list_of_names("target_names", target_names)
     H = net.n_outputs
-    classes = y.ndim == 1 and y.dtype.kind in "iub" and net.loss_function.name in OF_CLASSES
+    classes = y.ndim == 1 and y.dtype.kind in "iub" and net.loss_function.task == "classification"
     choices = tuple(names or map(str, range(max(H, 2)))) if classes else ()
     if classes and len(choices) != max(H, 2):
         raise InputError(f"target_names must name the {max(H, 2)} classes; got {len(choices)}.")
@@ -197,7 +194,7 @@ def _winner(net: Model, z: Float[np.ndarray, "1 H"]) -> int:
     """The index of the predicted class."""
     if z.shape[1] > 1:
         return int(np.argmax(z))
-    return int(z[0, 0] > (0.0 if net.loss_function.name == "hinge" else 0.5))
+    return int(z[0, 0] > (0.0 if net.loss_function.encoding.margins else 0.5))
 
 
 def matrix_inputs(X: Any, n_features: int, feature_names: Any = None) -> Inputs:
