@@ -27,30 +27,30 @@ class Network(Model):
     n_features : int
         D, the number of columns of X.
     layers : iterable of Dense
-        At least one; the last one's outputs are ŷ.
+        At least one layer; the outputs of the last one are ŷ.
     loss : str or Loss
         A name from ``deltaprop.losses.NAMES`` or a :class:`deltaprop.Loss`.
     l2 : float, default=0.0
         λ ≥ 0. Biases are never penalised.
     reduction : {"sum", "mean", "sklearn"}, default="sum"
-        What L means for N samples of weight w_n (1 unless given):
+        The meaning of L for N samples with weights w_n (1 by default):
 
         - "sum": Σ_n w_n loss_n + λ/2 ‖W‖², the document's convention;
         - "mean": Σ_n w_n loss_n / Σ_n w_n + λ/2 ‖W‖²;
         - "sklearn": (Σ_n w_n loss_n + λ/2 ‖W‖²) / Σ_n w_n, where λ is scikit-learn's ``alpha``.
     dtype : {"float64", "float32"}, default="float64"
-        Of θ and of everything computed.
+        The dtype of θ and of all computations.
     init : str, default="glorot_uniform"
         One of ``deltaprop.initializers.NAMES``.
     seed : int, RandomState or None, default=None
-        Where the initial weights come from.
+        Determines the initial weights.
 
     Attributes
     ----------
     theta : ndarray (P,)
         All parameters.
     W, b : tuples of ndarrays (D_l, H_l) and (H_l,)
-        Views into `theta`: writing to them changes the network.
+        Views into `theta`; writing to them changes the network.
 
     Raises
     ------
@@ -126,16 +126,16 @@ class Network(Model):
     def derivation(
         self, X: Any = None, y: Any = None, sample_weight: Any = None, *, format: str = "unicode"
     ) -> Derivation:
-        """Every equation of this network, with its own sizes, functions and settings put in.
+        """Every equation of this network, with its sizes, functions and settings filled in.
 
         Parameters
         ----------
         X, y, sample_weight : optional
-            As in `trace`: a batch whose numbers are set beside the symbols. Large matrices are
-            shortened.
+            A batch, as in `trace`, whose numbers are printed next to the symbols. Large matrices
+            are abbreviated.
         format : {"unicode", "latex", "html"}, default="unicode"
-            What ``str`` and ``print`` of the result give. ``.unicode``, ``.latex`` and ``.html``
-            give each at any time, and notebooks show it as HTML.
+            The format that ``str`` and ``print`` use. The attributes ``.unicode``, ``.latex`` and
+            ``.html`` of the result hold all formats, and notebooks show it as HTML.
 
         Returns
         -------
@@ -144,13 +144,13 @@ class Network(Model):
         Raises
         ------
         ValueError
-            If `format` is another, X comes without y or the reverse, or the batch is not valid.
+            If `format` is unknown, if only one of X and y is given, or if the batch is invalid.
 
         Notes
         -----
-        Numbers in brackets are those of the document; "L2" and "bias" are its unnumbered
-        sections. The user's own functions are called with symbols in place of arrays; those that
-        need arrays are printed by name.
+        Numbers in brackets are equation numbers of the document; "L2" and "bias" are its unnumbered
+        sections. Custom functions are called with symbols instead of arrays. Those that need arrays
+        are printed by name.
 
         References
         ----------

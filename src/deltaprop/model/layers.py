@@ -21,9 +21,9 @@ class Dense:
     units : int
         H, the number of outputs, at least 1.
     activation : str or Activation, default="identity"
-        f; a name from ``deltaprop.activations.NAMES`` or the user's own.
+        f: a name from ``deltaprop.activations.NAMES``, or a custom activation.
     dropout : float, default=0.0
-        Share of this layer's outputs that each training step sets to zero, in [0, 1).
+        Fraction of the outputs of this layer that each training step sets to zero, in [0, 1).
 
     Examples
     --------

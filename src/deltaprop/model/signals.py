@@ -1,12 +1,12 @@
-r"""Cheap summaries of a pass: how large each quantity is, and whether error signals get through.
+r"""Signals: the size of each quantity of a pass, and whether error signals are passed back.
 
-A unit passes its error signal back through f′ (equation 1.9), so f′ itself says whether it does:
-a value of a is *flat* where |f′(a)| is below a hundredth of f's steepest slope near 0. That needs
-no knowledge of f by name, and works for the user's own. A unit that is flat on every row is *dead*:
-nothing it gets can change it. Where f is flat at both ends (tanh, logistic), flat values are
-*saturated*; where it is flat at one end (relu, gelu), being flat on some rows is how it works.
+A unit passes its error signal back through f′ (equation 1.9), so f′ shows whether it does. A value
+of a is *flat* if |f′(a)| is below one hundredth of the steepest slope of f near 0. This definition
+needs only f itself, so it applies to custom activations too. A unit that is flat on every row is
+*dead*: its weights receive no gradient. If f is flat at both ends (tanh, logistic), flat values are
+*saturated*. If f is flat at one end (relu, gelu), units are normally flat on some of the rows.
 
-Per-sample gradients are never formed: sample n's ∂L/∂W_l is the outer product of its rows of X_l
+Per-sample gradients are never formed: ∂L/∂W_l of sample n is the outer product of its rows of X_l
 and δ_l, so the sum of its squared entries is ‖x_n‖² ‖δ_n‖².
 
 Examples
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from jaxtyping import Bool, Float, Int
 
-# Beyond |a| = 3 a tanh passes less than this share of the signal, a logistic beyond |a| = 6: a
-# gradient step there is a hundred times too short.
+# A tanh passes less than this fraction of the signal beyond |a| = 3, a logistic beyond |a| = 6.
+# Gradient steps there are one hundred times shorter than near 0.
 FLAT = 0.01
 
 
@@ -62,7 +62,7 @@ class Traced(Protocol):
 
 
 class Spread(NamedTuple):
-    """The size of an array's entries."""
+    """The size of the entries of an array."""
 
     rms: float
     low: float
@@ -71,7 +71,7 @@ class Spread(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LayerSignals:
-    """What one layer's quantities look like on the rows of a trace.
+    """The signals of one layer on the rows of a trace.
 
     Attributes
     ----------
@@ -80,22 +80,23 @@ class LayerSignals:
     units : int
         H_l.
     X, a, delta, dW : Spread
-        Root mean square, minimum and maximum of X_l (the layer's input), a_l, δ_l and ∂L/∂W_l.
+        Root mean square, minimum and maximum of X_l (the input of the layer), a_l, δ_l and ∂L/∂W_l.
     flat : array (H_l,)
-        For each unit the share of rows on which |f′| is below 1 % of f's steepest slope.
+        For each unit, the fraction of rows on which it is flat.
     dead : float
-        Share of units that are flat on every row: no error signal passes.
+        Fraction of units that are flat on every row.
     saturated : float
-        Share of all entries of a_l that are flat, where f is flat at both ends; else NaN.
+        Fraction of the entries of a_l that are flat, if f is flat at both ends; else NaN.
     delta_ratio : float
-        RMS(δ_l) / RMS(δ_{l+1}): what one more layer leaves of the error signal. NaN for the last.
+        RMS(δ_l) / RMS(δ_{l+1}): how one layer changes the error signal. NaN for the last layer.
     gradient_to_weight : float
         ‖∂L/∂W_l‖ / ‖W_l‖.
     snr : float
-        ‖mean‖ / spread of the gradients of single samples (their data term); a batch of B has √B
-        times that. On N rows pure noise gives 1 / √N. NaN for a single row.
+        Signal-to-noise ratio: ‖mean‖ / standard deviation of the per-sample gradients without the
+        penalty. That of a batch of B rows is √B times as large. Pure noise on N rows gives about
+        1 / √N. NaN for a single row.
     update_to_weight : float
-        ‖ΔW_l‖ / ‖W_l‖ a step since the record before; NaN outside records.
+        ‖ΔW_l‖ / ‖W_l‖ per step since the previous record; NaN outside of records.
     """
 
     layer: int
@@ -121,7 +122,7 @@ class LayerSignals:
 
 @dataclass(frozen=True, eq=False)
 class Signals:
-    """A trace in a few numbers a layer: ``str`` gives a table.
+    """A few numbers for each layer of a trace. ``str`` returns a table.
 
     Attributes
     ----------
@@ -139,17 +140,17 @@ class Signals:
     layers: tuple[LayerSignals, ...]
 
     def rows(self) -> list[dict[str, Any]]:
-        """One flat dict a layer, JSON-able: ``X_rms``, ``X_low``, …, ``dead``, ``snr``."""
+        """One flat dict per layer that JSON can hold: ``X_rms``, ``X_low``, …, ``dead``, ``snr``."""
         return [_row(layer) for layer in self.layers]
 
     def to_frame(self) -> pd.DataFrame:
-        """The same as a DataFrame with one row a layer."""
+        """The same as a DataFrame with one row per layer."""
         import pandas as pd
 
         return pd.DataFrame(self.rows()).set_index("layer")
 
     def units(self) -> pd.DataFrame:
-        """One row a unit: the share of rows on which it is flat, and whether it is dead."""
+        """A DataFrame with one row per unit: the fraction of flat rows, and whether it is dead."""
         import pandas as pd
 
         parts = [
@@ -179,7 +180,7 @@ class Signals:
         self, W: Sequence[Float[np.ndarray, "D H"]], W_before: Sequence[Float[np.ndarray, "D H"]],
         steps: int,
     ) -> Signals:  # fmt: skip
-        """These signals with the update-to-weight ratio a step, from the weights `steps` ago."""
+        """These signals with the update-to-weight ratio per step, from the weights `steps` ago."""
         moved = [
             _ratio(_norm(now - before), _norm(before)) / steps
             for now, before in zip(W, W_before, strict=True)
@@ -193,12 +194,12 @@ class Signals:
 
 
 def summarise(trace: Traced) -> Signals:
-    """The signals of a trace; what ``trace.summary()`` calls.
+    """The signals of a trace, which ``trace.summary()`` returns.
 
     Parameters
     ----------
     trace : Trace
-        Of at least one row.
+        A trace of at least one row.
 
     Returns
     -------
@@ -213,7 +214,7 @@ def summarise(trace: Traced) -> Signals:
     >>> summarise(net.trace([[1.0], [2.0]], [3.0, 6.0])).layers[0].delta  # δ = 0, -1
     Spread(rms=0.7071067811865476, low=-1.0, high=0.0)
     """
-    with np.errstate(all="ignore"):  # a sick network overflows; that is what is to be seen
+    with np.errstate(all="ignore"):  # a diverging network overflows, and the signals must show it
         spreads = [spread(delta) for delta in trace.delta]
         return Signals(tuple(_layer(trace, l, spreads) for l in range(len(trace.a))))
 
@@ -236,7 +237,7 @@ def _layer(trace: Traced, l: int, deltas: list[Spread]) -> LayerSignals:
 def _signal_to_noise(
     X: Float[Array, "N D"], delta: Float[np.ndarray, "N H"], total: Float[np.ndarray, "D H"]
 ) -> float:
-    """‖mean‖ / spread over samples of x_n δ_nᵀ, whose sum is `total`."""
+    """‖mean‖ / standard deviation over samples of x_n δ_nᵀ, whose sum is `total`."""
     N = delta.shape[0]
     squares = float(_squared_rows(X) @ _squared_rows(delta))
     mean = _norm(total) / N
@@ -266,14 +267,14 @@ def spread(values: Array) -> Spread:
 def is_flat(
     f: Activation, a: Float[np.ndarray, "N H"], z: Float[np.ndarray, "N H"]
 ) -> Bool[np.ndarray, "N H"]:
-    """Where |f′(a)| is below 1 % of f's steepest slope near 0."""
+    """Where |f′(a)| is below 1 % of the steepest slope of f near 0."""
     steepest, _ = _shape(f)
     flat: np.ndarray = np.abs(f.slopes(a, z, np)) < FLAT * steepest
     return flat
 
 
 def flat_at_both_ends(f: Activation) -> bool:
-    """Whether f is a sigmoid: it has no slope far out on either side."""
+    """Whether f is a sigmoid, with no slope far from 0 on either side."""
     return _shape(f)[1]
 
 
@@ -282,7 +283,7 @@ def _shape(f: Activation) -> tuple[float, bool]:
     """The steepest |f′| for a in [-1, 1], where weights start, and whether both ends are flat."""
 
     def slopes(low: float, high: float) -> Float[np.ndarray, " M"]:
-        a = np.zeros((101, 2))  # two columns: f may couple them, or halve them
+        a = np.zeros((101, 2))  # two columns, because f may couple them or need an even number
         a[:, 0] = np.linspace(low, high, 101)
         steepness: np.ndarray = np.abs(f.slopes(a, f.f(a, np), np)[:, 0])
         return steepness
@@ -291,12 +292,12 @@ def _shape(f: Activation) -> tuple[float, bool]:
         with np.errstate(all="ignore"):
             steepest = float(np.nanmax(slopes(-1, 1)))
             ends = [bool((slopes(*end) < FLAT * steepest).all()) for end in ((-30, -12), (12, 30))]
-    except (ValueError, IndexError):  # the user's own, for a number of columns of its own
+    except (ValueError, IndexError):  # a custom activation for another number of columns
         return 1.0, False
     return steepest, all(ends)
 
 
-# ---------------------------------------------------------------- pieces
+# ---------------------------------------------------------------- helpers
 
 
 def _norm(values: Float[np.ndarray, "..."]) -> float:

@@ -1,8 +1,8 @@
-"""Callbacks that write a search to where people already look: TensorBoard, MLflow, W&B.
+"""Callbacks that log a training run to TensorBoard, MLflow or Weights & Biases.
 
-Each goes through the tracker's own library, which ``pip install 'deltaprop[track]'`` brings (W&B's
-is the user's own choice). All log ``loss``, ``learning_rate``, ``validation_loss``,
-``validation_score`` and ``seconds``, where there are such, at each epoch.
+Each of them uses the library of the tracker. ``pip install 'deltaprop[track]'`` installs the first
+two; W&B must be installed separately. All of them log ``loss``, ``learning_rate``,
+``validation_loss``, ``validation_score`` and ``seconds`` after each epoch, as far as they exist.
 
 Examples
 --------
@@ -30,12 +30,12 @@ QUANTITIES = ("loss", "learning_rate", "validation_loss", "validation_score", "s
 
 
 class TensorBoard:
-    """Write event files that ``tensorboard --logdir`` shows, a series for each quantity.
+    """Write event files for ``tensorboard --logdir``, with one series per quantity.
 
     Parameters
     ----------
     log_dir : str or path
-        Created if need be. One folder a search keeps their curves apart.
+        Created if it does not exist. Use one folder per training run to keep curves separate.
 
     Raises
     ------
@@ -60,13 +60,13 @@ class TensorBoard:
             self._writer.add_scalar(name, value, event.epoch)
 
     def finish(self) -> None:
-        """Write what is left. Every search does this at its end; the next one opens a new file."""
+        """Close the file. Called at the end of training; the next run opens a new file."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"log_dir": self.log_dir, "_writer": None}  # a copy writes a file of its own
+        return {"log_dir": self.log_dir, "_writer": None}  # a copy writes its own file
 
 
 class MLflow:
@@ -75,7 +75,7 @@ class MLflow:
     Parameters
     ----------
     run_id : str, optional
-        By default the active run, which MLflow starts if there is none.
+        The default is the active run, which MLflow starts if necessary.
 
     Raises
     ------
@@ -103,7 +103,7 @@ class WandB:
     Parameters
     ----------
     run : object
-        What ``wandb.init()`` returned.
+        The return value of ``wandb.init()``.
 
     Raises
     ------
@@ -119,8 +119,8 @@ class WandB:
     def __init__(self, run: Any) -> None:
         if not callable(getattr(run, "log", None)):
             raise InputTypeError(
-                "run must have a method log(values, step=...), as what wandb.init() returns has; "
-                f"got {run!r}."
+                "run must have a method log(values, step=...), such as the return value of "
+                f"wandb.init(); got {run!r}."
             )
         self.run = run
 

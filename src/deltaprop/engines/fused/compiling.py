@@ -1,7 +1,7 @@
-"""Compiling what a search needs: in another process while it runs, or now.
+"""Compiling what a training run needs: in another process meanwhile, or in this one first.
 
-``python -m deltaprop.engines.fused.compiling`` compiles everything that is built in, for a machine
-or an image whose processes cannot write to a cache folder later.
+``python -m deltaprop.engines.fused.compiling`` compiles everything that is built in, for machines or
+images whose processes cannot write to a cache folder later.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ _child: list[subprocess.Popen[bytes]] = []
 
 
 def source(net: Model, X: Any) -> str:
-    """The dtype in which the kernel meets the rows."""
+    """The dtype in which the kernel reads the rows."""
     name: str = net.dtype.name if hasattr(X, "tocsr") else X.dtype.name
     return name
 
 
 def needed(net: Model, X: Any) -> list[objects.Unit]:
-    """The units of the network that would have to be compiled."""
+    """The units of the network that are not compiled yet."""
     return [unit for unit in units.of(net, source(net, X)) if not objects.ready(unit)]
 
 
 def ready(net: Model, X: Any) -> bool:
-    """Whether nothing has to be compiled."""
+    """Whether everything that the network needs is compiled."""
     return not needed(net, X)
 
 
 def finish(net: Model, X: Any) -> None:
-    """Wait until nothing has to be compiled; a terminal is told why, and how far it is."""
+    """Wait until everything is compiled, with a message on a terminal."""
     todo = needed(net, X)
     if not todo:
         return
@@ -49,16 +49,16 @@ def finish(net: Model, X: Any) -> None:
 
 
 def compile_all(todo: list[objects.Unit]) -> None:
-    """Compile units, here and now."""
+    """Compile units in this process."""
     for i, unit in enumerate(todo):
         _say(f"compiling for this machine, once: {unit.name} ({i + 1} of {len(todo)}) …")
         objects.addresses(unit)
 
 
 def start(net: Model, X: Any) -> bool:
-    """Begin to compile in another process; False where what is missing cannot be had that way."""
+    """Start to compile in another process. Returns False if that is not possible."""
     if _child and _child[-1].poll() is None:
-        return True  # one at a time: the next search asks again
+        return True  # one at a time: the next training run asks again
     sent = [pickled for pickled in map(_pickled, needed(net, X)) if pickled]
     failed = _child and _child[-1].returncode != 0
     if not sent or failed or not sys.executable or not objects.writable():
@@ -66,7 +66,7 @@ def start(net: Model, X: Any) -> bool:
     child = subprocess.Popen(
         [sys.executable, "-m", __name__, "-"],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for this process
+        start_new_session=True,  # so that Ctrl-C does not end it
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )  # fmt: skip
     assert child.stdin is not None
