@@ -135,10 +135,17 @@ def test_smoothed_and_weighted_targets(loss, last, params):
 
 
 def test_every_built_in_has_a_formula():
+    """An entry in formulas.py, or functions that can be called with symbols: never just a name."""
     names = {dp.activations.get(name).name for name in dp.activations.NAMES}
-    assert set(formulas.ACTIVATIONS) == names
-    assert set(formulas.LOSSES) == set(dp.losses.NAMES)
-    losses = [dp.losses.get(name) for name in dp.losses.NAMES]
+    assert set(formulas.ACTIVATIONS) <= names
+    for name in names - set(formulas.ACTIVATIONS):
+        net = dp.Network(2, [dp.Dense(2, name), dp.Dense(1)], loss="squared_error")
+        assert f"{name}(" not in str(net.derivation())
+    assert set(formulas.LOSSES) <= set(dp.losses.NAMES)
+    for name in set(dp.losses.NAMES) - set(formulas.LOSSES):
+        net = dp.Network(2, [dp.Dense(1)], loss=name)
+        assert f"{name}(" not in str(net.derivation())
+    losses = [dp.losses.get(name) for name in formulas.LOSSES]
     assert set(formulas.CLOSED) == {(loss.name, f) for loss in losses for f in dict(loss.closed)}
 
 

@@ -49,7 +49,7 @@ _MODULES = {
     "schedules": "deltaprop.optim.schedules",
     "search": "deltaprop.search",
     "tables": "deltaprop.tables",
-    "track": "deltaprop.training.track",
+    "track": "deltaprop.training.trackers",
 }
 
 __all__ = [
@@ -102,7 +102,7 @@ if TYPE_CHECKING:
     import deltaprop.functions.losses as losses
     import deltaprop.search as search
     import deltaprop.tables as tables
-    import deltaprop.training.track as track
+    import deltaprop.training.trackers as track
     from deltaprop.engines.xla_engine import Xla
     from deltaprop.estimators import (
         MLPClassifier,

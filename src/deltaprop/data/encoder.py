@@ -19,7 +19,7 @@ from deltaprop.data.task import require_known_columns
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from deltaprop.data.steps import Chain
+    from deltaprop.data.transformers import Chain
 
 
 def as_frame(X: Any) -> Any:
@@ -101,11 +101,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         from sklearn.impute import SimpleImputer
         from skrub import SquashingScaler
 
-        from deltaprop.data import steps
+        from deltaprop.data import transformers
 
         frame = as_frame(X)
         self.chains_: dict[str, Chain] = self._fitted_chains(frame)
-        self.kinds_ = {name: steps.kind_of(chain) for name, chain in self.chains_.items()}
+        self.kinds_ = {name: transformers.kind_of(chain) for name, chain in self.chains_.items()}
         self.feature_names_in_ = np.array(list(frame.columns), dtype=object)
         self.n_features_in_ = len(frame.columns)
         encoded = self._encode(frame)
@@ -128,7 +128,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     def _fitted_chains(self, frame: Any) -> dict[str, Chain]:
         from skrub import StringEncoder, TableVectorizer
 
-        from deltaprop.data import steps
+        from deltaprop.data import transformers
 
         text = StringEncoder(random_state=self.random_state)
         vectorizer = TableVectorizer(high_cardinality=text)
@@ -136,17 +136,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             warnings.simplefilter("ignore")  # about dates and text whose format skrub guessed
             vectorizer.fit(frame)
         found = vectorizer.all_processing_steps_
-        return {name: steps.without_formalities(found[name]) for name in frame.columns}
+        return {name: transformers.without_formalities(found[name]) for name in frame.columns}
 
     def _encode(self, frame: Any) -> Float[np.ndarray, "N D"]:
-        from deltaprop.data import steps
+        from deltaprop.data import transformers
 
         require_known_columns(frame.columns, self.chains_)
         parts, names = [np.empty((len(frame), 0), np.float32)], []
         for name, chain in self.chains_.items():
             if self.kinds_[name] == "dropped":
                 continue
-            part = steps.run(chain, frame[name])
+            part = transformers.run(chain, frame[name])
             names += [str(column) for column in part.columns]
             parts.append(part.to_numpy(dtype=np.float32, na_value=np.nan))
         self.feature_names_out_ = names

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from deltaprop.data.rows import Rows
-from deltaprop.engines.options import XlaOptions
 from deltaprop.engines.protocol import Engine, Objective, Processes, Run, Trainer
+from deltaprop.engines.xla_options import XlaOptions
 from deltaprop.errors import InputError
 from deltaprop.model import Model
 from deltaprop.optim.batch_gradients import ExactGradient

@@ -288,7 +288,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
 
     def _one_hot(self) -> bool:
         """Whether each of two classes has an output, as the categorical cross-entropy requires."""
-        return isinstance(self.loss, Loss) and self.loss.encoding.one_hot_pairs
+        return self.loss != "log_loss" and losses.get(self.loss).encoding.one_hot_pairs
 
     def _output_layer(self) -> tuple[Loss, int, str]:
         labels = len(self.classes_)

@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from deltaprop import engines
 from deltaprop.engines.xla_engine import Xla
 from deltaprop.estimators.declaration import parameter
-from deltaprop.functions import activations, initializers
+from deltaprop.functions import activations, initializers, losses
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.losses import Loss
 from deltaprop.optim import schedules, solvers
@@ -36,11 +36,9 @@ NON_NEGATIVE = Interval(Real, 0, None, closed="left")
 POSITIVE = Interval(Real, 0, None, closed="neither")
 FRACTION = Interval(Real, 0, 1, closed="left")
 
-CLASSIFIER_LOSSES = ("log_loss", "focal", "hinge")
-REGRESSOR_LOSSES = (
-    "squared_error", "absolute_error", "huber", "quantile", "log_cosh", "poisson", "gamma",
-    "tweedie", "gaussian_nll",
-)  # fmt: skip
+_TASKS = {name: losses.get(name).task for name in losses.NAMES}
+CLASSIFIER_LOSSES = ("log_loss", *(n for n, task in _TASKS.items() if task == "classification"))
+REGRESSOR_LOSSES = tuple(name for name, task in _TASKS.items() if task == "regression")
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -196,7 +194,7 @@ class OwnParameters:
     )
     callbacks: Sequence[Callback] | None = parameter(
         None, "list of callables or None", [None, list, tuple],
-        "Functions that are called with a ``deltaprop.search.Epoch`` after each epoch. Training "
+        "Functions that are called with a ``deltaprop.training.history.Epoch`` after each epoch. Training "
         "stops if one of them returns True. scikit-learn's own callbacks are set with "
         "``set_callbacks``.",
     )

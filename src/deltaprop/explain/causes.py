@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from deltaprop.errors import InputTypeError
+from deltaprop.explain.check_setup import Setting, done_of
 from deltaprop.explain.checks import Row, check_all, error_signal
 from deltaprop.explain.differences import all_at_once, by_columns, column_by_column
-from deltaprop.explain.setting import Setting, done_of
 from deltaprop.explain.verdicts import Equation
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.arrays import Array

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deltaprop.derivation import equations
+from deltaprop.explain.check_setup import Setting
 from deltaprop.explain.differences import (
     Numerical,
     all_at_once,
@@ -17,7 +18,6 @@ from deltaprop.explain.differences import (
     column_by_column,
     stack,
 )
-from deltaprop.explain.setting import Setting
 from deltaprop.explain.verdicts import Equation
 from deltaprop.functions.arrays import Array
 

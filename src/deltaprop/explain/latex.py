@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from deltaprop.explain.board import on_the_board
 from deltaprop.explain.expressions import (
     Equation,
     Expression,
@@ -20,6 +19,7 @@ from deltaprop.explain.expressions import (
     grid,
 )
 from deltaprop.explain.steps import Step
+from deltaprop.explain.substitution import on_the_board
 
 GREEK = {
     "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "κ": "kappa",

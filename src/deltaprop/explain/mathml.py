@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from deltaprop.explain.board import on_the_board
 from deltaprop.explain.expressions import (
     Equation,
     Expression,
@@ -20,6 +19,7 @@ from deltaprop.explain.expressions import (
     grid,
 )
 from deltaprop.explain.steps import Step
+from deltaprop.explain.substitution import on_the_board
 
 SUMS = {"Σ_n": "n", "Σ_h": "h"}
 BLOCK = "display: flex; gap: 2em; align-items: baseline; margin: 0.8em 1em"

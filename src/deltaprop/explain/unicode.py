@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from deltaprop.explain.board import on_the_board
 from deltaprop.explain.expressions import (
     Equation,
     Expression,
@@ -22,6 +21,7 @@ from deltaprop.explain.expressions import (
     grid,
 )
 from deltaprop.explain.steps import Step
+from deltaprop.explain.substitution import on_the_board
 
 WIDTH = 92
 SOURCE_COLUMN = 72

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop.explain.causes import with_causes
+from deltaprop.explain.check_setup import setting_of
 from deltaprop.explain.checks import check_all
-from deltaprop.explain.setting import setting_of
 from deltaprop.explain.verdicts import Equation, Verification
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import numpy as np
 
 from deltaprop.errors import InputTypeError
 from deltaprop.inspect.faults import data, signals, training
+from deltaprop.inspect.faults.examined import Patient
 from deltaprop.inspect.faults.finding import FAULTS, Finding, finding
-from deltaprop.inspect.faults.patient import Patient
 from deltaprop.inspect.opening import open_model
 from deltaprop.training.history import History
 

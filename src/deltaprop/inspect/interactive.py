@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deltaprop.inspect.subjects import subject_of
+from deltaprop.inspect.page_subjects import subject_of
 from deltaprop.model import Model
 from deltaprop.page import LivePage, Page
 from deltaprop.page import explore as serve

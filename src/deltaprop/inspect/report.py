@@ -14,8 +14,8 @@ from typing import Any
 
 from deltaprop._version import __version__
 from deltaprop.inspect import displays
-from deltaprop.inspect.case import Case
 from deltaprop.inspect.markup import page
+from deltaprop.inspect.report_data import Case
 from deltaprop.inspect.sections import SECTIONS
 
 

@@ -140,7 +140,7 @@ class Signals:
     layers: tuple[LayerSignals, ...]
 
     def rows(self) -> list[dict[str, Any]]:
-        """One flat dict per layer that JSON can hold: ``X_rms``, ``X_low``, …, ``dead``, ``snr``."""
+        """One flat dict per layer, fit for JSON: ``X_rms``, ``X_low``, …, ``dead``, ``snr``."""
         return [_row(layer) for layer in self.layers]
 
     def to_frame(self) -> pd.DataFrame:

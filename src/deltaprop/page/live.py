@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from deltaprop.errors import InputError
-from deltaprop.page import scene
+from deltaprop.page import contents
 from deltaprop.page.server import Page
 from deltaprop.page.subject import Subject
 from deltaprop.training.history import Epoch
@@ -38,9 +38,9 @@ def explore(
     """
     page = Page(
         {
-            "api/network": lambda _: scene.describe(subject) | {"ready": True, "live": False},
-            "api/trace": lambda request: scene.trace(subject, request),
-            "api/worked": lambda request: scene.worked(subject, request),
+            "api/network": lambda _: contents.describe(subject) | {"ready": True, "live": False},
+            "api/trace": lambda request: contents.trace(subject, request),
+            "api/worked": lambda request: contents.worked(subject, request),
         },
         port,
     )
@@ -79,8 +79,8 @@ class LivePage(Page):
         self._finished = False
         routes = {
             "api/network": lambda _: self._describe(),
-            "api/trace": lambda request: scene.trace(self._ready(), request),
-            "api/worked": lambda request: scene.worked(self._ready(), request),
+            "api/trace": lambda request: contents.trace(self._ready(), request),
+            "api/worked": lambda request: contents.worked(self._ready(), request),
             "api/epochs": lambda query: self._since(int(query.get("after", 0))),
         }
         super().__init__(routes, port)
@@ -94,7 +94,7 @@ class LivePage(Page):
         now = time.monotonic()
         entry = {
             "epoch": event.epoch,
-            "loss": scene.plain(event.loss),
+            "loss": contents.plain(event.loss),
             "validation_loss": _optional(event.validation_loss),
             "validation_score": _optional(event.validation_score),
             "seconds": event.seconds,
@@ -129,7 +129,7 @@ class LivePage(Page):
     def _describe(self) -> dict[str, Any]:
         if self._subject is None:
             return {"ready": False, "live": True}
-        return scene.describe(self._subject) | {"ready": True, "live": True}
+        return contents.describe(self._subject) | {"ready": True, "live": True}
 
     def _since(self, after: int) -> dict[str, Any]:
         """The epochs that a page has not received yet; of very many, evenly spaced ones."""
@@ -150,16 +150,16 @@ def _layers(net: Model, X: Any, y: Any) -> list[dict[str, Any]]:
         t = net.trace(X, y)
         return [
             {
-                "W": scene.rms(net.W[l]),
-                "delta": scene.rms(t.delta[l]),
-                "dW": scene.rms(t.dW[l]),
+                "W": contents.rms(net.W[l]),
+                "delta": contents.rms(t.delta[l]),
+                "dW": contents.rms(t.dW[l]),
             }
             for l in range(net.n_layers)
         ]
 
 
 def _optional(value: float | None) -> Any:
-    return None if value is None else scene.plain(value)
+    return None if value is None else contents.plain(value)
 
 
 def _shown(page: Page, open_browser: bool, block: bool) -> Page:

@@ -1,6 +1,6 @@
 """What the page shows: a network, rows and targets as the user knows them, and their names.
 
-The estimators' side, which needs their encoders, is in :mod:`deltaprop.inspect.subjects`.
+The estimators' side, which needs their encoders, is in :mod:`deltaprop.inspect.page_subjects`.
 """
 
 from __future__ import annotations

@@ -97,8 +97,9 @@ class History:
 
         Examples
         --------
-        >>> from deltaprop.search import History, Progress
-        >>> round(History(progress=Progress(mu_squared=20 / 4.0**2)).epsilon(delta=1e-5), 3)
+        >>> from deltaprop.training.history import History, TrainingState
+        >>> history = History(progress=TrainingState(mu_squared=20 / 4.0**2))
+        >>> round(history.epsilon(delta=1e-5), 3)
         4.983
         """
         return epsilon_of(delta, math.sqrt(self.progress.mu_squared))

@@ -61,7 +61,7 @@ class Settings:
         Divide the work of the fused engine so that its results are the same bits for any number of
         threads. Without it, they are the same bits for the same number of threads.
     callbacks : iterable of callables
-        Called with an :class:`~deltaprop.search.Epoch` after each epoch; training stops if one
+        Called with an :class:`~deltaprop.training.history.Epoch` after each epoch; training stops if one
         returns True. If a callback has a method ``finish()``, it is called when training has ended,
         however it ended.
     record : int or Record, optional

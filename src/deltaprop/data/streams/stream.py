@@ -16,7 +16,7 @@ from deltaprop.data.reading import TableError
 from deltaprop.data.streams import columns as arrow
 from deltaprop.data.streams.fragments import Piece, batches_of
 from deltaprop.data.streams.holdout import Holdout
-from deltaprop.data.streams.sampling import (
+from deltaprop.data.streams.summaries import (
     NewCategories,
     distinct_values,
     mean_and_deviation,

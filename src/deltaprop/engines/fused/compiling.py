@@ -1,7 +1,7 @@
-"""Compiling what a training run needs: in another process meanwhile, or in this one first.
+"""Compiling what a training run needs, in another process meanwhile or in this one first.
 
-``python -m deltaprop.engines.fused.compiling`` compiles everything that is built in, for machines or
-images whose processes cannot write to a cache folder later.
+``python -m deltaprop.engines.fused.compiling`` compiles all built-in functions, for machines
+or images whose processes cannot write to a cache folder later.
 """
 
 from __future__ import annotations

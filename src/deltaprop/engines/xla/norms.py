@@ -12,11 +12,11 @@ from jax.sharding import Mesh
 
 from deltaprop.data.rows import Rows
 from deltaprop.derivation import equations
-from deltaprop.engines.options import XlaOptions
 from deltaprop.engines.xla import devices
 from deltaprop.engines.xla.device_rows import DeviceRows, dense, on_devices
 from deltaprop.engines.xla.shares import Shares
 from deltaprop.engines.xla.steps import Plan, plan_of
+from deltaprop.engines.xla_options import XlaOptions
 from deltaprop.errors import InputError
 from deltaprop.model import Model
 

@@ -12,11 +12,11 @@ import numpy as np
 from jax.sharding import Mesh
 
 from deltaprop.derivation import equations, fisher
-from deltaprop.engines.options import XlaOptions
 from deltaprop.engines.xla import devices
 from deltaprop.engines.xla.device_rows import DeviceRows, dense
 from deltaprop.engines.xla.parameters import Divided, Parameters, Whole
 from deltaprop.engines.xla.shares import share
+from deltaprop.engines.xla_options import XlaOptions
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.losses import Loss
 from deltaprop.functions.masks import mask_of_rows, signs_of_rows

@@ -10,13 +10,13 @@ import jax
 import numpy as np
 
 from deltaprop.data.rows import Rows
-from deltaprop.engines.options import XlaOptions
 from deltaprop.engines.protocol import Objective, Order, Rates, Run, begin
 from deltaprop.engines.xla import devices
 from deltaprop.engines.xla.device_rows import on_devices
 from deltaprop.engines.xla.processes import check_connected, check_same
 from deltaprop.engines.xla.shares import Shares
 from deltaprop.engines.xla.steps import Inputs, Optimized, Steps, evaluate, plan_of, run
+from deltaprop.engines.xla_options import XlaOptions
 from deltaprop.model import Model
 
 if TYPE_CHECKING:

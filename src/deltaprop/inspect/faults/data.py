@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.inspect.faults.examined import Patient
 from deltaprop.inspect.faults.finding import Finding, finding
-from deltaprop.inspect.faults.patient import Patient
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Num

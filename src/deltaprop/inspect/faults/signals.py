@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from deltaprop.inspect.faults.examined import Patient
 from deltaprop.inspect.faults.finding import Finding, finding
-from deltaprop.inspect.faults.patient import Patient
 from deltaprop.model.signals import flat_at_both_ends, is_flat
 
 # The error signal is a thousand times smaller (larger) than that of the last layer: a learning rate

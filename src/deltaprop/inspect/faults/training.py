@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from deltaprop.inspect.faults.examined import Patient
 from deltaprop.inspect.faults.finding import Finding, finding
-from deltaprop.inspect.faults.patient import Patient
 
 # The loss rises by more than it ever fell, in at least every fifth epoch; the noise of batches
 # causes rises below a twentieth of the constant prediction's loss.

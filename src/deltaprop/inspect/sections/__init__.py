@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from deltaprop.inspect.case import Case
 from deltaprop.inspect.markup import Markup
+from deltaprop.inspect.report_data import Case
 from deltaprop.inspect.sections.columns import importance, partial_dependence
 from deltaprop.inspect.sections.errors import calibration, mistakes, worst_rows
 from deltaprop.inspect.sections.internals import equations, signal_flow, verification, weights

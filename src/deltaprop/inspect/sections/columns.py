@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from deltaprop.inspect import displays
-from deltaprop.inspect.case import Case
 from deltaprop.inspect.markup import Markup, figure, figures, label_of, says
+from deltaprop.inspect.report_data import Case
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from deltaprop.inspect.case import SAMPLE, Case
 from deltaprop.inspect.markup import Markup, figure, figures, label_of, says, table
+from deltaprop.inspect.report_data import SAMPLE, Case
 
 WORST_ROWS, WORST_COLUMNS = 10, 8
 CLASSES_WITH_NUMBERS, CLASSES_WITH_NAMES = 12, 30

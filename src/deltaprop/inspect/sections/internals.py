@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from deltaprop.inspect import displays
-from deltaprop.inspect.case import Case
 from deltaprop.inspect.markup import Markup, figure, figures, label_of, says, table
+from deltaprop.inspect.report_data import Case
 
 CHECKED_ROWS = 20
 HEAT_MAPS = 4

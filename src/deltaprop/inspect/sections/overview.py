@@ -9,7 +9,6 @@ import numpy as np
 
 from deltaprop.explain.layers import layers_html
 from deltaprop.inspect import displays
-from deltaprop.inspect.case import Case
 from deltaprop.inspect.markup import (
     Markup,
     facts,
@@ -21,6 +20,7 @@ from deltaprop.inspect.markup import (
     table,
     text_of,
 )
+from deltaprop.inspect.report_data import Case
 
 MOST_CATEGORIES = 12
 

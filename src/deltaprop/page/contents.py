@@ -16,8 +16,8 @@ from deltaprop.explain.expressions import Equation, Expression, Name, Row, Symbo
 from deltaprop.explain.mathml import MathML, formula
 from deltaprop.explain.steps import BatchForm, Phase, Step, steps_of
 from deltaprop.explain.values import Batch, batch_of
+from deltaprop.page.labels import words_for
 from deltaprop.page.subject import Subject
-from deltaprop.page.words import words_for
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -80,7 +80,7 @@ def lines_of(steps: Sequence[Step]) -> list[Line]:
     --------
     >>> import deltaprop as dp
     >>> from deltaprop.explain.steps import steps_of
-    >>> from deltaprop.page.scene import lines_of
+    >>> from deltaprop.page.contents import lines_of
     >>> net = dp.Network(2, [dp.Dense(3, "tanh"), dp.Dense(1)], loss="squared_error")
     >>> [line.key for line in lines_of(steps_of(net))]
     ['a_0', 'X_1', 'a_1', 'X_2', 'loss', 'delta_1', 'dW_1', 'db_1', 'delta_0', 'dW_0', 'db_0']

@@ -94,7 +94,7 @@ def words_for(symbol: Symbol) -> Words:
     Examples
     --------
     >>> from deltaprop.explain.expressions import Symbol
-    >>> from deltaprop.page.words import words_for
+    >>> from deltaprop.page.labels import words_for
     >>> words_for(Symbol("a", 2, ("N", 5))).title
     'The sums of layer 2'
     """

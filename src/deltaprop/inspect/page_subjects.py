@@ -35,7 +35,7 @@ def subject_of(
     Examples
     --------
     >>> import deltaprop as dp
-    >>> from deltaprop.inspect.subjects import subject_of
+    >>> from deltaprop.inspect.page_subjects import subject_of
     >>> X, y = [[0.0], [1.0], [2.0]], ["no", "yes", "yes"]
     >>> model = dp.MLPClassifier(2, random_state=0, max_iter=5).fit(X, y)
     >>> subject_of(model, X, y).targets.columns[0].choices
