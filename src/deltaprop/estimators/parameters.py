@@ -194,8 +194,8 @@ class OwnParameters:
     )
     callbacks: Sequence[Callback] | None = parameter(
         None, "list of callables or None", [None, list, tuple],
-        "Functions that are called with a ``deltaprop.training.history.Epoch`` after each epoch. Training "
-        "stops if one of them returns True. scikit-learn's own callbacks are set with "
+        "Functions that are called with a ``deltaprop.training.history.Epoch`` after each epoch. "
+        "Training stops if one of them returns True. scikit-learn's own callbacks are set with "
         "``set_callbacks``.",
     )
     engine: str | Xla = parameter(

@@ -61,8 +61,8 @@ class Settings:
         Divide the work of the fused engine so that its results are the same bits for any number of
         threads. Without it, they are the same bits for the same number of threads.
     callbacks : iterable of callables
-        Called with an :class:`~deltaprop.training.history.Epoch` after each epoch; training stops if one
-        returns True. If a callback has a method ``finish()``, it is called when training has ended,
+        Called with an :class:`~deltaprop.training.history.Epoch` after each epoch; training stops
+        if one returns True. If a callback has a method ``finish()``, it is called when training has ended,
         however it ended.
     record : int or Record, optional
         Record the signals of the network every `record` steps, in ``history.records``.
