@@ -62,8 +62,8 @@ class Settings:
         threads. Without it, they are the same bits for the same number of threads.
     callbacks : iterable of callables
         Called with an :class:`~deltaprop.training.history.Epoch` after each epoch; training stops
-        if one returns True. If a callback has a method ``finish()``, it is called when training has ended,
-        however it ended.
+        if one returns True. If a callback has a method ``finish()``, it is called when training has
+        ended, however it ended.
     record : int or Record, optional
         Record the signals of the network every `record` steps, in ``history.records``.
     checkpoint : str, Path or Checkpoint, optional
