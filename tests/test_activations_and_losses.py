@@ -271,19 +271,3 @@ def test_custom_functions_with_kernel_forms_are_compiled(hidden, output, loss, u
         dp.fit(net, X, y, engine=engine, max_epochs=3, patience=np.inf, batch_size=10)
         thetas.append(net.theta)
     np.testing.assert_allclose(thetas[1], thetas[0], rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize("engine", ["reference", "fused", "xla"])
-def test_squareplus_is_a_built_in_everywhere(engine, tmp_path):
-    X = np.random.RandomState(0).randn(30, 3)
-    net = dp.Network(3, [dp.Dense(4, "squareplus"), dp.Dense(1)], loss="squared_error", seed=0)
-    expected = net.copy()
-    dp.fit(expected, X, X[:, 0], max_epochs=3, engine="reference")
-    dp.fit(net, X, X[:, 0], max_epochs=3, engine=engine)
-    np.testing.assert_allclose(net.theta, expected.theta, rtol=1e-9)
-    assert net.check(X, X[:, 0]).ok
-    assert "squareplus(" not in str(net.derivation())
-    dp.save(net, tmp_path / "net.dp")
-    assert dp.load(tmp_path / "net.dp").f[0].name == "squareplus"
-    model = dp.MLPRegressor(hidden_layer_sizes=4, activation="squareplus", max_iter=5)
-    assert model.fit(X, X[:, 0]).network_.f[0].is_builtin

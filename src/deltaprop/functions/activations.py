@@ -366,14 +366,6 @@ _register(
     )
 )
 _register(Activation("gelu_tanh", _gelu_tanh, _gelu_tanh_d1, _gelu_tanh_d2))
-_register(
-    Activation(
-        "squareplus",  # Barron (2021), arXiv:2112.11687
-        lambda a, xp: 0.5 * (a + xp.sqrt(a * a + 4)),
-        lambda a, z, xp: 0.5 * (1 + a / xp.sqrt(a * a + 4)),
-        lambda a, z, xp: 2 / xp.sqrt(a * a + 4) ** 3,
-    )
-)
 _register(Activation("silu", lambda a, xp: a * expit(a, xp), _silu_d1, _silu_d2))
 _register(Activation("mish", _mish, _mish_d1, _mish_d2))
 _register(
