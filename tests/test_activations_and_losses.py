@@ -271,19 +271,3 @@ def test_custom_functions_with_kernel_forms_are_compiled(hidden, output, loss, u
         dp.fit(net, X, y, engine=engine, max_epochs=3, patience=np.inf, batch_size=10)
         thetas.append(net.theta)
     np.testing.assert_allclose(thetas[1], thetas[0], rtol=1e-9, atol=1e-12)
-
-
-@pytest.mark.parametrize("engine", ["reference", "xla"])
-def test_cauchy_is_a_built_in_everywhere(engine, tmp_path):
-    X = np.random.RandomState(0).randn(30, 3)
-    net = dp.Network(3, [dp.Dense(4, "tanh"), dp.Dense(1)], loss="cauchy", seed=0)
-    start = net.loss(X, X[:, 0])
-    dp.fit(net, X, X[:, 0], max_epochs=20, engine=engine)
-    assert net.loss(X, X[:, 0]) < start
-    assert net.check(X, X[:, 0]).ok
-    dp.fit(net, X, X[:, 0], max_epochs=2, solver=dp.KFAC(), engine=engine)
-    assert "cauchy(" not in str(net.derivation())
-    dp.save(net, tmp_path / "net.dp")
-    assert dp.load(tmp_path / "net.dp").loss_function.name == "cauchy"
-    model = dp.MLPRegressor("cauchy", 4, max_iter=5, engine=engine).fit(X, X[:, 0])
-    assert model.network_.loss_function.is_builtin

@@ -27,7 +27,7 @@ from deltaprop.functions.losses.loss import Loss, register
 if TYPE_CHECKING:
     from deltaprop.functions.losses.loss import Values
 
-__all__ = ["AbsoluteError", "Cauchy", "Huber", "LogCosh", "SquaredError"]
+__all__ = ["AbsoluteError", "Huber", "LogCosh", "SquaredError"]
 
 
 @register("squared_error")
@@ -84,18 +84,6 @@ def _huber_d(t: Values, yhat: Values, xp: ModuleType, delta: float) -> Values:
 
 def _huber_d2(t: Values, yhat: Values, xp: ModuleType, delta: float) -> Values:
     return xp.astype(xp.abs(yhat - t) <= delta, yhat.dtype)
-
-
-@register("cauchy")
-def Cauchy() -> Loss:
-    """log(1 + r²), r = ŷ - y: the negative log-likelihood of Cauchy noise. Barron (2019)."""
-    return Loss(
-        "cauchy",
-        lambda t, yhat, xp: xp.log1p((yhat - t) ** 2),
-        lambda t, yhat, xp: 2 * (yhat - t) / (1 + (yhat - t) ** 2),
-        lambda t, yhat, xp: 2 * (1 - (yhat - t) ** 2) / (1 + (yhat - t) ** 2) ** 2,
-        information=lambda yhat, xp: xp.full_like(yhat, 0.5),
-    )
 
 
 @register("huber")
