@@ -279,19 +279,3 @@ def test_float32_stays_float32_in_every_solver():
         dp.fit(net, X, y, solver=solver, max_epochs=2, clip_norm=1.0)
         assert net.theta.dtype == np.float32
         assert net.predict(X).dtype == np.float32
-
-
-@pytest.mark.parametrize("engine", ["reference", "fused", "xla"])
-@pytest.mark.filterwarnings("ignore:Falling back")
-def test_lion_is_a_solver_everywhere(engine, tmp_path):
-    from deltaprop.optim.solvers import Lion
-
-    net, expected = small_net(), small_net()
-    dp.fit(expected, X, y, solver=Lion(1e-3), max_epochs=5, engine="reference")
-    history = dp.fit(net, X, y, solver=Lion(1e-3), max_epochs=5, engine=engine, clip_norm=1.0)
-    assert history.loss_curve[-1] < history.loss_curve[0]
-    model = dp.MLPClassifier(8, solver="lion", learning_rate_init=0.01, random_state=0).fit(X, y)
-    assert model.score(X, y) > 0.9
-    model = dp.MLPClassifier(8, solver=Lion(0.01), random_state=0).fit(X, y)
-    dp.save(model, tmp_path / "model.dp")
-    assert dp.load(tmp_path / "model.dp").solver == Lion(0.01)

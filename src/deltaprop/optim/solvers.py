@@ -6,22 +6,10 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from numbers import Real
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from deltaprop.errors import InputError
-from deltaprop.functions.arrays import Array, namespace
-from deltaprop.optim.transforms import (
-    AdamMoments,
-    DecayWeights,
-    Momentum,
-    Shapes,
-    State,
-    Step,
-    Transformation,
-)
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
+from deltaprop.optim.transforms import AdamMoments, DecayWeights, Momentum, Transformation
 
 
 @dataclass(frozen=True)
@@ -198,45 +186,7 @@ class LBFGS(Solver):
     _ranges: ClassVar = {"max_fun": (1.0, 1.7e308, ">= 1")}
 
 
-@dataclass(frozen=True)
-class SignOfMomentum(Transformation):
-    """The step is -η sign(β₁ m + (1-β₁) g); then m ← β₂ m + (1-β₂) g."""
-
-    beta_1: float
-    beta_2: float
-
-    def init(self, theta: Float[Array, " P"], shapes: Shapes) -> State:
-        return (namespace(theta).zeros_like(theta),)
-
-    def state_size(self, n_layers: int) -> int:
-        return 1
-
-    def update(
-        self, g: Float[Array, " P"], state: State, step: Step
-    ) -> tuple[Float[Array, " P"], State]:
-        direction = namespace(g).sign(self.beta_1 * state[0] + (1 - self.beta_1) * g)
-        return -step.learning_rate * direction, (self.beta_2 * state[0] + (1 - self.beta_2) * g,)
-
-
-@dataclass(frozen=True)
-class Lion(FirstOrder):
-    """Sign momentum with decoupled decay. Chen et al. (2023), arXiv:2302.06675."""
-
-    name: ClassVar = "lion"
-
-    beta_1: float = 0.9
-    beta_2: float = 0.99
-    weight_decay: float = 0.0
-
-    _ranges: ClassVar = {"learning_rate": _POSITIVE, "beta_1": _FRACTION, "beta_2": _FRACTION}
-
-    def transformations(self) -> tuple[Transformation, ...]:
-        return SignOfMomentum(self.beta_1, self.beta_2), DecayWeights(self.weight_decay)
-
-
-BY_NAME: dict[str, type[Solver]] = {
-    solver.name: solver for solver in (Adam, SGD, LBFGS, AdamW, Lion)
-}
+BY_NAME: dict[str, type[Solver]] = {solver.name: solver for solver in (Adam, SGD, LBFGS, AdamW)}
 NAMES = tuple(BY_NAME)
 
 
