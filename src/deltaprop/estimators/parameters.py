@@ -223,10 +223,6 @@ class OwnParameters:
         ":class:`deltaprop.Checkpoint`. Each fit needs a folder of its own. ``partial_fit`` does "
         "not use it.",
     )
-    max_seconds: float | None = parameter(
-        None, "float or None", [None, Interval(Real, 0, None, closed="neither")],
-        "Training stops after the first epoch that ends later than this.",
-    )
     privacy: Privacy | None = parameter(
         None, "Privacy or None", [None, Privacy],
         "Bound what the fitted parameters reveal about any row, by clipping and noise; see "

@@ -131,9 +131,6 @@ class TrainingLoop:
         )  # fmt: skip
         if self.callbacks.end_epoch(event):
             history.stop_reason = "callback"
-        limit = self.settings.max_seconds
-        if limit is not None and seconds > limit:
-            history.stop_reason = "max_seconds"
         return not (self.plateau.reached or not np.isfinite(loss))
 
     def settle(self, learning_rate: float | None) -> None:

@@ -37,8 +37,6 @@ class Settings:
         "auto" is min(200, N). L-BFGS uses all rows in each iteration.
     max_epochs : int, default=200
         The maximum number of epochs (iterations of L-BFGS).
-    max_seconds : float, optional
-        Training stops after the first epoch that ends later than this.
     clip_norm : float, optional
         The maximum Euclidean norm of the gradient over all parameters.
     shuffle : bool, default=True
@@ -95,7 +93,6 @@ class Settings:
     schedule: Schedule = field(default_factory=Constant, metadata=IDENTITY)
     batch_size: int | str = field(default="auto", metadata=IDENTITY)
     max_epochs: int = 200
-    max_seconds: float | None = None
     clip_norm: float | None = field(default=None, metadata=IDENTITY)
     shuffle: bool = field(default=True, metadata=IDENTITY)
     seed: int | np.random.RandomState | None = 0
@@ -170,8 +167,6 @@ def _check_ranges(settings: Settings) -> None:
         raise InputError(f"max_epochs must be an int >= 1, got {settings.max_epochs!r}.")
     if clip_norm is not None and not (_is_real(clip_norm) and clip_norm > 0):
         raise InputError(f"clip_norm must be a number > 0 or None, got {clip_norm!r}.")
-    if settings.max_seconds is not None and not _is_real(settings.max_seconds):
-        raise InputError(f"max_seconds must be a number or None, got {settings.max_seconds!r}.")
     if not _is_real(settings.tol) or settings.tol < 0:
         raise InputError(f"tol must be a number >= 0, got {settings.tol!r}.")
     if not _is_real(settings.patience) or settings.patience < 0:
