@@ -129,6 +129,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     checkpoint : str, Path, Checkpoint or None, default=None
         A folder that keeps the state of ``fit``, which goes on from what it finds there; see
         :class:`deltaprop.Checkpoint`. One folder for one fit; ``partial_fit`` does not use it.
+    privacy : Privacy or None, default=None
+        Bound what the fitted weights reveal about any row; see :class:`deltaprop.Privacy`, and
+        ``privacy_epsilon`` for the bound. The losses and scores on the rows, such as
+        ``loss_curve_``, are not protected.
 
     Attributes
     ----------
