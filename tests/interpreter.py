@@ -333,6 +333,11 @@ def from_html(text: str) -> Iterator[Printed]:
         yield Printed(left.strip(), right, block.find("span").text.strip("()"), shapes)
 
 
+def from_math(text: str) -> str:
+    """The plain text of MathML, such as a formula of the interactive page."""
+    return _walk(ET.fromstring(f"<math>{text}</math>"), []).strip()
+
+
 def _walk(x: ET.Element, shapes: list[tuple[str, str]]) -> str:
     inner = [_walk(child, shapes) for child in x]
     if x.tag in ("mi", "mn", "mo", "mtext"):

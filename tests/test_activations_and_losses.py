@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 import deltaprop as dp
 from deltaprop import activations, losses
+from deltaprop.functions import kernels
+from deltaprop.functions.losses import targets
 
 jax.config.update("jax_enable_x64", True)
 
@@ -125,3 +127,147 @@ def test_quantile_outputs_are_target_major():
     assert net.loss([[0.0]], [[1.0, -1.0]]) == pytest.approx(0.1 + 0.9 + 0.9 + 0.1)
     delta = net.trace([[0.0]], [[1.0, -1.0]]).delta[-1]
     np.testing.assert_allclose(delta, [[-0.1, -0.9, 0.9, 0.1]])
+
+
+# ---------------------------------------------------------------- settings and encodings
+
+
+def test_functions_take_only_the_settings_that_they_use():
+    loss = losses.CrossEntropy(label_smoothing=0.2, class_weight=(1.0, 2.0))
+    assert loss.params == ()
+    assert loss.encoding == targets.Classes(0.2, (1.0, 2.0))
+    binary = losses.BinaryCrossEntropy(label_smoothing=0.2, class_weight=(1.0, 2.0))
+    assert binary.params == (("class_weight", (1.0, 2.0)),)
+    assert binary.encoding == targets.Probabilities(0.2)
+
+
+@pytest.mark.parametrize(
+    ("loss", "settings"),
+    [
+        (losses.SquaredError(), {}),
+        (losses.Huber(2), {"delta": 2.0}),
+        (losses.Quantile((0.1, 0.9)), {"quantiles": (0.1, 0.9)}),
+        (
+            losses.BinaryCrossEntropy(0.1),
+            {"label_smoothing": 0.1, "class_weight": (1.0, 1.0)},
+        ),
+        (losses.CrossEntropy(0.1), {"label_smoothing": 0.1, "class_weight": None}),
+        (losses.Focal(), {"gamma": 2.0}),
+    ],
+)
+def test_stored_settings_keep_their_names_values_and_order(loss, settings):
+    assert list(loss.settings.items()) == list(settings.items())
+    assert losses.get(loss.name, **loss.settings) == loss
+
+
+def test_every_function_of_a_custom_loss_is_passed_the_params():
+    passed = []
+
+    def check(y, H, name, k):
+        passed.append((name, H, k))
+
+    loss = dp.Loss(
+        "scaled", lambda t, z, xp, k: k * (z - t) ** 2, lambda t, z, xp, k: 2 * k * (z - t),
+        params={"k": 3.0}, encode=lambda y, H, dtype, xp, k: xp.astype(y[:, None], dtype) / k,
+        check=check,
+    )  # fmt: skip
+    net = dp.Network(1, [dp.Dense(1)], loss=loss)
+    net.theta[...] = 0
+    assert net.loss([[0.0]], [6.0]) == 3.0 * (6 / 3.0) ** 2
+    assert passed == [("scaled", 1, 3.0)]
+    assert loss.settings == {"k": 3.0}
+
+
+def test_a_custom_loss_may_use_a_built_in_encoding():
+    loss = dp.Loss(
+        "likelihood", lambda t, z, xp: -t * xp.log(z), lambda t, z, xp: -t / z,
+        encoding=targets.Classes(label_smoothing=0.25),
+    )  # fmt: skip
+    net = dp.Network(1, [dp.Dense(2, "softmax")], loss=loss)
+    np.testing.assert_array_equal(net.encode([0, 1]), [[0.875, 0.125], [0.125, 0.875]])
+    assert loss.task == "classification"
+    with pytest.raises(ValueError, match="class indices 0 to 1"):
+        net.encode([2])
+
+
+@pytest.mark.parametrize("part", ["d2", "information", "encode", "check"])
+def test_optional_functions_are_callable_or_none(part):
+    with pytest.raises(TypeError, match=f"{part} must be callable or None, got 3"):
+        dp.Loss("own", lambda t, z, xp: z - t, lambda t, z, xp: 1 + 0 * z, **{part: 3})
+
+
+def test_slopes_are_the_diagonal_of_the_jacobian():
+    softmax, a = activations.get("softmax"), np.random.RandomState(0).randn(4, 3)
+    z = softmax.f(a, np)
+    diagonal = np.einsum("nhh->nh", softmax.df(a, z, np))
+    np.testing.assert_allclose(softmax.slopes(a, z, np), diagonal, rtol=1e-14)
+    undeclared = dp.Activation("own", softmax.f, softmax.df, coupling="row")
+    np.testing.assert_array_equal(undeclared.slopes(a, z, np), diagonal)
+
+
+# ---------------------------------------------------------------- kernel forms
+
+
+def tempered():
+    """A softmax at the temperature 2."""
+    soft = activations.get("softmax")
+    return dp.Activation(
+        "tempered", lambda a, xp: soft.f(a / 2, xp), lambda a, z, xp: soft.df(a, z, xp) / 2,
+        coupling="row", vjp=lambda a, z, g, xp: soft.vjp(a, z, g, xp) / 2,
+        kernel=kernels.Normalized(
+            lambda s, xp: xp.exp(s / 2), lambda z, g, inner, xp: z * (g - inner) / 2
+        ),
+    )  # fmt: skip
+
+
+def tanh_and_softplus():
+    """tanh for the first half of the columns, softplus for the second."""
+    parts = [activations.get(name) for name in ("tanh", "softplus")]
+
+    def both(functions, *arrays, xp):
+        K = arrays[0].shape[-1] // 2
+        first, second = [x[:, :K] for x in arrays], [x[:, K:] for x in arrays]
+        return xp.concat([functions[0](*first, xp), functions[1](*second, xp)], axis=-1)
+
+    f, df = tuple(part.f for part in parts), tuple(part.df for part in parts)
+    return dp.Activation(
+        "tanh_and_softplus", lambda a, xp: both(f, a, xp=xp),
+        lambda a, z, xp: both(df, a, z, xp=xp), kernel=kernels.TwoHalves(f, df),
+    )  # fmt: skip
+
+
+def copy_of(name, **settings):
+    """A built-in loss as a custom one: its kernel forms must do without its name."""
+    loss = losses.get(name, **settings)
+    return dp.Loss(
+        f"my_{name}", loss.value, loss.d, loss.d2, dict(loss.params), closed=loss.closed,
+        outputs_per_target=loss.outputs_per_target, encoding=loss.encoding, kernel=loss.kernel,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("units", [4, 2])
+@pytest.mark.parametrize(
+    ("hidden", "output", "loss"),
+    [
+        (tempered(), "identity", "squared_error"),
+        (tanh_and_softplus(), tanh_and_softplus(), "squared_error"),
+        ("tanh", "identity", copy_of("quantile", quantiles=(0.2, 0.9))),
+        ("tanh", tanh_and_softplus(), copy_of("gaussian_nll")),
+        ("tanh", "mean_variance", copy_of("gaussian_nll")),
+        ("tanh", tempered(), copy_of("focal", gamma=1.5)),
+        ("tanh", "softmax", copy_of("focal", gamma=1.5)),
+        ("tanh", "logistic", copy_of("focal", gamma=1.5)),
+        ("tanh", "softmax", copy_of("cross_entropy", class_weight=None)),
+    ],
+)
+def test_custom_functions_with_kernel_forms_are_compiled(hidden, output, loss, units):
+    X, per_target = np.random.RandomState(0).randn(30, 3), losses.get(loss).outputs_per_target
+    classes = losses.get(loss).task == "classification"
+    y = np.random.RandomState(1).rand(30, units // per_target)
+    y = (y * units).astype(int)[:, 0] if classes else y
+    thetas = []
+    for engine in ("reference", "fused"):
+        net = dp.Network(3, [dp.Dense(6, hidden), dp.Dense(units, output)], loss=loss, seed=0)
+        dp.fit(net, X, y, engine=engine, max_epochs=3, patience=np.inf, batch_size=10)
+        thetas.append(net.theta)
+    np.testing.assert_allclose(thetas[1], thetas[0], rtol=1e-9, atol=1e-12)

@@ -1,33 +1,66 @@
 """Bad input on the command line: one readable message, exit code 2, nothing written."""
 
+import contextlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner
 
 import deltaprop as dp
 from deltaprop.cli import main
-from deltaprop.cli.app import app
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A folder with tables and models, good and bad."""
+    folder = tmp_path_factory.mktemp("files")
+    pd.read_csv("data/penguins.csv").to_csv(folder / "t.csv", index=False)
+    with contextlib.chdir(folder):
+        write_tables()
+        write_models()
+    return folder
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    pd.read_csv("data/penguins.csv").to_csv(tmp_path / "t.csv", index=False)
+def folder(files, tmp_path, monkeypatch):
+    """A copy of the files, as the current folder."""
+    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    rows = pd.DataFrame({"a": np.arange(40.0), "b": np.arange(40) % 2})
+    return tmp_path
+
+
+ROWS = pd.DataFrame({"a": np.arange(40.0), "b": np.arange(40) % 2})
+
+
+def write_tables():
+    rows = ROWS
     rows.assign(c=1).to_csv("constant.csv", index=False)
     rows.head(5).to_csv("short.csv", index=False)
     rows.assign(w="x").to_csv("words.csv", index=False)
+    rows.assign(a="x").to_csv("other.csv", index=False)
+    rows.assign(b="x").to_csv("labels.csv", index=False)
+    rows.assign(b=np.inf).to_csv("infinite.csv", index=False)
+    rows.head(10).to_csv("ten.csv", index=False)
+    rows.assign(b=["no"] * 37 + ["yes"] * 3).to_csv("few.csv", index=False)
     rows[["b"]].to_csv("only.csv", index=False)
     rows.assign(name=[f"n{i}" for i in range(40)]).to_csv("names.csv", index=False)
     rows.assign(rare=["no"] * 39 + ["yes"]).to_csv("rare.csv", index=False)
-    (tmp_path / "empty.csv").write_text("")
-    (tmp_path / "broken.parquet").write_text("no")
-    (tmp_path / "broken.dp").write_text("no")
-    model = dp.TabularClassifier(4, max_iter=2, random_state=0)
-    dp.save(model.fit(rows[["a"]], rows["b"]), "m.dp")
+    Path("empty.csv").write_text("")
+    Path("broken.parquet").write_text("no")
+    Path("broken.dp").write_text("no")
+
+
+def write_models():
+    X, y = ROWS[["a"]], ROWS["b"]
+    settings = {"max_iter": 2, "random_state": 0}
+    dp.save(dp.TabularClassifier(4, **settings).fit(X, y), "m.dp")
+    dp.save(dp.TabularClassifier(4, loss="hinge", **settings).fit(X, y), "hinge.dp")
+    dp.save(dp.TabularRegressor(4, **settings).fit(X, y), "r.dp")
     dp.save(dp.Network(1, [dp.Dense(1)], loss="huber"), "net.dp")
-    return tmp_path
 
 
 BAD = {
@@ -90,6 +123,88 @@ BAD = {
     "missing columns": (["predict", "m.dp", "t.csv"], "lacks column(s) that the model needs: a"),
     "unknown output": (["predict", "m.dp", "words.csv", "-o", "p.xls"], "must end in .csv"),
     "no target to compare": (["evaluate", "m.dp", "t.csv"], "no column 'b'"),
+    "labels of another type": (["evaluate", "m.dp", "labels.csv"], "must hold classes such as 0"),
+    "labels to check": (["check", "m.dp", "labels.csv"], "must hold classes such as 0"),
+    "words to evaluate": (["evaluate", "r.dp", "labels.csv"], "holds words such as 'x'"),
+    "infinite target": (["evaluate", "r.dp", "infinite.csv"], "has infinite values"),
+    "infinite target to explain": (["explain", "r.dp", "infinite.csv"], "has infinite values"),
+    "infinite target to learn": (
+        ["train", "infinite.csv", "--target", "b", "--task", "regression"],
+        "has infinite values",
+    ),
+    "numbers to classify": (
+        ["train", "t.csv", "--target", "bill_length_mm", "--task", "classification"],
+        "needs classes, but column 'bill_length_mm'",
+    ),
+    "probabilities of a regressor": (["predict", "r.dp", "words.csv", "--proba"], "--proba"),
+    "probabilities of hinge": (["predict", "hinge.dp", "words.csv", "--proba"], "--proba"),
+    "no rows left to train on": (
+        ["train", "ten.csv", "--target", "b", "--task", "regression", "--test-size", "0.99"],
+        "--test-size 0.99",
+    ),
+    "one class left to train on": (
+        ["train", "few.csv", "--target", "b", "--test-size", "0.9"],
+        "only one class",
+    ),
+    "few rows left to validate on": (
+        ["train", "ten.csv", "--target", "b", "--test-size", "0.6"],
+        "validation",
+    ),
+    "seed": (["train", "t.csv", "--target", "species", "--seed", "-1"], "--seed"),
+    "seed of a stream": (
+        ["train", "t.csv", "--target", "species", "--seed", "-1", "--memory", "2MB"],
+        "--seed",
+    ),
+    "too many units": (
+        ["train", "t.csv", "--target", "species", "--hidden", "9999999999"],
+        "--hidden",
+    ),
+    "more units than memory": (
+        ["train", "t.csv", "--target", "species", "--hidden", "10000000,10000000"],
+        "allocate",
+    ),
+    "memory": (["train", "t.csv", "--target", "species", "--memory", "x"], "memory"),
+    "batch size": (["train", "t.csv", "--target", "species", "--batch-size", "-1"], "batch_size"),
+    "rate that is no number": (
+        ["train", "t.csv", "--target", "species", "--learning-rate", "nan"],
+        "learning_rate_init",
+    ),
+    "L2": (["train", "t.csv", "--target", "species", "--l2", "-1"], "alpha"),
+    "loss of other numbers": (
+        ["train", "names.csv", "--target", "a", "--loss", "gamma"],
+        "must be > 0",
+    ),
+    "loss of no such name": (["train", "t.csv", "--target", "species", "--loss", "x"], "loss"),
+    "checkpoints too often": (
+        [
+            "train",
+            "t.csv",
+            "--target",
+            "species",
+            "--checkpoint",
+            "run",
+            "--checkpoint-seconds",
+            "-1",
+        ],
+        "seconds",
+    ),
+    "checkpoints in a file": (
+        ["train", "t.csv", "--target", "species", "--checkpoint", "t.csv"],
+        "checkpoint folder",
+    ),
+    "unknown kind of URL": (
+        ["train", "t.csv", "--target", "species", "-o", "nowhere://m.dp"],
+        "cannot be used",
+    ),
+    "a cluster with a page": (
+        ["train", "t.csv", "--target", "species", "--cluster", "local", "--watch"],
+        "--watch",
+    ),
+    "streamed to standard output": (
+        ["predict", "m.dp", "words.csv", "--memory", "2MB"],
+        "ends in .parquet",
+    ),
+    "unknown format": (["explain", "m.dp", "--format", "x"], "--format"),
     "unknown option": (["train", "t.csv", "--target", "species", "--colour"], "No such option"),
 }
 
@@ -110,23 +225,59 @@ def test_bad_input_is_one_message_and_exit_code_2(case, folder, monkeypatch, cap
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
-def test_a_bug_of_ours_is_not_called_bad_input(folder, monkeypatch):
-    def bug(*args, **kwargs):
-        raise ZeroDivisionError
+PLANTED = """
+import sys
+from unittest.mock import patch
+from deltaprop.cli import main
 
-    monkeypatch.setattr("deltaprop.data.reading.read_table", bug)
-    result = CliRunner().invoke(app, ["train", "t.csv", "--target", "species"])
-    assert isinstance(result.exception, ZeroDivisionError)
-    assert result.exit_code == 1
+sys.argv = ["deltaprop", *{arguments}]
+with patch("{name}", side_effect={error}("planted")):
+    main()
+"""
+TRAIN = ["train", "t.csv", "--target", "species", "--epochs", "2"]
+BUGS = {
+    "reading": ("deltaprop.cli.tables.read_table", TRAIN),
+    "encoding": ("deltaprop.data.steps.run", TRAIN),
+    "fitting": ("deltaprop.estimators.TabularClassifier.fit", TRAIN),
+    "predicting": ("deltaprop.data.predicting.predictions", ["predict", "m.dp", "words.csv"]),
+    "checking": ("deltaprop.network.Network.check", ["check", "m.dp", "words.csv"]),
+    "explaining": ("deltaprop.explain.derivation.derive", ["explain", "m.dp"]),
+}
+
+
+@pytest.mark.parametrize("error", ["ValueError", "TypeError"])
+@pytest.mark.parametrize("case", BUGS)
+def test_a_bug_shows_its_traceback_and_exits_with_1(case, error, folder):
+    name, arguments = BUGS[case]
+    program = PLANTED.format(name=name, error=error, arguments=arguments)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, cwd=folder
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback")
+    assert done.stderr.endswith(f"{error}: planted\n")
+    assert not (folder / "model.dp").exists()
 
 
 def test_ctrl_c_before_the_first_epoch_writes_nothing(folder, monkeypatch, capsys):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("deltaprop.data.reading.read_table", interrupt)
+    monkeypatch.setattr("deltaprop.cli.tables.read_table", interrupt)
     monkeypatch.setattr("sys.argv", ["deltaprop", "train", "t.csv", "--target", "species"])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 130
     assert not (folder / "model.dp").exists()
+
+
+def test_an_error_without_a_message_still_has_one(folder, monkeypatch, capsys):
+    def exhausted(*args, **kwargs):
+        raise MemoryError
+
+    monkeypatch.setattr("deltaprop.cli.tables.read_table", exhausted)
+    monkeypatch.setattr("sys.argv", ["deltaprop", *TRAIN])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "Error: There is not enough memory.\n"

@@ -243,13 +243,13 @@ def test_any_flipped_bit_is_noticed(tmp_path):
             checkpoint_files.decoded(file.name, file.read_bytes())
 
 
-def test_where_all_are_damaged_nothing_is_begun_anew_in_silence(tmp_path):
+def test_training_never_restarts_silently_when_all_checkpoints_are_damaged(tmp_path):
     fit(small_net(), tmp_path, steps=9)
     for file in tmp_path.iterdir():
         file.write_bytes(b"")
     with (
         pytest.warns(UserWarning, match="is damaged"),
-        pytest.raises(ModelFileError, match=r"None of the 3 checkpoint.*to begin anew"),
+        pytest.raises(ModelFileError, match=r"None of the 3 checkpoint.*To start over"),
     ):
         fit(small_net(), tmp_path)
 
@@ -281,7 +281,7 @@ def test_positions_that_do_not_exist_are_refused(tmp_path):
 
 def test_a_checkpoint_is_no_model_and_says_what_to_do(tmp_path):
     fit(small_net(), tmp_path)
-    with pytest.raises(ModelFileError, match="checkpoint of a search, not a model"):
+    with pytest.raises(ModelFileError, match="checkpoint of a training run, not a model"):
         dp.load(max(tmp_path.iterdir()))
 
 
@@ -671,7 +671,7 @@ def test_the_command_goes_on_where_it_was_interrupted(number, status, table):
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == status, errors
-    assert "The same command goes on from the checkpoint in run" in errors
+    assert "To resume from the checkpoint in run, run the same command again" in errors
     reached = Folder(table / "run", 3).newest()[1]["history"]["n_epochs"]
     assert reached > 0
     options[1] = str(reached + 2)

@@ -81,7 +81,10 @@ def test_predictions_go_to_a_file(name, model, penguins, tmp_path):
 
 def test_a_reader_that_closes_the_pipe_is_no_error(model, penguins):
     command = f"{sys.executable} -m deltaprop.cli predict {model} {penguins} --proba | head -1"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0
     assert done.stderr == ""
     assert done.stdout.startswith("species,")
 
@@ -214,8 +217,33 @@ def test_ctrl_c_keeps_the_best_weights_and_says_so(tmp_path):
     os.close(main)
 
 
-def test_help_is_quick_and_names_the_commands():
+def test_help_names_the_commands_in_order_and_imports_nothing_heavy():
     done = deltaprop("--help")
     assert done.returncode == 0
-    for command in ("train", "predict", "evaluate", "check", "explain", "info"):
-        assert command in done.stdout
+    commands = ["train", "predict", "evaluate", "check", "explain", "info"]
+    places = [done.stdout.index(f"│ {command} ") for command in commands]
+    assert places == sorted(places)
+    code = "import deltaprop.cli.app, sys; print(*{'numpy', 'pandas', 'sklearn'} & {*sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert loaded.stdout == "\n"
+
+
+def test_private_training_states_its_privacy_loss(penguins, tmp_path):
+    done = deltaprop(
+        "train", penguins, "--target", "species", "--noise", 4, "--epochs", 3, "--json",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["delta"] == pytest.approx(0.1 / result["train_rows"])
+    privacy = dp.Privacy(noise=4.0)
+    assert result["epsilon"] == pytest.approx(privacy.epsilon(result["delta"], epochs=3))
+    model = dp.load(tmp_path / "model.dp")
+    assert (model.privacy, model.mlp_.early_stopping) == (privacy, False)
+
+
+def test_noise_out_of_range_is_bad_input(penguins, tmp_path):
+    done = deltaprop("train", penguins, "--target", "species", "--noise", -1, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "noise" in done.stderr
+    assert "Traceback" not in done.stderr

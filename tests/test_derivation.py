@@ -22,10 +22,13 @@ from hypothesis import given, settings
 
 import deltaprop as dp
 from deltaprop import equations
-from deltaprop.explain import formulas
+from deltaprop.explain import entry, formulas
 from deltaprop.explain.derivation import Derivation
-from deltaprop.explain.expressions import Writer
+from deltaprop.explain.entry import matrix_of
+from deltaprop.explain.expressions import Writer, evaluate
 from deltaprop.explain.latex import Latex
+from deltaprop.explain.steps import steps_of
+from deltaprop.explain.values import batch_of
 
 from . import interpreter
 from .oracles import Problem, encode
@@ -89,7 +92,7 @@ def same(got: Any, wanted: Any, name: str) -> None:
     np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-10 * size, err_msg=name)
 
 
-def proven(problem: Problem, formats: tuple[str, ...] = FORMATS) -> None:
+def verified(problem: Problem, formats: tuple[str, ...] = FORMATS) -> None:
     net = problem.network()
     d = net.derivation(*problem.data)
     for format in formats:
@@ -103,7 +106,7 @@ def proven(problem: Problem, formats: tuple[str, ...] = FORMATS) -> None:
 @given(problems())
 def test_what_is_printed_computes_what_the_network_computes(problem):
     """Depths, widths from 1, activations, losses, L2, reductions, weights: in all three formats."""
-    proven(problem)
+    verified(problem)
     net = problem.network()
     assert typeset(net.derivation(*problem.data).latex) == 2 * net.n_layers + 2
 
@@ -116,7 +119,7 @@ def test_every_pair_of_loss_and_output(loss, activation):
         problem = make_problem(
             1, ("tanh", activation), (3, 2), loss, params=params, weighted=True, l2=0.1
         )
-        proven(problem)
+        verified(problem)
 
 
 @pytest.mark.parametrize("params", [
@@ -128,7 +131,7 @@ def test_every_pair_of_loss_and_output(loss, activation):
     ("cross_entropy", "logistic"), ("binary_cross_entropy", "tanh"),
 ])  # fmt: skip
 def test_smoothed_and_weighted_targets(loss, last, params):
-    proven(make_problem(2, ("relu", last), (3, 2), loss, params=params))
+    verified(make_problem(2, ("relu", last), (3, 2), loss, params=params))
 
 
 def test_every_built_in_has_a_formula():
@@ -161,6 +164,33 @@ def test_dropout_is_in_the_formulas(format):
         same(got[f"∂L/∂W_{l}"], trained.dW[l], f"∂L/∂W_{l}")
 
 
+@settings(max_examples=50)
+@given(problems())
+def test_each_entry_written_out_gives_its_result(problem):
+    """An entry's numbers, put together as the written-out line says, are the engine's result."""
+    net = problem.network()
+    batch = batch_of(net, *problem.data)
+    steps = steps_of(net, batch.form)
+    values = batch.values(steps)
+    for equation in (equation for step in steps for equation in step.equations):
+        result = matrix_of(evaluate(equation.left, values))
+        size = max(1.0, float(np.max(np.abs(result))))
+        for place in np.ndindex(*np.minimum(result.shape, 3)):
+            picked = entry._Picker(values, most_terms=1000).pick(equation.right, *place)
+            np.testing.assert_allclose(
+                evaluate(picked, {}), result[place], rtol=1e-9, atol=1e-10 * size
+            )
+
+
+def test_a_long_sum_shows_its_first_terms_and_the_last():
+    net = dp.Network(9, [dp.Dense(1)], loss="squared_error")
+    net.theta[...] = [*range(1, 10), 0.5]
+    steps, batch = steps_of(net), batch_of(net, [[1.0] * 9], [0.0])
+    written = entry.write_entry(steps[1].equations[0], batch.values(steps), 0, 0)
+    assert written.text == "1 · 1 + 1 · 2 + 1 · 3 + 1 · 4 + … + 1 · 9 + 0.5 = 45.5"
+    assert written.used["W", 0] == {(d, 0) for d in (0, 1, 2, 3, 8)}
+
+
 # ---------------------------------------------------------------- planted errors
 
 
@@ -179,30 +209,30 @@ def planted_problem() -> Problem:
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("error", PLANTED)
 def test_a_wrong_formula_turns_red(error, format, monkeypatch):
-    proven(planted_problem(), (format,))
+    verified(planted_problem(), (format,))
     table, name, wrong = PLANTED[error]
     monkeypatch.setitem(table, name, wrong)
     with pytest.raises(AssertionError):
-        proven(planted_problem(), (format,))
+        verified(planted_problem(), (format,))
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_forgotten_brackets_turn_red(format, monkeypatch):
     monkeypatch.setattr(Writer, "_level", lambda self, x: 4)
     with pytest.raises(AssertionError):
-        proven(planted_problem(), (format,))
+        verified(planted_problem(), (format,))
 
 
 def test_a_transpose_or_a_shape_that_is_wrong_turns_red(monkeypatch):
     problem = make_problem(0, ("tanh", "identity"), (3, 3), "squared_error", D=3)
     monkeypatch.setattr(Latex, "transpose", lambda self, x: x)
     with pytest.raises((AssertionError, ValueError)):
-        proven(problem, ("latex",))
+        verified(problem, ("latex",))
     monkeypatch.undo()
-    proven(problem, ("latex",))
+    verified(problem, ("latex",))
     monkeypatch.setattr("deltaprop.explain.latex.shape_below", lambda shape: "N")
     with pytest.raises(AssertionError):
-        proven(problem, ("latex",))
+        verified(problem, ("latex",))
 
 
 def test_katex_refuses_what_is_no_latex():
@@ -301,10 +331,10 @@ def batch(D: int, loss: str) -> tuple[np.ndarray, np.ndarray]:
     return X, np.arange(5) % 2 if loss == "focal" else np.ones((5, 2))
 
 
-# ---------------------------------------------------------------- the user's own functions
+# ---------------------------------------------------------------- custom functions
 
 
-def own_functions() -> dict[str, Any]:
+def custom_functions() -> dict[str, Any]:
     sine = dp.Activation("sine", lambda a, xp: xp.sin(a), lambda a, z, xp: xp.cos(a))
     clipped = dp.Activation(
         "clipped",
@@ -328,8 +358,8 @@ def own_functions() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_own_functions_are_written_out(format):
-    own = own_functions()
+def test_custom_functions_are_written_out(format):
+    own = custom_functions()
     layers = [dp.Dense(3, own["sine"]), dp.Dense(2, own["clipped"]), dp.Dense(3, own["spread"])]
     net = dp.Network(2, layers, loss=own["fourth"], seed=1)
     X, y = np.random.default_rng(0).normal(size=(2, 5, 3))
@@ -339,7 +369,7 @@ def test_own_functions_are_written_out(format):
     agree(interpreter.run(read(net.derivation(*data), format), given), net, data)
 
 
-def test_own_functions_that_need_arrays_are_printed_by_name():
+def test_custom_functions_that_need_arrays_are_printed_by_name():
     def needs_arrays(*arguments):
         return np.asarray(arguments[0], dtype=float) * (2 if arguments[0].shape[0] else 1)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import deltaprop as dp
+from deltaprop.files import ModelFileError
 from deltaprop.inspect.diagnosis import FAULTS
 
 from .patients import HEALTHY, SICK, classifier, dead, table
@@ -83,6 +84,8 @@ def test_bad_arguments_are_named():
     with pytest.raises(TypeError, match="validation must be"):
         dp.diagnose(net, X, y, validation=0.2)
     with pytest.raises(TypeError, match="model must be"):
-        dp.diagnose("net", X, y)
+        dp.diagnose(5, X, y)
+    with pytest.raises(ModelFileError, match=r"no file 'net\.dp'"):
+        dp.diagnose("net.dp", X, y)
     with pytest.raises(ValueError, match="X has 105 row"):
         dp.diagnose(net, X, y[:-1])

@@ -1,6 +1,7 @@
 """Model files: what goes in comes out, and nothing else can."""
 
 import errno
+import inspect
 import json
 import os
 import struct
@@ -18,6 +19,10 @@ from safetensors.numpy import save as to_bytes
 
 import deltaprop as dp
 from deltaprop.files import ModelFileError, describe
+from deltaprop.files.classes import storable
+from deltaprop.optim import natural_gradient, schedules, solvers
+from deltaprop.optim.schedules import Schedule
+from deltaprop.optim.solvers import Solver
 from deltaprop.storage.places import unwritable
 
 rng = np.random.RandomState(0)
@@ -234,7 +239,7 @@ def test_random_numbers_out_of_their_table_are_refused(good, tmp_path):
         state = dict(in_progress(header, "rng")[1]["$random"]["$dict"])
         next(pair for pair in state["state"]["$dict"] if pair[0] == "pos")[1] = 2**30
 
-    with pytest.raises(ModelFileError, match="random numbers"):
+    with pytest.raises(ModelFileError, match="invalid random state"):
         dp.load(rewritten(good, tmp_path / "bad.dp", change))
 
 
@@ -512,6 +517,26 @@ def test_what_cannot_be_saved_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ModelFileError, match=r"classes_.*cannot be saved"):
         dp.save(model, tmp_path / "m.dp")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_all_solvers_and_schedules_can_be_saved_and_no_base_class():
+    for module in (solvers, natural_gradient, schedules):
+        for name, cls in vars(module).items():
+            concrete = isinstance(cls, type) and issubclass(cls, (Solver, Schedule))
+            if concrete and cls is not Solver and not inspect.isabstract(cls):
+                assert storable(name).cls is cls
+    for name in ("Solver", "FirstOrder", "Schedule", "Activation", "Loss", "Progress", "Network"):
+        assert storable(name) is None
+
+
+def test_a_class_of_the_same_name_is_not_on_the_list(tmp_path):
+    """Neither a subclass with the name of a solver nor a solver that a program defines itself."""
+    model = dp.MLPRegressor(hidden_layer_sizes=4, max_iter=2).fit(X, X[:, 0])
+    for name in ("Adam", "Lion"):
+        model.solver = type(name, (dp.Adam,), {"__module__": "deltaprop.optim.solvers"})()
+        with pytest.raises(ModelFileError, match=r"solver.*cannot be saved"):
+            dp.save(model, tmp_path / "m.dp")
+        assert name == "Adam" or storable(name) is None
 
 
 def test_no_pickle_is_in_the_file(good):

@@ -247,6 +247,16 @@ def test_more_rows_than_a_slab_holds(n_threads):
     np.testing.assert_allclose(g, net.gradient(big, y, w).flat, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.parametrize("reproducible", [False, True])
+def test_every_piece_of_a_small_network_s_weights_gets_its_penalty(reproducible):
+    """A W_l of 32 rows or more is divided into pieces where results must be reproducible."""
+    rows, y = rng.randn(60, 40), rng.randn(60, 3)
+    net = dp.Network(40, [dp.Dense(20, "tanh"), dp.Dense(3)], loss="huber", l2=0.5, seed=0)
+    loss, g = loss_and_gradient(net, rows, y, None, 1, reproducible)()
+    np.testing.assert_allclose(loss, net.loss(rows, y), rtol=1e-12)
+    np.testing.assert_allclose(g, net.gradient(rows, y).flat, rtol=1e-8, atol=1e-12)
+
+
 def test_the_number_of_threads_does_not_matter_where_it_is_asked_not_to():
     big, y, found = rng.randn(900, 40), rng.randint(0, 3, 900), []
     for n_threads in (1, 2, 3, 5):

@@ -18,9 +18,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import deltaprop as dp
+from deltaprop.explain.entry import short
+from deltaprop.files import ModelFileError
 
+from . import interpreter
 from .browser import chromium
 
 FEATURES = ["sepal length", "sepal width", "petal length", "petal width"]
@@ -161,40 +167,70 @@ def test_every_step_gives_what_net_trace_gives(page):
     ],
 )
 def test_the_operands_of_each_equation_give_its_result(f, loss, y, reduction):
-    """What stands right of the equals sign is what stands left of it."""
+    """The formula that the page prints, computed from the matrices below it, gives its result."""
     layers = [dp.Dense(4, "softmax"), dp.Dense(4, "gelu"), dp.Dense(3, f)]
     net = dp.Network(2, layers, loss=loss, l2=0.1, reduction=reduction, seed=1)
     rows = np.random.RandomState(0).randn(3, 2)
     with net.explore(rows, np.asarray(y), open_browser=False) as page:
         for step in ask(page.url, "api/network")[2]["steps"]:
             answer = trace(page, step=step["key"], count=3)
-            m = {key: matrix(answer, key) for key in answer["matrices"]}
-            if step["kind"] == "loss":
-                loss = answer["share"] * m["loss"].sum() + answer["penalty"]
-                assert loss == pytest.approx(answer["loss"])
-            else:
-                right = right_hand_side(net, step["kind"], step["layer"], m, answer)
-                np.testing.assert_allclose(m[step["key"]], right, rtol=1e-9, atol=1e-12)
+            right = interpreter.from_math(step["formula"]).split("=")[-1]
+            operands = {"π": np.asarray(np.pi)}
+            for key in step["operands"]:
+                value = matrix(answer, key)
+                name = interpreter.from_math(answer["matrices"][key]["symbol"])
+                operands[name] = value.reshape(()) if name in ("λ", "N", "γ") else value
+            found = np.atleast_2d(interpreter.Reader(right, operands).whole())
+            np.testing.assert_allclose(matrix(answer, step["key"]), found, rtol=1e-9, atol=1e-12)
 
 
-def right_hand_side(net, kind, l, m, answer):
-    """What the equation says, from the operands that the page shows."""
-    if kind == "a":
-        return m[f"X_{l}"] @ m[f"W_{l}"] + m[f"b_{l}"]
-    if kind in ("f", "f of row"):
-        return net.f[l].f(m[f"a_{l}"], np)
-    if kind == "difference":
-        return answer["share"] * (m[f"X_{l + 1}"] - m["t"])
-    if kind == "slope":
-        pulled = m[f"delta_{l + 1}"] @ m[f"W_{l + 1}"].T if f"W_{l + 1}" in m else m[f"pull_{l}"]
-        return m[f"slope_{l}"] * pulled
-    if kind == "coupled":
-        z, g = m[f"X_{l + 1}"], m[f"pull_{l}"]
-        return z * (g - (g * z).sum(axis=1, keepdims=True))
-    if kind == "dW":
-        return m[f"X_{l}"].T @ m[f"delta_{l}"] + answer["strength"] * m[f"W_{l}"]
-    assert kind == "db"
-    return m[f"delta_{l}"].sum(axis=0, keepdims=True)
+def test_any_entry_can_be_written_out(page):
+    """The numbers in the line are those of the operands, and the marks say where they stand."""
+    answer = trace(page, step="dW_1", first=3, count=2, entry=[4, 2])
+    X, delta, W = (matrix(answer, key) for key in ("X_1", "delta_1", "W_1"))
+    text = (
+        f"{bracketed(X[0, 4])} · {bracketed(delta[0, 2])} + {bracketed(X[1, 4])} · "
+        f"{bracketed(delta[1, 2])} + 0.001 · {bracketed(W[4, 2])} = "
+        f"{short(matrix(answer, 'dW_1')[4, 2])}"
+    )
+    assert answer["worked"]["text"] == text
+    marks = {"X_1": {"column": 4}, "delta_1": {"column": 2}, "W_1": {"row": 4, "column": 2}}
+    assert answer["worked"]["marks"] == marks | {"lambda": {"row": 0, "column": 0}}
+    status, _, again = ask(
+        page.url, "api/worked", {"step": "dW_1", "first": 3, "count": 2, "entry": [4, 2]}
+    )
+    assert (status, again) == (200, answer["worked"])
+
+
+def bracketed(value):
+    return f"({short(value)})" if value < 0 else short(value)
+
+
+def test_a_custom_function_that_is_known_by_name_only():
+    """Its formula cannot be evaluated, but its numbers are the network's."""
+    named = dp.Activation(
+        "named",
+        lambda a, xp: np.asarray(a, dtype=float) * 2,
+        lambda a, z, xp: np.full(a.shape, 2.0),
+    )
+    rows = dp.Activation(
+        "rows",
+        lambda a, xp: np.asarray(a, dtype=float) - np.mean(np.asarray(a), axis=1, keepdims=True),
+        lambda a, z, xp: np.eye(a.shape[1])[None] - np.ones((len(a), 1, 1)) / a.shape[1],
+        coupling="row",
+        vjp=lambda a, z, g, xp: np.asarray(g, dtype=float) - np.mean(g, axis=1, keepdims=True),
+    )
+    net = dp.Network(2, [dp.Dense(3, named), dp.Dense(2, rows)], loss="squared_error", seed=0)
+    x, y = [[0.5, -1.0]], [[1.0, 2.0]]
+    with net.explore(x, y, open_browser=False) as page:
+        t = net.trace(x, y)
+        for step in ask(page.url, "api/network")[2]["steps"]:
+            trace(page, step=step["key"])
+        answer = trace(page, step="X_1", entry=[0, 1])
+        assert answer["worked"]["text"] == f"named({short(t.a[0][0, 1])}) = {short(t.X[1][0, 1])}"
+        answer = trace(page, step="X_2", entry=[0, 1])
+        inside = ", ".join(short(value) for value in t.a[1][0])
+        assert answer["worked"]["text"] == f"rows({inside})₁ = {short(t.X[2][0, 1])}"
 
 
 def test_numbers_that_are_not_finite_arrive_as_words():
@@ -262,6 +298,24 @@ def test_every_kind_of_model_speaks_its_own_words():
         assert answer["prediction"] == expected
 
 
+def test_a_pipeline_and_a_file_open_as_well(tmp_path):
+    frame, labels = pd.DataFrame(X, columns=FEATURES), IRIS.target_names[Y]
+    mlp = dp.MLPClassifier((4,), max_iter=2, random_state=0)
+    pipe = make_pipeline(StandardScaler(), mlp).fit(frame, labels)
+    with dp.explore(pipe, frame, labels, open_browser=False) as page:
+        assert [c["name"] for c in ask(page.url, "api/network")[2]["columns"]] == FEATURES
+        answer = trace(page, first=7, inputs=[[7, 2, 3.25]])
+    row = frame.iloc[[7]].copy()
+    row["petal length"] = 3.25
+    np.testing.assert_array_equal(matrix(answer, "X_0"), pipe[0].transform(row))
+    assert answer["prediction"] == pipe.predict(row)[0]
+    with dp.explore(pipe.fit(X, labels), X, labels, open_browser=False) as page:
+        np.testing.assert_array_equal(matrix(trace(page), "X_0"), pipe[0].transform(X[:1]))
+    dp.save(mlp, tmp_path / "model.dp")
+    with dp.explore(tmp_path / "model.dp", X, labels, open_browser=False) as page:
+        np.testing.assert_array_equal(matrix(trace(page), "X_0"), X[:1])
+
+
 def test_rows_of_a_sparse_matrix():
     import scipy.sparse
 
@@ -273,15 +327,16 @@ def test_rows_of_a_sparse_matrix():
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"model": "net"}, TypeError, "model must be a deltaprop.Network or a fitted"),
-        ({"model": dp.MLPClassifier()}, TypeError, "fitted"),
+        ({"model": 5}, TypeError, "model must be a deltaprop.Network, a fitted"),
+        ({"model": dp.MLPClassifier()}, NotFittedError, "not fitted"),
+        ({"model": "net.dp"}, ModelFileError, "net.dp"),
         ({"X": X[:, :3]}, ValueError, "network expects 4"),
         ({"X": X[:7]}, ValueError, "7 row.*150"),
         ({"y": Y + 1}, ValueError, "class indices"),
         ({"feature_names": ["a"]}, ValueError, "feature_names must name the 4"),
         ({"target_names": ["a"]}, ValueError, "target_names must name the 3"),
         ({"feature_names": 4}, TypeError, "feature_names must be a sequence"),
-        ({"port": 1 << 20}, ValueError, "port=0 takes a free one"),
+        ({"port": 1 << 20}, ValueError, "port=0 uses a free port"),
     ],
 )
 def test_bad_arguments_are_named(change, error, words):
@@ -527,6 +582,9 @@ def test_other_rows_and_several_at_once(page, tab):
 def test_the_worked_line_follows_the_selected_entry(page, tab):
     go_to(tab, page, "a_0")
     tab.click('dp-matrix[data-key="a_0"] tbody td >> nth=3')
+    tab.wait_for_function(
+        """() => document.querySelectorAll('dp-matrix[data-key="b_0"] td')[4].matches(".marked")"""
+    )
     net, a = page.net, page.net.trace(X[:1], Y[:1]).a[0][0, 3]
     line = tab.inner_text(".worked")
     left, _, right = line.rpartition(" = ")
@@ -638,7 +696,7 @@ def test_what_is_written_down_while_training():
         history = dp.fit(net, X, Y, max_epochs=7, validation=0.2, callbacks=[watch])
         status, _, news = ask(watch.url, "api/epochs?after=0")
         assert status == 200
-        assert news["finished"]  # the search told its callbacks
+        assert news["finished"]  # training told its callbacks
         assert [e["loss"] for e in news["epochs"]] == history.loss_curve
         assert [e["validation_loss"] for e in news["epochs"]] == history.validation_loss_curve
         assert [e["epoch"] for e in ask(watch.url, "api/epochs?after=5")[2]["epochs"]] == [6, 7]
@@ -661,7 +719,7 @@ def test_an_estimator_is_watched_from_before_its_first_fit():
         assert network["outputs"] == list(IRIS.target_names)
         assert trace(watch, step="X_2")["yhat"] == pytest.approx(model.predict_proba(X[:1])[0])
         with pytest.raises(ValueError, match="network expects 3"):
-            model.fit(X[:, :3], labels)  # anew, with other columns: the page's rows no longer fit
+            model.fit(X[:, :3], labels)  # with other columns, so the rows of the page no longer fit
         assert len(model.coefs_[0]) == 4
 
 

@@ -33,7 +33,8 @@ EVIL_COLUMN = "<script>alert('column')</script> costs $1_{ & $2"
 EVIL_CLASS = "<img src=http://localhost/x onerror=alert(1)>"
 EVIL_VALUE = '"><script src="http://localhost/x"></script>'
 SECTIONS = ["Model", "Scores", "Learning curves", "Mistakes", "Calibration", "Importance",
-            "Signal flow", "Partial dependence", "Worst rows", "Weights", "Proof"]  # fmt: skip
+            "Signal flow", "Partial dependence", "Worst rows", "Weights",
+            "Verification"]  # fmt: skip
 
 
 def sections(page):

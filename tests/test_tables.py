@@ -1,5 +1,8 @@
 """Tables in: files of every kind, the task, and columns of every kind."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -128,6 +131,13 @@ def test_new_rows_may_be_reordered_widened_unseen_missing_or_odd(mixed):
         encoder.transform(X.drop(columns=["sex", "year"]))
 
 
+def test_a_column_of_durations_cannot_become_one_of_dates():
+    hours = pd.DataFrame({"wait": pd.to_timedelta(range(40), unit="h")})
+    encoder = TableEncoder().fit(hours)
+    with pytest.raises(TableError, match="Column 'wait' must hold durations"):
+        encoder.transform(hours + pd.Timestamp("2020-01-01"))
+
+
 def test_infinite_numbers_count_as_missing(penguins):
     X = penguins.drop(columns="species")
     encoder = TableEncoder().fit(X)
@@ -198,3 +208,15 @@ def test_labels_in_an_object_column_keep_their_kind(y, kind):
     model = dp.TabularClassifier(4, max_iter=2, random_state=0)
     predicted = model.fit(X, pd.Series(y, dtype=object)).predict(X)
     assert all(isinstance(label, (kind, np.bool_ if kind is bool else kind)) for label in predicted)
+
+
+def test_the_namespace_of_tables_imports_nothing_before_it_is_used():
+    code = (
+        "import sys, deltaprop as dp; dp.tables.stream; "
+        "heavy = {'pandas', 'pyarrow', 'skrub', 'sklearn', 'fsspec'} & set(sys.modules); "
+        "assert not heavy, heavy; assert set(dp.tables.__all__) <= set(dir(dp.tables)); "
+        "[getattr(dp.tables, name) for name in dp.tables.__all__]"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match="'nothing'"):
+        dp.tables.nothing  # noqa: B018

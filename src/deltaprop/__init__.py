@@ -28,10 +28,10 @@ _HOME = {
     "SGD": "deltaprop.optim.solvers",
     "TabularClassifier": "deltaprop.estimators",
     "TabularRegressor": "deltaprop.estimators",
-    "Watch": "deltaprop.page",
+    "Watch": "deltaprop.inspect.interactive",
     "Xla": "deltaprop.engines.xla_engine",
     "cross_validate": "deltaprop.training.many",
-    "explore": "deltaprop.page",
+    "explore": "deltaprop.inspect.interactive",
     "diagnose": "deltaprop.inspect.diagnosis",
     "fit": "deltaprop.training.fitting",
     "fit_many": "deltaprop.training.many",
@@ -114,13 +114,13 @@ if TYPE_CHECKING:
     from deltaprop.functions.activations import Activation
     from deltaprop.functions.losses import Loss
     from deltaprop.inspect.diagnosis import diagnose
+    from deltaprop.inspect.interactive import Watch, explore
     from deltaprop.inspect.report import report
     from deltaprop.network import Dense, Network
     from deltaprop.optim import schedules
     from deltaprop.optim.natural_gradient import KFAC
     from deltaprop.optim.privacy import Privacy
     from deltaprop.optim.solvers import LBFGS, SGD, Adam, AdamW
-    from deltaprop.page import Watch, explore
     from deltaprop.training.checkpoint import Checkpoint
     from deltaprop.training.fitting import fit
     from deltaprop.training.many import cross_validate, fit_many

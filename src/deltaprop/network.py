@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from deltaprop.explain.derivation import Derivation
-    from deltaprop.explain.verification import Proof
+    from deltaprop.explain.verification import Verification
     from deltaprop.page import Page
 
 
@@ -91,22 +91,24 @@ class Network(Model):
         z = self.predictor.few(X)
         return self.predictor(check_X(self, X)) if z is None else z
 
-    def check(self, X: Any, y: Any, sample_weight: Any = None) -> Proof:
-        """Prove each equation numerically on (X, y): see :func:`deltaprop.inspect.prove`.
+    def check(self, X: Any, y: Any, sample_weight: Any = None) -> Verification:
+        """Verify each equation numerically on (X, y): see :func:`deltaprop.inspect.verify`.
 
         Examples
         --------
         >>> import deltaprop as dp
         >>> net = dp.Network(1, [dp.Dense(1, "tanh")], loss="squared_error", seed=0)
-        >>> proof = net.check([[1.0]], [0.5])
-        >>> proof.ok
+        >>> report = net.check([[1.0]], [0.5])
+        >>> report.ok
         True
         """
-        from deltaprop.explain.verification import prove
+        from deltaprop.explain.verification import verify
 
-        return prove(self, X, y, sample_weight)
+        return verify(self, X, y, sample_weight)
 
-    def explore(self, X: Any, y: Any, **options: Any) -> Page:
+    def explore(
+        self, X: Any, y: Any, *, feature_names: Any = None, target_names: Any = None, **options: Any
+    ) -> Page:
         """Step through this network on (X, y) in a browser: see :func:`deltaprop.explore`.
 
         Examples
@@ -116,9 +118,10 @@ class Network(Model):
         >>> page = net.explore([[1.0]], [0.5], open_browser=False)
         >>> page.close()
         """
-        from deltaprop.page import explore
+        from deltaprop.page import explore, network_subject
 
-        return explore(self, X, y, **options)
+        subject = network_subject(self, X, y, feature_names, target_names)
+        return explore(subject, **options)
 
     def derivation(
         self, X: Any = None, y: Any = None, sample_weight: Any = None, *, format: str = "unicode"
@@ -172,9 +175,9 @@ class Network(Model):
         return {k: v for k, v in super().__getstate__().items() if k != "predictor"}
 
     def _repr_html_(self) -> str:
-        from deltaprop.explain.summary import layer_table
+        from deltaprop.explain.layers import layers_html
 
-        return layer_table(self)
+        return layers_html(self)
 
 
 __all__ = ["Dense", "Gradient", "Layout", "Network", "Trace"]

@@ -1,4 +1,4 @@
-"""The command line. Heavy imports wait until a command needs them."""
+"""The command line. Heavy imports wait until a command needs them, so that ``--help`` is quick."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import sys
 
 
 def main() -> None:
-    """Run ``deltaprop``. Exit codes: 0 done, 1 a bug, 2 bad input, 130 Ctrl-C, 143 SIGTERM."""
-    import os
+    """Run ``deltaprop``.
 
+    Exit codes: 0 success, 1 a bug (with its traceback), 2 bad input (with one message), 130 Ctrl-C
+    and 143 SIGTERM. Typer itself handles wrong options (2) and Ctrl-C (130).
+    """
     from deltaprop.cli.app import app
 
     try:
-        app(prog_name="deltaprop", standalone_mode=True)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except KeyboardInterrupt:
-        print("Interrupted; nothing was written.", file=sys.stderr)
-        sys.exit(130)
-    except (ValueError, MemoryError) as error:
-        from deltaprop.cli.app import is_bad_input
-
+        app(prog_name="deltaprop")
+    except Exception as error:
         if not is_bad_input(error):
             raise
-        print(f"Error: {error}", file=sys.stderr)
+        print(f"Error: {str(error) or 'There is not enough memory.'}", file=sys.stderr)
         sys.exit(2)
+
+
+def is_bad_input(error: Exception) -> bool:
+    """Whether the user can correct the cause of an error; every other error is a bug."""
+    from sklearn.utils._param_validation import InvalidParameterError
+
+    from deltaprop.errors import InputError
+
+    return isinstance(error, (InputError, InvalidParameterError, MemoryError))

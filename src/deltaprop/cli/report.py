@@ -1,75 +1,144 @@
-"""How good a model is on rows that it has not seen, beside a linear model and a guess."""
+"""How good a model is on held-out rows, next to a linear model and a constant prediction."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.console import Console
+from rich.table import Table
+from sklearn.base import is_classifier
 
+from deltaprop.estimators.fitted import as_labels
 from deltaprop.inspect.scores import (
-    as_labels,
     class_scores,
     classification,
     error_scores,
-    point_prediction,
     regression,
 )
 
-__all__ = ["as_labels", "classification", "peers", "point_prediction", "regression", "show"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from deltaprop.cli.models import Tabular
+
+    Rows = tuple[pd.DataFrame, pd.Series]
+
+Scores = dict[str, float]
 
 
-def peers(model: Any, train: tuple[Any, Any], test: tuple[Any, Any]) -> dict[str, dict[str, float]]:
-    """The same scores of a linear model and of a guess, on the model's own encoding."""
-    from sklearn.dummy import DummyClassifier, DummyRegressor
-    from sklearn.linear_model import LogisticRegression, Ridge
+def scores(model: Tabular, X: pd.DataFrame, y: pd.Series) -> dict[str, Any]:
+    """The scores of a model on rows with a known target."""
+    return classification(model, X, y) if is_classifier(model) else regression(model, X, y)
 
-    Z, Z_test = model.encoder_.transform(train[0]), model.encoder_.transform(test[0])
-    if hasattr(model, "classes_"):
-        y, truth = as_labels(train[1], model.classes_), as_labels(test[1], model.classes_)
-        rivals = {
-            "linear model": LogisticRegression(max_iter=500),
-            "most frequent": DummyClassifier(),
-        }
-        score: Any = class_scores
-    else:
-        y, truth = np.asarray(train[1], float), np.asarray(test[1], float)
-        rivals = {"linear model": Ridge(), "mean": DummyRegressor()}
-        score = error_scores
+
+def baseline_scores(model: Tabular, train: Rows, test: Rows) -> dict[str, Scores]:
+    """The scores of a linear model and of a constant prediction, on the model's own encoding."""
+    encode = model.encoder_.transform
+    Z, Z_test = encode(train[0]), encode(test[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        if is_classifier(model):
+            labels, truth = (as_labels(y, model.classes_) for y in (train[1], test[1]))
+            return {
+                name: class_scores(truth, baseline.fit(Z, labels).predict(Z_test))
+                for name, baseline in _classifiers(labels).items()
+            }
+        numbers, truth = (np.asarray(y, float) for y in (train[1], test[1]))
         return {
-            name: score(truth, rival.fit(Z, y).predict(Z_test)) for name, rival in rivals.items()
+            name: error_scores(truth, baseline.fit(Z, numbers).predict(Z_test))
+            for name, baseline in _regressors().items()
         }
 
 
-def show(report: dict[str, Any], console: Any) -> None:
-    """Print a report for people."""
-    from rich.table import Table
+def _classifiers(labels: np.ndarray) -> dict[str, Any]:
+    from sklearn.dummy import DummyClassifier
+    from sklearn.linear_model import LogisticRegression
 
-    names = list(next(iter(report["scores"].values())))
-    table = Table("", *(name.replace("_", " ") for name in names), title="On the rows held out")
-    for who, scores in report["scores"].items():
-        style = "bold" if who == "deltaprop" else None
-        table.add_row(who, *(_number(scores[name]) for name in names), style=style)
-    _right(table)
-    console.print(table)
-    if "classes" in report:
-        table = Table("class", "precision", "recall", "f1", "rows")
-        for label, scores in report["classes"].items():
-            table.add_row(label, *(_number(value) for value in scores.values()))
+    baselines = {
+        "linear model": LogisticRegression(max_iter=500),
+        "most frequent": DummyClassifier(),
+    }
+    if len(np.unique(labels)) < 2:  # in a sample of a large table
+        del baselines["linear model"]
+    return baselines
+
+
+def _regressors() -> dict[str, Any]:
+    from sklearn.dummy import DummyRegressor
+    from sklearn.linear_model import Ridge
+
+    return {"linear model": Ridge(), "mean": DummyRegressor()}
+
+
+# ---------------------------------------------------------------- printed for people
+
+
+def print_training(result: Mapping[str, Any], n_parameters: int) -> None:
+    """Print what a training run did, the scores of its model, and where the results are."""
+    console = Console()
+    classes = f" with {len(result['classes'])} classes" if "classes" in result else ""
+    console.print(
+        f"[bold]{result['target']}[/]: {result['task']}{classes}, {result['train_rows']:,} "
+        f"training rows, {result['test_rows']:,} held-out rows."
+    )
+    if result["rows_without_target"]:
+        console.print(f"{result['rows_without_target']} row(s) without a target were left out.")
+    console.print(
+        f"{n_parameters:,} parameters, {result['epochs']} epochs in {result['seconds']:.1f} s "
+        f"({result['stop_reason']})."
+    )
+    if "epsilon" in result:
+        console.print(
+            f"The training is ({result['epsilon']:.3g}, {result['delta']:.3g})-differentially "
+            "private. The encoding of the table is not covered."
+        )
+    print_scores(result, console)
+    console.print(f"The model is in [bold]{result['model']}[/].")
+    if "report" in result:
+        console.print(f"The report is in [bold]{result['report']}[/].")
+
+
+def print_scores(result: Mapping[str, Any], console: Console) -> None:
+    """Print the scores, and those of each class or the quantiles of the residuals."""
+    console.print(_score_table(result["scores"]))
+    if "classes" in result:
+        console.print(_class_table(result["classes"]))
     else:
-        quantiles = report["residual_quantiles"]
-        table = Table("residual y - ŷ", *(f"{float(q):.0%}" for q in quantiles))
-        table.add_row("", *(_number(value) for value in quantiles.values()))
-    _right(table)
-    console.print(table)
+        console.print(_residual_table(result["residual_quantiles"]))
 
 
-def _right(table: Any) -> None:
+def _score_table(scores: Mapping[str, Scores]) -> Table:
+    names = list(next(iter(scores.values())))
+    table = _table("", *(name.replace("_", " ") for name in names), title="On the held-out rows")
+    for model, values in scores.items():
+        style = "bold" if model == "deltaprop" else None
+        table.add_row(model, *(_formatted(values[name]) for name in names), style=style)
+    return table
+
+
+def _class_table(classes: Mapping[str, Scores]) -> Table:
+    table = _table("class", "precision", "recall", "f1", "rows")
+    for label, values in classes.items():
+        table.add_row(label, *(_formatted(value) for value in values.values()))
+    return table
+
+
+def _residual_table(quantiles: Mapping[str, float]) -> Table:
+    table = _table("residual y - ŷ", *(f"{float(q):.0%}" for q in quantiles))
+    table.add_row("", *(_formatted(value) for value in quantiles.values()))
+    return table
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    """A table whose first column holds names and whose other columns hold numbers."""
+    table = Table(*columns, title=title)
     for column in table.columns[1:]:
         column.justify = "right"
+    return table
 
 
-def _number(value: float) -> str:
+def _formatted(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from deltaprop.errors import InputError
+
 LOCAL = "local"
 ONE_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
@@ -30,7 +32,7 @@ def connected(address: str | None) -> Iterator[Any]:
     if ray.is_initialized():
         here = ray.get_runtime_context().gcs_address
         if address not in (None, LOCAL, here):
-            raise ValueError(
+            raise InputError(
                 f"address is {address!r}, but this program is already connected to the Ray cluster "
                 f"at {here!r}. Leave address out to use that one, or call ray.shutdown() first."
             )
@@ -44,8 +46,8 @@ def connected(address: str | None) -> Iterator[Any]:
         if not (here := ray.get_runtime_context().gcs_address).startswith("127.0.0.1:"):
             warnings.warn(
                 f"The Ray cluster on this machine listens at {here}, where others on the network "
-                f"may reach it, because the program imported ray earlier. Set {ONE_MACHINE}=0 in the "
-                "environment before ray is imported, so that it listens on 127.0.0.1 only.",
+                f"may reach it, because the program imported ray earlier. Set {ONE_MACHINE}=0 in "
+                "the environment before ray is imported, so that it listens on 127.0.0.1 only.",
                 stacklevel=4,
             )
     else:
@@ -82,7 +84,7 @@ def _connect(ray: Any, address: str) -> None:
     try:
         ray.init(address)
     except ConnectionError as error:
-        raise ValueError(
+        raise InputError(
             f"No Ray cluster responded at address {address!r} ({error}). Start one there with `ray "
             "start --head`, or use 'local' for one on this machine."
         ) from error

@@ -10,6 +10,7 @@ from typing import Any
 
 from deltaprop.data.reading import read_table
 from deltaprop.data.task import split_target
+from deltaprop.errors import InputError, InputTypeError
 from deltaprop.network import Network
 
 Workers = int | tuple[int, int]
@@ -67,14 +68,14 @@ def is_dataset(X: Any) -> bool:
 def parts_of(dataset: Any, target: str | None, model: Any, workers: Workers) -> Parts:
     """A Ray Dataset, read by the cluster and divided among the workers in the order of its rows."""
     if target is None:
-        raise ValueError("target must name the column of a Ray Dataset that is y; it is missing.")
+        raise InputError("target must name the column of a Ray Dataset that is y; it is missing.")
     if not isinstance(model, Network):
-        raise TypeError(
+        raise InputTypeError(
             f"model must be a Network for a Ray Dataset, got {type(model).__name__}: an estimator "
             "learns its encoding from all rows. Give it a DataFrame or the path of a table."
         )
     if not isinstance(workers, int):
-        raise ValueError(f"workers must be an int for a Ray Dataset, got {workers!r}.")
+        raise InputError(f"workers must be an int for a Ray Dataset, got {workers!r}.")
     # Otherwise blocks that are read in parallel arrive in the order in which they are finished.
     dataset.context.execution_options.preserve_order = True
     parts = dataset.split(workers, equal=True)
@@ -86,7 +87,7 @@ def own_batch(batch_size: int | str, workers: int) -> int | str:
     if isinstance(batch_size, str):
         return batch_size
     if batch_size % workers:
-        raise ValueError(
+        raise InputError(
             f"batch_size must be a multiple of the {workers} workers for a Ray Dataset, got "
             f"{batch_size}."
         )

@@ -9,16 +9,17 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from numbers import Integral
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
+from deltaprop import engines
 from deltaprop.cluster.connection import connected
 from deltaprop.cluster.data import Parts, Whole, Workers, absolute, is_dataset, own_batch, parts_of
 from deltaprop.cluster.transfer import adopt
 from deltaprop.cluster.worker import Job, train
 from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
-from deltaprop.engines import Xla
+from deltaprop.errors import InputError
 from deltaprop.network import Network
 from deltaprop.training.checkpoint import Checkpoint, check_checkpoint
 
@@ -32,7 +33,7 @@ def fit(
     workers: int | tuple[int, int] = 2,
     gpus: bool = False,
     address: str | None = None,
-    checkpoint: str | Path | Checkpoint | None = None,
+    checkpoint: str | PathLike[str] | Checkpoint | None = None,
     max_failures: int = 3,
     **fit_arguments: Any,
 ) -> Any:
@@ -96,7 +97,7 @@ def fit(
     if isinstance(X, Stream):
         refuse_with_stream(y=y, target=target)
     elif (y is None) == (target is None):
-        raise ValueError("Give either y, the target's values, or target, its column in X.")
+        raise InputError("Give either y, the target's values, or target, its column in X.")
     given = check_checkpoint(checkpoint)
     if given is not None:
         given = dataclasses.replace(given, folder=absolute(given.folder))
@@ -118,12 +119,12 @@ def fit(
 def _check(workers: Any, max_failures: Any) -> None:
     least, most = workers if isinstance(workers, tuple) and len(workers) == 2 else (workers,) * 2
     if not (_is_count(least) and _is_count(most) and 1 <= least <= most):
-        raise ValueError(
+        raise InputError(
             "workers must be an int >= 1, or the least and the largest number such as (1, 8); "
             f"got {workers!r}."
         )
     if not _is_count(max_failures):
-        raise ValueError(f"max_failures must be an int >= 0, got {max_failures!r}.")
+        raise InputError(f"max_failures must be an int >= 0, got {max_failures!r}.")
 
 
 def _is_count(x: Any) -> bool:
@@ -140,7 +141,7 @@ def _job(
 ) -> Job:
     """What the workers are sent. How to train is an argument of the fit or of the estimator."""
     is_network = isinstance(model, Network)
-    engine = _engine(
+    engine = engines.for_processes(
         fit_arguments.get("engine", "xla") if is_network else model.engine, data.shared
     )
     settings: dict[str, Any] = {"engine": engine, "checkpoint": checkpoint}
@@ -149,14 +150,6 @@ def _job(
     if not data.shared:
         settings["batch_size"] = own_batch(fit_arguments.get("batch_size", "auto"), workers)
     return Job(model, data, gpus, {}, fit_arguments | settings)
-
-
-def _engine(engine: Any, shared_rows: bool) -> Xla:
-    if engine in ("auto", "xla"):
-        return Xla(shared_rows=shared_rows)
-    if isinstance(engine, Xla):
-        return dataclasses.replace(engine, shared_rows=shared_rows)
-    raise ValueError(f"engine must be 'xla' or a deltaprop.Xla on a cluster, got {engine!r}.")
 
 
 def _restore_settings(trained: Any, model: Any) -> None:

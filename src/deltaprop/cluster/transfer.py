@@ -19,11 +19,3 @@ def adopt(model: Any, trained: Any) -> None:
         model.theta[...] = trained.theta  # in place, because others may hold views
     else:
         vars(model).update(vars(trained))
-
-
-def network_of(model: Any) -> Network:
-    """The network itself, or the one inside a fitted estimator."""
-    for inner in ("mlp_", "network_"):
-        model = getattr(model, inner, model)
-    network: Network = model
-    return network

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deltaprop.cluster.data import Parts, Whole
-from deltaprop.cluster.transfer import network_of, writable
+from deltaprop.cluster.transfer import writable
 from deltaprop.network import Network
 from deltaprop.training.fitting import fit
 
@@ -87,6 +87,7 @@ def _free_port(host: str) -> int:
 
 def _fit(job: Job, rank: int) -> tuple[Any, Any]:
     from deltaprop.engines.xla.processes import check_same
+    from deltaprop.inspect.opening import open_model
 
     X, y = job.data.rows(rank)
     model = writable(job.model)
@@ -94,5 +95,5 @@ def _fit(job: Job, rank: int) -> tuple[Any, Any]:
         result: Any = fit(model, X, y, **job.fit_arguments)
     else:
         result = model.set_params(**job.settings).fit(X, y, **job.fit_arguments)
-    check_same("The parameters after the training", network_of(model).theta)
+    check_same("The parameters after the training", open_model(model).network.theta)
     return model, result

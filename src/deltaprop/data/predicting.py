@@ -121,7 +121,7 @@ def _class_columns(model: Any, frame: Any, name: str, proba: bool) -> dict[str, 
 
 def _number_columns(model: Any, frame: Any, name: str) -> dict[str, np.ndarray]:
     loss = model.mlp_.network_.loss_function
-    if loss.name == "gaussian_nll":
+    if loss.encoding.predicts == "mean_variance":
         mean, std = model.predict(frame, return_std=True)
         return {name: mean, f"{name}_std": std}
     predicted = np.asarray(model.predict(frame))

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from deltaprop.errors import InputError
+
 TEXT = {".csv": ",", ".tsv": "\t"}
 PARQUET = (".parquet", ".pq")
 ARROW = (".arrow", ".feather", ".ipc")
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 
 
-class TableError(ValueError):
+class TableError(InputError):
     """A table that cannot be read or used; the message says what to do."""
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import numpy as np
 
+from deltaprop.errors import InputError, raised_as_input_error
 from deltaprop.functions.arrays import Array
 from deltaprop.model.inputs import Expects, check_weights, check_X_y
 from deltaprop.optim.state import TrainingState
@@ -125,9 +126,10 @@ class Rows:
         from sklearn.model_selection import train_test_split
 
         places = np.arange(len(self)) if self.index is None else self.index
-        kept, held = train_test_split(
-            places, test_size=float(fraction), random_state=rng, stratify=stratify
-        )
+        with raised_as_input_error():
+            kept, held = train_test_split(
+                places, test_size=float(fraction), random_state=rng, stratify=stratify
+            )
         return replace(self, index=kept), replace(self, index=None).take(held)
 
     def probe(self, most: int = PROBE_ROWS) -> Int[np.ndarray, " M"]:
@@ -156,7 +158,7 @@ class Rows:
             return
         repeated = len(self.index) - len(np.unique(self.index))
         if repeated:
-            raise ValueError(f"rows names {repeated} row(s) more than once, {why}")
+            raise InputError(f"rows names {repeated} row(s) more than once, {why}")
 
     def fingerprint(self) -> dict[str, Any]:
         parts = self.batch(self.probe())
@@ -180,12 +182,12 @@ def sketch(values: Any) -> float:
 def _checked_index(index: Any, N: int) -> Int[np.ndarray, " M"]:
     index = np.asarray(index)
     if index.ndim != 1 or index.dtype.kind not in "iu" or len(index) == 0:
-        raise ValueError(
+        raise InputError(
             f"rows must be a sequence of int with at least one entry, got dtype {index.dtype} and "
             f"shape {index.shape}."
         )
     if index.min() < 0 or index.max() >= N:
-        raise ValueError(
+        raise InputError(
             f"rows must lie in 0 to {N - 1}, as X has {N} row(s); they range from {index.min()} to "
             f"{index.max()}."
         )

@@ -19,6 +19,8 @@ from skrub._duration_to_float import DurationToFloat
 from skrub._table_vectorizer import PassThrough, ShortReprDict
 from skrub._to_str import ToStr
 
+from deltaprop.data.reading import TableError
+
 KINDS = {OneHotEncoder: "category", DatetimeEncoder: "date", StringEncoder: "text"}
 
 Chain = list[Any]
@@ -76,8 +78,11 @@ def _(step: Any, value: Any) -> Any:
 
 @apply.register
 def _(step: DurationToFloat, value: Any) -> Any:
-    # Durations are text in CSV files.
-    return step.transform(pd.to_timedelta(value, errors="coerce"))
+    try:
+        durations = pd.to_timedelta(value, errors="coerce")  # in CSV files they are text
+    except TypeError as error:
+        raise TableError(f"Column {value.name!r} must hold durations: {error}.") from error
+    return step.transform(durations)
 
 
 def _category(value: Any) -> str:

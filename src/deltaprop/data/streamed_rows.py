@@ -9,6 +9,7 @@ import numpy as np
 
 from deltaprop.data.rows import PROBE_ROWS, Rows, sketch
 from deltaprop.data.streams.stream import Stream
+from deltaprop.errors import InputError
 from deltaprop.model.inputs import Expects, check_y
 from deltaprop.optim.state import TrainingState
 
@@ -59,7 +60,7 @@ class StreamedRows:
         return None if state.order_seed is None else np.array([state.order_seed])
 
     def require_in_memory(self, what: str) -> None:
-        raise ValueError(f"{what}. A stream does not hold its rows in memory.")
+        raise InputError(f"{what}. A stream does not hold its rows in memory.")
 
     def require_distinct(self, why: str) -> None:
         """A stream reads every row once in an epoch."""
@@ -78,4 +79,4 @@ def refuse_with_stream(**arguments: Any) -> None:
     for name, value in arguments.items():
         if value is not None:
             hint = INSTEAD.get(name, "it needs rows in memory")
-            raise ValueError(f"{name} cannot be given with a stream: {hint}.")
+            raise InputError(f"{name} cannot be given with a stream: {hint}.")

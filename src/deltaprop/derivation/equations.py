@@ -164,7 +164,7 @@ def output_error(
     xp = namespace(yhat)
     closed = function.closed_form(f_last.name)
     if closed is not None:
-        delta = closed.delta(t, a_last, yhat, xp, **function.settings)
+        delta = closed.delta(t, a_last, yhat, xp)
     else:
         delta = f_last.pull_back(a_last, yhat, function.first(t, yhat, xp), xp)
     return weights * delta
@@ -238,7 +238,7 @@ def _summands(
 ) -> Float[Array, "N M"]:
     closed = function.closed_form(f.name)
     if closed is not None:
-        return closed.value(t, a, z, xp, **function.settings)
+        return closed.value(t, a, z, xp)
     return function.evaluate(t, z, xp)
 
 

@@ -42,6 +42,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deltaprop.derivation.equations import Masks, error_signals
+from deltaprop.errors import InputError
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.arrays import Array, namespace
 from deltaprop.functions.losses import Loss
@@ -113,4 +114,4 @@ def require_information(function: Loss, f_last: Activation, H: int, dtype: np.dt
         if _information(f_last.f(a, np), function, np).any():
             return
         why = "its second derivative is nowhere positive, so that it has no Fisher information. Use"
-    raise ValueError(f"KFAC cannot train with the loss {function.name!r}: {why} dp.Adam().")
+    raise InputError(f"KFAC cannot train with the loss {function.name!r}: {why} dp.Adam().")

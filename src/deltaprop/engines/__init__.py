@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from deltaprop.data.rows import Rows, TrainingRows
 from deltaprop.data.streamed_rows import StreamedRows
 from deltaprop.engines.auto import Compiled
@@ -9,6 +11,7 @@ from deltaprop.engines.protocol import Engine, Run, Trainer
 from deltaprop.engines.reference import Reference
 from deltaprop.engines.streamed import StreamedTrainer
 from deltaprop.engines.xla_engine import Xla
+from deltaprop.errors import InputError
 from deltaprop.model import Model
 
 NAMES = ("auto", "reference", "fused", "xla")
@@ -33,7 +36,7 @@ def get(engine: str | Xla, n_threads: int | None = None, reproducible: bool = Fa
     if isinstance(engine, Xla):
         return engine
     if engine not in NAMES:
-        raise ValueError(
+        raise InputError(
             f"engine must be one of {', '.join(NAMES)} or a deltaprop.Xla; got {engine!r}."
         )
     if engine == "xla":
@@ -41,6 +44,27 @@ def get(engine: str | Xla, n_threads: int | None = None, reproducible: bool = Fa
     if engine == "reference":
         return Reference(reproducible)
     return Compiled(engine == "fused", n_threads, reproducible)
+
+
+def for_processes(engine: str | Xla, shared_rows: bool) -> Xla:
+    """The engine with which several processes train one model together.
+
+    Parameters
+    ----------
+    engine : {"auto", "xla"} or Xla
+    shared_rows : bool
+        Whether all processes are given the same rows.
+
+    Raises
+    ------
+    ValueError
+        If the engine runs in a single process only.
+    """
+    if engine in ("auto", "xla"):
+        return Xla(shared_rows=shared_rows)
+    if isinstance(engine, Xla):
+        return replace(engine, shared_rows=shared_rows)
+    raise InputError(f"engine must be 'xla' or a deltaprop.Xla on a cluster, got {engine!r}.")
 
 
 def trainer_for(engine: Engine, model: Model, rows: TrainingRows, run: Run) -> Trainer:
@@ -51,4 +75,4 @@ def trainer_for(engine: Engine, model: Model, rows: TrainingRows, run: Run) -> T
     return engine.trainer(model, rows, run)
 
 
-__all__ = ["NAMES", "Engine", "Run", "Trainer", "Xla", "get", "trainer_for"]
+__all__ = ["NAMES", "Engine", "Run", "Trainer", "Xla", "for_processes", "get", "trainer_for"]

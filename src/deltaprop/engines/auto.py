@@ -56,8 +56,11 @@ class Compiled:
     def part(self) -> tuple[Engine, int, int]:
         return self, 0, 1
 
-    def work_layout(self) -> dict[str, Any]:
-        layout = {"engine": "fused" if self.wait else "auto", "reproducible": self.reproducible}
+    def work_layout(self) -> dict[str, str | int]:
+        layout: dict[str, str | int] = {
+            "engine": "fused" if self.wait else "auto",
+            "reproducible": self.reproducible,
+        }
         if self.reproducible:
             return layout
         from deltaprop.engines.fused import threads

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from numbers import Integral
 
+from deltaprop.errors import InputError
+
 DTYPES = (None, "bfloat16")
 
 
@@ -19,7 +21,7 @@ class XlaOptions:
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
-            raise ValueError(f"dtype of Xla must be None or 'bfloat16', got {self.dtype!r}.")
+            raise InputError(f"dtype of Xla must be None or 'bfloat16', got {self.dtype!r}.")
         n = self.devices
         if n is not None and (not isinstance(n, Integral) or isinstance(n, bool) or n < 1):
-            raise ValueError(f"devices of Xla must be an int >= 1 or None, got {n!r}.")
+            raise InputError(f"devices of Xla must be an int >= 1 or None, got {n!r}.")

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
 from deltaprop.data.rows import Rows
 from deltaprop.derivation.fisher import require_information
+from deltaprop.errors import InputError
 from deltaprop.model import Model
 from deltaprop.optim.batch_gradients import BatchGradient, ExactGradient
 from deltaprop.optim.state import TrainingState
@@ -163,7 +164,7 @@ class Engine(Protocol):
     def processes(self) -> Processes:
         """The processes that train together."""
 
-    def work_layout(self) -> dict[str, Any]:
+    def work_layout(self) -> dict[str, str | int]:
         """How the engine divides its work, as far as the bits of the result depend on it."""
 
 
@@ -175,7 +176,7 @@ def begin(model: Model, chain: Chain, state: TrainingState) -> None:
     if not state.solver_state:
         state.solver_state = fresh
     if [part.shape for part in state.solver_state] != [part.shape for part in fresh]:
-        raise ValueError(
+        raise InputError(
             "The saved optimizer state does not match the solver or the network: it holds "
             f"{len(state.solver_state)} array(s) where {len(fresh)} are expected, or arrays of "
             "other shapes. Continue with the solver and the network of the earlier call, or start "

@@ -59,7 +59,7 @@ class Reference:
     def part(self) -> tuple[Engine, int, int]:
         return self, 0, 1
 
-    def work_layout(self) -> dict[str, Any]:
+    def work_layout(self) -> dict[str, str | int]:
         return {"engine": "reference", "reproducible": self.reproducible}
 
 

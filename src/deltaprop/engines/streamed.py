@@ -20,6 +20,7 @@ import numpy as np
 from deltaprop.data.rows import Rows
 from deltaprop.data.streamed_rows import StreamedRows
 from deltaprop.engines.protocol import Engine, Order, Rates, Run
+from deltaprop.errors import InputError
 from deltaprop.model import Model
 from deltaprop.model.inputs import check_y
 
@@ -64,7 +65,7 @@ class StreamedTrainer:
         self._engine, rank, processes = engine.part()
         self._own, self._batch = len(stream) // processes, -(-run.batch_size // processes)
         if not self._own:
-            raise ValueError(
+            raise InputError(
                 f"{stream} has fewer rows than the {processes} processes that share them."
             )
         self.batch_size, self.n_samples = self._batch * processes, self._own * processes
@@ -175,7 +176,7 @@ def _fill(room: Float[np.ndarray, "C D"], X: Any) -> None:
             room[:] = X
     narrowed = np.result_type(*(column.dtype for column in columns)) != room.dtype
     if narrowed and not np.isfinite(room).all():
-        raise ValueError(
+        raise InputError(
             f"The stream has a value that is too large for {room.dtype}. Leave out its row, scale "
             "its column, or use a network of dtype='float64'."
         )

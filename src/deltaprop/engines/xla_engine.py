@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 from deltaprop.data.rows import Rows
 from deltaprop.engines.options import XlaOptions
 from deltaprop.engines.protocol import Engine, Objective, Processes, Run, Trainer
+from deltaprop.errors import InputError
 from deltaprop.model import Model
 from deltaprop.optim.batch_gradients import ExactGradient
 
@@ -47,12 +47,12 @@ class Xla(XlaOptions):
     def trainer(self, model: Model, rows: Rows, run: Run) -> Trainer:
         """Run first-order steps, compiled by XLA."""
         if self.shard_parameters and run.chain.needs_fisher:
-            raise ValueError(
+            raise InputError(
                 "shard_parameters of Xla is True, but the solver inverts matrices of whole layers. "
                 "Leave shard_parameters out, or use Adam, AdamW or SGD."
             )
         if self.dtype is not None and not isinstance(run.gradient, ExactGradient):
-            raise ValueError(
+            raise InputError(
                 f"dtype of Xla is {self.dtype!r}, but gradients of this precision cannot be "
                 "clipped to max_norm of privacy exactly. Leave dtype out."
             )
@@ -80,7 +80,7 @@ class Xla(XlaOptions):
 
         return JaxProcesses(self.shared_rows)
 
-    def work_layout(self) -> dict[str, Any]:
+    def work_layout(self) -> dict[str, str | int]:
         """How the work is divided, as far as results depend on it."""
         name = "xla" if self == Xla() else str(self)
         return {"engine": name, "processes": self.processes.count}

@@ -1,4 +1,4 @@
-"""scikit-learn estimators: thin classes over the network and the search."""
+"""The scikit-learn estimators: thin classes around the network and its training."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,10 @@ __all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegress
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("TabularClassifier", "TabularRegressor"):  # they bring skrub and pandas along
+    if name in (
+        "TabularClassifier",
+        "TabularRegressor",
+    ):  # imported on demand, for skrub and pandas
         from deltaprop.estimators import tabular
 
         return getattr(tabular, name)

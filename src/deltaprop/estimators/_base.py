@@ -1,4 +1,4 @@
-"""What classifier and regressor share: parameters, the fit, and the fitted attributes."""
+"""The common part of classifier and regressor: the fit and the fitted attributes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import fields, replace
-from numbers import Integral, Real
-from os import PathLike
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
 
 import numpy as np
@@ -17,28 +16,27 @@ from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from deltaprop import engines
 from deltaprop.data.rows import Rows, TrainingRows
 from deltaprop.data.streamed_rows import StreamedRows, refuse_with_stream
 from deltaprop.data.streams.stream import Stream
+from deltaprop.errors import InputError
 from deltaprop.estimators._callbacks import SklearnTasks, print_epoch
-from deltaprop.functions import activations, initializers
+from deltaprop.estimators._saving import EstimatorState, require_prediction, state_of, take_over
+from deltaprop.estimators.parameters import OwnParameters, SklearnParameters
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.losses import Loss
 from deltaprop.model.inputs import NARROW, check_domain
 from deltaprop.network import Dense, Network
-from deltaprop.optim import schedules
-from deltaprop.optim.privacy import Privacy
-from deltaprop.optim.solvers import LBFGS, SGD, Adam, AdamW, FirstOrder, Solver
+from deltaprop.optim import schedules, solvers
+from deltaprop.optim.solvers import FirstOrder, Solver
 from deltaprop.optim.state import TrainingState
+from deltaprop.optim.state_checks import require_sound
+from deltaprop.storage.codec import ModelFileError
 from deltaprop.training.callbacks import check_callbacks
-from deltaprop.training.checkpoint import Checkpoint
 from deltaprop.training.fitting import train
 from deltaprop.training.history import History
-from deltaprop.training.recording import Record
 from deltaprop.training.settings import Settings
 from deltaprop.training.stopping import Plateau
 from deltaprop.training.validation import Validation
@@ -47,13 +45,15 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 KEPT = [np.float64, np.float32, *(name for name in NARROW if name != "bfloat16")]
-FIRST_ORDER = ("sgd", "adam", "adamw")
+SKLEARN_NAMES = {"learning_rate": "learning_rate_init", "nesterov": "nesterovs_momentum"}
+"""The settings of solvers that scikit-learn calls by other names."""
+
 M = TypeVar("M", bound=Callable[..., Any])
 Task = Literal["learn", "same", "within"]
 
 
 def diagram(estimator: BaseEstimator, net: Network | None) -> str:
-    """scikit-learn's diagram of an estimator and, once it is fitted, the table of its layers."""
+    """scikit-learn's HTML diagram of an estimator, and the table of its layers if it is fitted."""
     from sklearn.utils import estimator_html_repr
 
     from deltaprop.explain.layers import layers_html
@@ -62,7 +62,7 @@ def diagram(estimator: BaseEstimator, net: Network | None) -> str:
 
 
 def keeps_fit_on_failure(method: M) -> M:
-    """A fit that raises leaves the estimator as it was."""
+    """A decorator: if the method raises, the estimator's attributes are restored."""
 
     @functools.wraps(method)
     def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -77,119 +77,50 @@ def keeps_fit_on_failure(method: M) -> M:
     return cast(M, guarded)
 
 
-class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
-    """The estimators' common part. Use :class:`MLPClassifier` or :class:`MLPRegressor`."""
+class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstimator, ABC):
+    """The common part of :class:`MLPClassifier` and :class:`MLPRegressor`."""
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "loss": [str, Loss],
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(activations.NAMES)), Activation, "array-like"],
-        "solver": [StrOptions({*FIRST_ORDER, "lbfgs"}), Solver],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions(set(schedules.NAMES)), schedules.Schedule],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [
-            Interval(Integral, 1, None, closed="left"),
-            Options(Real, {np.inf}),
-        ],
-        "max_fun": [Interval(Integral, 1, None, closed="left")],
-        "out_activation": [StrOptions({"auto", *activations.NAMES}), Activation],
-        "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
-        "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "init": [StrOptions(set(initializers.NAMES))],
-        "scoring": [None, str, callable],
-        "callbacks": [None, list, tuple],
-        "engine": [StrOptions(set(engines.NAMES)), engines.Xla],
-        "n_threads": [None, Interval(Integral, 1, None, closed="left")],
-        "reproducible": ["boolean"],
-        "record": [None, Interval(Integral, 1, None, closed="left"), Record],
-        "checkpoint": [None, str, PathLike, Checkpoint],
-        "privacy": [None, Privacy],
-    }
+    _parameter_constraints: ClassVar[dict[str, list[Any]]]
+    loss: str | Loss
 
-    loss: Any
-    hidden_layer_sizes: Any
-    activation: Any
-    solver: Any
-    alpha: float
-    batch_size: int | str
-    learning_rate: Any
-    learning_rate_init: float
-    power_t: float
-    max_iter: int
-    shuffle: bool
-    random_state: Any
-    tol: float
-    verbose: Any
-    warm_start: bool
-    momentum: float
-    nesterovs_momentum: bool
-    early_stopping: bool
-    validation_fraction: float
-    beta_1: float
-    beta_2: float
-    epsilon: float
-    n_iter_no_change: float
-    max_fun: int
-    out_activation: Any
-    dropout: Any
-    clip_norm: float | None
-    weight_decay: float
-    init: str
-    scoring: Any
-    callbacks: Any
-    engine: str | engines.Xla
-    n_threads: int | None
-    reproducible: bool
-    record: Any
-    checkpoint: Any
-    privacy: Privacy | None
-
+    # Fitted attributes. They are not parameters, because this class is not a dataclass.
     network_: Network
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
     _plateau: Plateau
     _progress: TrainingState
 
-    # ------------------------------------------------------------ what differs
+    # ------------------------------------------------------------ differs between the subclasses
 
     @abstractmethod
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
-        """Check rows, and y against the task: learn it, meet it again, or stay within it."""
+        """Validate the rows.
+
+        With task "learn" the target's classes or number of columns are learned from y, with "same"
+        y must have the same ones, and with "within" y must not have others.
+        """
 
     @abstractmethod
     def _output_layer(self) -> tuple[Loss, int, str]:
-        """The loss, the number of outputs and the name of the output's activation."""
+        """The loss, the number of outputs and the name of the output layer's activation."""
 
     @abstractmethod
     def _default_score(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float | None:
-        """What ``scoring=None`` means, from the network's output; None for the loss."""
+        """The score with ``scoring=None``, or None if it is the negative loss."""
 
     @abstractmethod
     def _stream_target(self, rows: Stream, task: Task) -> tuple[Any, np.ndarray]:
-        """What turns the target's values into y, and some y: enough to check."""
+        """A function that encodes target values as y, and some values of y for validation."""
 
     @abstractmethod
     def _labels_of(self, y: np.ndarray) -> np.ndarray:
-        """What a scorer compares with, from y."""
+        """The labels that a scorer compares predictions with, decoded from y."""
+
+    def _forget_target(self) -> None:
+        """Remove what an earlier fit learned about the target, so that `fit` learns it again."""
 
     def _stratify(self, rows: Rows, n_held: int) -> np.ndarray | None:
+        """The labels by which a random split is stratified, or None if it is not."""
         return None
 
     # ------------------------------------------------------------ fitting
@@ -210,16 +141,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features), or Stream
-            A :func:`deltaprop.tables.stream` of rows that need not fit in memory holds its own
-            target and weights.
-        y : array-like (n_samples,) or (n_samples, n_outputs)
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Stream
+            Features. A :func:`deltaprop.tables.stream`, whose rows need not fit in memory, contains
+            the target and the sample weights as well.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels, an indicator matrix of labels, or numbers.
-        sample_weight : array-like (n_samples,), optional
-            Non-negative, not all zero.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights of the rows, not all zero.
         X_val, y_val, sample_weight_val : array-like, optional
-            Validation data of the user's own. Its loss and score are recorded after each epoch;
-            with ``early_stopping=True`` the search stops on it and no rows of X are set aside.
+            Validation data. Its loss and score are recorded after each epoch. With
+            ``early_stopping=True`` it decides when training stops, and no rows of X are held out.
 
         Returns
         -------
@@ -228,11 +159,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            For a parameter or data out of range, or when the weights became non-finite. A model
-            fitted before stays as it was.
+            If a parameter or the data is invalid, or if the weights become non-finite. An estimator
+            that was fitted before keeps its previous fit.
         """
         if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val must be given together; got only one of them.")
+            raise InputError("X_val and y_val must be given together; got only one of them.")
+        if not self.warm_start:
+            self._forget_target()
         return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=False)
 
     def _fit(
@@ -243,7 +176,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         solver = self._solver()
         check_callbacks(self.callbacks)
         if incremental and self.early_stopping:
-            raise ValueError("partial_fit does not support early_stopping=True")
+            raise InputError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         known = not first and hasattr(self, "_plateau")  # False if the user has set coefs_
         task: Task = "within" if known and incremental else "same" if known else "learn"
@@ -292,7 +225,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             if reset:
                 self.feature_names_in_ = names
             elif not np.array_equal(names, getattr(self, "feature_names_in_", names)):
-                raise ValueError(
+                raise InputError(
                     f"The stream's features are {', '.join(names)}, but the model was fitted to "
                     f"{', '.join(self.feature_names_in_)}."
                 )
@@ -306,7 +239,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         if self.privacy is None:
             return
         if getattr(self, "class_weight", None) == "balanced":
-            raise ValueError(
+            raise InputError(
                 "class_weight='balanced' is computed from the rows, which privacy is to protect. "
                 "Give a dict of weights instead."
             )
@@ -361,17 +294,17 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return history
 
     def _solver(self) -> Solver:
+        """The solver object. If `solver` is a name, its settings are our parameters."""
         if isinstance(self.solver, Solver):
             return self.solver
-        rate = float(self.learning_rate_init)
-        adam = {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
-        if self.solver == "sgd":
-            return SGD(rate, float(self.momentum), bool(self.nesterovs_momentum))
-        if self.solver == "adam":
-            return Adam(rate, **adam)
-        if self.solver == "adamw":
-            return AdamW(rate, **adam, weight_decay=self.weight_decay)
-        return LBFGS(self.max_fun)
+        solver, parameters = solvers.BY_NAME[self.solver], self.get_params(deep=False)
+        settings = {}
+        for setting in fields(solver):
+            name = SKLEARN_NAMES.get(setting.name, setting.name)
+            if name in parameters:
+                number: type[Any] = type(setting.default)  # a NumPy scalar could promote float32
+                settings[setting.name] = number(parameters[name])
+        return solver(**settings)
 
     def _schedule(self) -> schedules.Schedule:
         if self.learning_rate == "invscaling":
@@ -396,9 +329,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
     def _hidden_layers(self) -> list[Dense]:
         sizes = np.atleast_1d(np.asarray(self.hidden_layer_sizes)).tolist()
         if any(not isinstance(size, int) or size <= 0 for size in sizes):
-            raise ValueError(f"hidden_layer_sizes must be > 0 integers, got {sizes}.")
-        functions = _one_a_layer("activation", self.activation, len(sizes), (str, Activation))
-        dropout = _one_a_layer("dropout", self.dropout, len(sizes), Real)
+            raise InputError(f"hidden_layer_sizes must be > 0 integers, got {sizes}.")
+        functions = _per_layer("activation", self.activation, len(sizes), (str, Activation))
+        dropout = _per_layer("dropout", self.dropout, len(sizes), Real)
         return [Dense(size, f, p) for size, f, p in zip(sizes, functions, dropout, strict=True)]
 
     def _known_network(self, rows: TrainingRows) -> Network:
@@ -407,7 +340,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         dtype = self.network_.dtype if hasattr(self, "network_") else working_dtype(rows)
         net = self._network_for(rows.n_features, dtype, np.random.RandomState(0))
         if [net.n_features, *(layer.units for layer in net.layers)] != sizes:
-            raise ValueError(
+            raise InputError(
                 f"hidden_layer_sizes={self.hidden_layer_sizes!r} does not fit the fitted layers "
                 f"{sizes}. Keep the sizes to continue training (warm_start, partial_fit), or fit "
                 "with warm_start=False to start over."
@@ -426,16 +359,54 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
             "out_activation_": net.layers[-1].activation.name,
         }
 
+    # ------------------------------------------------------------ the protocol `Fitted`
+
+    def fitted_mlp(self) -> BaseMLP:
+        check_is_fitted(self)
+        return self
+
+    def fitted_network(self) -> Network:
+        check_is_fitted(self)
+        return self._network()
+
+    def encode_rows(self, X: Any) -> Any:
+        check_is_fitted(self)
+        return by_rows(
+            validate_data(self, X, accept_sparse=["csr", "csc"], dtype=KEPT, reset=False)
+        )
+
+    def feature_names(self) -> list[str] | None:
+        names = getattr(self, "feature_names_in_", None)
+        return None if names is None else [str(name) for name in names]
+
+    def column_kinds(self) -> dict[str, str]:
+        return {}
+
+    def target_name(self) -> str | None:
+        return None
+
+    def fit_history(self) -> History:
+        return History(
+            loss_curve=self.loss_curve_,
+            validation_loss_curve=self.validation_loss_curve_,
+            validation_scores=self.validation_scores_,
+            n_epochs=self.n_iter_,
+            stop_reason=self.stop_reason_.replace("max_iter", "max_epochs"),
+            best_epoch=self.n_iter_ if self.early_stopping else None,
+            progress=self._progress,
+            records=getattr(self, "records_", None) or [],
+        )
+
     def _html_repr(self) -> str:
         return diagram(self, getattr(self, "network_", None))
 
     def _attach(self, net: Network) -> None:
-        """Make `net` the fitted network: its views are `coefs_` and `intercepts_`."""
+        """Set the fitted network. `coefs_` and `intercepts_` are views of its parameters."""
         self.__dict__.update(self._attributes_of(net))
 
     def _output(self, X: Any) -> Float[np.ndarray, "N H"]:
-        """The network's output for rows of X, checked."""
-        if not hasattr(self, "network_"):  # quicker to ask than scikit-learn's question
+        """The network's output for the rows of X, after validation."""
+        if not hasattr(self, "network_"):  # faster than check_is_fitted
             check_is_fitted(self)
         net = self._network()
         z = None if hasattr(self, "feature_names_in_") else net.predictor.few(X)
@@ -445,7 +416,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return net.predictor(X)
 
     def _network(self) -> Network:
-        """The fitted network, after taking over arrays that the user put into `coefs_`."""
+        """The fitted network, with the arrays that the user has assigned to `coefs_`."""
         net = self.network_
         for own, given in ((net.W, self.coefs_), (net.b, self.intercepts_)):
             for l in range(len(own)):
@@ -467,7 +438,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
                 net, self.validation_fraction, state.rng, self._stratify(rows, n_held)
             )
             if len(held) < 2:
-                raise ValueError(
+                raise InputError(
                     "The validation set is too small. Increase 'validation_fraction' or the size "
                     "of your dataset."
                 )
@@ -500,7 +471,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return evaluate
 
     def _view(self) -> Any:
-        """This estimator without feature names: scorers see arrays that were checked already."""
+        """This estimator without feature names, for scorers, which get validated arrays."""
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
         view.__dict__.pop("feature_names_in_", None)
@@ -569,13 +540,47 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         check_is_fitted(self)
         return History(progress=self._progress).epsilon(delta)
 
+    # ------------------------------------------------------------ model files
+
+    _saved_attributes: ClassVar[tuple[str, ...]] = (
+        "n_features_in_", "feature_names_in_", "loss_", "best_loss_", "loss_curve_",
+        "validation_scores_", "validation_loss_curve_", "best_validation_score_", "n_iter_", "t_",
+        "stop_reason_", "_progress", "_plateau",
+    )  # fmt: skip
+    """The fitted attributes that a model file may hold; the network is stored beside them."""
+
+    def __deltaprop_state__(self) -> EstimatorState:
+        """What :func:`deltaprop.save` stores."""
+        state = state_of(self, self._saved_attributes, self._network())
+        for name in ("_progress", "_plateau"):
+            if name in state.fitted:
+                state.fitted[name] = dict(vars(state.fitted[name]))
+        return state
+
+    def __deltaprop_restore__(self, fitted: dict[str, Any], network: Network) -> None:
+        """Take over what `__deltaprop_state__` returned; ModelFileError if it is inconsistent."""
+        take_over(self, fitted, self._saved_attributes)
+        self._attach(network)
+        self._require_consistent()
+        if "_plateau" in fitted:
+            self._plateau = Plateau(**fitted["_plateau"])
+        if "_progress" in fitted:
+            self._progress = TrainingState(**fitted["_progress"])
+            require_sound(self._progress, network.theta)
+        require_prediction(self, np.zeros((1, self.n_features_in_)))
+
+    def _require_consistent(self) -> None:
+        """Raise ModelFileError if the fitted attributes do not fit the network."""
+        if self.n_features_in_ != self.network_.n_features:
+            raise ModelFileError("its number of features differs from that of its network")
+
     # ------------------------------------------------------------ pickling
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         if "network_" in state:
             self._network()
-            del state["coefs_"], state["intercepts_"]  # views, which would become copies
+            del state["coefs_"], state["intercepts_"]  # views would be pickled as copies
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -589,7 +594,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator, ABC):
         return tags
 
     def _has_partial_fit(self) -> bool:
-        if self.solver == "lbfgs" or isinstance(self.solver, LBFGS):
+        if solvers.is_full_batch(self.solver):
             raise AttributeError(
                 f"partial_fit is only available for stochastic optimizers. {self.solver} is not "
                 "stochastic."
@@ -607,14 +612,14 @@ def by_rows(X: Any) -> Any:
     return X.tocsr() if hasattr(X, "tocsr") else X
 
 
-def _one_a_layer(name: str, value: Any, n_layers: int, single: Any) -> list[Any]:
-    """`value` for every hidden layer: one for all, or a sequence with one for each."""
+def _per_layer(name: str, value: Any, n_layers: int, single: Any) -> list[Any]:
+    """The value for each hidden layer, from one for all layers or a sequence of them."""
     if isinstance(value, single):
         return [value] * n_layers
     values = list(value)
     if len(values) != n_layers:
-        raise ValueError(
+        raise InputError(
             f"{name} has {len(values)} entries, but hidden_layer_sizes has {n_layers} layer(s). "
-            f"Give one {name} for all of them or one for each."
+            f"Pass one {name} for all layers or one for each."
         )
     return values

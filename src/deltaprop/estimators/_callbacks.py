@@ -1,4 +1,4 @@
-"""scikit-learn's callback interface and `verbose`, on top of the events of the training loop."""
+"""scikit-learn's callback interface and `verbose`, based on the epoch events of training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deltaprop.training.history import Epoch
 
 
 class SklearnTasks:
-    """Tells callbacks set with ``set_callbacks`` about the fit and each of its epochs."""
+    """Notifies the callbacks set with ``set_callbacks`` of the fit and of each epoch."""
 
     def __init__(self, estimator: Any, rows: TrainingRows, max_epochs: int) -> None:
         self._data = _data_of(rows)
@@ -24,7 +24,7 @@ class SklearnTasks:
         self._epoch.call_on_fit_task_begin(estimator=self._estimator, **self._data)
 
     def __call__(self, event: Epoch) -> bool:
-        if self._epoch is None:  # an iteration of L-BFGS has no beginning of its own
+        if self._epoch is None:  # L-BFGS does not announce the start of an iteration
             self.begin_epoch()
         task, self._epoch = self._epoch, None
         return bool(self._end(task))
@@ -51,7 +51,7 @@ def _data_of(rows: TrainingRows) -> dict[str, Any]:
 
 
 def print_epoch(event: Epoch) -> None:
-    """What ``verbose=True`` prints, in scikit-learn's words."""
+    """Print what scikit-learn prints with ``verbose=True``."""
     print(f"Iteration {event.epoch}, loss = {event.loss:.8f}")
     if event.validation_score is not None:
         print(f"Validation score: {event.validation_score:f}")

@@ -1,4 +1,4 @@
-"""The classifier."""
+"""The classifier ``MLPClassifier``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.callback import with_callbacks
 from sklearn.utils import column_or_1d, compute_sample_weight
-from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
@@ -19,7 +18,7 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import validate_data
 
 from deltaprop.data.rows import Rows
-from deltaprop.engines.xla_engine import Xla
+from deltaprop.errors import InputError
 from deltaprop.estimators._base import (
     KEPT,
     BaseMLP,
@@ -28,16 +27,18 @@ from deltaprop.estimators._base import (
     keeps_fit_on_failure,
     working_dtype,
 )
+from deltaprop.estimators.declaration import with_parameters
+from deltaprop.estimators.fitted import TargetKind, as_labels
+from deltaprop.estimators.parameters import ClassifierParameters
 from deltaprop.functions import losses
 from deltaprop.functions.losses import Loss
 from deltaprop.model.inputs import check_weights
+from deltaprop.storage.codec import ModelFileError
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
     from deltaprop.data.streams.stream import Stream
-
-LOSSES = ("log_loss", "focal", "hinge")
 
 
 def _gives_probabilities(estimator: MLPClassifier) -> bool:
@@ -47,120 +48,56 @@ def _gives_probabilities(estimator: MLPClassifier) -> bool:
     return True
 
 
-class MLPClassifier(ClassifierMixin, BaseMLP):
-    """A fully connected network that classifies: scikit-learn's ``MLPClassifier``, and more.
+@with_parameters()
+class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
+    """A fully connected network for classification, compatible with scikit-learn's.
 
-    Changing the import line is all that a user of scikit-learn has to do: parameters, attributes
-    and defaults mean the same. Below them stand the parameters that scikit-learn does not have.
-
-    Parameters
-    ----------
-    hidden_layer_sizes : int or array-like of int, default=(100,)
-        Units of each hidden layer.
-    activation : str, Activation or list of them, default="relu"
-        Of the hidden layers: one for all or one for each, from ``deltaprop.activations.NAMES``
-        or the user's own :class:`deltaprop.Activation`.
-    solver : {"adam", "sgd", "lbfgs", "adamw"} or Solver, default="adam"
-    alpha : float, default=0.0001
-        Strength of the L2 penalty, alpha / 2 ‖W‖² divided by the batch's (weighted) size.
-    batch_size : int or "auto", default="auto"
-        Rows a step; "auto" is min(200, n_samples). L-BFGS uses all rows.
-    learning_rate : str or Schedule, default="constant"
-        "constant", "invscaling", "adaptive", "cosine", "warmup_cosine", "one_cycle", or a
-        ``deltaprop.schedules`` object. Unlike scikit-learn's it applies to Adam too.
-    learning_rate_init : float, default=0.001
-    power_t : float, default=0.5
-        Exponent of "invscaling".
-    max_iter : int, default=200
-        Most epochs (iterations of L-BFGS).
-    shuffle : bool, default=True
-    random_state : int, RandomState or None, default=None
-        Of the initial weights, the validation split, the order of rows and dropout.
-    tol : float, default=1e-4
-        Least improvement that counts.
-    verbose : bool, default=False
-        Print loss and validation score of each epoch.
-    warm_start : bool, default=False
-        Start ``fit`` from the weights of the last one.
-    momentum : float, default=0.9
-        Of "sgd", in [0, 1].
-    nesterovs_momentum : bool, default=True
-        Of "sgd".
-    early_stopping : bool, default=False
-        Stop on validation data and restore the best weights. First-order solvers only.
-    validation_fraction : float, default=0.1
-        Share of rows set aside with `early_stopping` when no X_val is given.
-    beta_1, beta_2, epsilon : float, default=0.9, 0.999 and 1e-8
-        Of "adam" and "adamw".
-    n_iter_no_change : int, default=10
-        Epochs without improvement by `tol` before the search stops.
-    max_fun : int, default=15000
-        Most evaluations of "lbfgs".
-    loss : {"log_loss", "focal", "hinge"} or Loss, default="log_loss"
-        "log_loss" is the cross-entropy, binary or categorical as the target asks for.
-        ``deltaprop.losses.CrossEntropy(label_smoothing=0.1)`` and the user's own work too.
-    class_weight : dict, "balanced" or None, default=None
-        Multiplies the sample weights, as in scikit-learn's other classifiers.
-    out_activation : str or Activation, default="auto"
-        Of the output layer; "auto" takes the one that belongs to the loss.
-    dropout : float or list of float, default=0.0
-        Share of each hidden layer's outputs that a training step drops, in [0, 1).
-    clip_norm : float or None, default=None
-        Longest gradient, in Euclidean norm over all parameters.
-    weight_decay : float, default=0.01
-        Decoupled decay of "adamw".
-    init : str, default="sklearn"
-        How weights start, from ``deltaprop.initializers.NAMES``.
-    scoring : str, callable or None, default=None
-        What early stopping maximises on the validation data: any scikit-learn scorer, "loss" for
-        minus the validation loss, or None for the accuracy.
-    callbacks : list of callables or None, default=None
-        Called with a ``deltaprop.search.Epoch`` after each epoch; returning True stops.
-        scikit-learn's own callbacks are set with ``set_callbacks``.
-    engine : {"auto", "reference", "fused", "xla"} or Xla, default="auto"
-        Who computes; see :func:`deltaprop.fit`.
-    n_threads : int or None, default=None
-    reproducible : bool, default=False
-        As in :func:`deltaprop.fit`: threads of the fused engine, and whether results must be the
-        same bits for any number of them.
-    record : int, Record or None, default=None
-        Record the network's signals every so many steps, in ``records_``; see
-        :class:`deltaprop.Record`.
-    checkpoint : str, Path, Checkpoint or None, default=None
-        A folder that keeps the state of ``fit``, which goes on from what it finds there; see
-        :class:`deltaprop.Checkpoint`. One folder for one fit; ``partial_fit`` does not use it.
-    privacy : Privacy or None, default=None
-        Bound what the fitted weights reveal about any row; see :class:`deltaprop.Privacy`, and
-        ``privacy_epsilon`` for the bound. The losses and scores on the rows, such as
-        ``loss_curve_``, are not protected.
+    It replaces scikit-learn's class by changing the import line: parameters, attributes and
+    defaults have the same names and meaning. More parameters follow those of scikit-learn.
 
     Attributes
     ----------
     classes_ : ndarray
-        The labels, in the order of ``predict_proba``'s columns.
+        The class labels, in the order of the columns of ``predict_proba``.
     coefs_, intercepts_ : lists of ndarray
-        W_l (D_l, H_l) and b_l (H_l,): views into ``network_.theta``.
+        Weights W_l of shape (D_l, H_l) and biases b_l of shape (H_l,) of each layer. They are views
+        of ``network_.theta``.
     network_ : Network
-        The fitted network, for ``network_.trace``, ``network_.check`` and the rest.
-    loss_, loss_curve_, best_loss_ : float, list of float, float or None
-        Training loss of the last epoch, of each epoch, and the least (None with early stopping).
-    validation_scores_, best_validation_score_, validation_loss_curve_ : list or None
-        After each epoch, where there was validation data.
-    n_iter_, t_, n_layers_, n_outputs_, n_features_in_ : int
-        Epochs of the last fit, rows seen, layers with the input, outputs, features.
+        The fitted network, with methods such as ``trace`` and ``check``.
+    loss_ : float
+        Training loss of the last epoch.
+    loss_curve_ : list of float
+        Training loss of each epoch.
+    best_loss_ : float or None
+        Minimum of ``loss_curve_``; None with early stopping.
+    validation_scores_, validation_loss_curve_ : list of float or None
+        Score and loss on the validation data after each epoch; None without validation data.
+    best_validation_score_ : float or None
+        Maximum of ``validation_scores_``.
+    n_iter_ : int
+        Number of epochs of the last fit.
+    t_ : int
+        Number of rows that training has processed.
+    n_layers_, n_outputs_, n_features_in_ : int
+        Number of layers, including the input layer; of outputs; of features.
     feature_names_in_ : ndarray of str
-        Where X had them.
+        Names of the features, if X has string column names.
     out_activation_ : str
+        Activation function of the output layer.
     records_ : list of RecordedStep
-        Of the last fit; not written to model files.
+        Signals recorded during the last fit. Model files do not contain them.
     stop_reason_ : {"converged", "max_iter", "callback", "interrupted", "diverged"}
+        Why the last fit ended.
 
     Notes
     -----
-    The loss is that of equation (1.3) with the softmax's (or logistic function's) collapsed error
-    signal δ = ŷ - y. Early stopping's split is stratified for more than two classes too, wherever
-    every class has two rows; ``partial_fit`` goes on with its random numbers instead of seeding
-    them anew at each call.
+    The cross-entropy is the loss of equation (1.3). With a softmax or logistic output its error
+    signal simplifies to δ = ŷ - y.
+
+    There are two differences from scikit-learn. The split of early stopping is stratified for more
+    than two classes as well, provided that each class has at least two rows. ``partial_fit``
+    continues with the random numbers of the previous call instead of starting again from
+    `random_state`.
 
     Examples
     --------
@@ -172,108 +109,24 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     True
     """
 
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **BaseMLP._parameter_constraints,
-        "loss": [StrOptions(set(LOSSES)), Loss],
-        "class_weight": [None, dict, StrOptions({"balanced"})],
-    }
-
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
-        *,
-        solver: Any = "adam",
-        alpha: float = 0.0001,
-        batch_size: int | str = "auto",
-        learning_rate: Any = "constant",
-        learning_rate_init: float = 0.001,
-        power_t: float = 0.5,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: Any = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        n_iter_no_change: float = 10,
-        max_fun: int = 15000,
-        loss: Any = "log_loss",
-        class_weight: Any = None,
-        out_activation: Any = "auto",
-        dropout: Any = 0.0,
-        clip_norm: float | None = None,
-        weight_decay: float = 0.01,
-        init: str = "sklearn",
-        scoring: Any = None,
-        callbacks: Any = None,
-        engine: str | Xla = "auto",
-        n_threads: int | None = None,
-        reproducible: bool = False,
-        record: Any = None,
-        checkpoint: Any = None,
-        privacy: Any = None,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.loss = loss
-        self.class_weight = class_weight
-        self.out_activation = out_activation
-        self.dropout = dropout
-        self.clip_norm = clip_norm
-        self.weight_decay = weight_decay
-        self.init = init
-        self.scoring = scoring
-        self.callbacks = callbacks
-        self.engine = engine
-        self.n_threads = n_threads
-        self.reproducible = reproducible
-        self.record = record
-        self.checkpoint = checkpoint
-        self.privacy = privacy
-
     @available_if(lambda self: self._has_partial_fit())
     @keeps_fit_on_failure
     @with_callbacks
     def partial_fit(
         self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None
     ) -> MLPClassifier:
-        """Take one more pass over the given rows.
+        """Continue training for one epoch on the given rows.
 
         Parameters
         ----------
-        X : array-like or sparse matrix (n_samples, n_features)
-        y : array-like (n_samples,) or indicator matrix
-        sample_weight : array-like (n_samples,), optional
+        X : array-like or sparse matrix of shape (n_samples, n_features), or Stream
+            Features.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Class labels, or an indicator matrix of labels.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights of the rows, not all zero.
         classes : array-like, optional
-            All labels that may ever occur; needed at the first call.
+            All labels that can occur in any call. Required at the first call.
 
         Returns
         -------
@@ -282,21 +135,43 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Raises
         ------
         ValueError
-            If `classes` is missing at the first call or differs later, or y has other labels.
+            If `classes` is missing at the first call or differs at a later one, if y has other
+            labels, or if a parameter or the data is invalid.
         """
         self._validate_params()
-        self._given = _check_partial_fit_first_call(self, classes)
+        _check_partial_fit_first_call(self, classes)  # sets classes_ at the first call
         return cast(
             MLPClassifier, self._fit(X, y, sample_weight, (None, None, None), incremental=True)
         )
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable label of each row (all probable labels of a multilabel target)."""
+        """Predict the class of each row.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            The most probable class of each row. For a multilabel target, an indicator matrix of the
+            labels whose probability exceeds 0.5.
+        """
         return self._labels(self._output(X))
 
     @available_if(_gives_probabilities)
     def predict_proba(self, X: Any) -> Float[np.ndarray, "N C"]:
-        """Probability of each class, in the order of ``classes_``, for each row."""
+        """Predict the probability of each class. Not available with loss="hinge".
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            The columns are in the order of ``classes_``.
+        """
         z = self._output(X)
         if self._kind == "multilabel" or z.shape[1] > 1:
             return z
@@ -306,16 +181,36 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     @available_if(_gives_probabilities)
     def predict_log_proba(self, X: Any) -> Float[np.ndarray, "N C"]:
-        """The logarithm of ``predict_proba``."""
+        """Predict the logarithm of the probability of each class; see ``predict_proba``."""
         return cast(np.ndarray, np.log(self.predict_proba(X)))
 
     @available_if(lambda self: self._has_decision_function())
     def decision_function(self, X: Any) -> Float[np.ndarray, "N ..."]:
-        """The network's output: the signed margin of each class (with loss="hinge" only)."""
+        """Compute the signed margin of each class. Only available with loss="hinge".
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_classes)
+            One column for two classes: a positive margin predicts ``classes_[1]``.
+        """
         z = self._output(X)
         return z.ravel() if z.shape[1] == 1 else z
 
-    # ------------------------------------------------------------ what differs from regression
+    # ------------------------------------------------------------ differs from regression
+
+    _saved_attributes: ClassVar = (*BaseMLP._saved_attributes, "classes_", "_kind")
+
+    def _require_consistent(self) -> None:
+        super()._require_consistent()
+        n_outputs, n_classes = self.network_.n_outputs, len(self.classes_)
+        if n_outputs != n_classes and not (n_outputs == 1 and n_classes <= 2):
+            raise ModelFileError("its number of classes differs from the outputs of its network")
+        if self._kind not in ("binary", "multiclass", "multilabel"):
+            raise ModelFileError(f"it has an unknown kind of target, {self._kind!r}")
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
         X, y = validate_data(
@@ -331,15 +226,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if self.class_weight is not None:
             balance = compute_sample_weight(self.class_weight, y).astype(working_dtype(X))
             if (balance < 0).any():
-                raise ValueError(
+                raise InputError(
                     f"class_weight must hold weights >= 0 for each class, got {self.class_weight}."
                 )
             w = balance if w is None else w * balance
         return Rows(by_rows(X), self._codes(y), w, labels=y)
 
     def _stream_target(self, rows: Stream, task: Task) -> tuple[Any, np.ndarray]:
-        known = task != "learn" or getattr(self, "_given", False)
-        labels = self.classes_ if known else rows.values()
+        labels = self.classes_ if hasattr(self, "classes_") else rows.values()
         check_classification_targets(labels)
         self._know_classes(labels, task)
         return self._known_codes, self._codes(labels)
@@ -347,7 +241,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _known_codes(self, y: np.ndarray) -> np.ndarray:
         known = np.isin(y, self.classes_)
         if not known.all():
-            raise ValueError(
+            raise InputError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. "
                 f"'y' has {np.unique(y[~known])}."
             )
@@ -356,27 +250,30 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _labels_of(self, y: np.ndarray) -> np.ndarray:
         return cast(np.ndarray, self.classes_[y])
 
+    def _forget_target(self) -> None:
+        self.__dict__.pop("classes_", None)
+
     def _know_classes(self, y: np.ndarray, task: Task) -> None:
         kind = type_of_target(y, input_name="y")
         if kind == "multiclass-multioutput":
-            raise ValueError(
+            raise InputError(
                 "y with several multiclass columns is not supported; got type "
-                "'multiclass-multioutput'. Fit one classifier a column, for example with "
+                "'multiclass-multioutput'. Fit one classifier per column, for example with "
                 "sklearn.multioutput.MultiOutputClassifier."
             )
         present = unique_labels(y)
         if task == "learn":
-            if not self.__dict__.pop("_given", False):
+            if not hasattr(self, "classes_"):  # partial_fit sets them beforehand
                 self.classes_ = present
             several = "multiclass" if len(self.classes_) > 2 else "binary"
             self._kind = "multilabel" if kind.startswith("multilabel") else several
         if task == "same" and set(present) != set(self.classes_):
-            raise ValueError(
+            raise InputError(
                 "warm_start can only be used where `y` has the same classes as in the previous "
                 f"call to fit. Previously got {self.classes_}, `y` has {present}"
             )
         if len(np.setdiff1d(present, self.classes_)):
-            raise ValueError(
+            raise InputError(
                 "`y` has classes not in `self.classes_`. "
                 f"`self.classes_` has {self.classes_}. 'y' has {present}."
             )
@@ -391,7 +288,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return positive if len(self.classes_) > 1 else np.zeros_like(positive)
 
     def _one_hot(self) -> bool:
-        """Whether two classes have an output each, as the categorical cross-entropy wants."""
+        """Whether each of two classes has an output, as the categorical cross-entropy requires."""
         return isinstance(self.loss, Loss) and self.loss.name == "cross_entropy"
 
     def _output_layer(self) -> tuple[Loss, int, str]:
@@ -403,14 +300,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         else:
             loss = losses.get(self.loss)
         if self._kind == "multilabel" and loss.name in ("focal", "cross_entropy"):
-            raise ValueError(
-                f"loss={loss.name!r} compares classes that exclude each other; for a multilabel "
-                "target use 'log_loss' or 'hinge'."
+            raise InputError(
+                f"loss={loss.name!r} is for mutually exclusive classes, but y is multilabel; use "
+                "'log_loss' or 'hinge'."
             )
         if self._kind == "multiclass" and loss.name == "binary_cross_entropy":
-            raise ValueError(
-                "loss='binary_cross_entropy' is for two classes or labels, but y has "
-                f"{labels} classes; use 'log_loss'."
+            raise InputError(
+                "loss='binary_cross_entropy' is for two classes or for multilabel targets, but y "
+                f"has {labels} classes; use 'log_loss'."
             )
         if loss.name == "hinge":
             return loss, n_outputs, "identity"
@@ -426,6 +323,29 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             (z[:, 0] > threshold).astype(int) if len(self.classes_) > 1 else np.zeros(len(z), int)
         )
         return cast(np.ndarray, self.classes_[index])
+
+    # ------------------------------------------------------------ the protocol `Fitted`
+
+    def target_kind(self) -> TargetKind:
+        return "labels" if self._kind == "multilabel" else "classes"
+
+    def encode_target(self, y: Any) -> np.ndarray:
+        values = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
+        if self._kind == "multilabel":
+            return self._codes(values)
+        labels = as_labels(values.ravel(), self.classes_)
+        unknown = sorted({str(label) for label in labels[~np.isin(labels, self.classes_)]})
+        if unknown:
+            raise InputError(
+                f"y has classes that the model does not know: {', '.join(unknown)}. It knows "
+                f"{', '.join(str(label) for label in self.classes_)}."
+            )
+        return self._codes(labels)
+
+    def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
+        return None if self._kind == "multilabel" else str(self._labels(z)[0])
+
+    # ------------------------------------------------------------ scores and tags
 
     def _default_score(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float:
         from sklearn.metrics import accuracy_score

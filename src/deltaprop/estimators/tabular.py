@@ -1,8 +1,10 @@
-"""Estimators for DataFrames: a TableEncoder and an MLP with defaults that suit tables."""
+"""Estimators for DataFrames: a TableEncoder and an MLP estimator with defaults for tables."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+import warnings
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import pandas as pd
@@ -13,77 +15,136 @@ from deltaprop.data.encoder import TableEncoder, as_frame
 from deltaprop.data.reading import TableError
 from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
-from deltaprop.engines.xla_engine import Xla
-from deltaprop.estimators._base import diagram
+from deltaprop.errors import InputError
+from deltaprop.estimators._base import BaseMLP, diagram
+from deltaprop.estimators._saving import EstimatorState, require_prediction, state_of, take_over
 from deltaprop.estimators.classifier import MLPClassifier
+from deltaprop.estimators.declaration import with_parameters
+from deltaprop.estimators.fitted import TargetKind
+from deltaprop.estimators.parameters import (
+    RunParameters,
+    TabularClassifierParameters,
+    TabularParameters,
+    TabularRegressorParameters,
+)
 from deltaprop.estimators.regressor import MLPRegressor
 from deltaprop.functions.losses import Loss
+from deltaprop.network import Network
+from deltaprop.optim.solvers import is_full_batch
+from deltaprop.storage.codec import ModelFileError
+from deltaprop.training.history import History
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-SAMPLE = 100_000  # rows of a stream that tell how to encode it
+
+SAMPLE = 100_000  # rows of a stream from which the encoding is learned
 ON_ANY_SCALE = ("squared_error", "absolute_error", "huber", "quantile", "log_cosh", "gaussian_nll")
 ON_A_RATIO_SCALE = ("poisson", "gamma", "tweedie")
 
 
-class BaseTabular(BaseEstimator):
+class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     """The common part of both tabular estimators."""
 
-    hidden_layer_sizes: Any
-    activation: Any
-    loss: Any
-    solver: Any
-    alpha: float
-    weight_decay: float
-    batch_size: int | str
-    learning_rate: Any
-    learning_rate_init: float
-    dropout: Any
-    max_iter: int
-    n_iter_no_change: int
-    validation_fraction: float
-    random_state: Any
-    callbacks: Any
-    engine: str | Xla
-    record: Any
-    checkpoint: Any
+    _parameter_constraints: ClassVar[dict[str, list[Any]]]
 
     encoder_: TableEncoder
     mlp_: Any
+    target_name_: str | None
 
-    def _new_mlp(self, kind: type, n_rows: int, **extra: Any) -> Any:
+    def _new_mlp(self, kind: type[Any], n_rows: int) -> Any:
+        """An MLP estimator with the parameters of this estimator and settings for tables."""
         batch = self.batch_size
-        if batch == "auto":  # some twenty steps an epoch, also on small tables
+        if batch == "auto":  # about twenty steps per epoch, on small tables as well
             batch = int(np.clip(n_rows // 20, 16, 256))
-        return kind(
-            hidden_layer_sizes=self.hidden_layer_sizes,
-            activation=self.activation,
-            loss=self.loss,
-            solver=self.solver,
-            alpha=self.alpha,
-            weight_decay=self.weight_decay,
-            batch_size=min(batch, n_rows),
-            learning_rate=self.learning_rate,
-            learning_rate_init=self.learning_rate_init,
-            dropout=self.dropout,
-            max_iter=self.max_iter,
-            n_iter_no_change=self.n_iter_no_change,
-            validation_fraction=self.validation_fraction,
-            early_stopping=self.solver != "lbfgs",
-            scoring="loss",
-            tol=0.0,
-            init="he_uniform",
-            random_state=self.random_state,
-            callbacks=self.callbacks,
-            engine=self.engine,
-            record=self.record,
-            checkpoint=self.checkpoint,
-            **extra,
-        )
+        parameters = {f.name: getattr(self, f.name) for f in fields(self)} | {
+            "batch_size": min(batch, n_rows),
+            "early_stopping": not is_full_batch(self.solver) and self.privacy is None,
+            "scoring": "loss",
+            "tol": 0.0,
+            "init": "he_uniform",
+        }
+        if self.privacy is not None:
+            warnings.warn(
+                "privacy covers the training of the network. The encoding of the table (categories,"
+                " means, scales) is learned from the rows without noise and is not covered.",
+                stacklevel=3,
+            )
+        return kind(**parameters)
+
+    # ------------------------------------------------------------ the protocol `Fitted`
+
+    def fitted_mlp(self) -> Any:
+        check_is_fitted(self)
+        return self.mlp_
+
+    def fitted_network(self) -> Network:
+        return cast(Network, self.fitted_mlp().fitted_network())
+
+    def encode_rows(self, X: Any) -> Float[np.ndarray, "N D"]:
+        return self._encode(X)
+
+    def feature_names(self) -> list[str] | None:
+        names = [str(name) for name in self.encoder_.feature_names_out_]
+        indicator = self.encoder_.imputer_.indicator_
+        missing = [] if indicator is None else indicator.features_
+        return names + [f"{names[d]} missing" for d in missing]
+
+    def column_kinds(self) -> dict[str, str]:
+        return self.encoder_.kinds_
+
+    def target_name(self) -> str | None:
+        return self.target_name_
+
+    def fit_history(self) -> History:
+        return cast(History, self.mlp_.fit_history())
+
+    def target_kind(self) -> TargetKind:
+        return cast(TargetKind, self.mlp_.target_kind())
+
+    def encode_target(self, y: Any) -> np.ndarray:
+        return cast(np.ndarray, self.mlp_.encode_target(y))
+
+    def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
+        return cast("str | None", self.mlp_.output_in_words(z))
+
+    # ------------------------------------------------------------ encoding
 
     def _html_repr(self) -> str:
         return diagram(self, self.mlp_.network_ if hasattr(self, "mlp_") else None)
+
+    # ------------------------------------------------------------ model files
+
+    _saved_attributes: ClassVar[tuple[str, ...]] = (
+        "n_features_in_", "feature_names_in_", "encoder_", "target_name_",
+    )  # fmt: skip
+    """The fitted attributes that a model file may hold; `mlp_` is stored beside them."""
+
+    def __deltaprop_state__(self) -> EstimatorState:
+        """What :func:`deltaprop.save` stores."""
+        return state_of(self, self._saved_attributes, self.mlp_)
+
+    def __deltaprop_restore__(self, fitted: dict[str, Any], mlp: BaseMLP) -> None:
+        """Take over what `__deltaprop_state__` returned; ModelFileError if it is inconsistent."""
+        take_over(self, fitted, self._saved_attributes)
+        self.mlp_ = mlp
+        if not isinstance(fitted.get("encoder_"), TableEncoder):
+            raise ModelFileError("it holds no preprocessing")
+        self._require_consistent()
+        # A row of missing values and a row of strings go through every step.
+        columns = self.encoder_.chains_
+        require_prediction(self, pd.DataFrame({name: [None, "1"] for name in columns}))
+
+    def _require_consistent(self) -> None:
+        """Raise ModelFileError if the fitted attributes do not fit the parts."""
+        self._require_equal("n_features_in_", self.encoder_)
+        self._require_equal("feature_names_in_", self.encoder_)
+
+    def _require_equal(self, name: str, part: Any) -> None:
+        if not np.array_equal(getattr(self, name), getattr(part, name)):
+            raise ModelFileError(f"its {name} differs from that of its {type(part).__name__}")
+
+    # ------------------------------------------------------------ encoding
 
     def _encode_new(self, X: Any) -> Float[np.ndarray, "N D"]:
         frame = as_frame(X)
@@ -96,7 +157,7 @@ class BaseTabular(BaseEstimator):
         self.n_features_in_ = self.encoder_.n_features_in_
 
     def _encode_stream(self, X: Stream, y: Any, sample_weight: Any) -> Stream:
-        """The stream's rows, encoded as a random sample of them tells."""
+        """The rows of the stream, with an encoding that is learned from a random sample of them."""
         refuse_with_stream(y=y, sample_weight=sample_weight)
         self.target_name_ = X.target
         sample = X.sample(SAMPLE, every_category=True)[list(X.features)]
@@ -111,7 +172,7 @@ class BaseTabular(BaseEstimator):
 
 def _column(y: Any) -> np.ndarray:
     if y is None:
-        raise ValueError("This estimator requires y to be passed, but the target y is None.")
+        raise InputError("This estimator requires y to be passed, but the target y is None.")
     values = np.asarray(y)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
@@ -119,50 +180,32 @@ def _column(y: Any) -> np.ndarray:
 
 
 def _name(y: Any) -> str | None:
-    """The target's column name, where y has one."""
+    """The column name of the target, if it has one."""
     name = getattr(y, "name", None)
     return None if name is None else str(name)
 
 
-class TabularClassifier(ClassifierMixin, BaseTabular):
-    """Classify the rows of a table: any columns in, no preparation needed.
+@with_parameters(like=MLPClassifier)
+class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameters):
+    """A classifier for the rows of a table, which needs no preprocessing.
 
-    Categories, dates, text and missing values are encoded by
-    :class:`deltaprop.tables.TableEncoder`; the network stops early on a part of the rows that it
-    sets aside, and keeps the weights of the best epoch.
-
-    Parameters
-    ----------
-    hidden_layer_sizes : tuple of int, default=(128, 64)
-    activation : str or list, default="silu"
-    loss : str or Loss, default="log_loss"
-    solver : str, default="adamw"
-    alpha : float, default=0.0
-    weight_decay : float, default=0.01
-    batch_size : int or "auto", default="auto"
-        "auto" is a twentieth of the rows, between 16 and 256.
-    learning_rate : str or Schedule, default="constant"
-    learning_rate_init : float, default=0.002
-    dropout : float, default=0.0
-    max_iter : int, default=200
-    n_iter_no_change : int, default=15
-    validation_fraction : float, default=0.15
-    class_weight : dict, "balanced" or None, default=None
-    random_state : int, RandomState or None, default=None
-    callbacks : list of callables or None, default=None
-    engine : str or Xla, default="auto"
-    record : int, Record or None, default=None
-    checkpoint : str, Path, Checkpoint or None, default=None
-        All as in :class:`deltaprop.MLPClassifier`.
+    A :class:`deltaprop.tables.TableEncoder` encodes categories, dates, text and missing values. A
+    fraction of the rows is held out for early stopping, and the weights of the best epoch are kept.
 
     Attributes
     ----------
     encoder_ : TableEncoder
+        The fitted encoder.
     mlp_ : MLPClassifier
+        The classifier that is fitted to the encoded rows.
     classes_ : ndarray
+        The class labels, in the order of the columns of ``predict_proba``.
+    n_features_in_ : int
+        Number of columns of X.
     feature_names_in_ : ndarray of str
+        Column names of X.
     target_name_ : str or None
-        Of y, where it was a column.
+        Column name of y, if it has one.
 
     Examples
     --------
@@ -174,129 +217,112 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     True
     """
 
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (128, 64),
-        activation: Any = "silu",
-        *,
-        loss: Any = "log_loss",
-        solver: Any = "adamw",
-        alpha: float = 0.0,
-        weight_decay: float = 0.01,
-        batch_size: int | str = "auto",
-        learning_rate: Any = "constant",
-        learning_rate_init: float = 0.002,
-        dropout: Any = 0.0,
-        max_iter: int = 200,
-        n_iter_no_change: int = 15,
-        validation_fraction: float = 0.15,
-        class_weight: Any = None,
-        random_state: Any = None,
-        callbacks: Any = None,
-        engine: str | Xla = "auto",
-        record: Any = None,
-        checkpoint: Any = None,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.loss = loss
-        self.solver = solver
-        self.alpha = alpha
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.dropout = dropout
-        self.max_iter = max_iter
-        self.n_iter_no_change = n_iter_no_change
-        self.validation_fraction = validation_fraction
-        self.class_weight = class_weight
-        self.random_state = random_state
-        self.callbacks = callbacks
-        self.engine = engine
-        self.record = record
-        self.checkpoint = checkpoint
-
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TabularClassifier:
-        """Fit to the rows of a DataFrame (pandas, polars, Arrow) and their labels, or to a Stream.
+        """Fit the model to X and y.
 
-        Of a :func:`deltaprop.tables.stream` a random sample of 100,000 rows tells how columns are
-        encoded; all rows are trained on.
+        Parameters
+        ----------
+        X : DataFrame (pandas, polars or Arrow) or Stream
+            Features. A :func:`deltaprop.tables.stream` contains the target and the sample weights
+            as well. Its encoding is learned from a random sample of 100,000 rows; the network is
+            trained on all rows.
+        y : array-like of shape (n_samples,)
+            Class labels, without missing values.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights of the rows, not all zero.
+
+        Returns
+        -------
+        self
 
         Raises
         ------
         ValueError
-            If a label is missing, or data or a parameter is out of range.
+            If a label is missing, or if a parameter or the data is invalid.
         """
         if isinstance(X, Stream):
             rows = self._encode_stream(X, y, sample_weight)
-            self.mlp_ = self._new_mlp(MLPClassifier, len(rows), class_weight=self.class_weight)
+            self.mlp_ = self._new_mlp(MLPClassifier, len(rows))
             self.mlp_.fit(rows)
             self.classes_ = self.mlp_.classes_
             return self
         self.target_name_ = _name(y)
         labels = _column(y)
         if labels.dtype == object and any(label is None or label != label for label in labels):
-            raise TableError("y has missing labels; leave those rows out.")
-        if labels.dtype == object:  # of booleans or numbers only, it is not an array of words
+            raise TableError("y has missing labels; remove those rows.")
+        if labels.dtype == object:  # an array of booleans or numbers keeps their type
             labels = pd.Series(labels).infer_objects().to_numpy()
         if labels.dtype == object:
             labels = np.array([str(label) for label in labels])
         Z = self._encode_new(X)
-        self.mlp_ = self._new_mlp(MLPClassifier, len(Z), class_weight=self.class_weight)
+        self.mlp_ = self._new_mlp(MLPClassifier, len(Z))
         self.mlp_.fit(Z, labels, sample_weight)
         self.classes_ = self.mlp_.classes_
         return self
 
+    _saved_attributes: ClassVar = (*BaseTabular._saved_attributes, "classes_")
+
+    def _require_consistent(self) -> None:
+        super()._require_consistent()
+        self._require_equal("classes_", self.mlp_)
+
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each row."""
+        """Predict the class of each row.
+
+        Parameters
+        ----------
+        X : DataFrame
+            A table with the columns that the model was fitted to.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+        """
         Z = self._encode(X)
         return cast(np.ndarray, self.mlp_.predict(Z))
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "N C"]:
-        """The probability of each class, in the order of ``classes_``."""
+        """Predict the probability of each class. Not available with loss="hinge".
+
+        Parameters
+        ----------
+        X : DataFrame
+            A table with the columns that the model was fitted to.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            The columns are in the order of ``classes_``.
+        """
         Z = self._encode(X)
         return cast(np.ndarray, self.mlp_.predict_proba(Z))
 
 
-class TabularRegressor(RegressorMixin, BaseTabular):
-    """Predict a number for the rows of a table: any columns in, no preparation needed.
+@with_parameters(like=MLPRegressor)
+class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
+    """A regressor for the rows of a table, which needs no preprocessing.
 
-    As :class:`TabularClassifier`. Losses that suit any scale see y standardised, those of counts
-    and amounts see y over its mean, and predictions come back on y's own scale.
+    A :class:`deltaprop.tables.TableEncoder` encodes categories, dates, text and missing values. A
+    fraction of the rows is held out for early stopping, and the weights of the best epoch are kept.
 
-    Parameters
-    ----------
-    hidden_layer_sizes : tuple of int, default=(128, 64)
-    activation : str or list, default="silu"
-    loss : str or Loss, default="squared_error"
-    solver : str, default="adamw"
-    alpha : float, default=0.0
-    weight_decay : float, default=0.01
-    batch_size : int or "auto", default="auto"
-        "auto" is a twentieth of the rows, between 16 and 256.
-    learning_rate : str or Schedule, default="constant"
-    learning_rate_init : float, default=0.002
-    dropout : float, default=0.0
-    max_iter : int, default=200
-    n_iter_no_change : int, default=15
-    validation_fraction : float, default=0.15
-    random_state : int, RandomState or None, default=None
-    callbacks : list of callables or None, default=None
-    engine : str or Xla, default="auto"
-    record : int, Record or None, default=None
-    checkpoint : str, Path, Checkpoint or None, default=None
-        All as in :class:`deltaprop.MLPRegressor`.
+    The target is scaled for training, and predictions are converted back to its original scale:
+    losses for any numbers use the standardized target, and losses for counts and amounts
+    ("poisson", "gamma", "tweedie") use the target divided by its mean.
 
     Attributes
     ----------
     encoder_ : TableEncoder
+        The fitted encoder.
     mlp_ : MLPRegressor
-        Fitted to (y - y_mean_) / y_scale_.
+        The regressor that is fitted to the encoded rows and (y - y_mean_) / y_scale_.
     y_mean_, y_scale_ : float
+        Location and scale of the target.
+    n_features_in_ : int
+        Number of columns of X.
     feature_names_in_ : ndarray of str
+        Column names of X.
     target_name_ : str or None
-        Of y, where it was a column.
+        Column name of y, if it has one.
 
     Examples
     --------
@@ -308,57 +334,28 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     True
     """
 
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (128, 64),
-        activation: Any = "silu",
-        *,
-        loss: Any = "squared_error",
-        solver: Any = "adamw",
-        alpha: float = 0.0,
-        weight_decay: float = 0.01,
-        batch_size: int | str = "auto",
-        learning_rate: Any = "constant",
-        learning_rate_init: float = 0.002,
-        dropout: Any = 0.0,
-        max_iter: int = 200,
-        n_iter_no_change: int = 15,
-        validation_fraction: float = 0.15,
-        random_state: Any = None,
-        callbacks: Any = None,
-        engine: str | Xla = "auto",
-        record: Any = None,
-        checkpoint: Any = None,
-    ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.loss = loss
-        self.solver = solver
-        self.alpha = alpha
-        self.weight_decay = weight_decay
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.dropout = dropout
-        self.max_iter = max_iter
-        self.n_iter_no_change = n_iter_no_change
-        self.validation_fraction = validation_fraction
-        self.random_state = random_state
-        self.callbacks = callbacks
-        self.engine = engine
-        self.record = record
-        self.checkpoint = checkpoint
-
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TabularRegressor:
-        """Fit to the rows of a DataFrame (pandas, polars, Arrow) and their numbers, or to a Stream.
+        """Fit the model to X and y.
 
-        Of a :func:`deltaprop.tables.stream` a random sample of 100,000 rows tells how columns are
-        encoded; all rows are trained on.
+        Parameters
+        ----------
+        X : DataFrame (pandas, polars or Arrow) or Stream
+            Features. A :func:`deltaprop.tables.stream` contains the target and the sample weights
+            as well. Its encoding is learned from a random sample of 100,000 rows; the network is
+            trained on all rows.
+        y : array-like of shape (n_samples,)
+            Finite numbers.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights of the rows, not all zero.
+
+        Returns
+        -------
+        self
 
         Raises
         ------
         ValueError
-            If y is not finite numbers, or data or a parameter is out of range.
+            If y has values other than finite numbers, or if a parameter or the data is invalid.
         """
         if isinstance(X, Stream):
             rows = self._encode_stream(X, y, sample_weight)
@@ -372,27 +369,57 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         except (TypeError, ValueError) as error:
             raise TableError(f"y must hold numbers for a regression: {error}.") from error
         if not np.isfinite(values).all():
-            raise TableError("y contains NaN or infinity; leave those rows out.")
+            raise TableError("y contains NaN or infinity; remove those rows.")
         Z = self._encode_new(X)
         self._set_scale(float(values.mean()), float(values.std()))
         self.mlp_ = self._new_mlp(MLPRegressor, len(Z))
         self.mlp_.fit(Z, self._scaled(values), sample_weight)
         return self
 
+    _saved_attributes: ClassVar = (*BaseTabular._saved_attributes, "y_mean_", "y_scale_")
+
+    def _require_consistent(self) -> None:
+        super()._require_consistent()
+        if not np.isfinite([self.y_mean_, self.y_scale_]).all():
+            raise ModelFileError("the scale of its target is not finite")
+
     def _set_scale(self, mean: float, deviation: float) -> None:
         name = self.loss.name if isinstance(self.loss, Loss) else self.loss
         self.y_mean_, self.y_scale_ = 0.0, 1.0
         if name in ON_ANY_SCALE:
             self.y_mean_, self.y_scale_ = mean, deviation or 1.0
-        elif name in ON_A_RATIO_SCALE and mean > 0:  # the output exp(a) starts near 1
+        elif name in ON_A_RATIO_SCALE and mean > 0:  # initially exp(a) is near 1
             self.y_scale_ = mean
+
+    def encode_target(self, y: Any) -> np.ndarray:
+        return self._scaled(self.mlp_.encode_target(y))
+
+    def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
+        means = np.ravel(self.mlp_.point_prediction(z)) * self.y_scale_ + self.y_mean_
+        return ", ".join(f"{value:.6g}" for value in means)
 
     def _scaled(self, y: Any) -> Float[np.ndarray, " N"]:
         scaled: np.ndarray = (np.asarray(y, np.float64) - self.y_mean_) / self.y_scale_
         return scaled
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
-        """The predicted number of each row; with loss="gaussian_nll" also its deviation."""
+        """Predict the target of each row.
+
+        Parameters
+        ----------
+        X : DataFrame
+            A table with the columns that the model was fitted to.
+        return_std : bool, default=False
+            Whether to return the predicted standard deviation as well. It requires
+            loss="gaussian_nll".
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            The predictions. For several quantiles, one column per quantile.
+        std : ndarray of shape (n_samples,)
+            The standard deviations, with ``return_std=True``.
+        """
         Z = self._encode(X)
         if not return_std:
             return self.mlp_.predict(Z).astype(np.float64) * self.y_scale_ + self.y_mean_

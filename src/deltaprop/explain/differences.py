@@ -1,8 +1,9 @@
-"""Derivatives without calculus: the independent side of every proof."""
+"""Numerical derivatives: the independent side of every check."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,15 +15,15 @@ if TYPE_CHECKING:
 
 COMPLEX_STEP = 1e-20
 DIFFERENCE = 1e-5
-SHRINK = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)  # of the difference, where it is too coarse for fun
-AGREE = 1e-3  # of the largest slope: complex step and differences are the same derivative
+SHRINK = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)  # factors of the difference if it is too coarse
+AGREE = 1e-3  # of the largest slope: complex step and differences give the same derivative
 
 
 class Numerical(NamedTuple):
-    """A derivative, how it was found, and where it can be trusted.
+    """A derivative, how it was computed, and where it is reliable.
 
-    At a corner any slope between the two sides is a derivative; `low` and `high` are those sides
-    there, and without bound at other points that are not smooth.
+    At a corner any slope between the two sides is a derivative: `low` and `high` are the slopes of
+    the two sides. They are infinite at all other points.
     """
 
     value: Float[np.ndarray, "..."]
@@ -33,7 +34,7 @@ class Numerical(NamedTuple):
 
 
 class _Differences(NamedTuple):
-    """Slopes from differences, point by point, and how they look there."""
+    """Slopes from differences, point by point, with an error estimate."""
 
     value: Float[np.ndarray, "..."]
     error: Float[np.ndarray, "..."]
@@ -49,10 +50,10 @@ class _Differences(NamedTuple):
 def along(fun: Callable[[Array], Array], x: Array, direction: Array) -> Numerical:
     """d/ds fun(x + s · direction) at s = 0.
 
-    By complex step, Im fun(x + ih · direction) / h, which is exact to rounding; by central
-    differences where `fun` does not continue to complex numbers (it raises, or the two disagree).
-    Differences that are too coarse (a unit saturates within h) are taken again with a smaller h,
-    and each point keeps the best. Points at a corner, a jump or a pole are marked as not smooth.
+    Uses the complex step Im fun(x + ih · direction) / h, which is exact to rounding, or central
+    differences if `fun` does not extend to complex numbers (it raises, or the two disagree).
+    Differences that are too coarse (a unit saturates within h) are repeated with a smaller h, and
+    each point keeps the best. Points at a corner, a jump or a pole are marked as not smooth.
     """
     h = DIFFERENCE * max(1.0, float(np.max(np.abs(x), initial=0.0, where=direction != 0)))
     exact = _complex_step(fun, x, direction)
@@ -81,7 +82,7 @@ def _differences(
     finite = np.isfinite(right) & np.isfinite(left) & np.isfinite(half)
     size = float(np.max(np.abs(central), initial=0.0, where=finite))
     rough = 1e-3 * np.abs(central) + 1e-4 * size + 10 * min(h, DIFFERENCE)
-    # A corner shows as left against right, a jump as a slope that grows when the step shrinks.
+    # At a corner left and right slopes differ; at a jump the slope grows when the step shrinks.
     steady = finite & (np.abs(half - central) <= rough)
     smooth = steady & (np.abs(right - left) <= rough)
     corner = steady & ~smooth
@@ -92,7 +93,7 @@ def _differences(
 
 
 def _better(old: _Differences, new: _Differences) -> _Differences:
-    """Point by point the differences that are steadier; a point that is smooth is no corner."""
+    """Keep the more accurate difference of each point; a smooth point is not a corner."""
     take = new.smooth & (~old.smooth | (new.error < old.error))
     low, high = (
         np.where(take, side, was) for side, was in ((-np.inf, old.low), (np.inf, old.high))
@@ -109,5 +110,41 @@ def _complex_step(
     try:
         value = np.asarray(fun(x + 1j * COMPLEX_STEP * direction))
     except (TypeError, ValueError, AttributeError, NotImplementedError):
-        return None  # the user's own function knows real numbers only
+        return None  # a custom function that takes real numbers only
     return value.imag / COMPLEX_STEP if np.iscomplexobj(value) else None
+
+
+# ---------------------------------------------------------------- derivatives of arrays
+
+
+def all_at_once(fun: Callable[[Array], Array], a: Float[np.ndarray, "N H"]) -> Numerical:
+    """f′ of each entry, for a function that works entry by entry."""
+    return along(fun, a, np.ones_like(a))
+
+
+def by_columns(fun: Callable[[int, Array], Array], x: Float[np.ndarray, "N H"]) -> Numerical:
+    """∂fun(h, x)_n / ∂x_nh for each column h."""
+    parts = [along(partial(fun, h), x, unit(x, h)) for h in range(x.shape[1])]
+    return stack(parts, axis=1)
+
+
+def column_by_column(fun: Callable[[Array], Array], a: Float[np.ndarray, "N H"]) -> Numerical:
+    """Derivatives with respect to each column, as a new last axis."""
+    return stack([along(fun, a, unit(a, k)) for k in range(a.shape[1])], axis=-1)
+
+
+def stack(parts: list[Numerical], axis: int) -> Numerical:
+    methods = {part.method for part in parts}
+    return Numerical(
+        np.stack([part.value for part in parts], axis=axis),
+        "complex step" if methods == {"complex step"} else "central",
+        np.stack([part.smooth for part in parts], axis=axis),
+        np.stack([part.low for part in parts], axis=axis),
+        np.stack([part.high for part in parts], axis=axis),
+    )
+
+
+def unit(a: Float[np.ndarray, "N H"], h: int) -> Float[np.ndarray, "N H"]:
+    direction = np.zeros_like(a)
+    direction[:, h] = 1
+    return direction

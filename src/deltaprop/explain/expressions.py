@@ -1,17 +1,20 @@
-"""An equation as a tree of symbols, and how a tree is read, evaluated and written.
+"""An equation as a tree of symbols: building, evaluating and writing it.
 
-Python's operators build the tree as the paper would be written: ``*`` and ``/`` work entry by
-entry, ``@`` is the product of matrices, ``x.T`` the transpose. A writer (:mod:`.unicode`,
-:mod:`.latex`, :mod:`.mathml`) turns a tree into text; where brackets go is decided here, once.
+Python's operators build the tree in the notation of the derivation: ``*`` and ``/`` work entry by
+entry, ``@`` is the matrix product, ``x.T`` the transpose. A writer (:mod:`.unicode`, :mod:`.latex`,
+:mod:`.mathml`, :mod:`.entry`) turns a tree into text. :class:`Writer` decides for all of them where
+brackets are needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
+
+from deltaprop.errors import InputTypeError
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -20,11 +23,13 @@ Shape = tuple[int | str, ...]
 Name = tuple[str, int | None]
 Values = Mapping[Name, Any]
 
+CODE = {"δ": "delta", "λ": "lambda", "∂L/∂W": "dW", "∂L/∂b": "db", "ŷ": "yhat", "L": "loss"}
+
 
 class Expression:
-    """A node. Comparisons build nodes too, so that a tree has no truth value and no equality."""
+    """A node. Comparisons build nodes as well, so a tree has no truth value and no equality."""
 
-    __array_ufunc__ = None  # NumPy's numbers leave the operators to us
+    __array_ufunc__ = None  # NumPy scalars must not apply their own operators to a node
     __hash__ = object.__hash__
 
     def __add__(self, other: Any) -> Expression:
@@ -76,10 +81,10 @@ class Expression:
         return Binary("≤", self, tree(other))
 
     def __eq__(self, other: object) -> bool:
-        raise TypeError("an expression has no truth value: compare with < or >")
+        raise InputTypeError("an expression has no truth value: compare with < or >.")
 
     def __bool__(self) -> bool:
-        raise TypeError("an expression has no truth value")
+        raise InputTypeError("an expression has no truth value.")
 
     @property
     def T(self) -> Expression:
@@ -93,6 +98,17 @@ class Number(Expression):
 
 @dataclass(frozen=True, eq=False)
 class Symbol(Expression):
+    """A named scalar or array, such as W_0.
+
+    Attributes
+    ----------
+    name : str
+    index : int or None
+        The layer; None for quantities of the whole network.
+    shape : tuple
+        () for a scalar; "N" stands for any number of rows.
+    """
+
     name: str
     index: int | None
     shape: Shape
@@ -101,10 +117,16 @@ class Symbol(Expression):
     def key(self) -> Name:
         return self.name, self.index
 
+    @property
+    def code(self) -> str:
+        """The name that the quantity has in code: delta_0 for δ_0, dW_0 for ∂L/∂W_0."""
+        name = CODE.get(self.name, self.name)
+        return name if self.index is None else f"{name}_{self.index}"
+
 
 @dataclass(frozen=True, eq=False)
 class Binary(Expression):
-    """+ − ⊙ / and comparisons; the sign " " is a product of matrices, or with a scalar."""
+    """+ − ⊙ / and comparisons; the sign " " is a matrix product or a product with a scalar."""
 
     sign: str
     left: Expression
@@ -132,10 +154,11 @@ class Transpose(Expression):
 
 @dataclass(frozen=True, eq=False)
 class Call(Expression):
-    """A function of each entry; "norm" is ‖x‖ of all of them."""
+    """A function of each entry, or of each row if `rowwise`; "norm" is ‖x‖ of all entries."""
 
     name: str
     arguments: tuple[Expression, ...]
+    rowwise: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,14 +170,24 @@ class Row(Expression):
 
 @dataclass(frozen=True, eq=False)
 class Cases(Expression):
-    """The value of the first condition that an entry meets, else the last one."""
+    """The value that belongs to the first true condition of an entry, else `otherwise`."""
 
     branches: tuple[tuple[Expression, Expression], ...]
     otherwise: Expression
 
 
 class Equation(NamedTuple):
-    """left = right, and where in the document it stands."""
+    """left = right, with the number of the equation in the derivation.
+
+    Attributes
+    ----------
+    left : Expression
+        A symbol, or a row of symbols.
+    right : Expression
+        The formula.
+    source : str
+        The number, such as "1.4, L2".
+    """
 
     left: Expression
     right: Expression
@@ -165,12 +198,12 @@ class Equation(NamedTuple):
 
 
 def tree(x: Any) -> Expression:
-    """A number as a node; a node as it is."""
+    """Turn a number into a node; return a node unchanged."""
     return x if isinstance(x, Expression) else Number(float(x))
 
 
 def times(x: Expression, y: Expression) -> Expression:
-    """x ⊙ y, or x y where one of them is a scalar; a factor of 1 goes."""
+    """x ⊙ y, or x y if one of them is a scalar. A factor of 1 is left out."""
     if is_one(x):
         return y
     if is_one(y):
@@ -223,7 +256,7 @@ def nodes(x: Expression) -> Iterator[Expression]:
 
 
 def symbols(x: Expression) -> Iterator[Symbol]:
-    """Every symbol of a tree, as often as it stands there."""
+    """Every symbol of a tree; a symbol that occurs twice is returned twice."""
     return (node for node in nodes(x) if isinstance(node, Symbol))
 
 
@@ -267,20 +300,31 @@ def row(*items: Any) -> Expression:
 
 
 def evaluate(x: Expression, values: Values) -> Any:
-    """The number or array that a tree stands for; 0 · log 0 counts as 0."""
+    """Compute the number or array that a tree stands for; 0 · log 0 counts as 0.
+
+    Raises
+    ------
+    KeyError
+        If a symbol has no value, or the tree calls a function that is known by name only.
+    """
     with np.errstate(all="ignore"):
         return _evaluate(x, values)
 
 
-def _evaluate(x: Expression, values: Values) -> Any:
-    import scipy.special
+def _erf(x: Any) -> Any:
+    from scipy.special import erf
 
-    functions = {
-        "exp": np.exp, "log": np.log, "tanh": np.tanh, "cosh": np.cosh, "sinh": np.sinh,
-        "sin": np.sin, "cos": np.cos, "arctan": np.arctan, "√": np.sqrt, "abs": np.abs,
-        "sign": np.sign, "max": np.maximum, "min": np.minimum, "norm": np.linalg.norm,
-        "erf": scipy.special.erf,
-    }  # fmt: skip
+    return erf(x)
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "exp": np.exp, "log": np.log, "tanh": np.tanh, "cosh": np.cosh, "sinh": np.sinh,
+    "sin": np.sin, "cos": np.cos, "arctan": np.arctan, "√": np.sqrt, "abs": np.abs,
+    "sign": np.sign, "max": np.maximum, "min": np.minimum, "norm": np.linalg.norm, "erf": _erf,
+}  # fmt: skip
+
+
+def _evaluate(x: Expression, values: Values) -> Any:
     below = [_evaluate(part, values) for part in parts(x)]
     match x:
         case Number(value):
@@ -298,12 +342,12 @@ def _evaluate(x: Expression, values: Values) -> Any:
         case Transpose():
             return below[0].T
         case Call(name):
-            return functions[name](*below)
+            return FUNCTIONS[name](*below)
         case Row():
             return _side_by_side(below)
         case Cases():
             return np.select(below[1:-1:2], below[:-1:2], below[-1])
-    raise TypeError(f"{x!r} is no expression")
+    raise InputTypeError(f"{x!r} is not an expression.")
 
 
 def _combined(sign: str, x: Any, y: Any) -> Any:
@@ -326,13 +370,13 @@ def _side_by_side(columns: list[Any]) -> Any:
 MOST_SHOWN = 6
 
 
-def _is_product(x: Expression) -> bool:
+def is_matrix_product(x: Expression) -> bool:
     """Whether x is a product of two matrices."""
     return isinstance(x, Binary) and x.sign == " " and not is_scalar(x.left)
 
 
 def grid(value: Any) -> list[list[str]]:
-    """An array as rows of words of like form; the middle of a large one becomes "…"."""
+    """Format an array as rows of numbers; "…" replaces the middle of a large one."""
     if np.ndim(value) == 0:
         return [[f"{float(value):.5g}".replace("-", "−")]]
     table: Float[np.ndarray, "R C"] = np.atleast_2d(np.asarray(value, dtype=float))
@@ -360,16 +404,16 @@ def _shown(size: int) -> list[int | None]:
 
 Text = TypeVar("Text")
 
-# How tightly a node holds together: 0 a sum, 1 a product or quotient, 2 a product of matrices,
-# 3 a power, 4 a word. Then what the two sides of a sign must at least have to need no brackets.
+# How tightly a node binds: 0 a sum, 1 a product or quotient, 2 a matrix product, 3 a power, 4 a
+# word. SIDES holds the lowest level that each side of a sign may have without brackets.
 LEVEL = {"+": 0, "−": 0, "⊙": 1, "/": 1, " ": 2}
 SIDES = {"+": (0, 1), "−": (0, 1), "⊙": (1, 2), "/": (1, 3), " ": (2, 3)}
 
 
 class Writer(Generic[Text]):
-    """Walks a tree and puts brackets where they are needed; a subclass says how parts look.
+    """Writes a tree and adds brackets where needed; subclasses define how each part looks.
 
-    Symbols are written, or the numbers behind them where `values` are given.
+    Symbols are written by name, or as numbers if `values` are given.
     """
 
     flat_quotients = True  # a / b on one line, not one above the other
@@ -405,24 +449,24 @@ class Writer(Generic[Text]):
             case Cases(branches, otherwise):
                 pairs = [(self.write(v), self.write(condition, -1)) for v, condition in branches]
                 return self.cases(pairs, self.write(otherwise))
-        raise TypeError(f"{x!r} is no expression")
+        raise InputTypeError(f"{x!r} is not an expression.")
 
     def _sides(self, sign: str, left: Expression, right: Expression) -> tuple[Text, Text]:
         least_left, least_right = SIDES.get(sign, (0, 0))
-        if least_left > 0 and self._swallows(left):  # Σ x ⊙ y would be Σ (x ⊙ y)
+        if least_left > 0 and self._ends_with_a_sum(left):  # Σ x ⊙ y would read as Σ (x ⊙ y)
             least_left = 5
         if sign in ("⊙", " ") and self._is_sum(right):
             least_right = 1
-        if sign == "⊙":  # no rule says which of ⊙ and a product of matrices comes first
-            least_left = 3 if _is_product(left) else least_left
-            least_right = 3 if _is_product(right) else least_right
+        if sign == "⊙":  # no convention orders ⊙ and the matrix product
+            least_left = 3 if is_matrix_product(left) else least_left
+            least_right = 3 if is_matrix_product(right) else least_right
         return self.write(left, least_left), self.write(right, least_right)
 
-    def _swallows(self, x: Expression) -> bool:
-        """Whether x ends with a Σ that would take in what follows."""
+    def _ends_with_a_sum(self, x: Expression) -> bool:
+        """Whether x ends with a Σ that would include what follows."""
         if self._is_sum(x):
             return True
-        return isinstance(x, Binary) and x.sign in ("⊙", " ") and self._swallows(x.right)
+        return isinstance(x, Binary) and x.sign in ("⊙", " ") and self._ends_with_a_sum(x.right)
 
     @staticmethod
     def _is_sum(x: Expression) -> bool:

@@ -1,8 +1,9 @@
-"""The formulas of every activation and loss, as expressions: what a derivation prints.
+"""The formula of every activation and loss as an expression.
 
-The functions that compute (`activations.py`, `losses.py`) guard against overflow; here stands what
-they compute. Each entry takes a :class:`Scope`, where it names what it needs twice. The user's own
-functions are called with symbols in place of arrays; where that fails they are printed by name.
+The functions that compute them (:mod:`deltaprop.functions`) guard against overflow; the entries
+here state what is computed. Each entry takes a :class:`Scope`, in which it names intermediate
+results. Custom functions are called with symbols in place of arrays; if that fails, they are
+written by name.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from functools import partial
 from typing import Any, cast
 
 from deltaprop.explain.expressions import (
+    Call,
     Equation,
     Expression,
     Number,
@@ -36,18 +38,18 @@ PullBack = Callable[[Expression], Expression]
 
 
 class Scope:
-    """Where a formula defines what it names: the lines that come before it.
+    """The definitions that a formula needs: intermediate results and constants.
 
     Parameters
     ----------
     index : int or None
-        Of the layer; None for the loss.
+        The index of the layer; None for the loss.
     shape : tuple
-        Of a (or of ŷ), (N, H).
+        The shape of a (or of ŷ), (N, H).
     settings : dict, optional
-        Parameters of the loss.
+        The parameters of the loss.
     proper : bool, default=True
-        Whether each row of y adds up to 1.
+        Whether each row of y sums to 1.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class Scope:
         return cast(int, self.shape[1])
 
     def let(self, name: str, value: Expression, shape: Shape | None = None) -> Symbol:
-        """Name a value of the shape of a, or of another."""
+        """Name an intermediate result; its shape is that of a unless given."""
         symbol = Symbol(name, self.index, self.shape if shape is None else shape)
         self.lines.append(Equation(symbol, value, self._source))
         return symbol
@@ -79,7 +81,7 @@ class Scope:
         return pair
 
     def constant(self, name: str, value: Any, index: int | None = None) -> Symbol:
-        """Name a number, or numbers side by side."""
+        """Name a number, or a row of numbers."""
         several = isinstance(value, tuple)
         symbol = Symbol(name, index, (len(value),) if several else ())
         self.constants.append(
@@ -138,7 +140,7 @@ def _mean_variance(a: Any, z: Any, s: Scope) -> Any:
     return row(m, exp(r)), row(1, exp(r))
 
 
-# Of a, z = f(a) and the scope: f and f′; for a coupled f, what it makes of g = ∂L/∂z.
+# (a, z = f(a), scope) → (f, f′). A coupled f has, in place of f′, the function g = ∂L/∂z ↦ ∂L/∂a.
 ACTIVATIONS: dict[str, Callable[[Any, Any, Scope], tuple[Any, Any]]] = {
     "identity": lambda a, z, s: (a, 1),
     "relu": lambda a, z, s: (call("max", 0, a), cases((1, a > 0), otherwise=0)),
@@ -168,11 +170,12 @@ def activation(
     if f.name in ACTIVATIONS:
         value, slope = ACTIVATIONS[f.name](a, z, scope)
         return tree(value), slope if callable(slope) else tree(slope)
-    value = _called(f.f, (a,), call(f.name, a))
     if f.coupling == "elementwise":
+        value = _called(f.f, (a,), call(f.name, a))
         return value, _called(f.df, (a, z), call(f.name + "′", a))
+    value = _called(f.f, (a,), Call(f.name, (a,), rowwise=True))
     by_name = f.name + "′ᵀ"
-    return value, lambda g: _called(f.vjp, (a, z, g), call(by_name, a, g))
+    return value, lambda g: _called(f.vjp, (a, z, g), Call(by_name, (a, g), rowwise=True))
 
 
 # ---------------------------------------------------------------- losses: the summands, loss′
@@ -249,7 +252,7 @@ def _focal(y: Any, z: Any, s: Scope) -> Any:
     return -(y * value + (1 - y) * other), y * slope - (1 - y) * other_slope
 
 
-# Of y, ŷ and the scope: the summands of (1.3) and ∂loss/∂ŷ.
+# (y, ŷ, scope) → the summands of (1.3) and ∂loss/∂ŷ.
 LOSSES: dict[str, Callable[[Any, Any, Scope], tuple[Any, Any]]] = {
     "squared_error": lambda y, z, s: (0.5 * (z - y) ** 2, z - y),
     "absolute_error": lambda y, z, s: (abs(z - y), call("sign", z - y)),
@@ -269,18 +272,17 @@ LOSSES: dict[str, Callable[[Any, Any, Scope], tuple[Any, Any]]] = {
 
 def loss(function: Loss, y: Symbol, z: Symbol, scope: Scope) -> tuple[Expression, Expression]:
     """The summands of equation (1.3) and loss′."""
-    if function.is_ours:
+    if function.name in LOSSES:
         return LOSSES[function.name](y, z, scope)
-    settings = function.settings
-    value = _called(function.value, (y, z), call(function.name, y, z), **settings)
-    return value, _called(function.d, (y, z), call(function.name + "′", y, z), **settings)
+    value = _called(function.evaluate, (y, z), call(function.name, y, z))
+    return value, _called(function.first, (y, z), call(function.name + "′", y, z))
 
 
 # ---------------------------------------------------------------- collapsed forms of δ
 
 
 def _binary_logistic(y: Any, z: Any, s: Scope) -> Any:
-    quiet = Scope(None, s.shape, s.settings)  # the loss has printed these lines
+    quiet = Scope(None, s.shape, s.settings)  # the step of the loss defines these
     t, c_0, c_1 = _two_classes(y, quiet)
     weighted = isinstance(c_0, Symbol)
     return c_0 * (1 - t) * z - c_1 * t * (1 - z) if weighted else z - t
@@ -318,7 +320,7 @@ def _focal_logistic(y: Any, z: Any, s: Scope) -> Any:
     return first + (1 - y) * z**γ * (z - γ * (1 - z) * log(1 - z))
 
 
-# Of y, ŷ and the scope: δ for a loss and its output activation.
+# (y, ŷ, scope) → δ, by the names of the loss and of its output activation.
 CLOSED: dict[tuple[str, str], Callable[[Any, Any, Scope], Any]] = {
     ("poisson", "exp"): lambda y, z, s: z - y,
     ("gamma", "exp"): lambda y, z, s: 1 - y / z,
@@ -334,20 +336,20 @@ CLOSED: dict[tuple[str, str], Callable[[Any, Any, Scope], Any]] = {
 def collapsed(
     function: Loss, f: Activation, a: Symbol, y: Symbol, z: Symbol, scope: Scope
 ) -> Expression | None:
-    """δ of the output in one piece, where the loss and the activation have such a form."""
+    """The collapsed form of δ at the output; None if the loss and the activation have none."""
     closed = function.closed_form(f.name)
     if closed is None:
         return None
-    if function.is_ours:
+    if (function.name, f.name) in CLOSED:
         return tree(CLOSED[function.name, f.name](y, z, scope))
-    return cast("Expression | None", _called(closed.delta, (y, a, z), None, **function.settings))
+    return cast("Expression | None", _called(closed.delta, (y, a, z), None))
 
 
-# ---------------------------------------------------------------- the user's own functions
+# ---------------------------------------------------------------- custom functions
 
 
 class _Symbols:
-    """An array namespace of symbols: what a user's function calls as ``xp``."""
+    """An array namespace of symbols, passed to custom functions as ``xp``."""
 
     pi = π
     sin, cos, exp, log = (partial(call, name) for name in ("sin", "cos", "exp", "log"))
@@ -374,13 +376,12 @@ def _called(
     function: Callable[..., Any] | None,
     arguments: tuple[Expression, ...],
     otherwise: Any,
-    **settings: Any,
 ) -> Any:
-    """What the user's function makes of symbols; `otherwise` where it needs arrays."""
+    """Call a custom function with symbols; return `otherwise` if it needs arrays."""
     if function is None:
         return otherwise
     try:
-        return tree(function(*arguments, _Symbols, **settings))
+        return tree(function(*arguments, _Symbols))
     except Exception:  # whatever the user's code raises here says only: print it by name
         return otherwise
 

@@ -1,13 +1,15 @@
-r"""A derivation in LaTeX: one ``align*`` a step, shapes by ``\underset``, numbers by ``\tag``."""
+r"""Steps as LaTeX: an ``align*`` for each, shapes by ``\underset``, numbers by ``\tag``."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from deltaprop.explain.board import on_the_board
 from deltaprop.explain.expressions import (
     Equation,
     Expression,
@@ -17,9 +19,7 @@ from deltaprop.explain.expressions import (
     Writer,
     grid,
 )
-
-if TYPE_CHECKING:
-    from deltaprop.explain.derivation import Derivation, Step
+from deltaprop.explain.steps import Step
 
 GREEK = {
     "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "κ": "kappa",
@@ -36,17 +36,15 @@ IN_WORDS = {"′": "$'$", "ᵀ": r"$^{\top}$", "−": "$-$", "→": r"$\to$", "�
     letter: f"${name}$" for letter, name in NAMES.items() if letter != "ŷ"
 }  # fmt: skip
 
-INDEX = re.compile(r"(?<=[XWabM$])\\_(\w+)")  # X_0, and δ_0 once it is $\delta$\_0
+INDEX = re.compile(r"(?<=[XWabM$])\\_(\w+)")  # X_0; and δ_0, which is $\delta$\_0 by now
 
 
-def document(d: Derivation) -> str:
-    """The whole derivation: paste it into a document that loads amsmath."""
-    return "\n".join(_step(step, d.values) for step in d.steps)
+def document(steps: Iterable[Step], values: dict[Name, Any]) -> str:
+    """Write all steps, for a document that loads amsmath."""
+    return "\n".join(_step(step, values) for step in steps)
 
 
 def _step(step: Step, values: dict[Name, Any]) -> str:
-    from deltaprop.explain.derivation import on_the_board
-
     rows = [rf"&\textbf{{{words(step.title)}}}"]
     rows += [rf"&\text{{{words(line)}}}" for note in step.notes for line in wrap(note, 92)]
     for equation in step.equations:
@@ -116,7 +114,7 @@ class Latex(Writer[str]):
 
     def binary(self, sign: str, left: str, right: str) -> str:
         if sign == " " and right[:1].isdigit():
-            sign = "·"  # 3 4 would be one number
+            sign = "·"  # "3 4" would read as one number
         return left + SIGNS.get(sign, f" {sign} ") + right
 
     def quotient(self, above: str, below: str) -> str:

@@ -1,11 +1,12 @@
-"""The layers of a network as a table."""
+"""The layers of a network as a table, for notebooks and reports."""
 
 from __future__ import annotations
 
 from html import escape
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from deltaprop.network import Network
+if TYPE_CHECKING:
+    from deltaprop.model import Model
 
 
 class Layer(NamedTuple):
@@ -13,14 +14,14 @@ class Layer(NamedTuple):
 
     layer: int
     inputs: int
-    outputs: int
+    units: int
     activation: str
     dropout: float
     parameters: int
 
 
-def layers_of(net: Network) -> list[Layer]:
-    """A row for each layer.
+def layers_of(model: Model) -> list[Layer]:
+    """Return a row for each layer.
 
     Examples
     --------
@@ -28,16 +29,16 @@ def layers_of(net: Network) -> list[Layer]:
     >>> from deltaprop.explain.layers import layers_of
     >>> net = dp.Network(4, [dp.Dense(10, "tanh"), dp.Dense(3, "softmax")], loss="cross_entropy")
     >>> layers_of(net)[1]
-    Layer(layer=1, inputs=10, outputs=3, activation='softmax', dropout=0.0, parameters=33)
+    Layer(layer=1, inputs=10, units=3, activation='softmax', dropout=0.0, parameters=33)
     """
     return [
-        Layer(l, W.shape[0], W.shape[1], dense.activation.name, dense.dropout, W.size + b.size)
-        for l, (dense, W, b) in enumerate(zip(net.layers, net.W, net.b, strict=True))
+        Layer(l, len(W), len(b), dense.activation.name, dense.dropout, W.size + b.size)
+        for l, (dense, W, b) in enumerate(zip(model.layers, model.W, model.b, strict=True))
     ]
 
 
-def layers_html(net: Network) -> str:
-    """The table for notebooks and reports; names of the user's own functions are escaped.
+def layers_html(model: Model) -> str:
+    """Return the table as HTML; the dropout column appears only if some layer has dropout.
 
     Examples
     --------
@@ -46,14 +47,26 @@ def layers_html(net: Network) -> str:
     >>> "13 parameters" in layers_html(dp.Network(12, [dp.Dense(1)], loss="squared_error"))
     True
     """
+    layers = layers_of(model)
+    dropout = any(layer.dropout for layer in layers)
+    columns = [name for name in Layer._fields if dropout or name != "dropout"]
+    heads = "".join(f"<th>{name}</th>" for name in columns)
     rows = "".join(
-        f"<tr><td>{row.layer}</td><td>{row.inputs:,}</td><td>{row.outputs:,}</td>"
-        f"<td>{escape(row.activation)}</td><td>{row.dropout:g}</td><td>{row.parameters:,}</td></tr>"
-        for row in layers_of(net)
+        "<tr>" + "".join(f"<td>{_text(getattr(layer, name))}</td>" for name in columns) + "</tr>"
+        for layer in layers
     )
-    heads = "".join(f"<th>{name}</th>" for name in Layer._fields)
     return (
-        f'<table class="deltaprop-layers"><caption>loss {escape(net.loss_function.name)}, '
-        f"λ = {net.l2:g}, {net.theta.size:,} parameters, {net.dtype.name}</caption>"
+        f'<table class="deltaprop-layers"><caption>loss {escape(model.loss_function.name)}, '
+        f"λ = {model.l2:g}, reduction {model.reduction}, {model.theta.size:,} parameters, "
+        f"{model.dtype.name}</caption>"
         f"<thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
     )
+
+
+def _text(value: int | float | str) -> str:
+    match value:
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:g}"
+    return escape(value)

@@ -1,17 +1,25 @@
-"""A derivation as HTML with MathML Core, which current browsers show without a script."""
+"""Steps as HTML with MathML Core, which current browsers display without a script."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from deltaprop.explain.expressions import Expression, Name, Shape, Symbol, Writer, grid
-
-if TYPE_CHECKING:
-    from deltaprop.explain.derivation import Derivation, Step
+from deltaprop.explain.board import on_the_board
+from deltaprop.explain.expressions import (
+    Equation,
+    Expression,
+    Name,
+    Shape,
+    Symbol,
+    Writer,
+    grid,
+)
+from deltaprop.explain.steps import Step
 
 SUMS = {"Σ_n": "n", "Σ_h": "h"}
 BLOCK = "display: flex; gap: 2em; align-items: baseline; margin: 0.8em 1em"
@@ -21,39 +29,41 @@ EQUALS = "<mo>=</mo>"
 INDEX = re.compile(r"\b([XWabMδΣ])_(\w+)")
 
 
-def document(d: Derivation) -> str:
-    """The whole derivation, to be set into a page."""
-    steps = "".join(_step(step, d.values) for step in d.steps)
-    return f'<div class="deltaprop-derivation">{steps}</div>\n'
+def document(steps: Iterable[Step], values: dict[Name, Any]) -> str:
+    """Write all steps as one ``<div>`` for a page."""
+    inner = "".join(_step(step, values) for step in steps)
+    return f'<div class="deltaprop-derivation">{inner}</div>\n'
+
+
+def formula(equation: Equation, *, shapes: bool = True) -> str:
+    """Write one equation, without its number, as the inside of a ``<math>`` element."""
+    write = MathML(shapes=shapes).write
+    return _row(f"{write(equation.left)}{EQUALS}{write(equation.right)}")
 
 
 def _step(step: Step, values: dict[Name, Any]) -> str:
-    from deltaprop.explain.derivation import on_the_board
-
     blocks = [f"<section><h4>{words(step.title)}</h4>"]
     blocks += [f"<p>{words(note)}</p>" for note in step.notes]
     for equation in step.equations:
-        left, right, source = equation
-        lines = [f"{MathML().write(left)}{EQUALS}{MathML().write(right)}"]
+        lines = [formula(equation)]
         written, result = on_the_board(equation, values)
         if written:
-            lines.append(EQUALS + MathML(values).write(right))
+            lines.append(_row(EQUALS + MathML(values).write(equation.right)))
         if result is not None:
-            lines.append(EQUALS + matrix(result))
+            lines.append(_row(EQUALS + matrix(result)))
         formulas = "".join(
-            f'<div style="{FURTHER if i else FIRST}">'
-            f'<math displaystyle="true">{_row(line)}</math></div>'
+            f'<div style="{FURTHER if i else FIRST}"><math displaystyle="true">{line}</math></div>'
             for i, line in enumerate(lines)
         )
         blocks.append(
             f'<div style="{BLOCK}"><div style="{FORMULAS}">{formulas}</div>'
-            f"<span>({escape(source)})</span></div>"
+            f"<span>({escape(equation.source)})</span></div>"
         )
     return "\n".join([*blocks, "</section>"])
 
 
 def words(text: str) -> str:
-    """Plain text with indices below the line."""
+    """Plain text with subscripts."""
     return INDEX.sub(r"\1<sub>\2</sub>", escape(text))
 
 
@@ -86,11 +96,22 @@ def _row(inner: str) -> str:
     return f"<mrow>{inner}</mrow>"
 
 
+def _fenced(opening: str, inner: str, closing: str) -> str:
+    """Brackets that grow with their content only around fractions and tables."""
+    tall = "<mfrac" in inner or "<mtable" in inner
+    mo = "<mo>" if tall else '<mo stretchy="false">'
+    return _row(f"{mo}{opening}</mo>{inner}{mo}{closing}</mo>")
+
+
 class MathML(Writer[str]):
-    """A tree as MathML."""
+    """A tree as MathML; `shapes` writes the shape of each symbol below it."""
 
     flat_quotients = False
     closed_cases = False
+
+    def __init__(self, values: dict[Name, Any] | None = None, *, shapes: bool = True) -> None:
+        super().__init__(values)
+        self.shapes = shapes
 
     def number(self, value: float) -> str:
         if abs(value) == 0.5:
@@ -109,13 +130,15 @@ class MathML(Writer[str]):
         if letter != x.name:
             above = _row("<mi>∂</mi><mi>L</mi>")
             text = f"<mfrac>{above}{_row(f'<mi>∂</mi>{text}')}</mfrac>"
-        return f"<munder>{text}<mtext>{shape_below(x.shape)}</mtext></munder>" if x.shape else text
+        if not (x.shape and self.shapes):
+            return text
+        return f"<munder>{text}<mtext>{shape_below(x.shape)}</mtext></munder>"
 
     def bracketed(self, x: str) -> str:
-        return _row(f"<mo>(</mo>{x}<mo>)</mo>")
+        return _fenced("(", x, ")")
 
     def binary(self, sign: str, left: str, right: str) -> str:
-        if sign == " ":  # a gap, or a dot between two numbers
+        if sign == " ":  # a space, or a dot between two numbers
             gap = (
                 "<mo>·</mo>"
                 if right.startswith(("<mn>", "<mrow><mn>"))
@@ -143,12 +166,12 @@ class MathML(Writer[str]):
         if name == "√":
             return f"<msqrt>{inner}</msqrt>"
         if name in ("abs", "norm"):
-            bar = "<mo>|</mo>" if name == "abs" else "<mo>‖</mo>"
-            return _row(f"{bar}{inner}{bar}")
-        return _row(f"<mi>{escape(name)}</mi><mo>(</mo>{inner}<mo>)</mo>")
+            bar = "|" if name == "abs" else "‖"
+            return _fenced(bar, inner, bar)
+        return _row(f"<mi>{escape(name)}</mi>{_fenced('(', inner, ')')}")
 
     def row(self, items: list[str]) -> str:
-        return _row(f"<mo>[</mo>{'<mo>,</mo>'.join(items)}<mo>]</mo>")
+        return _fenced("[", "<mo>,</mo>".join(items), "]")
 
     def cases(self, branches: list[tuple[str, str]], otherwise: str) -> str:
         lines = [

@@ -1,4 +1,4 @@
-"""A derivation for the terminal: a formula on one line, the shapes of its symbols below."""
+"""Steps as text for the terminal: each formula on a line, the shapes of its symbols below."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from deltaprop.explain.board import on_the_board
 from deltaprop.explain.expressions import (
     Equation,
     Expression,
+    Name,
     Number,
     Shape,
     Symbol,
     Writer,
     grid,
 )
-
-if TYPE_CHECKING:
-    from deltaprop.explain.derivation import Derivation
+from deltaprop.explain.steps import Step
 
 WIDTH = 92
 SOURCE_COLUMN = 72
@@ -31,11 +31,11 @@ SIGNS = {" ": " "} | {sign: f" {sign} " for sign in ("·", "+", "−", "⊙", "/
 
 @dataclass(frozen=True)
 class Piece:
-    """A word with what stands below it, or a matrix of several lines."""
+    """A word with the text below it, or a matrix of several lines."""
 
     lines: tuple[str, ...]
     below: str = ""
-    depth: int | None = None  # a sign where a long formula may break: how many brackets around
+    depth: int | None = None  # of a sign where a line may break: the number of enclosing brackets
 
     @property
     def width(self) -> int:
@@ -45,18 +45,16 @@ class Piece:
 Pieces = list[Piece]
 
 
-def document(d: Derivation) -> str:
-    """The whole derivation."""
-    from deltaprop.explain.derivation import on_the_board
-
+def document(steps: Iterable[Step], values: dict[Name, Any]) -> str:
+    """Write all steps, with numbers below the equations whose symbols have values."""
     blocks = []
-    for step in d.steps:
+    for step in steps:
         blocks.append("\n".join([step.title, *_notes(step.notes)]))
         for equation in step.equations:
             lines = formula(equation)
-            written, result = on_the_board(equation, d.values)
+            written, result = on_the_board(equation, values)
             if written:
-                lines += _numbers(Unicode(d.values).write(equation.right))
+                lines += _numbers(Unicode(values).write(equation.right))
             if result is not None:
                 lines += _numbers([matrix(result)])
             blocks.append("\n".join(lines))
@@ -69,7 +67,7 @@ def _notes(notes: Iterable[str]) -> list[str]:
 
 
 def formula(equation: Equation) -> list[str]:
-    """The lines of one equation, its number at the end of the first."""
+    """The lines of one equation, with its number at the end of the first line."""
     left, right, source = equation
     pieces = [*Unicode().write(left), word(" = "), *Unicode().write(right)]
     lines = _set(pieces, indent=4, further=8)
@@ -82,7 +80,7 @@ def _numbers(pieces: Pieces) -> list[str]:
 
 
 def _set(pieces: Pieces, indent: int, further: int) -> list[str]:
-    """Lay pieces side by side, in as many rows as they need."""
+    """Set pieces side by side, in as many rows as needed."""
     lines: list[str] = []
     for i, row in enumerate(_rows(pieces, WIDTH - further)):
         margin = " " * (further if i else indent)
@@ -91,7 +89,7 @@ def _set(pieces: Pieces, indent: int, further: int) -> list[str]:
 
 
 def _rows(pieces: Pieces, room: int) -> list[Pieces]:
-    """Break before the outermost sign that lies well inside the room, the last one of several."""
+    """Break before the last of the outermost signs in the right two thirds of the room."""
     ends = [0, *accumulate(piece.width for piece in pieces)]
     if ends[-1] <= room:
         return [pieces]
@@ -161,7 +159,7 @@ class Unicode(Writer[Pieces]):
 
     def binary(self, sign: str, left: Pieces, right: Pieces) -> Pieces:
         if sign == " " and right[0].lines[0][:1].isdigit():
-            sign = "·"  # 3 4 would be one number
+            sign = "·"  # "3 4" would read as one number
         return [*left, word(SIGNS[sign], depth={"+": 0, "−": 0, "⊙": 0, " ": 1}.get(sign)), *right]
 
     def prefix(self, sign: str, x: Pieces) -> Pieces:
@@ -196,7 +194,7 @@ def _enclosed(opening: str, inner: Pieces, closing: str) -> Pieces:
 
 
 def _raised(base: Pieces, sign: str) -> Pieces:
-    """A superscript belongs to the last word, or to a matrix's first line."""
+    """Add a superscript to the last word, or to the first line of a matrix."""
     *before, last = base
     blank = " " * len(sign)
     lines = tuple(line + (blank if i else sign) for i, line in enumerate(last.lines))

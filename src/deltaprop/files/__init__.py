@@ -1,4 +1,4 @@
-"""Safe model files: safetensors with one JSON header, and no pickle anywhere."""
+"""Model files: safetensors with one JSON header, and no pickle anywhere."""
 
 from deltaprop.files.models import describe, load, save
 from deltaprop.storage.codec import ModelFileError

@@ -1,0 +1,1 @@
+"""Activations, losses, initial weights, dropout masks and the array helpers that they use."""

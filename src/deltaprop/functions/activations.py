@@ -1,11 +1,33 @@
-r"""Activations f, with f′ and f″: defined once, used by every engine.
+r"""Activations f with f′ and f″: defined once and used by every engine.
 
-An :class:`Activation` holds three plain functions of the pre-activation a and of z = f(a), written
-for any array namespace `xp`. Passing z lets the derivative reuse what the forward pass has already
-computed: for tanh, f′ = 1 - z². The user's own activation is one more :class:`Activation`.
+An :class:`Activation` holds plain functions of the pre-activation a and of z = f(a), written for
+any array namespace `xp`. The derivatives take z so that they can reuse what the forward pass has
+computed: for tanh, f′ = 1 - z².
+
+===============  ==============================================  ================================
+activation       f(a)                                            f′(a)
+===============  ==============================================  ================================
+`identity`       a                                               1
+`relu`           max(0, a)                                       1{a > 0}
+`leaky_relu`     a if a > 0, else 0.01 a                         1 if a > 0, else 0.01
+`elu`            a if a > 0, else exp(a) - 1                     1 if a > 0, else z + 1
+`selu`           β a if a > 0, else α β (exp(a) - 1)             β if a > 0, else z + α β
+`gelu`           a Φ(a), Φ the standard normal distribution      Φ(a) + a φ(a)
+`gelu_tanh`      ½ a (1 + tanh u), u = √(2/π) (a + 0.044715 a³)  ½ (1 + tanh u + a sech²(u) u′)
+`silu`           a σ(a)                                          σ(a) + z (1 - σ(a))
+`mish`           a τ, τ = tanh(softplus(a))                      τ + a σ(a) (1 - τ²)
+`softplus`       log(1 + exp(a))                                 σ(a)
+`logistic`       σ(a) = 1 / (1 + exp(-a))                        z (1 - z)
+`tanh`           tanh(a)                                         1 - z²
+`exp`            exp(a)                                          z
+`softmax`        exp(a_h) / Σ_k exp(a_k)                         z_h (1{h = k} - z_k)
+`mean_variance`  a in the first half, exp(a) in the second       1 in the first half, z
+===============  ==============================================  ================================
 
 Elementwise activations enter back-propagation as f′(a) ⊙ g, equation (1.8). Softmax couples the
-columns of a row, so its f′ is a Jacobian; `pull_back` is the one place that knows the difference.
+columns of a row, so its f′ is a Jacobian; `pull_back` handles both cases.
+
+To add a built-in activation, pass it to `_register` below.
 
 Examples
 --------
@@ -25,7 +47,10 @@ from difflib import get_close_matches
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
+from deltaprop.errors import InputError, InputTypeError
 from deltaprop.functions.arrays import Array, erf, expit, real, softplus, where_positive
+from deltaprop.functions.checks import require_callables
+from deltaprop.functions.kernels import ActivationKernel, Normalized, TwoHalves
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -44,23 +69,35 @@ SELU_ALPHA = 1.6732632423543772848170429916717
 
 @dataclass(frozen=True)
 class Activation:
-    """X_{l+1} = f(a_l), equation (1.1), with what back-propagation needs of f.
+    """X_{l+1} = f(a_l), equation (1.1), and what back-propagation needs of f.
 
     Parameters
     ----------
     name : str
-        How printed equations and model files call it.
+        The name in printed equations and model files.
     f : callable ``f(a, xp)``
-        The activation; `a` is (N, H), `xp` the array namespace (``numpy``, ``jax.numpy``, …).
+        The activation of a, (N, H); `xp` is the array namespace (``numpy``, ``jax.numpy``, ...).
     df : callable ``df(a, z, xp)``
-        f′(a), where z = f(a) is at hand.
+        f′(a), given z = f(a).
     d2f : callable ``d2f(a, z, xp)``, optional
-        f″(a). Only curvature and the proof of f″ need it.
+        f″(a). Only curvature and the verification of f″ need it.
     coupling : {"elementwise", "row"}, default="elementwise"
-        Whether ∂f_h/∂a_k vanishes for h ≠ k. With "row", `df` gives the Jacobian (N, H, H)
+        "elementwise" if ∂f_h/∂a_k = 0 for h ≠ k. With "row", `df` returns the Jacobian (N, H, H)
         and `d2f` the second derivatives (N, H, H, H).
     vjp : callable ``vjp(a, z, g, xp)``, optional
         Σ_h g_h ∂f_h/∂a in closed form. By default df ⊙ g, or the product with the Jacobian.
+    kernel : kernel form, optional
+        How compiled engines compute f if it is not the same scalar function for each entry
+        (see `functions.kernels`). Without it, a compiled engine cannot run coupling "row".
+    diagonal : callable ``diagonal(a, z, xp)``, optional
+        ∂f_h/∂a_h, (N, H). By default df, or the diagonal of the Jacobian.
+
+    Raises
+    ------
+    ValueError
+        If the name is empty or that of a built-in activation.
+    TypeError
+        If a function is not callable.
 
     Examples
     --------
@@ -77,21 +114,37 @@ class Activation:
     d2f: Derivative | None = None
     coupling: Literal["elementwise", "row"] = "elementwise"
     vjp: Callable[[Values, Values, Values, ModuleType], Values] | None = None
+    kernel: ActivationKernel | None = None
+    diagonal: Derivative | None = None
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and self.name):
-            raise ValueError(f"Activation: name must be a non-empty str, got {self.name!r}.")
-        if self.name in globals().get("_BY_NAME", ()):  # files and collapsed forms go by name
-            raise ValueError(
+            raise InputError(f"Activation: name must be a non-empty str, got {self.name!r}.")
+        if self.name in _builtin:  # files store built-ins by their name
+            raise InputError(
                 f"Activation: name {self.name!r} is taken by a built-in; choose another name."
             )
-        for part in ("f", "df", "d2f", "vjp"):
-            function = getattr(self, part)
-            optional = part in ("d2f", "vjp")
-            if not callable(function) and not (optional and function is None):
-                raise TypeError(
-                    f"Activation {self.name!r}: {part} must be callable, got {function!r}."
-                )
+        required: dict[str, object] = {"f": self.f, "df": self.df}
+        optional: dict[str, object] = {
+            "d2f": self.d2f, "vjp": self.vjp, "diagonal": self.diagonal,
+        }  # fmt: skip
+        require_callables(f"Activation {self.name!r}", required, optional)
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether the name describes the activation completely."""
+        return _builtin.get(self.name) is self
+
+    def slopes(
+        self, a: Float[Array, "N H"], z: Float[Array, "N H"], xp: ModuleType
+    ) -> Float[Array, "N H"]:
+        """∂f_h/∂a_h of each entry: f′, or the diagonal of the Jacobian."""
+        if self.diagonal is not None:
+            return self.diagonal(a, z, xp)
+        slopes = self.df(a, z, xp)
+        if self.coupling == "elementwise":
+            return xp.broadcast_to(slopes, a.shape)
+        return xp.sum(slopes * _identity_matrix(z, xp), axis=2)
 
     def pull_back(
         self,
@@ -111,9 +164,21 @@ class Activation:
         return f"Activation({self.name!r})"
 
     def __reduce__(self) -> Any:
-        if _BY_NAME.get(self.name) is self:  # one of ours: by name, so that models pickle
+        if self.is_builtin:
             return get, (self.name,)
-        return type(self), (self.name, self.f, self.df, self.d2f, self.coupling, self.vjp)
+        return type(self), (
+            self.name, self.f, self.df, self.d2f, self.coupling, self.vjp, self.kernel,
+            self.diagonal,
+        )  # fmt: skip
+
+
+_builtin: dict[str, Activation] = {}
+
+
+def _register(activation: Activation, *aliases: str) -> None:
+    """Make an activation a built-in, found by its name and by its aliases."""
+    names = (activation.name, *aliases)
+    _builtin.update(dict.fromkeys(names, activation))
 
 
 # ---------------------------------------------------------------- polynomial and piecewise
@@ -123,7 +188,7 @@ def _identity(a: Values, xp: ModuleType) -> Values:
     return a
 
 
-# A derivative that reads z alone lets an engine write z over a.
+# A derivative that only reads z allows an engine to overwrite a with z.
 
 
 def _ones(a: Values, z: Values, xp: ModuleType) -> Values:
@@ -135,7 +200,7 @@ def _zeros(a: Values, z: Values, xp: ModuleType) -> Values:
 
 
 def _step(z: Values, slope: float, xp: ModuleType) -> Values:
-    """f′ of f = max(a, slope · a): z has the sign of a."""
+    """f′ of max(a, slope · a); z has the sign of a."""
     return where_positive(z, xp.ones_like(z), xp.full_like(z, slope), xp)
 
 
@@ -270,62 +335,88 @@ def _exp_d(a: Values, z: Values, xp: ModuleType) -> Values:
     return z
 
 
-_ALL = [
-    Activation("identity", _identity, _ones, _zeros),
+# ---------------------------------------------------------------- built-in activations by name
+
+
+_register(Activation("identity", _identity, _ones, _zeros))
+_register(
     Activation(
         "relu",
         lambda a, xp: where_positive(a, a, xp.zeros_like(a), xp),
         lambda a, z, xp: _step(z, 0.0, xp),
         _zeros,
-    ),
+    )
+)
+_register(
     Activation(
         "leaky_relu",
         lambda a, xp: where_positive(a, a, 0.01 * a, xp),
         lambda a, z, xp: _step(z, 0.01, xp),
         _zeros,
-    ),
-    _elu(1.0, 1.0, "elu"),
-    _elu(SELU_ALPHA, SELU_SCALE, "selu"),
+    )
+)
+_register(_elu(1.0, 1.0, "elu"))
+_register(_elu(SELU_ALPHA, SELU_SCALE, "selu"))
+_register(
     Activation(
         "gelu",
         lambda a, xp: a * _gaussian_cdf(a, xp),
         lambda a, z, xp: _gaussian_cdf(a, xp) + a * _gaussian(a, xp),
         lambda a, z, xp: _gaussian(a, xp) * (2 - a * a),
-    ),
-    Activation("gelu_tanh", _gelu_tanh, _gelu_tanh_d1, _gelu_tanh_d2),
-    Activation("silu", lambda a, xp: a * expit(a, xp), _silu_d1, _silu_d2),
-    Activation("mish", _mish, _mish_d1, _mish_d2),
+    )
+)
+_register(Activation("gelu_tanh", _gelu_tanh, _gelu_tanh_d1, _gelu_tanh_d2))
+_register(Activation("silu", lambda a, xp: a * expit(a, xp), _silu_d1, _silu_d2))
+_register(Activation("mish", _mish, _mish_d1, _mish_d2))
+_register(
     Activation(
         "softplus",
         softplus,
         lambda a, z, xp: expit(a, xp),
         lambda a, z, xp: expit(a, xp) * expit(-a, xp),
-    ),
-    Activation("logistic", expit, lambda a, z, xp: z * (1 - z), _logistic_d2),
-    Activation("tanh", lambda a, xp: xp.tanh(a), lambda a, z, xp: 1 - z * z, _tanh_d2),
-    Activation("exp", _exp, _exp_d, _exp_d),
-    Activation("softmax", _softmax, _softmax_d1, _softmax_d2, "row", _softmax_vjp),
-    # The link of a Gaussian of unknown variance: means in the first half, variances in the second.
+    )
+)
+_register(Activation("logistic", expit, lambda a, z, xp: z * (1 - z), _logistic_d2), "sigmoid")
+_register(Activation("tanh", lambda a, xp: xp.tanh(a), lambda a, z, xp: 1 - z * z, _tanh_d2))
+_register(Activation("exp", _exp, _exp_d, _exp_d))
+_register(
+    Activation(
+        "softmax",
+        _softmax,
+        _softmax_d1,
+        _softmax_d2,
+        "row",
+        _softmax_vjp,
+        kernel=Normalized(_exp, lambda z, g, inner, xp: z * (g - inner)),
+        diagonal=lambda a, z, xp: z * (1 - z),
+    )
+)
+# The outputs of a Gaussian of unknown variance: means, then variances.
+_register(
     Activation(
         "mean_variance",
         _in_halves(_identity, _exp),
         lambda a, z, xp: _in_halves(lambda h, xp: xp.ones_like(h), _exp)(a, xp),
         lambda a, z, xp: _in_halves(lambda h, xp: xp.zeros_like(h), _exp)(a, xp),
-    ),
-]
-_BY_NAME = {activation.name: activation for activation in _ALL} | {
-    "sigmoid": next(activation for activation in _ALL if activation.name == "logistic")
-}
-NAMES = tuple(_BY_NAME)
+        kernel=TwoHalves((_identity, _exp), (_ones, _exp_d)),
+    )
+)
+
+NAMES = tuple(_builtin)
+"""The names of all built-in activations and their aliases."""
 
 
 def get(activation: str | Activation) -> Activation:
-    """The activation of that name; an :class:`Activation` is returned as it is.
+    """Return the built-in activation of that name; an :class:`Activation` is returned unchanged.
 
     Parameters
     ----------
     activation : str or Activation
-        One of ``deltaprop.activations.NAMES``, or the user's own.
+        One of ``deltaprop.activations.NAMES``, or a custom activation.
+
+    Returns
+    -------
+    Activation
 
     Raises
     ------
@@ -343,13 +434,13 @@ def get(activation: str | Activation) -> Activation:
     if isinstance(activation, Activation):
         return activation
     if not isinstance(activation, str):
-        raise TypeError(
+        raise InputTypeError(
             f"activation must be a name or a deltaprop.Activation, got {activation!r} of type "
-            f"{type(activation).__name__}. For your own function write "
+            f"{type(activation).__name__}. For a custom function write "
             "deltaprop.Activation(name, f, df)."
         )
-    if activation not in _BY_NAME:
+    if activation not in _builtin:
         near = get_close_matches(activation, NAMES, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"activation must be one of {', '.join(NAMES)}; got {activation!r}.{hint}")
-    return _BY_NAME[activation]
+        raise InputError(f"activation must be one of {', '.join(NAMES)}; got {activation!r}.{hint}")
+    return _builtin[activation]

@@ -1,9 +1,9 @@
-"""What the derivation needs of an array library beyond the array API standard.
+"""Array helpers that the array API standard does not have.
 
-Every function of the derivation receives its namespace `xp` (NumPy, `jax.numpy`, any array API
-namespace). The helpers here close four gaps: the comparison of complex arrays (the proofs
-evaluate each function at a + ih), ``erf``, ``logsumexp``-like reductions without overflow, and
-inverses of positive definite matrices.
+Every function of the derivation takes its namespace `xp` as an argument (NumPy, `jax.numpy` or any
+other array API namespace). The helpers here add what the standard lacks: comparisons of complex
+arrays (verification evaluates each function at a + ih), ``erf``, functions that neither overflow
+nor divide by zero, and the inverse of a positive definite matrix.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 Array = Any
-"""Any array that speaks the array API: a NumPy or JAX array, or another library's."""
+"""An array of any library that implements the array API, such as NumPy or JAX."""
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def namespace(array: Values) -> ModuleType:
-    """The array library that `array` belongs to."""
+    """The array namespace that `array` belongs to."""
     xp: ModuleType = array.__array_namespace__()
     return xp
 
@@ -32,28 +32,28 @@ def as_dtype(x: Values, dtype: Any) -> Values:
 
 
 def real(x: Values, xp: ModuleType) -> Values:
-    """Re x: what decides on which side of a kink a complex argument lies."""
+    """Re x, which decides on which side of a kink a complex argument lies."""
     return xp.real(x) if xp.isdtype(x.dtype, "complex floating") else x
 
 
 def where_positive(x: Values, then: Values, otherwise: Values, xp: ModuleType) -> Values:
-    """`then` where Re x > 0, else `otherwise`."""
+    """`then` where Re x > 0 and `otherwise` elsewhere."""
     return xp.where(real(x, xp) > 0, then, otherwise)
 
 
 def absolute(x: Values, xp: ModuleType) -> Values:
-    """|x| continued analytically to either side of 0 (``xp.abs`` would be a complex modulus)."""
+    """|x|, continued analytically on either side of 0 (``xp.abs`` is the complex modulus)."""
     return where_positive(x, x, -x, xp)
 
 
 def floored(x: Values, xp: ModuleType) -> Values:
-    """x, but never below the smallest normal number: the argument of a logarithm or divisor."""
+    """max(x, the smallest normal number), so that a logarithm or quotient of it is finite."""
     tiny = xp.finfo(x.dtype).smallest_normal
     return xp.where(real(x, xp) < tiny, xp.asarray(tiny, dtype=x.dtype), x)
 
 
 def erf(x: Values, xp: ModuleType) -> Values:
-    """The error function, which the array API leaves out."""
+    """The error function."""
     if xp.__name__.startswith("jax"):
         from jax.scipy.special import erf as jax_erf
 
@@ -65,8 +65,8 @@ def erf(x: Values, xp: ModuleType) -> Values:
 
 
 def inverse(M: Shaped[Array, "n n"], xp: ModuleType) -> Shaped[Array, "n n"]:
-    """M⁻¹ of a symmetric, positive definite M; of numbers that are none, none."""
-    if xp.__name__.startswith("jax"):  # whose general inverse takes long to compile
+    """M⁻¹ of a symmetric, positive definite M. If M contains NaN, so does the result."""
+    if xp.__name__.startswith("jax"):  # JAX's general inverse takes long to compile
         from jax.scipy.linalg import solve_triangular
 
         root = solve_triangular(
@@ -78,7 +78,7 @@ def inverse(M: Shaped[Array, "n n"], xp: ModuleType) -> Shaped[Array, "n n"]:
 
 
 def log_sum_exp(a: Values, xp: ModuleType) -> Values:
-    """log Σ_h exp(a_h) over the last axis, kept as an axis of length 1."""
+    """log Σ_h exp(a_h) over the last axis, which is kept with length 1."""
     top = xp.max(real(a, xp), axis=-1, keepdims=True)
     return top + xp.log(xp.sum(xp.exp(a - top), axis=-1, keepdims=True))
 
@@ -89,6 +89,19 @@ def softplus(a: Values, xp: ModuleType) -> Values:
 
 
 def expit(a: Values, xp: ModuleType) -> Values:
-    """1 / (1 + exp(-a)) without overflow and with a full relative precision in both tails."""
+    """1 / (1 + exp(-a)) without overflow and with full relative precision in both tails."""
     e = xp.exp(-absolute(a, xp))
     return where_positive(a, 1 / (1 + e), e / (1 + e), xp)
+
+
+def power(base: Values, exponent: float, xp: ModuleType) -> Values:
+    """base ** exponent for base >= 0, and finite where a negative power of 0 would not be."""
+    if exponent < 0:
+        eps = xp.finfo(base.dtype).eps
+        base = where_positive(base - eps, base, xp.full_like(base, eps), xp)
+    return base**exponent
+
+
+def per_output(values: tuple[float, ...], yhat: Values, xp: ModuleType) -> Values:
+    """values[h mod Q] for each of the H columns of `yhat`, (1, H); Q is the number of values."""
+    return xp.asarray(values * (yhat.shape[-1] // len(values)), dtype=yhat.dtype)[None, :]

@@ -1,6 +1,19 @@
-"""How the weights start: one function a scheme, all drawing from a NumPy RandomState.
+"""Initial weights and biases: one function per scheme, drawn from a NumPy RandomState.
 
-Every scheme but ``"sklearn"`` starts the biases at zero.
+=================  =========================================================================
+scheme             W of a layer with D inputs and H outputs
+=================  =========================================================================
+`glorot_uniform`   uniform with variance 2 / (D + H). Glorot and Bengio (2010)
+`glorot_normal`    normal with variance 2 / (D + H)
+`he_uniform`       uniform with variance 2 / D. He et al. (2015)
+`he_normal`        normal with variance 2 / D
+`lecun_uniform`    uniform with variance 1 / D. LeCun et al. (1998)
+`lecun_normal`     normal with variance 1 / D
+`orthogonal`       orthonormal columns, or rows if H > D. Saxe, McClelland and Ganguli (2014)
+`sklearn`          uniform, as scikit-learn's ``MLPClassifier`` and ``MLPRegressor`` draw it
+=================  =========================================================================
+
+All schemes set the biases to 0, except ``"sklearn"``, which draws them from the same range as W.
 """
 
 from __future__ import annotations
@@ -19,12 +32,12 @@ if TYPE_CHECKING:
 
 
 def random_state(seed: Any) -> np.random.RandomState:
-    """The generator of a seed, by scikit-learn's rule; it is only imported for unusual seeds."""
+    """The random number generator of a seed, by the rules of scikit-learn's ``random_state``."""
     if isinstance(seed, np.random.RandomState):
         return seed
     if isinstance(seed, Integral):
         return np.random.RandomState(int(seed))
-    from sklearn.utils import check_random_state
+    from sklearn.utils import check_random_state  # the import is slow and rarely needed
 
     rng: np.random.RandomState = check_random_state(seed)
     return rng
@@ -46,24 +59,21 @@ def _normal(variance: Callable[[int, int], float]) -> Draw:
 
 
 def _orthogonal(rng: np.random.RandomState, D: int, H: int) -> Float[np.ndarray, "D H"]:
-    """Orthonormal columns (or rows, when H > D). Saxe, McClelland and Ganguli (2014)."""
+    """Orthonormal columns, or rows if H > D."""
     Q, R = np.linalg.qr(rng.standard_normal((max(D, H), min(D, H))))
     Q *= np.sign(np.diag(R))
     return Q if D >= H else Q.T
 
 
 def _glorot(D: int, H: int) -> float:
-    """Glorot and Bengio (2010)."""
     return 2 / (D + H)
 
 
 def _he(D: int, H: int) -> float:
-    """He et al. (2015)."""
     return 2 / D
 
 
 def _lecun(D: int, H: int) -> float:
-    """LeCun et al. (1998)."""
     return 1 / D
 
 
@@ -82,7 +92,7 @@ NAMES = (*SCHEMES, "sklearn")
 def draw_layer(
     scheme: str, rng: np.random.RandomState, D: int, H: int, activation: str
 ) -> tuple[Float[np.ndarray, "D H"], Float[np.ndarray, " H"]]:
-    """W and b of one layer. scikit-learn's scheme looks at the activation and draws b too."""
+    """W and b of one layer. Only scikit-learn's scheme depends on the name of the activation."""
     if scheme == "sklearn":
         bound = math.sqrt((2 if activation == "logistic" else 6) / (D + H))
         return rng.uniform(-bound, bound, (D, H)), rng.uniform(-bound, bound, H)

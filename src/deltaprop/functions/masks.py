@@ -1,4 +1,7 @@
-"""Random masks and signs from counters: the same bits in every engine, in any order of work."""
+"""Random masks and signs computed from counters (seed, step, layer, row, unit).
+
+They do not depend on the order in which rows are processed, so every engine gets the same bits.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _mix(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
-    """A 32-bit finaliser with low bias ("lowbias32", Wellons 2018)."""
+    """A 32-bit integer hash with low bias ("lowbias32", Wellons 2018)."""
     x = x ^ (x >> np.uint32(16))
     x = x * np.uint32(0x7FEB352D)
     x = x ^ (x >> np.uint32(15))
@@ -25,7 +28,7 @@ def _mix(x: UInt32[Array, "..."]) -> UInt32[Array, "..."]:
 def dropout_mask(
     seed: Any, step: Any, layer: int, N: int, H: int, p: float, dtype: np.dtype
 ) -> Float[np.ndarray, "N H"]:
-    """0 with probability p and 1 / (1 - p) otherwise, for N rows of a batch and H units."""
+    """0 with probability p and 1 / (1 - p) otherwise, for the N rows of a batch and H units."""
     rows = np.arange(N, dtype=np.uint32)
     mask: np.ndarray = mask_of_rows(seed, step, layer, rows, H, p, dtype, np)
     return mask
@@ -41,7 +44,7 @@ def mask_of_rows(
     dtype: np.dtype,
     xp: ModuleType,
 ) -> Float[Array, "N H"]:
-    """The mask of the rows at these places of a batch, in any namespace."""
+    """The dropout mask of the rows at these positions of a batch, in any array namespace."""
     key = _mix(xp.asarray([seed & 0xFFFFFFFF], dtype=xp.uint32))
     for counter in (step & 0xFFFFFFFF, layer):
         key = _mix(key ^ xp.asarray(counter, dtype=xp.uint32))
@@ -61,5 +64,5 @@ def signs_of_rows(
     dtype: np.dtype,
     xp: ModuleType,
 ) -> Float[Array, "N H"]:
-    """±1 for the rows at these places of a batch. `layer` must be one that has no mask."""
+    """±1 for the rows at these positions of a batch. `layer` must not have a dropout mask."""
     return mask_of_rows(seed, step, layer, rows, H, 0.5, dtype, xp) - 1

@@ -1,35 +1,37 @@
-"""Looking into a network: its equations written out, their proofs, and pictures of its signals."""
+"""Look inside a model: its equations, their verification, reports, diagnoses and pictures."""
 
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 _HOME = {
     "Derivation": "deltaprop.explain.derivation",
     "LossCurveDisplay": "deltaprop.inspect.displays",
     "PermutationImportanceDisplay": "deltaprop.inspect.displays",
-    "Proof": "deltaprop.explain.verification",
     "SignalFlowDisplay": "deltaprop.inspect.displays",
+    "Verification": "deltaprop.explain.verification",
     "WeightsDisplay": "deltaprop.inspect.displays",
     "derive": "deltaprop.explain.derivation",
-    "prove": "deltaprop.explain.verification",
+    "verify": "deltaprop.explain.verification",
 }
+_DEPRECATED = {"Proof": "Verification", "prove": "verify"}
 
 __all__ = [
     "Derivation",
     "LossCurveDisplay",
     "PermutationImportanceDisplay",
-    "Proof",
     "SignalFlowDisplay",
+    "Verification",
     "WeightsDisplay",
     "derive",
-    "prove",
+    "verify",
 ]
 
 if TYPE_CHECKING:
     from deltaprop.explain.derivation import Derivation, derive
-    from deltaprop.explain.verification import Proof, prove
+    from deltaprop.explain.verification import Verification, verify
     from deltaprop.inspect.displays import (
         LossCurveDisplay,
         PermutationImportanceDisplay,
@@ -39,7 +41,12 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """A search needs `recording` alone: the others are imported when they are first used."""
+    """Names are imported when they are first used."""
+    if name in _DEPRECATED:
+        new = _DEPRECATED[name]
+        message = f"deltaprop.inspect.{name} is deprecated and will be removed; use {new}."
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return __getattr__(new)
     if name not in _HOME:
         raise AttributeError(f"module 'deltaprop.inspect' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME[name]), name)

@@ -1,8 +1,8 @@
-"""Pictures of a network and its training, after scikit-learn's ``Display`` convention.
+"""Displays of a network and its training, in the style of scikit-learn's ``Display`` classes.
 
-Each class computes in ``from_…``, draws in ``plot(ax=…)`` as often as wanted, and leaves what it
-drew in ``ax_`` and ``figure_``. For predictions scikit-learn has its own: ConfusionMatrixDisplay,
-PredictionErrorDisplay, CalibrationDisplay, PartialDependenceDisplay.
+Each class computes in ``from_…``, draws in ``plot(ax=…)``, which can be called repeatedly, and
+keeps the axes and the figure in ``ax_`` and ``figure_``. For predictions use scikit-learn's
+ConfusionMatrixDisplay, PredictionErrorDisplay, CalibrationDisplay and PartialDependenceDisplay.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.errors import InputError
 from deltaprop.model.signals import spread
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ MATPLOTLIB = (
 
 
 def require_matplotlib() -> None:
-    """Raise ImportError, saying what to install, where matplotlib is missing."""
+    """Raise ImportError, with the command that installs it, if matplotlib is missing."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -44,7 +45,7 @@ class LossCurveDisplay:
         The training loss after each of E epochs.
     validation_loss_curve, validation_scores : sequence of float (E,), optional
     best_epoch : int, optional
-        Counted from 1; a line marks it.
+        Counted from 1; marked by a line.
 
     Attributes
     ----------
@@ -81,7 +82,7 @@ class LossCurveDisplay:
         Raises
         ------
         TypeError, sklearn.exceptions.NotFittedError
-            If `estimator` holds no MLP of deltaprop, or none that is fitted.
+            If `estimator` is not an estimator of deltaprop's, or has not been fitted.
 
         Examples
         --------
@@ -92,13 +93,13 @@ class LossCurveDisplay:
         >>> LossCurveDisplay.from_estimator(model).ax_.get_xlabel()
         'epoch'
         """
-        from deltaprop.inspect.opening import mlp_of
+        from deltaprop.inspect.opening import fitted_estimator
 
-        mlp = mlp_of(estimator)
+        mlp = fitted_estimator(estimator).fitted_mlp()
         return cls(
             mlp.loss_curve_,
-            validation_loss_curve=getattr(mlp, "validation_loss_curve_", None),
-            validation_scores=getattr(mlp, "validation_scores_", None),
+            validation_loss_curve=mlp.validation_loss_curve_,
+            validation_scores=mlp.validation_scores_,
             best_epoch=_best_epoch(mlp),
         ).plot(ax, kind=kind)
 
@@ -130,12 +131,12 @@ class LossCurveDisplay:
         Raises
         ------
         ValueError
-            If `kind` is neither, or "score" where none was recorded.
+            If `kind` is neither, or is "score" and no score was recorded.
         """
         if kind not in ("loss", "score"):
-            raise ValueError(f"kind must be 'loss' or 'score', got {kind!r}.")
+            raise InputError(f"kind must be 'loss' or 'score', got {kind!r}.")
         if kind == "score" and self.validation_scores is None:
-            raise ValueError(
+            raise InputError(
                 "kind='score' needs validation data: fit with early_stopping=True or with X_val."
             )
         ax = self._start(ax)
@@ -167,7 +168,7 @@ class LossCurveDisplay:
 
 
 class SignalFlowDisplay:
-    """How large the signals are from layer to layer: forward X_l and a_l, backward δ_l and ∂W_l.
+    """The size of the signals from layer to layer: forward X_l and a_l, backward δ_l and ∂W_l.
 
     Parameters
     ----------
@@ -210,13 +211,13 @@ class SignalFlowDisplay:
         >>> sorted(SignalFlowDisplay.from_estimator(model, X, y).rms)
         ['X', 'a', 'dW', 'delta']
         """
-        from deltaprop.inspect.opening import opened
+        from deltaprop.inspect.opening import open_model
 
-        net, Z, t = opened(estimator, X, y)
-        return cls.from_trace(net.trace(Z, t), ax=ax)
+        opened = open_model(estimator, X, y)
+        return cls.from_trace(opened.network.trace(*opened.data), ax=ax)
 
     def plot(self, ax: Any = None) -> SignalFlowDisplay:
-        """Draw one line a quantity over the layers."""
+        """Draw a line for each quantity over the layers."""
         self.ax_, self.figure_ = _axes(ax)
         for name, label, color, style in (
             ("X", "X_l", "C0", "o-"),
@@ -225,7 +226,7 @@ class SignalFlowDisplay:
             ("dW", "∂L/∂W_l", "C1", "s--"),
         ):
             values = np.asarray(self.rms[name], float)
-            # On a logarithmic axis there is no place for a signal that is dead.
+            # A logarithmic axis cannot show 0.
             shown = np.where(values > 0, values, np.nan)
             self.ax_.plot(np.arange(len(shown)), shown, style, color=color, label=label)
         self.ax_.set(xlabel="layer l", ylabel="root mean square")
@@ -236,7 +237,7 @@ class SignalFlowDisplay:
 
 
 class WeightsDisplay:
-    """A heat map of the weights W_l of one layer: a row an input, a column a unit.
+    """A heat map of the weights W_l of one layer, with a row for each input.
 
     Parameters
     ----------
@@ -287,11 +288,11 @@ class WeightsDisplay:
         >>> WeightsDisplay.from_estimator(model, layer=1).W.shape
         (2, 1)
         """
-        from deltaprop.inspect.opening import mlp_of
+        from deltaprop.inspect.opening import fitted_estimator
 
-        net = mlp_of(estimator)._network()
+        net = fitted_estimator(estimator).fitted_network()
         if not 0 <= layer < net.n_layers:
-            raise ValueError(f"layer must lie in 0 to {net.n_layers - 1}, got {layer!r}.")
+            raise InputError(f"layer must lie in 0 to {net.n_layers - 1}, got {layer!r}.")
         return cls(net.W[layer], layer=layer).plot(ax)
 
     def plot(self, ax: Any = None) -> WeightsDisplay:
@@ -317,15 +318,15 @@ class WeightsDisplay:
 
 
 class PermutationImportanceDisplay:
-    """How much worse the predictions get when one column is shuffled.
+    """How much worse the predictions become when one column is shuffled.
 
     Parameters
     ----------
     importances : ndarray (D, R)
-        The loss of score in each of R repeats.
+        The decrease of the score in each of R repeats.
     feature_names : sequence of str (D,)
     label : str, optional
-        Of the axis.
+        The label of the axis.
 
     Attributes
     ----------
@@ -369,7 +370,7 @@ class PermutationImportanceDisplay:
         most: int = 15,
         ax: Any = None,
     ) -> PermutationImportanceDisplay:
-        """Shuffle each column of X in turn, and draw what that costs.
+        """Shuffle each column of X in turn and draw the decrease of the score.
 
         Examples
         --------
@@ -390,7 +391,7 @@ class PermutationImportanceDisplay:
         return cls(found.importances, names).plot(ax, most=most)
 
     def plot(self, ax: Any = None, *, most: int = 15) -> PermutationImportanceDisplay:
-        """Draw a bar for each of the `most` important columns, the first on top."""
+        """Draw a bar for each of the `most` important columns, the most important on top."""
         self.ax_, self.figure_ = _axes(ax)
         mean, std = self.importances.mean(axis=1), self.importances.std(axis=1)
         order = np.argsort(mean, kind="stable")[-most:]
@@ -418,8 +419,8 @@ def _whole_ticks(n: int) -> list[int]:
 
 
 def _best_epoch(mlp: Any) -> int | None:
-    """The epoch whose weights early stopping put back."""
-    losses = getattr(mlp, "validation_loss_curve_", None)
+    """The epoch whose weights early stopping restored."""
+    losses = mlp.validation_loss_curve_
     if not mlp.early_stopping or not losses:
         return None
     by_loss = mlp.scoring == "loss" or not mlp.validation_scores_
@@ -428,7 +429,7 @@ def _best_epoch(mlp: Any) -> int | None:
 
 
 def _axes(ax: Any) -> tuple[Any, Any]:
-    """The axes to draw on, and their figure; a new one where none is given."""
+    """The axes to draw on and their figure; new ones if none are given."""
     require_matplotlib()
     if ax is None:
         import matplotlib.pyplot as plt
@@ -438,7 +439,7 @@ def _axes(ax: Any) -> tuple[Any, Any]:
 
 
 def _log_scale(ax: Any) -> None:
-    """A logarithmic y axis with plain numbers, which need no mathematics to be set."""
+    """A logarithmic y axis with plain numbers, which do not need math text."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     ax.set_yscale("log")

@@ -1,89 +1,214 @@
-"""What is inside an estimator: its network, and data as the network sees it."""
+"""Open whatever a user calls a model: a network, a fitted estimator, a pipeline or a model file."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.errors import InputError, InputTypeError
+from deltaprop.estimators.fitted import Fitted
+from deltaprop.model.inputs import check_X, check_X_y
 from deltaprop.network import Network
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Num
 
+    from deltaprop.functions.arrays import Array
+    from deltaprop.training.history import History
 
-class Opened(NamedTuple):
-    """A fitted network, rows as it takes them, and the target as its loss takes it."""
+KINDS = (
+    "a deltaprop.Network, a fitted MLPClassifier, MLPRegressor, TabularClassifier or "
+    "TabularRegressor, a Pipeline that ends in one, or the path of a model file"
+)
+NEEDS_ESTIMATOR = (
+    "model must be an MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor or a "
+    "Pipeline that ends in one, or the path of their model file; got {}."
+)
 
-    net: Network
-    X: Float[np.ndarray, "N D"]
-    y: Num[np.ndarray, "N ..."]
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model, opened.
+
+    Attributes
+    ----------
+    model : Network, estimator or Pipeline
+        As given; loaded if it was a path.
+    network : Network
+        The fitted network inside.
+    estimator : Fitted or None
+        The estimator that holds the network; None for a plain network.
+    X : array (N, D) or CSR matrix or None
+        The rows as the network takes them; None if none were given.
+    y : array (N,) or (N, K) or None
+        The target as the network's loss takes it.
+    feature_names : list of str or None
+        The names of the columns of X, where they are known.
+    """
+
+    model: Any
+    network: Network
+    estimator: Fitted | None
+    X: Num[Array, "N D"] | None = None
+    y: Num[np.ndarray, "N ..."] | None = None
+    feature_names: list[str] | None = None
+
+    @property
+    def data(self) -> tuple[Num[Array, "N D"], Num[np.ndarray, "N ..."]]:
+        """X and y as the network takes them.
+
+        Raises
+        ------
+        ValueError
+            If the model was opened without them.
+        """
+        if self.X is None or self.y is None:
+            raise InputError("X and y are missing: give both.")
+        return self.X, self.y
+
+    @property
+    def classes(self) -> np.ndarray | None:
+        """The labels that a classifier knows; None for other models."""
+        if self.estimator is None or self.estimator.target_kind() == "numbers":
+            return None
+        classes: np.ndarray = self.estimator.fitted_mlp().classes_
+        return classes
+
+    @property
+    def target_name(self) -> str | None:
+        """The name of the target column that the model was fitted to, where it is known."""
+        return None if self.estimator is None else self.estimator.target_name()
+
+    @property
+    def history(self) -> History | None:
+        """The curves of the last fit; None for a plain network."""
+        return None if self.estimator is None else self.estimator.fit_history()
+
+    def in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
+        """The prediction that belongs to one row of the network's output; None if there is none."""
+        return None if self.estimator is None else self.estimator.output_in_words(z)
 
 
-def mlp_of(model: Any) -> Any:
-    """The fitted MLPClassifier or MLPRegressor in a model: its own, a table's, or a pipeline's.
+def open_model(model: Any, X: Any = None, y: Any = None) -> OpenedModel:
+    """Open a model, and encode rows and targets as its network takes them.
+
+    Parameters
+    ----------
+    model : Network, estimator, Pipeline or path
+        An estimator must be fitted; a Pipeline must end in one. A path names a file that
+        :func:`deltaprop.save` wrote.
+    X : array-like, sparse matrix or DataFrame (N, D), optional
+        Rows as the model's ``predict`` takes them.
+    y : array-like (N,) or (N, K), optional
+        The target as the model's ``fit`` takes it.
+
+    Returns
+    -------
+    OpenedModel
 
     Raises
     ------
     TypeError
-        If there is none in it.
+        If `model` is none of these.
+    ValueError
+        If X and y do not fit the model or each other.
     sklearn.exceptions.NotFittedError
-        If it has not been fitted.
+        If the estimator has not been fitted.
+    deltaprop.files.ModelFileError
+        If a path is not a model file that can be read.
 
     Examples
     --------
     >>> import deltaprop as dp
-    >>> from deltaprop.inspect.opening import mlp_of
-    >>> model = dp.MLPRegressor(hidden_layer_sizes=2, random_state=0, max_iter=5)
-    >>> model = model.fit([[0.0], [1.0]], [1.0, 2.0])
-    >>> mlp_of(model) is model
-    True
+    >>> from deltaprop.inspect.opening import open_model
+    >>> X, y = [[0.0], [1.0], [2.0]], ["no", "yes", "yes"]
+    >>> model = dp.MLPClassifier(2, random_state=0, max_iter=5).fit(X, y)
+    >>> opened = open_model(model, X, y)
+    >>> opened.y, opened.network.n_outputs
+    (array([0, 1, 1], dtype=int8), 1)
     """
-    from sklearn.utils.validation import check_is_fitted
+    model = loaded(model)
+    names = _column_names(X)
+    if isinstance(model, Network):
+        opened = OpenedModel(model, model, None, feature_names=names)
+        return opened if X is None else _with_data(opened, X, y)
+    steps, estimator = split_pipeline(model)
+    opened = OpenedModel(model, estimator.fitted_network(), estimator)
+    if X is None:
+        return opened
+    if steps is not None:
+        X = steps.transform(X)
+        names = None
+    X = estimator.encode_rows(X)
+    names = estimator.feature_names() or names
+    opened = OpenedModel(model, opened.network, estimator, feature_names=names)
+    return _with_data(opened, X, None if y is None else estimator.encode_target(y))
 
-    from deltaprop.estimators._base import BaseMLP
 
-    last = _last_step(model)
-    if isinstance(last, BaseMLP):
-        check_is_fitted(last)
-        return last
-    if type(last).__name__ in ("TabularClassifier", "TabularRegressor"):
-        check_is_fitted(last)
-        return last.mlp_
-    raise TypeError(
-        "model must be an MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor or a "
-        f"Pipeline that ends in one; got {type(model).__name__}."
+def loaded(model: Any) -> Any:
+    """The model in the file that a path names; anything else unchanged."""
+    if not isinstance(model, (str, PathLike)):
+        return model
+    from deltaprop.files import load
+
+    return load(model)
+
+
+def split_pipeline(model: Any) -> tuple[Any | None, Fitted]:
+    """The steps before the last one of a Pipeline (None if there are none), and the estimator.
+
+    Raises
+    ------
+    TypeError
+        If `model` is neither an estimator of deltaprop's nor a Pipeline that ends in one.
+    """
+    from sklearn.pipeline import Pipeline
+
+    last = model[-1] if isinstance(model, Pipeline) else model
+    if not isinstance(last, Fitted):
+        raise InputTypeError(f"model must be {KINDS}; got {type(model).__name__}.")
+    steps = model[:-1] if isinstance(model, Pipeline) and len(model) > 1 else None
+    return steps, last
+
+
+def fitted_estimator(model: Any) -> Fitted:
+    """The estimator inside a model that must have one.
+
+    Raises
+    ------
+    TypeError
+        If `model` is a Network or of another kind.
+    sklearn.exceptions.NotFittedError
+        If it has not been fitted.
+    """
+    from sklearn.pipeline import Pipeline
+
+    last = model[-1] if isinstance(model, Pipeline) else model
+    if not isinstance(last, Fitted):
+        raise InputTypeError(NEEDS_ESTIMATOR.format(type(model).__name__))
+    last.fitted_mlp()
+    return last
+
+
+def _with_data(opened: OpenedModel, X: Any, y: Any) -> OpenedModel:
+    net = opened.network
+    if y is None:
+        X = check_X(net, X, narrow=False)
+    else:
+        X, y = check_X_y(net, X, y, narrow=False)
+    names: Sequence[str] | None = opened.feature_names
+    if names is not None and len(names) != X.shape[1]:
+        names = None
+    return OpenedModel(
+        opened.model, net, opened.estimator, X, y, None if names is None else list(names)
     )
 
 
-def opened(model: Any, X: Any, y: Any) -> Opened:
-    """The network in a fitted model, with X and y as they reach it.
-
-    Examples
-    --------
-    >>> import deltaprop as dp
-    >>> from deltaprop.inspect.opening import opened
-    >>> X, y = [[0.0], [1.0], [2.0]], ["no", "yes", "yes"]
-    >>> model = dp.MLPClassifier(2, random_state=0, max_iter=5).fit(X, y)
-    >>> opened(model, X, y).y
-    array([0, 1, 1], dtype=int8)
-    """
-    from deltaprop.inspect.scores import as_labels
-
-    mlp, last = mlp_of(model), _last_step(model)
-    if last is not model:
-        X = model[:-1].transform(X)
-    if last is not mlp:
-        X = last.encoder_.transform(X)
-    if hasattr(mlp, "classes_"):
-        codes = mlp._codes(as_labels(y, mlp.classes_))
-    else:
-        codes = np.asarray(y, dtype=float)
-        if last is not mlp:
-            codes = (codes - last.y_mean_) / last.y_scale_
-    X = X.toarray() if hasattr(X, "toarray") else np.asarray(X, mlp.network_.dtype)
-    return Opened(mlp._network(), X, codes)
-
-
-def _last_step(model: Any) -> Any:
-    return model[-1] if hasattr(model, "steps") else model
+def _column_names(X: Any) -> list[str] | None:
+    """The names of the columns of a DataFrame."""
+    columns = getattr(X, "columns", None)
+    return None if columns is None else [str(name) for name in columns]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.estimators.fitted import as_labels
+
 if TYPE_CHECKING:
     from jaxtyping import Float
 
@@ -47,14 +49,6 @@ def regression(model: Any, X: Any, y: Any) -> dict[str, Any]:
             f"{q:g}": float(r) for q, r in zip(QUANTILES, residuals, strict=True)
         },
     }
-
-
-def as_labels(y: Any, classes: np.ndarray) -> np.ndarray:
-    """y as the model's labels: words where it was fitted to words."""
-    values = np.asarray(y)
-    if classes.dtype.kind in "US":
-        return np.array([str(value) for value in values])
-    return values.astype(classes.dtype)
 
 
 def point_prediction(model: Any, X: Any) -> Float[np.ndarray, " N"]:

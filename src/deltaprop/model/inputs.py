@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
+from deltaprop.errors import InputError
 from deltaprop.functions.arrays import Array
 from deltaprop.functions.losses import Loss
 
@@ -62,7 +63,7 @@ def check_X(network: Expects, X: Any, *, narrow: bool = True) -> Num[Array, "N D
             X, accept_sparse=["csr", "csc"], dtype=[network.dtype, *kept], input_name="X"
         )
     if X.shape[1] != network.n_features:
-        raise ValueError(
+        raise InputError(
             f"X has {X.shape[1]} column(s), but the network expects {network.n_features} "
             "(n_features)."
         )
@@ -80,14 +81,14 @@ def check_y(network: Expects, y: Any) -> Num[np.ndarray, "N ..."]:
     """
     y = np.asarray(y)
     if y.ndim not in (1, 2) or y.size == 0:
-        raise ValueError(f"y must have shape (N,) or (N, K) and not be empty, got {y.shape}.")
+        raise InputError(f"y must have shape (N,) or (N, K) and not be empty, got {y.shape}.")
     if y.dtype.kind not in "biuf":
-        raise ValueError(
+        raise InputError(
             f"y must hold numbers, got dtype {y.dtype}. Encode classes as 0, 1, … or use "
             "deltaprop.MLPClassifier, which encodes them."
         )
     if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise ValueError("y contains NaN or infinity; remove those rows or fill them in.")
+        raise InputError("y contains NaN or infinity; remove those rows or fill them in.")
     if y.dtype.kind == "b":
         y = y.astype(np.int8)
     check_domain(network, y)
@@ -96,8 +97,7 @@ def check_y(network: Expects, y: Any) -> Num[np.ndarray, "N ..."]:
 
 def check_domain(network: Expects, y: Num[np.ndarray, "N ..."]) -> None:
     """Raise ValueError if the shape or the values of y do not fit the loss."""
-    loss = network.loss_function
-    loss.check(y, network.n_outputs, loss.name, **loss.settings)
+    network.loss_function.check_target(y, network.n_outputs)
 
 
 def check_X_y(
@@ -106,7 +106,7 @@ def check_X_y(
     """X and y, checked one by one and against each other."""
     X, y = check_X(network, X, narrow=narrow), check_y(network, y)
     if X.shape[0] != y.shape[0]:
-        raise ValueError(f"X has {X.shape[0]} row(s) and y has {y.shape[0]}; they must agree.")
+        raise InputError(f"X has {X.shape[0]} row(s) and y has {y.shape[0]}; they must agree.")
     return X, y
 
 
@@ -121,7 +121,7 @@ def check_weights(sample_weight: Any, X: Num[Array, "N D"]) -> Float[np.ndarray,
 
     w: np.ndarray = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
     if not w.any():
-        raise ValueError("sample_weight is zero for every sample; at least one must be > 0.")
+        raise InputError("sample_weight is zero for every sample; at least one must be > 0.")
     return w
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
+from deltaprop.errors import InputError, InputTypeError
 from deltaprop.functions import activations
 from deltaprop.functions.activations import Activation
 
@@ -39,7 +40,7 @@ class Dense:
         self, units: int, activation: str | Activation = "identity", dropout: float = 0.0
     ) -> None:
         if not isinstance(dropout, Real) or not 0 <= float(dropout) < 1:
-            raise ValueError(f"dropout must be a number in [0, 1), got {dropout!r}.")
+            raise InputError(f"dropout must be a number in [0, 1), got {dropout!r}.")
         object.__setattr__(self, "units", check_positive_int("units of a Dense layer", units))
         object.__setattr__(self, "activation", activations.get(activation))
         object.__setattr__(self, "dropout", float(dropout))
@@ -49,12 +50,12 @@ def check_layers(layers: Iterable[Dense]) -> tuple[Dense, ...]:
     """The layers as a tuple of at least one :class:`Dense`."""
     checked = tuple(layers) if isinstance(layers, Iterable) else ()
     if not checked or not all(isinstance(layer, Dense) for layer in checked):
-        raise TypeError(
+        raise InputTypeError(
             f"layers must be one or more deltaprop.Dense, got {layers!r}. "
             "Write, for example, [dp.Dense(10, 'tanh'), dp.Dense(1)]."
         )
     if checked[-1].dropout:
-        raise ValueError(
+        raise InputError(
             "dropout of the last layer must be 0, because it would drop outputs of the network; "
             f"got {checked[-1].dropout}."
         )
@@ -64,5 +65,5 @@ def check_layers(layers: Iterable[Dense]) -> tuple[Dense, ...]:
 def check_positive_int(name: str, value: Any) -> int:
     """`value` as an int of at least 1; `name` is used in the error message."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be an int >= 1, got {value!r}.")
+        raise InputError(f"{name} must be an int >= 1, got {value!r}.")
     return int(value)

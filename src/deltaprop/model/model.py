@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 
 from deltaprop.derivation import equations
+from deltaprop.errors import InputError
 from deltaprop.functions import initializers, losses
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.arrays import Array, as_dtype
@@ -61,7 +62,7 @@ class Model:
         self.layers = check_layers(layers)
         self.loss_function = losses.get(loss)
         if not isinstance(l2, Real) or not 0 <= float(l2) < float("inf"):
-            raise ValueError(f"l2 must be a finite number >= 0, got {l2!r}.")
+            raise InputError(f"l2 must be a finite number >= 0, got {l2!r}.")
         self.l2 = float(l2)
         self.reduction = _one_of("reduction", reduction, REDUCTIONS)
         self.dtype = _checked_dtype(dtype)
@@ -105,7 +106,7 @@ class Model:
     def theta(self, values: Float[Array, " P"]) -> None:
         given = np.asarray(values)
         if given.shape != self._theta.shape:
-            raise ValueError(
+            raise InputError(
                 f"theta must have shape {self._theta.shape}, one number for each parameter; got "
                 f"{given.shape}."
             )
@@ -399,7 +400,7 @@ class Model:
 
 def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")
+        raise InputError(f"{name} must be one of {', '.join(allowed)}; got {value!r}.")
     return cast(str, value)
 
 
@@ -409,5 +410,5 @@ def _checked_dtype(dtype: Any) -> np.dtype:
     except TypeError:
         checked = None
     if checked is None or checked not in (np.dtype("float32"), np.dtype("float64")):
-        raise ValueError(f"dtype must be 'float32' or 'float64', got {dtype!r}.")
+        raise InputError(f"dtype must be 'float32' or 'float64', got {dtype!r}.")
     return checked

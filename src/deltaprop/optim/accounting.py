@@ -12,6 +12,8 @@ from collections.abc import Callable
 from numbers import Real
 from typing import Any
 
+from deltaprop.errors import InputError
+
 
 def delta_of(epsilon: float, mu: float) -> float:
     """δ(ε) of μ-Gaussian privacy: Φ(−ε/μ + μ/2) − e^ε Φ(−ε/μ − μ/2).
@@ -58,4 +60,4 @@ def check_delta(delta: Any) -> None:
     """Raise ValueError unless δ is a number in (0, 1)."""
     is_real = isinstance(delta, Real) and not isinstance(delta, bool)
     if not is_real or not 0 < float(delta) < 1:
-        raise ValueError(f"delta must be a number in (0, 1), got {delta!r}.")
+        raise InputError(f"delta must be a number in (0, 1), got {delta!r}.")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from deltaprop.errors import InputError
 from deltaprop.functions.arrays import Array, floored, inverse, namespace
 from deltaprop.optim.solvers import _FRACTION, _POSITIVE, SGD
 from deltaprop.optim.transforms import Shapes, State, Step, Transformation
@@ -66,6 +67,8 @@ class KFAC(SGD):
     array([[21.]])
     """
 
+    name: ClassVar = "kfac"
+
     learning_rate: float = 0.1
     damping: float = 1e-2
     decay: float = 0.95
@@ -83,7 +86,7 @@ class KFAC(SGD):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.every != int(self.every):
-            raise ValueError(f"every of KFAC must be a whole number, got {self.every!r}.")
+            raise InputError(f"every of KFAC must be a whole number, got {self.every!r}.")
 
     def transformations(self) -> tuple[Transformation, ...]:
         natural = NaturalGradient(self.damping, self.decay, self.every, self.kl_clip)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any
 
+from deltaprop.errors import InputError
 from deltaprop.optim.accounting import check_delta, delta_of, epsilon_of, least
 from deltaprop.optim.batch_gradients import PrivateGradient
 from deltaprop.optim.schedules import Adaptive, Schedule
@@ -62,11 +63,11 @@ class Privacy:
 
     def __post_init__(self) -> None:
         if not _is_real(self.noise) or self.noise < 0:
-            raise ValueError(f"noise of Privacy must be a number >= 0, got {self.noise!r}.")
+            raise InputError(f"noise of Privacy must be a number >= 0, got {self.noise!r}.")
         if not _is_real(self.max_norm) or self.max_norm <= 0:
-            raise ValueError(f"max_norm of Privacy must be a number > 0, got {self.max_norm!r}.")
+            raise InputError(f"max_norm of Privacy must be a number > 0, got {self.max_norm!r}.")
         if self.seed is not None and not (_is_int_from(self.seed, 0) and self.seed < 2**128):
-            raise ValueError(
+            raise InputError(
                 f"seed of Privacy must be an int in 0 to 2**128 - 1 or None, got {self.seed!r}."
             )
 
@@ -97,17 +98,17 @@ class Privacy:
         Privacy(noise=6.218..., max_norm=1.0)
         """
         if not _is_real(epsilon) or epsilon <= 0:
-            raise ValueError(f"epsilon must be a number > 0, got {epsilon!r}.")
+            raise InputError(f"epsilon must be a number > 0, got {epsilon!r}.")
         check_delta(delta)
         if not _is_int_from(epochs, 1):
-            raise ValueError(f"epochs must be an int >= 1, got {epochs!r}.")
+            raise InputError(f"epochs must be an int >= 1, got {epochs!r}.")
         noise = least(lambda x: delta_of(epsilon, math.sqrt(epochs) / x) <= delta)
         return cls(noise, max_norm, seed)
 
     def epsilon(self, delta: float, epochs: int) -> float:
         """ε of the (ε, δ)-differential privacy of this number of epochs; infinite without noise."""
         if not _is_int_from(epochs, 1):
-            raise ValueError(f"epochs must be an int >= 1, got {epochs!r}.")
+            raise InputError(f"epochs must be an int >= 1, got {epochs!r}.")
         return epsilon_of(delta, math.sqrt(epochs * self.mu_squared_per_epoch))
 
     @property
@@ -127,7 +128,7 @@ class Privacy:
             link.needs_fisher for link in solver.transformations()
         )
         if sees_rows:
-            raise ValueError(
+            raise InputError(
                 "privacy needs a solver that sees the rows through the noisy gradient alone: SGD, "
                 f"Adam or AdamW, got {type(solver).__name__}."
             )
@@ -135,13 +136,13 @@ class Privacy:
     def check_stopping(self, schedule: Schedule, validation: Any, restore_best: bool) -> None:
         """Raise ValueError if what stops or slows the training would reveal the rows."""
         if isinstance(validation, Real):
-            raise ValueError(
+            raise InputError(
                 f"validation is a fraction of the rows, {validation!r}, but privacy must protect "
-                "them: a choice that depends on rows reveals something about them. Give public data, "
-                "validation=(X, y), or leave validation out."
+                "them: a choice that depends on rows reveals something about them. Give public "
+                "data, validation=(X, y), or leave validation out."
             )
         if isinstance(schedule, Adaptive) and (validation is None or not restore_best):
-            raise ValueError(
+            raise InputError(
                 "schedule Adaptive depends on the loss on the rows, which privacy must protect. "
                 "Use another one, such as dp.schedules.Cosine(), or give public data, "
                 "validation=(X, y)."

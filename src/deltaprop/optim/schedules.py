@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from deltaprop.errors import InputError, InputTypeError
+
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
@@ -130,7 +132,7 @@ class WarmUp(Schedule):
     def __post_init__(self) -> None:
         _check("share", self.share, 0, 1)
         if not isinstance(self.then, Schedule):
-            raise TypeError(f"then of WarmUp must be a schedule, got {self.then!r}.")
+            raise InputTypeError(f"then of WarmUp must be a schedule, got {self.then!r}.")
 
     def factors(self, steps: Int[np.ndarray, " S"], clock: Clock) -> Float[np.ndarray, " S"]:
         n = max(1, round(self.share * clock.total_steps))
@@ -185,7 +187,7 @@ def _check(name: str, value: object, low: float, high: float, open_low: bool = F
     )
     if not ok:
         bracket = "(" if open_low else "["
-        raise ValueError(f"{name} must be a number in {bracket}{low}, {high}], got {value!r}.")
+        raise InputError(f"{name} must be a number in {bracket}{low}, {high}], got {value!r}.")
 
 
 _BY_NAME = {
@@ -211,7 +213,7 @@ def get(schedule: str | Schedule) -> Schedule:
     if isinstance(schedule, Schedule):
         return schedule
     if not isinstance(schedule, str) or schedule not in _BY_NAME:
-        raise ValueError(
+        raise InputError(
             f"schedule must be one of {', '.join(NAMES)} or a deltaprop.schedules object; "
             f"got {schedule!r}."
         )

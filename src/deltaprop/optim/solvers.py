@@ -8,12 +8,16 @@ from dataclasses import dataclass, fields
 from numbers import Real
 from typing import ClassVar
 
+from deltaprop.errors import InputError
 from deltaprop.optim.transforms import AdamMoments, DecayWeights, Momentum, Transformation
 
 
 @dataclass(frozen=True)
 class Solver:
-    """The base class of all solvers. It checks parameters against their ranges."""
+    """An optimizer. Its settings are dataclass fields, which are checked against `_ranges`."""
+
+    name: ClassVar[str]
+    """What the `solver` parameter of the estimators and of the command line calls it."""
 
     _ranges: ClassVar[dict[str, tuple[float, float, str]]] = {}
 
@@ -27,7 +31,7 @@ class Solver:
                     or isinstance(value, bool)
                     or not low <= float(value) <= high
                 ):
-                    raise ValueError(
+                    raise InputError(
                         f"{field.name} of {type(self).__name__} must be a number {text}, "
                         f"got {value!r}."
                     )
@@ -71,6 +75,8 @@ class SGD(FirstOrder):
     SGD(learning_rate=0.1, momentum=0.9, nesterov=True)
     """
 
+    name: ClassVar = "sgd"
+
     momentum: float = 0.9
     nesterov: bool = True
 
@@ -105,6 +111,8 @@ class Adam(FirstOrder):
     >>> dp.Adam(learning_rate=0.01).beta_2
     0.999
     """
+
+    name: ClassVar = "adam"
 
     beta_1: float = 0.9
     beta_2: float = 0.999
@@ -141,6 +149,8 @@ class AdamW(Adam):
     0.1
     """
 
+    name: ClassVar = "adamw"
+
     weight_decay: float = 0.01
 
     _ranges: ClassVar = {**Adam._ranges, "weight_decay": (0.0, 1.7e308, ">= 0")}
@@ -169,6 +179,25 @@ class LBFGS(Solver):
     LBFGS(max_fun=15000)
     """
 
+    name: ClassVar = "lbfgs"
+
     max_fun: int = 15000
 
     _ranges: ClassVar = {"max_fun": (1.0, 1.7e308, ">= 1")}
+
+
+BY_NAME: dict[str, type[Solver]] = {solver.name: solver for solver in (Adam, SGD, LBFGS, AdamW)}
+NAMES = tuple(BY_NAME)
+
+
+def is_full_batch(solver: object) -> bool:
+    """Whether a solver, or the one of that name, uses all rows in each step.
+
+    Examples
+    --------
+    >>> from deltaprop.optim.solvers import is_full_batch
+    >>> is_full_batch("lbfgs"), is_full_batch("adam")
+    (True, False)
+    """
+    kind = BY_NAME.get(solver) if isinstance(solver, str) else type(solver)
+    return kind is not None and issubclass(kind, Solver) and not issubclass(kind, FirstOrder)

@@ -1,6 +1,10 @@
-"""The interactive page: step through a network in a browser, and watch it train."""
+"""The interactive page: step through a network in a browser, and watch it train.
 
-from deltaprop.page.live import Watch, explore
+:func:`deltaprop.explore` and :class:`deltaprop.Watch` open any model and hand it to this package.
+"""
+
+from deltaprop.page.live import LivePage, explore
 from deltaprop.page.server import Page
+from deltaprop.page.subject import Subject, network_subject
 
-__all__ = ["Page", "Watch", "explore"]
+__all__ = ["LivePage", "Page", "Subject", "explore", "network_subject"]

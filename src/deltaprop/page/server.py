@@ -1,4 +1,4 @@
-"""A folder of files and a few functions, served to the user of this machine and to nobody else."""
+"""An HTTP server on 127.0.0.1 for a folder of files and a few functions, protected by a token."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from socketserver import ThreadingTCPServer
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
+
+from deltaprop.errors import InputError
 
 Route = Callable[[dict[str, Any]], Any]
 
@@ -39,18 +41,18 @@ HEADERS = {
 
 
 class Page:
-    """A page that is being served, until it is closed.
+    """A page that is served until it is closed.
 
     Attributes
     ----------
     url : str
-        Where it is: on 127.0.0.1 only, under a random token that every request must carry.
+        The address: on 127.0.0.1 only, with a random token that every request must carry.
 
     Notes
     -----
-    Whoever knows the address and can open connections on this machine can look at the rows and
-    the weights; nobody else can. Other web sites cannot reach it through the user's browser: the
-    token is not theirs to know, and a request whose Host is not this machine is refused.
+    Only someone who knows the address and can open connections on this machine can see the rows
+    and the weights. Other web sites cannot reach the page through your browser: they do not know
+    the token, and a request whose Host is not this machine is refused.
     """
 
     url: str
@@ -61,8 +63,9 @@ class Page:
         try:
             self._server = _Server((HOST, port), handler)
         except (OSError, OverflowError) as error:
-            raise ValueError(
-                f"port {port} of {HOST} cannot be served on ({error}); port=0 takes a free one."
+            raise InputError(
+                f"The page cannot be served on port {port} of {HOST} ({error}); port=0 uses a free "
+                "port."
             ) from error
         self.url = f"http://{HOST}:{self._server.server_address[1]}/{token}/"
         self._thread = threading.Thread(
@@ -71,11 +74,11 @@ class Page:
         self._thread.start()
 
     def open(self) -> None:
-        """Show the page in a browser, where this machine has a screen."""
+        """Open the page in a browser, if this machine has a screen."""
         screen = sys.platform in ("win32", "darwin") or any(
             os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
         )
-        if screen:  # without one, a browser for terminals would take over the user's
+        if screen:  # without one, a text browser could take over the terminal
             webbrowser.open(self.url)
 
     def wait(self) -> None:
@@ -89,7 +92,7 @@ class Page:
             self.close()
 
     def close(self) -> None:
-        """Stop serving. Closing twice does no harm."""
+        """Stop serving. Closing a closed page has no effect."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -117,7 +120,9 @@ class _Server(ThreadingTCPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):  # a browser that left
+        if not isinstance(
+            sys.exception(), (ConnectionError, TimeoutError)
+        ):  # the browser closed the connection
             super().handle_error(request, client_address)
 
 
@@ -138,7 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif (content := _static().get(name)) is not None:
             self._send(HTTPStatus.OK, content, TYPES[name.rpartition(".")[2]])
         else:
-            self._fail(HTTPStatus.NOT_FOUND, "There is nothing here.")
+            self._fail(HTTPStatus.NOT_FOUND, f"This page has no file or function named {name!r}.")
 
     def do_POST(self) -> None:
         name = self._checked()
@@ -148,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not length.isdigit() or int(length) > MOST_BYTES:
             self._fail(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request is too long.")
         elif name not in self.routes:
-            self._fail(HTTPStatus.NOT_FOUND, "There is nothing here.")
+            self._fail(HTTPStatus.NOT_FOUND, f"This page has no file or function named {name!r}.")
         else:
             try:
                 body = json.loads(self.rfile.read(int(length)))
@@ -160,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._fail(HTTPStatus.BAD_REQUEST, "The request must be a JSON object.")
 
     def _checked(self) -> str | None:
-        """What is asked for, below the token; None, and a 403, for whoever has no business here."""
+        """The requested name after the token; None, and status 403, without the right token."""
         host = self.headers.get("Host", "").rpartition(":")[0]
         given, _, name = urlsplit(self.path).path.lstrip("/").partition("/")
         known = secrets.compare_digest(given.encode(), self.token.encode())
@@ -190,11 +195,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are nobody's news."""
+        """Requests are not logged."""
 
 
 def _static() -> dict[str, bytes]:
-    """The page's files by name: only what lies there can be asked for."""
+    """The page's files by name; no other files can be requested."""
     folder = files("deltaprop.page") / "static"
     return {
         file.name: file.read_bytes()

@@ -1,4 +1,4 @@
-"""Folders that hold files: on a disk, or wherever fsspec reaches (S3, Google Cloud, HDFS, …)."""
+"""Folders that hold files: on a disk, or at a URL that fsspec supports (S3, GCS, HDFS, …)."""
 
 from __future__ import annotations
 
@@ -7,40 +7,44 @@ import os
 from pathlib import Path
 from typing import Any, Protocol
 
-from deltaprop.storage.codec import ModelFileError
 from deltaprop.storage.places import (
-    LEFT_OVER,
+    TEMPORARY,
+    OutputError,
+    as_file_errors,
+    filesystem_at,
     is_object_store,
     missing_folder,
-    reached,
-    remotely,
     write_bytes,
 )
 
 
 class Storage(Protocol):
-    """A folder, made if it is not there."""
+    """A folder of files, which is created if it does not exist."""
 
     def names(self) -> list[str]:
-        """Of the files in it."""
+        """The names of its files."""
 
-    def read(self, name: str) -> bytes: ...
+    def read(self, name: str) -> bytes:
+        """The content of a file."""
 
     def write(self, name: str, data: bytes) -> None:
-        """Raises ModelFileError where the place refuses."""
+        """Write a file, completely or not at all; OutputError if that fails."""
 
-    def remove(self, name: str) -> None: ...
+    def remove(self, name: str) -> None:
+        """Delete a file, if possible."""
 
     def sweep(self) -> None:
-        """Remove what a writer that was killed has left."""
+        """Delete temporary files of a process that was killed while it wrote."""
 
 
 def storage(folder: str | os.PathLike[str]) -> Storage:
-    """The folder of that path or, with ``://`` in it, of that address."""
+    """The folder at a path or, if it contains ``://``, at a URL."""
     return Remote(str(folder)) if "://" in str(folder) else Disk(Path(folder))
 
 
 class Disk:
+    """A local folder."""
+
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
@@ -49,9 +53,9 @@ class Disk:
         except OSError as error:
             reason = error.strerror
         if reason is not None:
-            raise ModelFileError(
-                f"The checkpoint folder {str(path)!r} cannot be written to: {reason}. Name one "
-                "that can."
+            raise OutputError(
+                f"The checkpoint folder {str(path)!r} cannot be written to: {reason}. Choose "
+                "another folder."
             )
 
     def names(self) -> list[str]:
@@ -68,45 +72,45 @@ class Disk:
             (self._path / name).unlink()
 
     def sweep(self) -> None:
-        for left_over in self._path.glob(LEFT_OVER):
-            self.remove(left_over.name)
+        for file in self._path.glob(TEMPORARY):
+            self.remove(file.name)
 
 
 class Remote:
-    """Files here may be cut short by a kill: readers have to notice."""
+    """A folder at a URL. A killed process may leave a truncated file, which readers must detect."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._files: Any
-        self._files, self._root = reached(url)
-        with remotely(f"The checkpoint folder {url!r} cannot be used"):
+        self._files, self._root = filesystem_at(url)
+        with as_file_errors(f"The checkpoint folder {url!r} cannot be used", OutputError):
             if not is_object_store(self._files):
                 self._files.makedirs(self._root, exist_ok=True)
             reason = missing_folder(self._files, self._root)
         if reason is not None:
-            raise ModelFileError(f"The checkpoint folder {url!r} cannot be used: {reason}")
+            raise OutputError(f"The checkpoint folder {url!r} cannot be used: {reason}")
 
     def names(self) -> list[str]:
         try:
-            with remotely(f"The checkpoint folder {self._url!r} cannot be read"):
+            with as_file_errors(f"The checkpoint folder {self._url!r} cannot be read"):
                 self._files.invalidate_cache()  # other processes write here, too
                 found = self._files.ls(self._root, detail=False)
-        except FileNotFoundError:  # object stores know no empty folders
+        except FileNotFoundError:  # in object stores, empty folders do not exist
             return []
         return [Path(file).name for file in found]
 
     def read(self, name: str) -> bytes:
-        with remotely(f"{name!r} in {self._url!r} cannot be read"):
+        with as_file_errors(f"{name!r} in {self._url!r} cannot be read"):
             data: bytes = self._files.cat_file(f"{self._root}/{name}")
         return data
 
     def write(self, name: str, data: bytes) -> None:
         try:
-            with remotely(f"{name!r} could not be written to {self._url!r}"):
+            with as_file_errors(f"{name!r} could not be written to {self._url!r}", OutputError):
                 self._files.pipe_file(f"{self._root}/{name}", data)
         except FileNotFoundError as error:
-            raise ModelFileError(
-                f"{name!r} could not be written to {self._url!r}: the folder is gone."
+            raise OutputError(
+                f"{name!r} could not be written to {self._url!r}: the folder no longer exists."
             ) from error
 
     def remove(self, name: str) -> None:
@@ -114,4 +118,4 @@ class Remote:
             self._files.rm_file(f"{self._root}/{name}")
 
     def sweep(self) -> None:
-        pass  # uploads are not seen before they are whole, or stand under their own name
+        """Uploads use no temporary files."""

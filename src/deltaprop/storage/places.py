@@ -1,4 +1,4 @@
-"""Files on a disk, or at an address that fsspec reaches (S3, Google Cloud, HDFS, …)."""
+"""Files on a disk, or at a URL that fsspec supports (S3, Google Cloud, HDFS, …)."""
 
 from __future__ import annotations
 
@@ -14,29 +14,36 @@ from typing import Any
 from deltaprop.storage.codec import ModelFileError
 
 Place = str | os.PathLike[str]
-LEFT_OVER = ".deltaprop.*.tmp"
+TEMPORARY = ".deltaprop.*.tmp"
 HERE = ("file://", "local://")
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
 
 
+class OutputError(ModelFileError):
+    """A file of any kind that cannot be written; the message names the file and the reason.
+
+    It is a ModelFileError because ``dp.save`` and ``dp.report`` are documented to raise one.
+    """
+
+
 def is_address(place: Place) -> bool:
-    """Whether this is no path of this machine but, with ``://`` in it, an address."""
+    """Whether this is a URL (it contains ``://``) rather than a local path or file URL."""
     return "://" in str(place) and not str(place).startswith(HERE)
 
 
 def ending(place: Place) -> str:
-    """Its name's last suffix in small letters, such as ".csv"."""
+    """The last suffix of the name in lower case, such as ".csv"."""
     return PurePosixPath(str(place)).suffix.lower()
 
 
 def unwritable(place: Place) -> str | None:
-    """Why no file can be written there; None where it looks as if one can."""
+    """The reason why no file can be written there; None if there is no obvious one."""
     if is_address(place):
-        files, there = reached(str(place))
+        files, there = filesystem_at(str(place))
         folder, _, name = there.rpartition("/")
         if not folder or not name:
             return f"{str(place)!r} names no file in a bucket or folder."
-        with remotely(f"{str(place)!r} cannot be written"):
+        with as_file_errors(f"{str(place)!r} cannot be written", OutputError):
             return missing_folder(files, folder)
     path = _path(place)
     if _is_device(path):
@@ -51,12 +58,12 @@ def unwritable(place: Place) -> str | None:
 
 
 def read_bytes(place: Place) -> bytes:
-    """All that stands in a file; ModelFileError where there is none."""
+    """The content of a file; ModelFileError if it cannot be read."""
     text = str(place)
     try:
         if is_address(place):
-            files, path = reached(text)
-            with remotely(f"{text!r} cannot be read"):
+            files, path = filesystem_at(text)
+            with as_file_errors(f"{text!r} cannot be read"):
                 data: bytes = files.cat_file(path)
             return data
         if _path(place).is_dir():
@@ -64,24 +71,30 @@ def read_bytes(place: Place) -> bytes:
         return _path(place).read_bytes()
     except FileNotFoundError as error:
         raise ModelFileError(f"There is no file {text!r}.") from error
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name with a NUL
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links or a NUL in the name
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(f"{text!r} cannot be read: {_reason(error)}.") from error
 
 
 def write_bytes(place: Place, data: bytes) -> None:
-    """All or nothing: as :func:`replacing`, with these bytes."""
+    """Write a file completely or not at all, as :func:`replacing` does.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
     with replacing(place) as file:
         file.write_bytes(data)
 
 
 @contextlib.contextmanager
 def replacing(place: Place) -> Iterator[Path]:
-    """A file to fill, which takes the place of another once it is whole and on disk.
+    """A temporary file to write, which replaces the file at `place` once it is complete.
 
-    On a disk it lies beside the other and is renamed. At an address it is uploaded when it is
-    whole, which object stores do in one step. Where something fails, what was there stays.
+    On a disk, it is in the same folder and is renamed. At a URL, it is uploaded, which object
+    stores do in one step. If anything fails, the old file stays as it was.
     """
     temporary: Path | None = None
     try:
@@ -96,9 +109,9 @@ def replacing(place: Place) -> Iterator[Path]:
         else:
             _rename(temporary, target)
     except OSError as error:
-        raise ModelFileError(
+        raise OutputError(
             f"{str(place)!r} could not be written: {_reason(error)}. "
-            "Nothing was changed; choose another place with enough room."
+            "Nothing was changed; choose another place with enough free space."
         ) from error
     finally:
         if temporary is not None:
@@ -106,47 +119,47 @@ def replacing(place: Place) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
 
 
-# ---------------------------------------------------------------- addresses
+# ---------------------------------------------------------------- URLs
 
 
-def reached(address: str) -> tuple[Any, str]:
-    """The file system of an address, and the path there; ModelFileError where none is known."""
+def filesystem_at(address: str) -> tuple[Any, str]:
+    """The file system of a URL and the path on it; ModelFileError if it is not supported."""
     try:
         import fsspec
 
         files, path = fsspec.core.url_to_fs(address)
     except Exception as error:
         raise ModelFileError(
-            f"{address!r} cannot be used: {error}. Addresses need `pip install fsspec` and the "
-            "package of their kind, such as s3fs for s3://."
+            f"{address!r} cannot be used: {error}. URLs need `pip install fsspec` and the package "
+            "for their protocol, such as s3fs for s3://."
         ) from error
     return files, path
 
 
 @contextlib.contextmanager
-def remotely(what: str) -> Iterator[None]:
-    """ModelFileError of whatever a file system raises: networks fail in ways that are no OSError.
+def as_file_errors(what: str, kind: type[ModelFileError] = ModelFileError) -> Iterator[None]:
+    """Turn any exception of a file system, except FileNotFoundError, into a `kind`.
 
-    FileNotFoundError stays what it is.
+    Remote file systems raise many exceptions that are not an OSError.
     """
     try:
         yield
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise ModelFileError(f"{what}: {_reason(error)}.") from error
+        raise kind(f"{what}: {_reason(error)}.") from error
 
 
 def is_object_store(files: Any) -> bool:
-    """Whether folders of this file system are but the beginnings of names."""
+    """Whether folders of this file system are only prefixes of names."""
     protocols = files.protocol
     return not OBJECT_STORES.isdisjoint([protocols] if isinstance(protocols, str) else protocols)
 
 
 def missing_folder(files: Any, folder: str) -> str | None:
-    """Why nothing can be put into a folder of a file system; None where something can.
+    """The reason why a folder of a file system cannot hold files; None if it can.
 
-    In object stores folders come with their files, and only the bucket has to be there.
+    In object stores folders exist through their files, so only the bucket has to exist.
     """
     if not is_object_store(files):
         return None if files.isdir(folder) else f"there is no folder {folder!r}."
@@ -165,7 +178,7 @@ def _path(place: Place) -> Path:
 
 
 def _is_device(path: Path) -> bool:
-    """/dev/null, /dev/stdout and pipes are written to, never replaced."""
+    """Whether a path is a device or a pipe, which is written to and never replaced."""
     if str(path.absolute()).startswith(("/dev/std", "/dev/fd/", "/proc/")):
         return True
     try:
@@ -176,12 +189,12 @@ def _is_device(path: Path) -> bool:
 
 
 def _target(path: Path) -> Path | None:
-    """The file to be replaced, which a link may lead to; None where it is a device."""
+    """The file to be replaced, with symbolic links resolved; None for a device."""
     if _is_device(path):
         return None
     try:
         target = path.resolve()
-    except (RuntimeError, ValueError) as error:  # a loop of links, a name with a NUL
+    except (RuntimeError, ValueError) as error:  # a loop of links or a NUL in the name
         raise OSError(str(error)) from error
     if target.is_dir():
         raise IsADirectoryError(f"it is a folder; name a file, such as {str(path / 'model.dp')!r}")
@@ -190,8 +203,8 @@ def _target(path: Path) -> Path | None:
 
 def _copy(file: Path, place: Place) -> None:
     if is_address(place):
-        files, path = reached(str(place))
-        with remotely(f"{str(place)!r} could not be written"):
+        files, path = filesystem_at(str(place))
+        with as_file_errors(f"{str(place)!r} could not be written", OutputError):
             files.put_file(str(file), path)
         return
     with file.open("rb") as source, _path(place).open("wb") as sink:
@@ -203,11 +216,11 @@ def _rename(file: Path, target: Path) -> None:
         os.fsync(written.fileno())
     file.chmod(_mode_of(target))
     file.replace(target)
-    _keep_name(target.parent)
+    _flush(target.parent)
 
 
 def _mode_of(target: Path) -> int:
-    """The permissions of the file that is replaced, or those of a new one."""
+    """The permissions of the file that is replaced, or the default ones."""
     with contextlib.suppress(FileNotFoundError):
         return stat.S_IMODE(target.stat().st_mode)
     umask = os.umask(0)
@@ -215,11 +228,11 @@ def _mode_of(target: Path) -> int:
     return 0o666 & ~umask
 
 
-def _keep_name(folder: Path) -> None:
-    """The new name is on disk, too: a power cut does not bring back the old file."""
+def _flush(folder: Path) -> None:
+    """Flush the folder, so that the new file also survives a power failure."""
     if not hasattr(os, "O_DIRECTORY"):
-        return  # Windows opens no folders
-    with contextlib.suppress(OSError):  # some network file systems know no such thing
+        return  # Windows cannot open folders
+    with contextlib.suppress(OSError):  # some network file systems do not support it
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(handle)

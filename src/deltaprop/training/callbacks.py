@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from deltaprop.errors import InputTypeError
 from deltaprop.training.history import Epoch
 
 Callback = Callable[[Epoch], object]
@@ -45,7 +46,7 @@ def check_callbacks(callbacks: Iterable[Callback] | None) -> tuple[Callback, ...
     checked = tuple(callbacks or ())
     for callback in checked:
         if not callable(callback):
-            raise TypeError(
+            raise InputTypeError(
                 f"callbacks must be functions that take an Epoch, got {callback!r} of type "
                 f"{type(callback).__name__}."
             )

@@ -9,6 +9,8 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
+from deltaprop.errors import InputError, InputTypeError
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -49,19 +51,19 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         if not isinstance(self.folder, (str, os.PathLike)):
-            raise TypeError(f"folder of a Checkpoint must be a path, got {self.folder!r}.")
+            raise InputTypeError(f"folder of a Checkpoint must be a path, got {self.folder!r}.")
         if self.seconds is not None and not (_is_real(self.seconds) and self.seconds >= 0):
-            raise ValueError(
+            raise InputError(
                 "seconds of a Checkpoint must be a number >= 0, or None to never save by time; got "
                 f"{self.seconds!r}."
             )
         if self.steps is not None and not _is_count(self.steps):
-            raise ValueError(
+            raise InputError(
                 "steps of a Checkpoint must be an int >= 1, or None to never save by steps; got "
                 f"{self.steps!r}."
             )
         if not _is_count(self.keep):
-            raise ValueError(f"keep of a Checkpoint must be an int >= 1, got {self.keep!r}.")
+            raise InputError(f"keep of a Checkpoint must be an int >= 1, got {self.keep!r}.")
 
 
 def check_checkpoint(checkpoint: Any) -> Checkpoint | None:
@@ -70,7 +72,7 @@ def check_checkpoint(checkpoint: Any) -> Checkpoint | None:
         return checkpoint
     if isinstance(checkpoint, (str, os.PathLike)):
         return Checkpoint(str(checkpoint))
-    raise TypeError(
+    raise InputTypeError(
         "checkpoint must be a folder, a deltaprop.Checkpoint such as dp.Checkpoint('run/', "
         f"seconds=60), or None; got {checkpoint!r}."
     )

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from deltaprop.data.rows import TrainingRows
-from deltaprop.files.models import require_sound
+from deltaprop.errors import InputError
 from deltaprop.model import Model
 from deltaprop.optim.state import EpochInProgress, TrainingState
+from deltaprop.optim.state_checks import require_sound
 from deltaprop.storage.checkpoint_files import Folder
 from deltaprop.storage.codec import ModelFileError
 from deltaprop.training.checkpoint import Checkpoint
@@ -230,7 +231,7 @@ class CheckpointManager:
                 "random_state must be an int for them to be the same)"
             ]
         if changed:
-            raise ValueError(
+            raise InputError(
                 f"checkpoint={str(self._settings.folder)!r} belongs to a different run: "
                 f"{'; '.join(changed)}. Restore these settings to continue it, or name another "
                 "folder to start over."

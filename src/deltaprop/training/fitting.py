@@ -18,6 +18,7 @@ from deltaprop.data.streamed_rows import StreamedRows, refuse_with_stream
 from deltaprop.data.streams.stream import Stream
 from deltaprop.engines import Engine, Run, trainer_for
 from deltaprop.engines.protocol import StepObserver
+from deltaprop.errors import InputError, InputTypeError
 from deltaprop.functions.initializers import random_state
 from deltaprop.model import Model
 from deltaprop.optim.batch_gradients import ExactGradient
@@ -107,10 +108,12 @@ def fit(
     array([[21.]])
     """
     if not isinstance(net, Model):
-        raise TypeError(f"net must be a deltaprop.Network, got {net!r}.")
+        raise InputTypeError(f"net must be a deltaprop.Network, got {net!r}.")
     how = _settings(settings)
     if resume is not None and not isinstance(resume, History):
-        raise TypeError(f"resume must be a History that dp.fit returned, or None; got {resume!r}.")
+        raise InputTypeError(
+            f"resume must be a History that dp.fit returned, or None; got {resume!r}."
+        )
     state = TrainingState() if resume is None else resume.progress
     if state.rng is None:
         state.rng = random_state(how.seed)
@@ -156,12 +159,13 @@ def train(
             signals.enter_context(loop.checkpoints.awaiting_signals())
             loop.run(driver)
             if not np.isfinite(model.theta).all():
-                raise ValueError(DIVERGED)
+                raise InputError(DIVERGED)
         except BaseException:
             model.theta[...] = before
             raise
         finally:
             callbacks.finish()
+            state.noise_seed = None  # whoever knows it can remove the noise
     _warn_if_interrupted(loop)
     return loop.history
 
@@ -185,7 +189,7 @@ def _settings(given: dict[str, Any]) -> Settings:
         if name not in names:
             near = get_close_matches(name, names, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise TypeError(f"fit() got an unexpected keyword argument {name!r}.{hint}")
+            raise InputTypeError(f"fit() got an unexpected keyword argument {name!r}.{hint}")
     return Settings(**given)
 
 
@@ -249,7 +253,7 @@ def _objective(model: Model, rows: TrainingRows, engine: Engine) -> Any:
     )
     assert isinstance(rows, Rows)
     if any(layer.dropout for layer in model.layers):
-        raise ValueError(
+        raise InputError(
             "dropout needs a first-order solver (sgd, adam, adamw): L-BFGS cannot minimize a loss "
             "that changes from call to call."
         )

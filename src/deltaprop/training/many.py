@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.errors import InputError
 from deltaprop.model import Model
 from deltaprop.training.checkpoint import check_checkpoint
 from deltaprop.training.fitting import fit
@@ -137,9 +138,9 @@ def checked_models(models: Iterable[Any], rows: Sequence[Any] | None) -> list[An
     """The models as a list, after checking that they are different objects and match `rows`."""
     models = list(models)
     if len({id(model) for model in models}) < len(models):
-        raise ValueError("models must be different objects; one of them is given more than once.")
+        raise InputError("models must be different objects; one of them is given more than once.")
     if rows is not None and len(rows) != len(models):
-        raise ValueError(f"rows has {len(rows)} entries for {len(models)} model(s).")
+        raise InputError(f"rows has {len(rows)} entries for {len(models)} model(s).")
     return models
 
 

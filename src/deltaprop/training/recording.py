@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop.data.rows import Rows
+from deltaprop.errors import InputError, InputTypeError
 from deltaprop.model import Model, Trace
 from deltaprop.model.signals import Signals
 
@@ -67,9 +68,9 @@ class Record:
             or isinstance(self.every, bool)
             or int(self.every) < 1
         ):
-            raise ValueError(f"every of a Record must be an int >= 1, got {self.every!r}.")
+            raise InputError(f"every of a Record must be an int >= 1, got {self.every!r}.")
         if not isinstance(self.arrays, bool):
-            raise TypeError(f"arrays of a Record must be True or False, got {self.arrays!r}.")
+            raise InputTypeError(f"arrays of a Record must be True or False, got {self.arrays!r}.")
         if self.steps is not None:
             object.__setattr__(self, "steps", tuple(sorted(_whole("steps", self.steps))))
         if self.rows is not None:
@@ -125,7 +126,7 @@ class RecordedStep:
             If it was not kept; see `arrays` of :class:`Record`.
         """
         if self._theta is None:
-            raise ValueError(
+            raise InputError(
                 f"The arrays of step {self.step} were not kept; give record=dp.Record(arrays=True) "
                 "to keep them for every recorded step."
             )
@@ -205,7 +206,7 @@ def check_record(record: Any) -> Record | None:
         return record
     if isinstance(record, Integral) and not isinstance(record, bool):
         return Record(every=int(record))
-    raise TypeError(
+    raise InputTypeError(
         "record must be a number of steps, a deltaprop.Record such as dp.Record(every=100), or "
         f"None; got {record!r}."
     )
@@ -216,7 +217,7 @@ def _row_numbers(record: Record, rows: Rows) -> Int[np.ndarray, " K"]:
         return rows.probe()
     numbers, N = np.asarray(record.rows, np.int64), rows.X.shape[0]
     if numbers.max() >= N:
-        raise ValueError(f"rows of a Record must lie in 0 to {N - 1}, got {numbers.max()}.")
+        raise InputError(f"rows of a Record must lie in 0 to {N - 1}, got {numbers.max()}.")
     return numbers
 
 
@@ -225,5 +226,5 @@ def _whole(name: str, values: Any) -> list[int]:
     if not values or not all(
         isinstance(v, Integral) and not isinstance(v, bool) and int(v) >= 0 for v in values
     ):
-        raise ValueError(f"{name} of a Record must be one or more ints >= 0, got {values!r}.")
+        raise InputError(f"{name} of a Record must be one or more ints >= 0, got {values!r}.")
     return [int(v) for v in values]

@@ -10,6 +10,7 @@ import numpy as np
 
 from deltaprop import engines
 from deltaprop.engines import Engine, Xla
+from deltaprop.errors import InputError, InputTypeError
 from deltaprop.optim.privacy import Privacy
 from deltaprop.optim.schedules import Constant, Schedule
 from deltaprop.optim.solvers import Adam, FirstOrder, Solver
@@ -142,17 +143,17 @@ class Settings:
 
 def _check_types(settings: Settings) -> None:
     if not isinstance(settings.solver, Solver):
-        raise TypeError(
+        raise InputTypeError(
             "solver must be a deltaprop.SGD, Adam, AdamW, KFAC or LBFGS object, such as "
             f"dp.Adam(1e-3); got {settings.solver!r}."
         )
     if not isinstance(settings.schedule, Schedule):
-        raise TypeError(
+        raise InputTypeError(
             f"schedule must be an object from deltaprop.schedules, got {settings.schedule!r}. "
             "Write, for example, dp.schedules.Cosine()."
         )
     if settings.privacy is not None and not isinstance(settings.privacy, Privacy):
-        raise TypeError(
+        raise InputTypeError(
             "privacy must be a deltaprop.Privacy, such as dp.Privacy(noise=4.0), or None; got "
             f"{settings.privacy!r}."
         )
@@ -161,17 +162,17 @@ def _check_types(settings: Settings) -> None:
 def _check_ranges(settings: Settings) -> None:
     batch_size, clip_norm, n_threads = settings.batch_size, settings.clip_norm, settings.n_threads
     if batch_size != "auto" and not _is_int_from_1(batch_size):
-        raise ValueError(f"batch_size must be 'auto' or an int >= 1, got {batch_size!r}.")
+        raise InputError(f"batch_size must be 'auto' or an int >= 1, got {batch_size!r}.")
     if not _is_int_from_1(settings.max_epochs):
-        raise ValueError(f"max_epochs must be an int >= 1, got {settings.max_epochs!r}.")
+        raise InputError(f"max_epochs must be an int >= 1, got {settings.max_epochs!r}.")
     if clip_norm is not None and not (_is_real(clip_norm) and clip_norm > 0):
-        raise ValueError(f"clip_norm must be a number > 0 or None, got {clip_norm!r}.")
+        raise InputError(f"clip_norm must be a number > 0 or None, got {clip_norm!r}.")
     if not _is_real(settings.tol) or settings.tol < 0:
-        raise ValueError(f"tol must be a number >= 0, got {settings.tol!r}.")
+        raise InputError(f"tol must be a number >= 0, got {settings.tol!r}.")
     if not _is_real(settings.patience) or settings.patience < 0:
-        raise ValueError(f"patience must be a number of epochs >= 0, got {settings.patience!r}.")
+        raise InputError(f"patience must be a number of epochs >= 0, got {settings.patience!r}.")
     if n_threads is not None and not _is_int_from_1(n_threads):
-        raise ValueError(f"n_threads must be an int >= 1 or None, got {n_threads!r}.")
+        raise InputError(f"n_threads must be an int >= 1 or None, got {n_threads!r}.")
 
 
 def _is_real(x: Any) -> bool:

@@ -23,6 +23,7 @@ import importlib
 from os import PathLike, fspath
 from typing import Any
 
+from deltaprop.errors import InputTypeError
 from deltaprop.training.history import Epoch
 
 QUANTITIES = ("loss", "learning_rate", "validation_loss", "validation_score", "seconds")
@@ -117,7 +118,7 @@ class WandB:
 
     def __init__(self, run: Any) -> None:
         if not callable(getattr(run, "log", None)):
-            raise TypeError(
+            raise InputTypeError(
                 "run must have a method log(values, step=...), as what wandb.init() returns has; "
                 f"got {run!r}."
             )

@@ -11,6 +11,7 @@ import numpy as np
 
 from deltaprop.data.rows import Rows, TrainingRows
 from deltaprop.engines.protocol import Processes
+from deltaprop.errors import InputError, InputTypeError
 from deltaprop.model import Model
 
 Evaluate = Callable[[], tuple[float | None, float | None]]
@@ -67,13 +68,13 @@ def held_out(
     """
     if isinstance(validation, Real) and not isinstance(validation, bool):
         if not 0 < float(validation) < 1:
-            raise ValueError(
+            raise InputError(
                 "validation must be a share in (0, 1), (X, y) or (X, y, sample_weight); "
                 f"got {validation!r}."
             )
         return rows.split(model, float(validation), rng)
     if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
-        raise TypeError(
+        raise InputTypeError(
             "validation must be a share in (0, 1), (X, y) or (X, y, sample_weight); "
             f"got {type(validation).__name__}."
         )

@@ -10,6 +10,7 @@ from deltaprop.data.streams.discovery import Source, described, find_dataset
 from deltaprop.data.streams.fragments import pieces_of
 from deltaprop.data.streams.stream import Stream
 from deltaprop.data.task import require_columns
+from deltaprop.errors import InputError
 
 PANDAS_INDEX = re.compile("__index_level_[0-9]+__")  # the column of an index in Parquet files
 MEMORY = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kmgt]?)i?b?\s*")
@@ -95,7 +96,7 @@ def memory_bytes(memory: int | float | str) -> int:
     else:
         value = float(memory) if isinstance(memory, (int, float)) else 0
     if not value >= 1_000_000:
-        raise ValueError(
+        raise InputError(
             f"memory must be at least 1 MB, as bytes or a text such as '400MB'; got {memory!r}."
         )
     return int(value)

@@ -1,13 +1,16 @@
-"""The one definition of each activation and loss, as compiled loops over a block of rows.
+"""Activations and losses as compiled loops over a block of rows.
 
-The functions of activations.py and losses.py (and the user's own) are plain Python over a namespace
-`xp`. Here each is compiled for scalars of the working dtype: its number constants become scalars of
-that dtype (a float64 constant would silently promote the whole loop), `xp` becomes
-vector.namespace, and a loop over a block is wrapped around it. The kernel calls these loops by
-address, so that it is compiled once for all networks.
+The functions of `deltaprop.functions` and custom functions are plain Python over a namespace `xp`.
+`specialised` turns one into a function of scalars of the working dtype: its number constants become
+scalars of that dtype (a float64 constant would silently promote the whole loop), `xp` becomes
+vector.namespace, and the functions that it calls are specialised in turn. A block wraps a loop over
+rows and columns around it. If a function is not elementwise, its kernel form
+(`deltaprop.functions.kernels`) says which loops that takes.
 
-A block lies in memory row by row, (N, H), or for small networks unit by unit, (H, N):
-loops over the rows of a batch are long enough for vector instructions where H is not.
+The kernel of a training run calls blocks by their address, so it is compiled once for all networks.
+
+A block of rows is stored row by row, (N, H), or for small networks unit by unit, (H, N): loops over
+the rows of a batch are then long enough for vector instructions although H is small.
 """
 
 from __future__ import annotations
@@ -20,13 +23,22 @@ from numba import njit, types
 
 from deltaprop.engines.fused.lowlevel import FAST, float32_of_bits, matrix, plain, vector
 from deltaprop.engines.fused.vector import namespace
-from deltaprop.functions import arrays, losses
+from deltaprop.functions import arrays
 from deltaprop.functions.activations import Activation
+from deltaprop.functions.kernels import (
+    EachClass,
+    LogLikelihood,
+    LogProbabilities,
+    MeanAndSpread,
+    Normalized,
+    PerOutput,
+    TwoHalves,
+)
 from deltaprop.functions.losses import Loss
 
-BLOCK = (types.int64,) * 7  # a, z, bias or gradient, 2 N scalars of room, N, H, by unit
-LOSS = (types.int64,) * 9  # t, a, z, δ, rows' losses, 2 N scalars of room, N, H, by unit
-GATHER = (types.int64,) * 9  # X, strides, order or first row, N, D, where to, by unit
+BLOCK = (types.int64,) * 7  # a, z, bias or gradient, scratch of 2 N scalars, N, H, by_unit
+LOSS = (types.int64,) * 9  # t, a, z, δ, loss of each row, scratch of 2 N scalars, N, H, by_unit
+GATHER = (types.int64,) * 9  # X, strides, order or first row, N, D, output, by_unit
 SOURCES = {name: name for name in ("float32", "float64", "int8", "int16", "int32", "int64",
                                   "uint8", "uint16")} | {
     "bool": "uint8", "float16": "uint16", "bfloat16": "uint16",
@@ -34,14 +46,17 @@ SOURCES = {name: name for name in ("float32", "float64", "int8", "int16", "int32
 
 
 inlined = njit(fastmath=FAST, error_model="numpy", forceinline=True)
-"""What is called in a loop over a block: a call that is left there keeps it from vectorising."""
+"""Compiles a function that a loop calls: a call that is not inlined prevents vectorisation."""
+
+merged = njit(fastmath=FAST, error_model="numpy", inline="always")
+"""Like `inlined`, but before optimisation, so that parameters are constants for the compiler."""
 
 
 # ---------------------------------------------------------------- from plain Python to scalars
 
 
 def _replacements(dtype: str) -> dict[Any, Any]:
-    """Helpers of the derivation that scalars do in another way."""
+    """Array helpers that have a different implementation for scalars."""
     xp = namespace(dtype)
     floored, erf, expit, softplus = xp.floored, xp.erf, xp.expit, xp.softplus
     eps = np.finfo(dtype).eps
@@ -55,13 +70,13 @@ def _replacements(dtype: str) -> dict[Any, Any]:
         arrays.erf: inlined(lambda x, xp: erf(x)),
         arrays.expit: inlined(lambda x, xp: expit(x)),
         arrays.softplus: inlined(lambda x, xp: softplus(x)),
-        losses._levels: inlined(lambda yhat, quantiles, xp: quantiles[0]),
-        losses._power: inlined(power),
+        arrays.power: inlined(power),
+        arrays.per_output: inlined(lambda values, yhat, xp: values[0]),
     }
 
 
 def specialised(f: Any, dtype: str, seen: dict[Any, Any] | None = None) -> Any:
-    """`f` for scalars: numbers retyped, helpers specialised in turn, jitted."""
+    """`f` compiled for scalars: numbers retyped, and the functions that it calls specialised."""
     seen = _replacements(dtype) if seen is None else seen
     if f in seen:
         return seen[f]
@@ -91,11 +106,26 @@ def specialised(f: Any, dtype: str, seen: dict[Any, Any] | None = None) -> Any:
 
 
 def forward_block(activation: Activation, dtype: str) -> Any:
-    """a ← a + b (where there is a bias), z = f(a); z may take the place of a."""
-    if activation.name == "softmax":
-        return _after_bias(_softmax(dtype), dtype)
-    if activation.name == "mean_variance":
-        return _after_bias(_mean_variance(dtype), dtype)
+    """a ← a + b (if there is a bias), z = f(a). z may be stored in the place of a."""
+    kernel = activation.kernel
+    if isinstance(kernel, Normalized):
+        return _after_bias(_normalized(kernel, dtype), dtype)
+    if isinstance(kernel, TwoHalves):
+        return _after_bias(_two_halves(kernel, dtype), dtype)
+    return _elementwise(activation, dtype)
+
+
+def pull_back_block(activation: Activation, dtype: str) -> Any:
+    """g ← f′(a) ⊙ g, equation (1.8), or the product with the Jacobian of f."""
+    kernel = activation.kernel
+    if isinstance(kernel, Normalized):
+        return _normalized_pull_back(kernel, dtype)
+    if isinstance(kernel, TwoHalves):
+        return _two_halves_pull_back(kernel, dtype)
+    return _elementwise_pull_back(activation, dtype)
+
+
+def _elementwise(activation: Activation, dtype: str) -> Any:
     one, xp, f = np.dtype(dtype).type(1), namespace(dtype), specialised(activation.f, dtype)
 
     @plain
@@ -139,12 +169,7 @@ def forward_block(activation: Activation, dtype: str) -> Any:
     return block
 
 
-def pull_back_block(activation: Activation, dtype: str) -> Any:
-    """g ← f′(a) ⊙ g, equation (1.8); for softmax z ⊙ (g − Σ_h g_h z_h)."""
-    if activation.name == "softmax":
-        return _softmax_pull_back(dtype)
-    if activation.name == "mean_variance":
-        return _mean_variance_pull_back(dtype)
+def _elementwise_pull_back(activation: Activation, dtype: str) -> Any:
     one, xp, df = np.dtype(dtype).type(1), namespace(dtype), specialised(activation.df, dtype)
 
     @plain(BLOCK)
@@ -177,8 +202,8 @@ def _after_bias(apply: Any, dtype: str) -> Any:
     return block
 
 
-def _softmax(dtype: str) -> Any:
-    one, exp = np.dtype(dtype).type(1), namespace(dtype).exp
+def _normalized(kernel: Normalized, dtype: str) -> Any:
+    one, xp, term = np.dtype(dtype).type(1), namespace(dtype), specialised(kernel.term, dtype)
     zero = one - one
 
     @plain
@@ -188,7 +213,7 @@ def _softmax(dtype: str) -> Any:
             for h in range(1, H):
                 top = max(top, a[n, h])
             for h in range(H):
-                z[n, h] = exp(a[n, h] - top)
+                z[n, h] = term(a[n, h] - top, xp)
             total = zero
             for h in range(H):
                 total += z[n, h]
@@ -204,7 +229,7 @@ def _softmax(dtype: str) -> Any:
                 top[n] = max(top[n], a[h, n])
         for h in range(H):
             for n in range(N):
-                z[h, n] = exp(a[h, n] - top[n])
+                z[h, n] = term(a[h, n] - top[n], xp)
                 total[n] += z[h, n]
         for h in range(H):
             for n in range(N):
@@ -221,8 +246,8 @@ def _softmax(dtype: str) -> Any:
     return apply
 
 
-def _softmax_pull_back(dtype: str) -> Any:
-    one = np.dtype(dtype).type(1)
+def _normalized_pull_back(kernel: Normalized, dtype: str) -> Any:
+    one, xp, back = np.dtype(dtype).type(1), namespace(dtype), specialised(kernel.pull_back, dtype)
     zero = one - one
 
     @plain(BLOCK)
@@ -236,37 +261,43 @@ def _softmax_pull_back(dtype: str) -> Any:
                 inner += g[i] * z[i]
             for h in range(H):
                 i = n * step_n + h * step_h
-                g[i] = z[i] * (g[i] - inner)
+                g[i] = back(z[i], g[i], inner, xp)
 
     return block
 
 
-def _mean_variance(dtype: str) -> Any:
-    one, exp = np.dtype(dtype).type(1), namespace(dtype).exp
+def _two_halves(kernel: TwoHalves, dtype: str) -> Any:
+    one, xp = np.dtype(dtype).type(1), namespace(dtype)
+    first, second = (specialised(f, dtype) for f in kernel.f)
 
     @plain
     def apply(a_at, z_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
         step_n, step_h = (1, N) if by_unit else (H, 1)
         a, z = vector(one, a_at, N * H), vector(one, z_at, N * H)
+        K = H // 2
         for n in range(N):
             for h in range(H):
                 i = n * step_n + h * step_h
-                z[i] = a[i] if 2 * h < H else exp(a[i])
+                z[i] = first(a[i], xp) if h < K else second(a[i], xp)
 
     return apply
 
 
-def _mean_variance_pull_back(dtype: str) -> Any:
-    one = np.dtype(dtype).type(1)
+def _two_halves_pull_back(kernel: TwoHalves, dtype: str) -> Any:
+    one, xp = np.dtype(dtype).type(1), namespace(dtype)
+    first, second = (specialised(df, dtype) for df in kernel.df)
 
     @plain(BLOCK)
     def block(a_at, z_at, g_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
         step_n, step_h = (1, N) if by_unit else (H, 1)
-        z, g = vector(one, z_at, N * H), vector(one, g_at, N * H)
+        a, z, g = vector(one, a_at, N * H), vector(one, z_at, N * H), vector(one, g_at, N * H)
         for n in range(N):
+            for h in range(H // 2):
+                i = n * step_n + h * step_h
+                g[i] *= first(a[i], z[i], xp)
             for h in range(H // 2, H):
                 i = n * step_n + h * step_h
-                g[i] *= z[i]
+                g[i] *= second(a[i], z[i], xp)
 
     return block
 
@@ -275,21 +306,61 @@ def _mean_variance_pull_back(dtype: str) -> Any:
 
 
 def loss_block(loss: Loss, activation: str, dtype: str) -> Any:
-    """Each row's loss; and ∂loss/∂a where the pair has a collapsed form, else ∂loss/∂ŷ."""
-    if loss.is_ours and loss.name == "cross_entropy" and activation == "softmax":
-        return _softmax_cross_entropy(dtype)
-    if loss.is_ours and loss.name == "gaussian_nll":
-        return _gaussian_nll(activation == "mean_variance", dtype)
-    if loss.is_ours and loss.name == "focal":
-        return _focal(loss, activation, dtype)
-    closed = loss.closed_form(activation)
+    """The loss of each row, and ∂loss/∂a if the pair has a closed form, else ∂loss/∂ŷ."""
+    closed = dict(loss.closed).get(activation)
+    kernel = closed.kernel if closed else loss.kernel
+    if isinstance(kernel, LogLikelihood):
+        return _log_likelihood(kernel, loss, dtype)
+    if isinstance(kernel, LogProbabilities):
+        return _log_probabilities(kernel, loss, dtype)
+    if isinstance(kernel, EachClass):
+        return _each_class(kernel, loss, dtype)
+    if isinstance(kernel, MeanAndSpread):
+        return _mean_and_spread(kernel, loss, closed is not None, dtype)
+    return _each_entry(loss, activation, dtype)
+
+
+def _bound(
+    function: Any, arguments: str, loss: Loss, dtype: str, signature: str = "", level: str = "",
+    how: Any = inlined,
+) -> Any:  # fmt: skip
+    """`function` of these scalars and xp, specialised and with the loss's parameters filled in.
+
+    By default the result takes the same arguments, else those of `signature`. The parameter that
+    `level` names is filled in with the argument ``level``.
+    """
+    T = np.dtype(dtype).type
+
+    def retyped(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(T(item) for item in value)
+        return value if value is None else T(value)
+
+    names = {f"_{k}": retyped(v) for k, v in loss.params}
+    filled = "".join(f", {k}=(level,)" if k == level else f", {k}=_{k}" for k, _ in loss.params)
+    function = how(specialised(function, dtype).py_func)
+    scope: dict[str, Any] = {"function": function, **names}
+    exec(  # a compiled function only takes keyword arguments that are written out
+        f"def bound({signature or arguments}, xp):\n    return function({arguments}, xp{filled})",
+        scope,
+    )
+    return how(scope["bound"])
+
+
+def _each_entry(loss: Loss, activation: str, dtype: str) -> Any:
+    """An elementwise loss; a `PerOutput` parameter has the level of the column."""
     one, xp = np.dtype(dtype).type(1), namespace(dtype)
     zero = one - one
-    value, slope = closed or (loss.value, loss.d)
-    levels = np.array(loss.settings.get("quantiles", (0,)), dtype)
+    closed = dict(loss.closed).get(activation)
+    parameter = loss.kernel.parameter if isinstance(loss.kernel, PerOutput) else ""
+    levels = np.array(dict(loss.params).get(parameter, (0,)), dtype)
     Q = len(levels)
-    value = _bound(value, loss, dtype, bool(closed))
-    slope = _bound(slope, loss, dtype, bool(closed))
+
+    arguments = "t, a, z" if closed else "t, z"
+    value, slope = (
+        _bound(f, arguments, loss, dtype, "t, a, z, level", parameter)
+        for f in (closed[:2] if closed else (loss.value, loss.d))
+    )
 
     @plain(LOSS)
     def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
@@ -316,32 +387,11 @@ def loss_block(loss: Loss, activation: str, dtype: str) -> Any:
     return block
 
 
-def _bound(function: Any, loss: Loss, dtype: str, closed: bool) -> Any:
-    """`function` of (t, a, z, level, xp), with the loss's parameters filled in."""
-    T = np.dtype(dtype).type
-
-    def retyped(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return tuple(T(item) for item in value)
-        return value if value is None else T(value)
-
-    names = {f"_{k}": retyped(v) for k, v in loss.settings.items()}
-    filled = "".join(
-        ", quantiles=(level,)" if k == "quantiles" else f", {k}=_{k}" for k in loss.settings
-    )
-    scope: dict[str, Any] = {"function": specialised(function, dtype), **names}
-    exec(  # parameters by keyword, which a compiled function takes only when spelt out
-        "def bound(t, a, z, level, xp):\n"
-        f"    return function({'t, a, z' if closed else 't, z'}, xp{filled})",
-        scope,
-    )
-    return inlined(scope["bound"])
-
-
-def _softmax_cross_entropy(dtype: str) -> Any:
-    """z Σ_h t_h − t, and Σ_h t_h (log Σ exp(a) − a_h): the largest z is 1 / Σ exp(a − top)."""
-    one, log = np.dtype(dtype).type(1), namespace(dtype).log
-    zero = one - one
+def _log_likelihood(kernel: LogLikelihood, loss: Loss, dtype: str) -> Any:
+    """Σ_h w_h (log Σ exp(a) − a_h) and z Σ_k w_k − w_h. The largest z is 1 / Σ exp(a − top)."""
+    one, xp = np.dtype(dtype).type(1), namespace(dtype)
+    zero, log = one - one, xp.log
+    weight = _bound(kernel.weight, "t", loss, dtype)
 
     @plain
     def by_row(t, a, z, d, rows, N, H):  # type: ignore[no-untyped-def]
@@ -349,24 +399,24 @@ def _softmax_cross_entropy(dtype: str) -> Any:
             top, largest, mass, dot = a[n, 0], z[n, 0], zero, zero
             for h in range(H):
                 top, largest = max(top, a[n, h]), max(largest, z[n, h])
-                mass += t[n, h]
+                mass += weight(t[n, h], xp)
             for h in range(H):
-                dot += t[n, h] * (a[n, h] - top)
-                d[n, h] = z[n, h] * mass - t[n, h]
+                dot += weight(t[n, h], xp) * (a[n, h] - top)
+                d[n, h] = z[n, h] * mass - weight(t[n, h], xp)
             rows[n] = -mass * log(largest) - dot
 
     @plain
     def by_units(t, a, z, d, rows, mass, most, N, H):  # type: ignore[no-untyped-def]
         for n in range(N):
-            mass[n], most[n], rows[n] = t[0, n], a[0, n], zero
+            mass[n], most[n], rows[n] = weight(t[0, n], xp), a[0, n], zero
         for h in range(1, H):
             for n in range(N):
-                mass[n] += t[h, n]
+                mass[n] += weight(t[h, n], xp)
                 most[n] = max(most[n], a[h, n])
         for h in range(H):
             for n in range(N):
-                rows[n] -= t[h, n] * (a[h, n] - most[n])
-                d[h, n] = z[h, n] * mass[n] - t[h, n]
+                rows[n] -= weight(t[h, n], xp) * (a[h, n] - most[n])
+                d[h, n] = z[h, n] * mass[n] - weight(t[h, n], xp)
         for n in range(N):
             most[n] = z[0, n]
         for h in range(1, H):
@@ -390,62 +440,36 @@ def _softmax_cross_entropy(dtype: str) -> Any:
     return block
 
 
-def _gaussian_nll(closed: bool, dtype: str) -> Any:
-    """½ (log v + (y − μ)² / v) of means and variances, or of means and log-variances."""
+def _mean_and_spread(kernel: MeanAndSpread, loss: Loss, closed: bool, dtype: str) -> Any:
+    """Means and spreads are read from z, or from a in a closed form."""
     one, xp = np.dtype(dtype).type(1), namespace(dtype)
-    log, exp, floored = xp.log, xp.exp, xp.floored
-    half, zero = one / (one + one), one - one
+    zero = one - one
+    terms = _bound(kernel.terms, "t, m, s", loss, dtype)
 
     @plain(LOSS)
     def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
         step_n, step_h = (1, N) if by_unit else (H, 1)
         K = H // 2
         step_t = 1 if by_unit else K
-        t, a, z = vector(one, t_at, N * K), vector(one, a_at, N * H), vector(one, z_at, N * H)
+        t, x = vector(one, t_at, N * K), vector(one, a_at if closed else z_at, N * H)
         d, rows = vector(one, d_at, N * H), vector(one, rows_at, N)
         for n in range(N):
             total = zero
             for h in range(K):
                 mean, spread = n * step_n + h * step_h, n * step_n + (h + K) * step_h
-                r = t[n * step_t + h * step_h] - z[mean]
-                if closed:
-                    precision = exp(-a[spread])
-                    total += half * (a[spread] + r * r * precision)
-                    d[mean] = -r * precision
-                    d[spread] = half * (one - r * r * precision)
-                else:
-                    v = floored(z[spread])
-                    total += half * (log(v) + r * r / v)
-                    d[mean] = -r / v
-                    d[spread] = half * (one - r * r / v) / v
+                y = t[n * step_t + h * step_h]
+                value, d[mean], d[spread] = terms(y, x[mean], x[spread], xp)
+                total += value
             rows[n] = total
 
     return block
 
 
-def _focal(loss: Loss, activation: str, dtype: str) -> Any:
-    """−t (1 − p)^γ log p; a single output is the probability of the second class."""
+def _each_class(kernel: EachClass, loss: Loss, dtype: str) -> Any:
+    """Σ_h t_h value_h; a single output is the probability of the second of two classes."""
     one, xp = np.dtype(dtype).type(1), namespace(dtype)
-    zero, gamma = one - one, np.dtype(dtype).type(loss.settings["gamma"])
-    if activation == "softmax":
-        return _focal_softmax(gamma, dtype)
-    power = specialised(losses._power, dtype)
-    if activation == "logistic":
-        softplus = specialised(arrays.softplus, dtype)
-        expit = specialised(arrays.expit, dtype)
-
-        @inlined
-        def term(a, z):  # type: ignore[no-untyped-def]
-            return power(expit(-a, xp), gamma, xp) * softplus(-a, xp)
-
-        @inlined
-        def term_d(a, z):  # type: ignore[no-untyped-def]
-            q = expit(-a, xp)
-            return -power(q, gamma, xp) * (gamma * z * softplus(-a, xp) + q)
-    else:
-        of_p, of_p_d = (specialised(f, dtype) for f in (losses._focal_term, losses._focal_term_d))
-        term = inlined(lambda a, z: of_p(z, xp, gamma))
-        term_d = inlined(lambda a, z: of_p_d(z, xp, gamma))
+    zero = one - one
+    terms = _bound(kernel.terms, "a, z", loss, dtype)
 
     @plain(LOSS)
     def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
@@ -456,20 +480,24 @@ def _focal(loss: Loss, activation: str, dtype: str) -> Any:
             total = zero
             for h in range(H):
                 i = n * step_n + h * step_h
-                total += t[i] * term(a[i], z[i])
-                d[i] = t[i] * term_d(a[i], z[i])
+                value, slope = terms(a[i], z[i], xp)
+                total += t[i] * value
+                d[i] = t[i] * slope
                 if H == 1:  # 1 − σ(a) = σ(−a)
-                    total += (one - t[i]) * term(-a[i], one - z[i])
-                    d[i] -= (one - t[i]) * term_d(-a[i], one - z[i])
+                    value, slope = terms(-a[i], one - z[i], xp)
+                    total += (one - t[i]) * value
+                    d[i] -= (one - t[i]) * slope
             rows[n] = total
 
     return block
 
 
-def _focal_softmax(gamma: Any, dtype: str) -> Any:
+def _log_probabilities(kernel: LogProbabilities, loss: Loss, dtype: str) -> Any:
+    """log z_h = a_h − log Σ exp(a), and δ_h = q_h − z_h Σ_k q_k."""
     one, xp = np.dtype(dtype).type(1), namespace(dtype)
-    zero, exp, log, floored = one - one, xp.exp, xp.log, xp.floored
-    power = specialised(losses._power, dtype)
+    zero, exp, log = one - one, xp.exp, xp.log
+    terms = _bound(kernel.terms, "t, z, log_z", loss, dtype, how=merged)
+    single = _bound(kernel.single, "t, z", loss, dtype)
 
     @plain(LOSS)
     def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
@@ -477,8 +505,8 @@ def _focal_softmax(gamma: Any, dtype: str) -> Any:
         t, a, z = vector(one, t_at, N * H), vector(one, a_at, N * H), vector(one, z_at, N * H)
         d, rows = vector(one, d_at, N * H), vector(one, rows_at, N)
         for n in range(N):
-            if H == 1:  # a softmax over one class is constant
-                rows[n], d[n] = -(one - t[n]) * log(floored(one - z[n])), zero
+            if H == 1:
+                rows[n], d[n] = single(t[n], z[n], xp), zero
                 continue
             top, mass, total, both = a[n * step_n], zero, zero, zero
             for h in range(1, H):
@@ -487,10 +515,9 @@ def _focal_softmax(gamma: Any, dtype: str) -> Any:
                 mass += exp(a[n * step_n + h * step_h] - top)
             for h in range(H):
                 i = n * step_n + h * step_h
-                log_p, rest = a[i] - top - log(mass), power(one - z[i], gamma, xp)
-                total -= t[i] * rest * log_p
-                slope = gamma * power(one - z[i], gamma - one, xp) * z[i] * log_p
-                d[i] = t[i] * (slope - rest)
+                log_z = a[i] - top - log(mass)
+                value, d[i] = terms(t[i], z[i], log_z, xp)
+                total += value
                 both += d[i]
             for h in range(H):
                 i = n * step_n + h * step_h
@@ -504,7 +531,7 @@ def _focal_softmax(gamma: Any, dtype: str) -> Any:
 
 
 def gather_block(source: str, dtype: str) -> Any:
-    """Rows `order` of X, of any source dtype and layout, as numbers of the working dtype."""
+    """Rows `order` of X, which has any source dtype and layout, converted to the working dtype."""
     T, one = types.float32 if dtype == "float32" else types.float64, np.dtype(dtype).type(1)
     item = np.dtype(SOURCES[source]).type(1)
     widened = {"float16": _of_half, "bfloat16": _of_brain}.get(source, inlined(lambda x: T(x)))
@@ -529,7 +556,7 @@ def gather_block(source: str, dtype: str) -> Any:
 
 @inlined
 def _of_half(bits):  # type: ignore[no-untyped-def]
-    """float16 by its bits: the exponent is moved by a product, which also mends subnormals."""
+    """float16 from its bits. A product shifts the exponent, which also handles subnormals."""
     size = float32_of_bits(np.int32((np.int32(bits) & 0x7FFF) << 13)) * np.float32(2.0**112)
     if (bits & 0x7C00) == 0x7C00:
         size = float32_of_bits(np.int32(((np.int32(bits) & 0x3FF) << 13) | 0x7F800000))

@@ -1,13 +1,22 @@
-"""Numbers that the kernel and those who call it share."""
+"""Constants and record types that the compiled kernel shares with the Python code that calls it.
+
+The kernel takes a single argument: the address of one ``FRAME`` record. The frame holds numbers and
+the addresses of arrays; among these is an array of L ``LAYER`` records, which say how large each
+layer is, which compiled functions it calls and where its quantities lie in memory. `layout.py`
+decides the places, `frame.py` fills in the records, and the kernel reads them. Nothing else knows
+about offsets.
+"""
 
 import platform
 
 import llvmlite.binding as llvm
 import numpy as np
 
+# ---------------------------------------------------------------- the processor
+
 
 def _registers() -> tuple[int, int, int]:
-    """Bytes of this processor's vectors; rows and vectors of a tile that fits their registers."""
+    """Bytes of a vector register; rows and vectors of the largest tile that fits the registers."""
     features = llvm.get_host_cpu_features()
     if features.get("avx512f"):
         return 64, 12, 2
@@ -16,37 +25,110 @@ def _registers() -> tuple[int, int, int]:
     return 16, 6, 4 if platform.machine() in ("arm64", "aarch64") else 2
 
 
-VECTOR_BYTES, MR, NV = _registers()
-KC, MC = 384, 96  # of a block of a product: see products.py
-ROOM = KC * MC  # numbers of a block, for each thread
+VECTOR_BYTES, MR, NV = _registers()  # a micro-kernel computes MR rows of NV vectors of a product
+KC, MC = 384, 96  # columns and rows of A in one block of a product: see products.py
+ROOM = KC * MC  # scalars that a thread needs for a copy of such a block
 
+# ---------------------------------------------------------------- names for numbers
 
-SGD, ADAM, GRADIENT = 0, 1, 2
-SUM, MEAN, SKLEARN = 0, 1, 2
-SPINS, YIELDS = 2000, 100  # how long a thread waits awake: some microseconds each
-FEW = 8  # rows below which reading W as it lies is quicker than panels of it
-MOST_PIECES = 64  # in which the rows of a W_l are worked on
-PIECE = 32_768  # parameters of a piece: its gradient stays in the cache until the update
+SGD, ADAM, GRADIENT = 0, 1, 2  # update rules; GRADIENT computes ∂L/∂θ without an update
+SUM, MEAN, SKLEARN = 0, 1, 2  # how a batch's losses are reduced, and with them the penalty
 
-FRAME = np.dtype([
-    # addresses: the network
-    ("theta", "i8"), ("sizes", "i8"), ("forward", "i8"), ("pull_back", "i8"), ("loss", "i8"),
-    ("dropout", "i8"), ("rows_times", "i8"), ("columns_times", "i8"),
-    ("L", "i8"), ("P", "i8"), ("collapsed", "i8"),
-    # addresses: the rows
-    ("X", "i8"), ("row", "i8"), ("column", "i8"), ("gather", "i8"),
-    ("indices", "i8"), ("indptr", "i8"), ("sparse", "i8"),
-    ("codes", "i8"), ("targets", "i8"), ("K", "i8"), ("weights", "i8"), ("order", "i8"),
-    # room, and where each X_l, a_l, δ_l, … lies in it
-    ("work", "i8"), ("places", "i8"), ("by_unit", "i8"), ("backward", "i8"), ("slab", "i8"),
-    ("tile", "i8"), ("pieces", "i8"),
-    ("G", "i8"), ("first", "i8"), ("second", "i8"), ("sync", "i8"),
-    ("tile_claims", "i8"), ("piece_claims", "i8"),
-    ("out", "i8"), ("parts", "i8"), ("result", "i8"),
-    # the search
-    ("n_threads", "i8"), ("N", "i8"), ("rows_of_epoch", "i8"), ("batch", "i8"),
-    ("start", "i8"), ("n_steps", "i8"),
-    ("step", "i8"), ("rates", "i8"), ("rule", "i8"), ("reduction", "i8"), ("seed", "i8"),
-    ("nesterov", "i8"), ("b1", "f8"), ("b2", "f8"), ("epsilon", "f8"), ("decay", "f8"),
-    ("l2", "f8"), ("clip", "f8"),
+# ---------------------------------------------------------------- thresholds, found by measurement
+
+SPINS, YIELDS = 2000, 100  # checks of a barrier before a thread yields, and then before it sleeps
+FEW = 8  # with fewer rows than this, X W reads W directly: copying it to panels costs more
+MOST_PIECES = 64  # upper limit for the number of pieces of one W_l
+PIECE = 32_768  # parameters of a piece: its gradient is still in the cache at the update
+
+# ---------------------------------------------------------------- records
+
+ADDRESS = "i8"  # of the first scalar of an array, or of a compiled function; 0 if there is none
+PLACE = "i8"  # of a quantity in the working memory, in scalars from its beginning
+COUNT = "i8"
+FLAG = "i8"
+REAL = "f8"
+
+LAYER = np.dtype([
+    ("D", COUNT),  # inputs
+    ("H", COUNT),  # outputs
+    ("W", COUNT),  # position of W_l (D, H) in θ, and of ∂W_l in the gradient
+    ("b", COUNT),  # position of b_l (H,) in θ, and of ∂b_l in the gradient
+    ("X", PLACE),  # X_l (slab, D)
+    ("a", PLACE),  # a_l (slab, H); the place of z where f works in place
+    ("z", PLACE),  # X_{l+1} = f(a_l) (slab, H)
+    ("delta", PLACE),  # δ_l (slab, H)
+    ("W_panels", PLACE),  # copies of W_l, of W_lᵀ and of δ_l in panels: see products.py
+    ("W_transposed_panels", PLACE),
+    ("delta_panels", PLACE),
+    ("forward", ADDRESS),  # the compiled function for z = f(a + b): see blocks.py
+    ("pull_back", ADDRESS),  # the compiled function for g ← f′(a) ⊙ g
+    ("dropout", REAL),  # probability that an output is dropped
 ])  # fmt: skip
+
+NETWORK = [
+    ("theta", ADDRESS),  # all parameters: W_0, b_0, W_1, …
+    ("P", COUNT),  # how many there are
+    ("layers", ADDRESS),  # L records of type LAYER
+    ("L", COUNT),
+    ("loss", ADDRESS),  # the compiled loss
+    ("collapsed", FLAG),  # it gives ∂loss/∂a of the last layer rather than ∂loss/∂ŷ
+    ("rows_times", ADDRESS),  # compiled product A B, A stored by rows
+    ("columns_times", ADDRESS),  # compiled product A B, A stored by columns
+]
+
+ROWS = [
+    ("N", COUNT),  # rows in an epoch (or to predict)
+    ("order", ADDRESS),  # the rows of each epoch in the order of their use; 0: as stored
+    ("X", ADDRESS),  # dense rows, or the values of sparse rows (CSR)
+    ("row", COUNT), ("column", COUNT),  # strides of dense X in scalars
+    ("gather", ADDRESS),  # the compiled function that copies rows of dense X
+    ("sparse", FLAG), ("indices", ADDRESS), ("indptr", ADDRESS),  # of CSR rows
+    ("targets", ADDRESS), ("K", COUNT),  # targets, K columns
+    ("codes", ADDRESS),  # for each row, which row of `targets` is its target; 0: its own
+    ("weights", ADDRESS),  # sample weights; 0: all are 1
+]  # fmt: skip
+
+WORKSPACE = [
+    ("work", ADDRESS),  # the working memory, where the places of LAYER and the next four lie
+    ("batch_targets", PLACE),  # (slab, K)
+    ("batch_losses", PLACE),  # (slab,)
+    ("scratch", PLACE),  # (slab, 2), for activations and losses
+    ("blocks", PLACE),  # (n_threads, ROOM), for copied blocks of a product
+    ("slab", COUNT),  # rows of a batch in memory at the same time
+    ("tile", COUNT),  # rows that a thread takes through all layers together
+    ("pieces", COUNT),  # W_l is divided into a multiple of this number of pieces
+    ("by_unit", FLAG),  # activations are stored (H, rows) rather than (rows, H)
+    ("backward", FLAG),  # there is a backward pass
+    ("G", ADDRESS),  # the gradient ∂L/∂θ (P,)
+    ("parts", ADDRESS),  # sums of squares for each piece (2 L, MOST_PIECES + 1)
+    ("n_threads", COUNT),
+    ("sync", ADDRESS),  # the barrier's two counters, on cache lines of their own
+    ("tile_claims", ADDRESS), ("piece_claims", ADDRESS),  # whether a thread has begun each
+]  # fmt: skip
+
+OPTIMIZER = [
+    ("rule", COUNT),  # SGD, ADAM or GRADIENT
+    ("first", ADDRESS), ("second", ADDRESS),  # velocity, or Adam's two moments (P,)
+    ("b1", REAL), ("b2", REAL),  # momentum, or the decay rates of Adam's moments
+    ("epsilon", REAL),
+    ("nesterov", FLAG),
+    ("decay", REAL),  # AdamW's decoupled weight decay
+    ("l2", REAL),  # λ of the penalty λ/2 ‖W‖²
+    ("clip", REAL),  # largest norm of the gradient; 0: not clipped
+    ("reduction", COUNT),  # SUM, MEAN or SKLEARN
+]  # fmt: skip
+
+LOOP = [
+    ("batch", COUNT),  # rows of a batch
+    ("rows_of_epoch", COUNT),  # N, or more where X holds only a part of the epoch's rows
+    ("start", COUNT),  # the first step to take, counted from the beginning of `order`
+    ("n_steps", COUNT),
+    ("step", COUNT),  # updates of θ before this call
+    ("rates", ADDRESS),  # the learning rate of each step (n_steps,)
+    ("seed", COUNT),  # of dropout's masks
+    ("result", ADDRESS),  # updates of θ so far, then the loss of each epoch
+    ("out", ADDRESS),  # predictions (N, H)
+]
+
+FRAME = np.dtype(NETWORK + ROWS + WORKSPACE + OPTIMIZER + LOOP)

@@ -1,4 +1,4 @@
-"""The kernel's arguments: one record of addresses and numbers, and what keeps them alive."""
+"""The kernel's arguments: one record of addresses and numbers, and what it refers to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from deltaprop.engines.fused import constants, threads, units
 from deltaprop.engines.fused.kernel_rows import KernelRows
-from deltaprop.engines.fused.layout import Room, layer_sizes
+from deltaprop.engines.fused.layout import Room
 from deltaprop.model import Model
 
 if TYPE_CHECKING:
@@ -16,7 +16,17 @@ if TYPE_CHECKING:
 
 
 class Frame:
-    """The kernel's arguments: one record of addresses and numbers, and what keeps them alive."""
+    """A record of type ``constants.FRAME``; it keeps the arrays alive whose addresses it holds.
+
+    Parameters
+    ----------
+    net : Model
+        The network; the kernel reads and updates its ``theta``.
+    rows : KernelRows
+        The rows to train on or to predict.
+    room : Room
+        The division of the work, and the places of quantities in the working memory.
+    """
 
     def __init__(self, net: Model, rows: KernelRows, room: Room) -> None:
         self.net, self.room = net, room
@@ -26,23 +36,33 @@ class Frame:
         self._place, errors = address(record), np.zeros(2, np.int64)
         self._error = address(errors)  # of Numba's calling convention; nothing in there raises
         self._kept: list[Any] = [rows, errors]
+        self._set_network()
+        self._set_workspace()
+        self.set(N=rows.N, **rows.fields())
+
+    def _set_network(self) -> None:
+        net, compiled, layers = self.net, self.compiled, self.room.places.layers.copy()
+        layers["forward"], layers["pull_back"] = compiled.forward, compiled.pull_back
+        layers["dropout"] = [float(layer.dropout) for layer in net.layers]
         self.set(
-            theta=net.theta, sizes=np.array(layer_sizes(net)), forward=self.compiled.forward,
-            pull_back=self.compiled.pull_back, loss=self.compiled.loss,
-            dropout=np.array([float(layer.dropout) for layer in net.layers]),
-            L=net.n_layers, P=net.theta.size, N=rows.N,
-            collapsed=self.compiled.collapsed, gather=self.compiled.gather,
-            rows_times=self.compiled.rows_times, columns_times=self.compiled.columns_times,
-            work=np.zeros(room.length, net.dtype), places=room.places, by_unit=room.by_unit,
-            backward=room.backward, slab=room.slab, tile=room.tile, pieces=room.pieces,
-            n_threads=room.n_threads, sync=np.zeros(16, np.int64),
+            theta=net.theta, P=net.theta.size, layers=layers, L=net.n_layers,
+            loss=compiled.loss, collapsed=compiled.collapsed, gather=compiled.gather,
+            rows_times=compiled.rows_times, columns_times=compiled.columns_times,
+        )  # fmt: skip
+
+    def _set_workspace(self) -> None:
+        room, places = self.room, self.room.places
+        self.set(
+            work=np.zeros(places.length, self.net.dtype), batch_targets=places.batch_targets,
+            batch_losses=places.batch_losses, scratch=places.scratch, blocks=places.blocks,
+            slab=room.slab, tile=room.tile, pieces=room.pieces, by_unit=room.by_unit,
+            backward=room.backward, n_threads=room.n_threads, sync=np.zeros(16, np.int64),
             tile_claims=np.zeros(-(-room.slab // room.tile), np.int64),
-            piece_claims=np.zeros(net.n_layers * constants.MOST_PIECES, np.int64),
-            **rows.fields(),
+            piece_claims=np.zeros(self.net.n_layers * constants.MOST_PIECES, np.int64),
         )  # fmt: skip
 
     def set(self, **fields: Any) -> None:
-        """Fields of the record; arrays by address."""
+        """Set fields of the record, by name. Of an array, the record holds the address."""
         for name, value in fields.items():
             if isinstance(value, np.ndarray):
                 self._kept.append(value)
@@ -50,7 +70,7 @@ class Frame:
             self.at[name][0] = value
 
     def call(self, entry: Any) -> None:
-        """Run an entry of the kernel in all threads."""
+        """Run an entry point of the kernel in all threads."""
 
         def thread(k: int) -> None:
             entry(self._error, self._error + 8, 1.0, k, self._place)
@@ -62,6 +82,6 @@ class Frame:
 
 
 def address(array: Shaped[np.ndarray, "..."]) -> int:
-    """Where an array's numbers lie (a quicker way than `array.ctypes`)."""
+    """The address of an array's first number (faster than ``array.ctypes``)."""
     at: int = array.__array_interface__["data"][0]
     return at

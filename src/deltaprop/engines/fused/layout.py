@@ -1,29 +1,57 @@
-"""Where a batch's X_l, a_l, δ_l lie in the kernel's room, and who works on which rows."""
+"""How the work of a step is divided, and where its quantities lie in the working memory.
+
+A batch of up to LARGEST_SLAB rows is one *slab*: the rows whose activations are in memory at the
+same time. Larger batches (all rows, for L-BFGS) pass through slab by slab, so that memory does not
+grow with them. The first half of a step divides a slab's rows into *tiles*; one thread takes a tile
+through all layers, forward and back, while its activations are in the cache. The second half
+divides the rows of each W_l into *pieces*; one thread computes a piece of the gradient and updates
+it. Copies of W_l, W_lᵀ and δ_l in *panels* (a few columns each, row after row) are what matrix
+products read: see products.py.
+
+Threads thus divide the batch rather than each product: a product of the usual size takes some
+microseconds, and a barrier after each would cost as much again.
+"""
 
 from __future__ import annotations
 
 import dis
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from deltaprop.engines.fused.constants import MR, NV, ROOM, VECTOR_BYTES
+from deltaprop.engines.fused.constants import LAYER, MR, NV, ROOM, VECTOR_BYTES
 from deltaprop.functions.activations import Activation
 from deltaprop.model import Model
 
 if TYPE_CHECKING:
-    from jaxtyping import Int
+    from jaxtyping import Shaped
 
-WORK_FOR_TWO = 500_000  # multiplications a step below which a second thread costs more than it does
-LARGEST_SLAB = 4096  # rows worked on at a time; larger batches go through in slabs
-TILE = 16 * MR  # most rows of a thread's share that go through the layers together
-SMALL_PRODUCT = 60_000  # multiplications of a layer below which loops over units are too short
-FIXED_TILE, FIXED_PIECES = 64, 16  # where results must not depend on the number of threads
+WORK_FOR_TWO = 500_000  # multiplications in a step below which a second thread does not pay
+LARGEST_SLAB = 4096  # rows
+TILE = 16 * MR  # upper limit for the rows of a tile
+SMALL_PRODUCT = 60_000  # multiplications in a layer below which loops over its units are too short
+FIXED_TILE, FIXED_PIECES = 64, 16  # used where results must not depend on the number of threads
+ALIGNMENT = 16  # scalars: a cache line of float32, two of float64
+
+
+class Places(NamedTuple):
+    """Where each quantity begins in the working memory, in scalars, and how long that memory is.
+
+    `layers` are LAYER records without the addresses of functions, which `Frame` fills in.
+    """
+
+    layers: Shaped[np.ndarray, " L"]
+    batch_targets: int
+    batch_losses: int
+    scratch: int
+    blocks: int
+    length: int
 
 
 class Room(NamedTuple):
-    """The division of a step's work, and the places of its quantities in one array."""
+    """The division of a step's work, and the places of its quantities."""
 
     n_threads: int
     slab: int
@@ -31,8 +59,7 @@ class Room(NamedTuple):
     pieces: int
     by_unit: bool
     backward: bool
-    places: Int[np.ndarray, " M"]
-    length: int
+    places: Places
 
 
 def layer_sizes(net: Model) -> list[int]:
@@ -43,8 +70,8 @@ def layer_sizes(net: Model) -> list[int]:
 def training_room(
     net: Model, K: int, batch: int, n_threads: int, sparse: bool, reproducible: bool
 ) -> Room:
-    """For batches of that many rows and targets of K columns."""
-    # The loss reads the last a; under dropout f(a) is wanted without its mask.
+    """The room for training on batches of `batch` rows with targets of K columns."""
+    # The loss reads the last a; with dropout, f′ may need f(a) without its mask.
     in_place = [reads_only_z(layer.activation) and not layer.dropout for layer in net.layers]
     in_place[-1] = False
     products = [batch * D * H for D, H in pairwise(layer_sizes(net))]
@@ -62,58 +89,74 @@ def training_room(
         share = -(-slab // n_threads)
         tile = -(-share // -(-share // TILE))
     places = _places(net, K, slab, n_threads, in_place, sparse, by_unit)
-    return Room(n_threads, slab, tile, pieces, by_unit, True, *places)
+    return Room(n_threads, slab, tile, pieces, by_unit, True, places)
 
 
 def prediction_room(net: Model, N: int, n_threads: int, sparse: bool) -> Room:
-    """For N rows, each thread working in rows of its own."""
-    in_place = [f.coupling == "elementwise" and f.name != "mean_variance" for f in net.f]
+    """The room for predicting N rows, where each thread has its own part of the memory."""
+    in_place = [f.kernel is None for f in net.f]
     products = N * sum(W.size for W in net.W)
     n_threads = max(1, min(n_threads, N, products // (8 * WORK_FOR_TWO) + 1))
     tile = min(-(-N // n_threads), TILE)
     places = _places(net, 0, tile * n_threads, n_threads, in_place, sparse, False)
-    return Room(n_threads, tile * n_threads, tile, 1, False, False, *places)
+    return Room(n_threads, tile * n_threads, tile, 1, False, False, places)
+
+
+class _Memory:
+    """Places in one array, handed out one after the other."""
+
+    def __init__(self) -> None:
+        self.length = 0
+
+    def take(self, n: int) -> int:
+        place = self.length
+        self.length += -(-n // ALIGNMENT) * ALIGNMENT
+        return place
 
 
 def _places(
-    net: Model, K: int, rows: int, n_threads: int, in_place: list[bool], sparse: bool,
+    net: Model, K: int, rows: int, n_threads: int, in_place: Sequence[bool], sparse: bool,
     by_unit: bool,
-) -> tuple[Int[np.ndarray, " M"], int]:  # fmt: skip
-    """Where each quantity begins, on a cache line, and how much room they take together.
+) -> Places:  # fmt: skip
+    """The places for slabs of that many rows; without targets (K = 0) there is no backward pass.
 
-    X_0 … X_L, a_0 … a_{L-1}, δ_0 … δ_{L-1}, targets, losses, scratch; then panels of W_l, of W_lᵀ
-    and of δ_l, and each thread's room for a block of a product. Where z is written over a, the two
-    have one place. Nothing goes backward where there is no target (K = 0).
+    The order keeps quantities of the same kind together. What a network does not need takes no
+    room: X_0 of sparse rows, a_l where f works in place, and panels that no product reads.
     """
-    sizes, L, backward = layer_sizes(net), net.n_layers, K > 0
-    columns = NV * VECTOR_BYTES // net.dtype.itemsize
+    sizes, backward, memory = layer_sizes(net), K > 0, _Memory()
+    take, layers = memory.take, np.zeros(net.n_layers, LAYER)
+    inputs, outputs = sizes[:-1], sizes[1:]
+    panel = NV * VECTOR_BYTES // net.dtype.itemsize
+    padded = {width: -(-width // panel) * panel for width in sizes}
+    dense = [not by_unit and not (sparse and l == 0) for l in range(net.n_layers)]
 
-    def padded(width: int) -> int:
-        return -(-width // columns) * columns
+    layers["D"], layers["H"] = inputs, outputs
+    ends = np.cumsum([D * H + H for D, H in pairwise(sizes)])
+    layers["b"] = ends - outputs
+    layers["W"] = [0, *ends[:-1]]
 
-    outputs = sizes[1:]
-    a = [0 if shared else width for shared, width in zip(in_place, outputs, strict=True)]
-    delta = outputs if backward else [0] * L
-    of_rows = [0 if sparse else sizes[0], *outputs, *a, *delta, K, 1, 2]
-    needs = [rows * width for width in of_rows]
-    dense = [not by_unit and not (sparse and l == 0) for l in range(L)]
-    layers = list(zip(dense, pairwise(sizes), strict=True))
-    needs += [D * padded(H) if it else 0 for it, (D, H) in layers]
-    needs += [
-        H * padded(D) if it and backward and l > 0 else 0 for l, (it, (D, H)) in enumerate(layers)
-    ]
-    needs += [rows * padded(H) if (it or by_unit) and backward else 0 for it, (_, H) in layers]
-    needs += [n_threads * ROOM if backward and not by_unit else 0]
-    starts = np.cumsum([0] + [-(-need // 16) * 16 for need in needs])
-    for l in range(L):
-        if in_place[l]:
-            starts[L + 1 + l] = starts[l + 1]
-    return starts[:-1].astype(np.int64), int(starts[-1]) + columns
+    X = [take(0 if sparse else rows * sizes[0]), *(take(rows * H) for H in outputs)]
+    layers["X"], layers["z"] = X[:-1], X[1:]
+    a = [take(0 if shared else rows * H) for shared, H in zip(in_place, outputs, strict=True)]
+    layers["a"] = np.where(in_place, layers["z"], a)
+    layers["delta"] = [take(rows * H if backward else 0) for H in outputs]
+    batch_targets, batch_losses, scratch = take(rows * K), take(rows), take(2 * rows)
+    for l, (D, H) in enumerate(pairwise(sizes)):
+        layers["W_panels"][l] = take(D * padded[H] if dense[l] else 0)
+    for l, (D, H) in enumerate(pairwise(sizes)):
+        needed = dense[l] and backward and l > 0
+        layers["W_transposed_panels"][l] = take(H * padded[D] if needed else 0)
+    for l, H in enumerate(outputs):
+        needed = (dense[l] or by_unit) and backward
+        layers["delta_panels"][l] = take(rows * padded[H] if needed else 0)
+    blocks = take(n_threads * ROOM if backward and not by_unit else 0)
+    # Products read up to a panel's width beyond the end of what they need.
+    return Places(layers, batch_targets, batch_losses, scratch, blocks, memory.length + panel)
 
 
 def reads_only_z(f: Activation) -> bool:
-    """Whether f′ is written in terms of z = f(a) alone, and f knows to work in place."""
-    if f.coupling == "row" or f.name == "mean_variance":
+    """Whether f′ reads z = f(a) but not a, and the compiled f can write z over a."""
+    if f.kernel is not None:
         return False
     code = f.df.__code__
     return not any(

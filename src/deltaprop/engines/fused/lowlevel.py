@@ -1,10 +1,13 @@
-"""What the kernel needs below NumPy: views of addresses, atomics, calls, numbers from bits.
+"""What compiled code needs below NumPy: views of memory, atomics, calls by address, bit casts.
 
-Compiled code receives addresses and sizes only. It makes no object, raises nothing and calls no
-Python, so that its machine code can be kept on disk and run without Numba (see objects.py).
+Compiled code receives addresses and sizes only. It allocates no object, raises no exception and
+calls no Python, so that its machine code can be stored on disk and run without Numba (see
+objects.py). An *intrinsic* is a function whose LLVM code is written here by hand: the outer
+function gives its signature, and `build` emits its code into the caller.
+
+Functions that must work in float32 and float64 take a scalar `one` of the working dtype. Its type,
+not its value, decides what they compile to.
 """
-
-from __future__ import annotations
 
 from typing import Any
 
@@ -15,10 +18,12 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
+# Sums may be reordered for vector instructions. NaN and infinity keep their meaning, so that a
+# diverging training run is noticed.
 FAST = {"contract", "nsz", "arcp", "reassoc"}
 WORD = ir.IntType(64)
 STATUS = ir.IntType(32)
-NOTHING = WORD.as_pointer()
+POINTER = WORD.as_pointer()
 
 OPTIONS = {
     "fastmath": FAST, "error_model": "numpy", "_nrt": False,
@@ -27,16 +32,21 @@ OPTIONS = {
 
 
 def plain(given: Any) -> Any:
-    """Decorate a function (or a signature, and then the function) to compile to plain code."""
+    """Decorator: compile a function to machine code that needs neither Numba nor Python.
+
+    With a tuple of argument types, ``@plain((types.int64, ...))``, the function is compiled at
+    once; as ``@plain`` alone, it is compiled where it is called.
+    """
     if isinstance(given, tuple):
         return lambda function: njit(types.void(*given), **OPTIONS)(function)
     return njit(given, **OPTIONS)
 
 
-# ---------------------------------------------------------------- views
+# ---------------------------------------------------------------- views of memory
 
 
-def _view(scalar: Any, context: Any, builder: Any, address: Any, shape: Any) -> Any:
+def _view(scalar, context, builder, address, shape):
+    """An array over memory that somebody else owns."""
     kind = types.Array(scalar, len(shape), "C")
     array = context.make_array(kind)(context, builder)
     of = context.get_data_type(scalar)
@@ -51,69 +61,70 @@ def _view(scalar: Any, context: Any, builder: Any, address: Any, shape: Any) -> 
 
 
 @intrinsic
-def vector(typing: Any, one: Any, address: Any, n: Any) -> Any:
+def vector(typing, one, address, n):
     """n scalars of the type of `one` at that address."""
     one = types.unliteral(one)
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def build(context, builder, signature, args):
         return _view(one, context, builder, args[1], [args[2]])
 
     return types.Array(one, 1, "C")(one, types.int64, types.int64), build
 
 
 @intrinsic
-def matrix(typing: Any, one: Any, address: Any, rows: Any, columns: Any) -> Any:
+def matrix(typing, one, address, rows, columns):
     """rows × columns scalars of the type of `one` at that address."""
     one = types.unliteral(one)
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def build(context, builder, signature, args):
         return _view(one, context, builder, args[1], [args[2], args[3]])
 
     return types.Array(one, 2, "C")(one, types.int64, types.int64, types.int64), build
 
 
 @intrinsic
-def size_of(typing: Any, one: Any) -> Any:
+def size_of(typing, one):
     """Bytes of a scalar of the type of `one`."""
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def build(context, builder, signature, args):
         return ir.Constant(WORD, context.get_abi_sizeof(context.get_data_type(one)))
 
     return types.int64(one), build
 
 
 @intrinsic
-def number(typing: Any, one: Any, x: Any) -> Any:
-    """x as a scalar of the type of `one`: what is computed with it stays in that precision."""
+def number(typing, one, x):
+    """x as a scalar of the type of `one`, so that computing with it stays in that precision."""
     one = types.unliteral(one)
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def build(context, builder, signature, args):
         return context.cast(builder, args[1], types.float64, one)
 
     return one(one, types.float64), build
 
 
-def record_at(dtype: Any) -> Any:
-    """An intrinsic that views an address as one record of that NumPy dtype."""
+def records_of(dtype):
+    """An intrinsic for record i of the array of records of a NumPy dtype at an address."""
     kind = numba.from_dtype(dtype)
 
     @intrinsic
-    def record(typing: Any, address: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return builder.inttoptr(args[0], context.get_value_type(kind))
+    def record(typing, address, i):
+        def build(context, builder, signature, args):
+            offset = builder.mul(args[1], ir.Constant(WORD, dtype.itemsize))
+            return builder.inttoptr(builder.add(args[0], offset), context.get_value_type(kind))
 
-        return kind(types.int64), build
+        return kind(types.int64, types.int64), build
 
     return record
 
 
-# ---------------------------------------------------------------- bits
+# ---------------------------------------------------------------- bit casts
 
 
-def _bits_to(number: Any, bits: Any, kind: Any) -> Any:
+def _bits_to(number, bits, kind):
     @intrinsic
-    def cast(typing: Any, given: Any) -> Any:
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def cast(typing, given):
+        def build(context, builder, signature, args):
             return builder.bitcast(args[0], kind)
 
         return number(bits), build
@@ -125,46 +136,49 @@ float32_of_bits = _bits_to(types.float32, types.int32, ir.FloatType())
 float64_of_bits = _bits_to(types.float64, types.int64, ir.DoubleType())
 
 
-# ---------------------------------------------------------------- threads
+# ---------------------------------------------------------------- atomics
 
 
-def _place(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+def _element(context, builder, signature, args):
     data = context.make_array(signature.args[0])(context, builder, args[0]).data
     return builder.gep(data, [args[1]])
 
 
 @intrinsic
-def fetch_add(typing: Any, array: Any, index: Any, value: Any) -> Any:
-    """array[index] += value for all threads at once; returns the old value."""
+def fetch_add(typing, array, index, value):
+    """Atomic ``array[index] += value``; returns the old value."""
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = _place(context, builder, signature, args)
-        return builder.atomic_rmw("add", place, args[2], "seq_cst")
+    def build(context, builder, signature, args):
+        element = _element(context, builder, signature, args)
+        return builder.atomic_rmw("add", element, args[2], "seq_cst")
 
     return types.int64(array, types.intp, types.int64), build
 
 
 @intrinsic
-def fetch(typing: Any, array: Any, index: Any) -> Any:
-    """array[index] as the other threads have left it."""
+def fetch(typing, array, index):
+    """Atomic read of ``array[index]``: what other threads have written by now."""
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.load_atomic(_place(context, builder, signature, args), "seq_cst", 8)
+    def build(context, builder, signature, args):
+        return builder.load_atomic(_element(context, builder, signature, args), "seq_cst", 8)
 
     return types.int64(array, types.intp), build
 
 
-# ---------------------------------------------------------------- calls
+# ---------------------------------------------------------------- calls by address
+
+# A network's activations, losses and products are compiled separately and called by address, so
+# that the kernel is compiled once for all networks.
 
 
-def _caller(n_arguments: int) -> Any:
-    """An intrinsic that calls the block (see blocks.py) at an address with that many words."""
+def _caller(n_arguments):
+    """Signature and code of a call of the function at an address, with that many integers."""
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        # Numba's own convention: where to put a result and an error, then the arguments.
-        kind = ir.FunctionType(STATUS, [NOTHING.as_pointer()] * 2 + [WORD] * n_arguments)
-        result = cgutils.alloca_once(builder, NOTHING)
-        error = cgutils.alloca_once(builder, NOTHING)
+    def build(context, builder, signature, args):
+        # Numba's calling convention: pointers for the result and an error, then the arguments.
+        kind = ir.FunctionType(STATUS, [POINTER.as_pointer()] * 2 + [WORD] * n_arguments)
+        result = cgutils.alloca_once(builder, POINTER)
+        error = cgutils.alloca_once(builder, POINTER)
         builder.call(builder.inttoptr(args[0], kind.as_pointer()), [result, error, *args[1:]])
         return context.get_dummy_value()
 
@@ -172,31 +186,24 @@ def _caller(n_arguments: int) -> Any:
 
 
 @intrinsic
-def call_block(
-    typing: Any, f: Any, a: Any, z: Any, other: Any, room: Any, N: Any, H: Any, by_unit: Any
-) -> Any:
+def call_block(typing, f, a, z, other, room, N, H, by_unit):
+    """A block of blocks.py: `other` is the bias (forward) or the gradient (pull back)."""
     return _caller(7)
 
 
 @intrinsic
-def call_loss(
-    typing: Any, f: Any, t: Any, a: Any, z: Any, delta: Any, rows: Any, room: Any, N: Any, H: Any,
-    by_unit: Any,
-) -> Any:  # fmt: skip
+def call_loss(typing, f, t, a, z, delta, rows, room, N, H, by_unit):
+    """A loss of blocks.py: writes each row's loss, and ∂loss/∂a or ∂loss/∂ŷ into `delta`."""
     return _caller(9)
 
 
 @intrinsic
-def call_gather(
-    typing: Any, f: Any, X: Any, row: Any, column: Any, order: Any, first: Any, N: Any, D: Any,
-    out: Any, by_unit: Any,
-) -> Any:  # fmt: skip
+def call_gather(typing, f, X, row, column, order, first, N, D, out, by_unit):
+    """Copy N rows of X, of any dtype and layout, to `out` in the working dtype."""
     return _caller(9)
 
 
 @intrinsic
-def call_product(
-    typing: Any, f: Any, A: Any, a_step: Any, B: Any, b_k: Any, b_panel: Any, C: Any, ldc: Any,
-    M: Any, N: Any, K: Any, more: Any, room: Any,
-) -> Any:  # fmt: skip
+def call_product(typing, f, A, a_step, B, b_k, b_panel, C, ldc, M, N, K, more, room):
+    """C (M, N) = A (M, K) B (K, N): see `product` in products.py for the arguments."""
     return _caller(12)

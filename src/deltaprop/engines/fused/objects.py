@@ -1,12 +1,13 @@
-"""Compiled units kept on disk: machine code that runs without Numba.
+"""A cache of compiled units on disk: machine code that runs without Numba.
 
-A unit (the kernel, or one block) is compiled once for this machine and kept in a folder of the
-user's cache, in a file whose name is a hash of all that it depends on: the sources, the versions of
-Numba and llvmlite, Python, the CPU and its features, and the code of a user's own functions. A
-process that finds the file needs neither Numba nor the seconds that it takes to compile.
+A unit (the kernel, or one block) is compiled once per machine and stored in the user's cache
+folder. The file name is a hash of everything that the machine code depends on: the sources, the
+versions of Numba and llvmlite, Python, the CPU and its features, and the code of custom functions.
+A process that finds the file neither imports Numba nor compiles.
 
-The folder is ``$DELTAPROP_CACHE_DIR``, else the user's cache folder, else one in the temporary
-folder; machine code is only read from folders that nobody else can write to.
+The cache folder is ``$DELTAPROP_CACHE_DIR`` if it is set, else the user's cache folder, else a
+folder in the temporary directory. Machine code is only read from folders that no other user can
+write to.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ MAGIC = b"deltaprop object 1\n"
 
 
 class Uncompilable(Exception):
-    """Functions of the user's own that Numba cannot compile."""
+    """Numba cannot compile a custom function."""
 
 
 class Unstorable(Exception):
-    """A function whose code depends on something that has no stable description."""
+    """The code of a function depends on a value that has no stable description."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Something to compile: `make(*of)` gives its compiled functions by name (needs Numba)."""
+    """What is compiled together: `make(*of)` returns its functions by name and needs Numba."""
 
     name: str
     describes: tuple[Any, ...]
@@ -47,7 +48,7 @@ class Unit:
 
     @functools.cached_property
     def key(self) -> str | None:
-        """What its file is called; None where it cannot be kept on disk."""
+        """The name of its file, or None if it cannot be stored on disk."""
         try:
             text = repr((self.make.__name__, *(_stable(part) for part in self.describes)))
         except Unstorable:
@@ -61,17 +62,17 @@ _kept: list[Any] = []
 
 
 def ready(unit: Unit) -> bool:
-    """Whether the unit can be had without compiling."""
+    """Whether the unit is available without compiling."""
     return (unit.key or unit) in _addresses or any(path.exists() for path in _paths(unit))
 
 
 def addresses(unit: Unit) -> dict[str, int]:
-    """Where the unit's functions lie in memory; compiled where no file holds them.
+    """The addresses of the unit's functions by name; without a file in the cache it is compiled.
 
     Raises
     ------
     Uncompilable
-        If Numba does not take the unit.
+        If Numba cannot compile the unit.
     """
     name = unit.key or unit
     if name not in _addresses:
@@ -84,13 +85,13 @@ def addresses(unit: Unit) -> dict[str, int]:
 
 
 def writable() -> bool:
-    """Whether compiled units can be kept at all."""
+    """Whether any cache folder can be written to."""
     return any(map(_made, folders()))
 
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Inside, no other process of this user compiles: they would do the same work."""
+    """Context in which no other process of this user compiles, as it would repeat the work."""
     folder = next(filter(_made, folders()), None)
     if folder is None or sys.platform == "win32":
         yield
@@ -107,14 +108,17 @@ def alone() -> Iterator[None]:
 
 @functools.cache
 def _surroundings() -> str:
-    """All that decides the machine code of any unit."""
+    """A description of everything that the machine code of all units depends on."""
     from importlib.metadata import version
 
     import llvmlite.binding as llvm
 
     package = Path(__file__).parents[2]
-    sources = [package / "functions" / f"{name}.py" for name in ("arrays", "activations", "losses")]
-    here = ("blocks", "constants", "kernel", "lowlevel", "products", "units", "vector")
+    sources = sorted((package / "functions").rglob("*.py"))
+    here = (
+        "blocks", "constants", "kernel", "layer", "lowlevel", "products", "sharing", "units",
+        "vector",
+    )  # fmt: skip
     sources += [Path(__file__).with_name(f"{name}.py") for name in here]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     features = llvm.get_host_cpu_features().flatten()
@@ -124,7 +128,7 @@ def _surroundings() -> str:
 
 
 def _stable(value: Any) -> Any:
-    """A description of a value, or of a function with all that it refers to, by content."""
+    """A description of a value by content; of a function, with everything that it refers to."""
     if isinstance(value, (str, int, float, bool, bytes, type(None))):
         return value
     if isinstance(value, (tuple, list, frozenset)):
@@ -153,11 +157,11 @@ def _cells(function: FunctionType) -> Any:
 
 
 def _compiled_once(unit: Unit, name: Any) -> tuple[dict[str, Any], bytes]:
-    """A unit that failed is not tried again in this process."""
+    """Compile the unit, unless that has failed before in this process."""
     if name not in _failed:
         try:
             return _compiled(unit)
-        except Exception as error:  # whatever Numba makes of a function that is not for it
+        except Exception as error:  # Numba raises many types
             reason = str(error).strip().splitlines()
             last = next((line for line in reversed(reason) if ">>>" in line), (reason or [""])[0])
             _failed[name] = (
@@ -167,7 +171,7 @@ def _compiled_once(unit: Unit, name: Any) -> tuple[dict[str, Any], bytes]:
 
 
 def _compiled(unit: Unit) -> tuple[dict[str, Any], bytes]:
-    """A header (functions, symbols needed) and an object file for each function."""
+    """A header (functions, required symbols) and an object file per function."""
     header: dict[str, Any] = {"functions": []}
     code = b""
     for name, function in unit.make(*unit.of).items():
@@ -185,7 +189,7 @@ def _compiled(unit: Unit) -> tuple[dict[str, Any], bytes]:
 def _loaded(header: dict[str, Any], code: bytes) -> dict[str, int]:
     import llvmlite.binding as llvm
 
-    with contextlib.suppress(RuntimeError):  # newer versions do it themselves
+    with contextlib.suppress(RuntimeError):  # newer versions initialize on import
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
     found, at = {}, 0
@@ -202,7 +206,7 @@ def _loaded(header: dict[str, Any], code: bytes) -> dict[str, int]:
 
 
 def _require_symbols(needs: list[str]) -> None:
-    """LLVM ends the process where a symbol is missing: ask before."""
+    """Raise RuntimeError if a symbol is missing: LLVM would abort the process."""
     import llvmlite.binding as llvm
 
     def missing() -> list[str]:
@@ -210,16 +214,16 @@ def _require_symbols(needs: list[str]) -> None:
         return [n for n in needs if not hasattr(process, n) and not llvm.address_of_symbol(n)]
 
     if missing():
-        import numba  # noqa: F401  (it offers its own helpers to LLVM)
+        import numba  # noqa: F401  (it registers its helpers with LLVM)
     if missing():
-        raise RuntimeError(f"compiled code needs {', '.join(missing())}, which is not there")
+        raise RuntimeError(f"compiled code needs missing symbols: {', '.join(missing())}")
 
 
 # ---------------------------------------------------------------- files
 
 
 def folders() -> Iterator[Path]:
-    """Where compiled units may lie, the preferred place first."""
+    """The possible cache folders, the preferred one first."""
     if given := os.environ.get("DELTAPROP_CACHE_DIR"):
         yield Path(given)
     with contextlib.suppress(RuntimeError):  # no home
@@ -235,7 +239,7 @@ def folders() -> Iterator[Path]:
 
 
 def _is_private(folder: Path) -> bool:
-    """Whether only this user (or the machine's owner) could have written there."""
+    """Whether only this user or root could have written there."""
     try:
         status = folder.stat()
     except OSError:
@@ -246,7 +250,7 @@ def _is_private(folder: Path) -> bool:
 
 
 def _made(folder: Path) -> bool:
-    """Whether the folder is there, ours, and takes files."""
+    """Whether the folder exists or can be created, is private, and can be written to."""
     with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return _is_private(folder) and os.access(folder, os.W_OK)
@@ -259,7 +263,7 @@ def _paths(unit: Unit) -> list[Path]:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], bytes] | None:
-    """What the file holds; None where it is not there or damaged."""
+    """The content of the file, or None if it is missing or damaged."""
     try:
         data = path.read_bytes()
     except OSError:
@@ -275,7 +279,7 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes] | None:
 
 
 def _write(unit: Unit, header: dict[str, Any], code: bytes) -> None:
-    """Into the first folder that takes it; without one, each process compiles anew."""
+    """Store the unit in the first usable folder; without one, every process compiles again."""
     if unit.key is None:
         return
     body = json.dumps(header).encode() + b"\n" + code

@@ -1,17 +1,19 @@
 """Matrix products in vector registers: C = A B, or C + A B.
 
-The inner loop keeps a tile of MR rows and NV vectors of C in registers and runs over k: a number of
-A for each row, spread over a vector, times a row of the tile's columns of B. B lies in panels of W
-columns, k after k, so that these are read one after the other. A is read where it is; where its
-rows are far apart (Xᵀ of ∂W = Xᵀ δ), a block of it is copied to panels of MR rows first. The blocks
-are those of Goto and van de Geijn (2008): KC × W of B stay in the first level of the cache,
-MC × KC of A in the second.
+A product is computed in *tiles* of MR rows and W columns of C, W being NV vectors wide. The inner
+loop, the *micro-kernel*, keeps a tile of C in registers and runs over k: it adds the product of
+A[i, k], spread over a vector, and of row k of W columns of B.
 
-Each number of C is one chain of fused multiply-adds over k, whatever the tile it is in: the same
-bits for any division of the rows among threads.
+B is stored in *panels*: W columns of B, row after row, so that the micro-kernel reads memory from
+one end to the other. Panel p holds columns p W … (p + 1) W of B; the last one is padded. A is read
+where it lies. Where the numbers of one of its rows are far apart (Xᵀ in ∂W = Xᵀ δ), a block of A is
+first copied to panels of MR rows. The blocks are those of Goto and van de Geijn, "Anatomy of
+high-performance matrix multiplication" (2008): KC × W numbers of B stay in the first-level cache
+and MC × KC numbers of A in the second-level cache.
+
+Results are reproducible: each number of C is one chain of fused multiply-adds over k, whatever tile
+it belongs to. Dividing the rows of C among threads in another way gives the same bits.
 """
-
-from __future__ import annotations
 
 from typing import Any
 
@@ -24,116 +26,128 @@ from numba.extending import intrinsic
 from deltaprop.engines.fused.constants import KC, MC, MR, NV, VECTOR_BYTES
 from deltaprop.engines.fused.lowlevel import WORD, plain, size_of, vector
 
+# ---------------------------------------------------------------- micro-kernel
 
-def _kernel(rows: int, vectors: int, along_k: bool) -> Any:
-    """C's tile of `rows` rows and `vectors` vectors, of which `columns` columns are written.
 
-    A's numbers lie next to each other along k, or (not `along_k`) along the rows.
+def _micro_kernel(rows, vectors, along_k):
+    """A compiled function for one tile of C, of which it writes the first `columns` columns.
+
+    `along_k` says whether the numbers of A are adjacent along k or along its rows. `a_step`, the
+    distance of A's numbers along the other axis, `b_k`, the distance of B's rows, and `ldc`, the
+    distance of C's rows, count scalars. With `more`, the product is added to C.
     """
 
     @intrinsic
-    def tile(
-        typing: Any, one: Any, A: Any, a_step: Any, B: Any, b_k: Any, C: Any, ldc: Any, K: Any,
-        more: Any, columns: Any,
-    ) -> Any:  # fmt: skip
+    def tile(typing, one, A, a_step, B, b_k, C, ldc, K, more, columns):
         one = types.unliteral(one)
 
-        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return _Tile(context, builder, one, rows, vectors).build(along_k, *args[1:])
+        def build(context, builder, signature, args):
+            code = _TileCode(context, builder, one, rows, vectors)
+            A, a_step, B, b_k, C, ldc, K, more, columns = args[1:]
+            sums = code.accumulate(A, a_step, along_k, B, b_k, K)
+            code.write(sums, C, ldc, more, columns)
+            return context.get_dummy_value()
 
         return types.void(one, *[types.int64] * 9), build
 
     @plain
-    def call(one, A, a_step, B, b_k, C, ldc, K, more, columns):  # type: ignore[no-untyped-def]
+    def call(one, A, a_step, B, b_k, C, ldc, K, more, columns):
         tile(one, A, a_step, B, b_k, C, ldc, K, more, columns)
 
     return call
 
 
-class _Tile:
-    """The LLVM code of one kernel. LLVM keeps what is allocated here in registers."""
+class _TileCode:
+    """Emits the LLVM code of a micro-kernel.
 
-    def __init__(self, context: Any, builder: Any, one: Any, rows: int, vectors: int) -> None:
-        self.context, self.builder, self.rows, self.vectors = context, builder, rows, vectors
+    The sums are stack variables here; LLVM keeps them in registers, because there are no more than
+    fit. Rows and vectors are unrolled: each has its own instructions.
+    """
+
+    def __init__(self, context, builder, one, rows, vectors):
+        self.builder, self.rows, self.vectors = builder, rows, vectors
         self.scalar = context.get_data_type(one)
         self.size = context.get_abi_sizeof(self.scalar)
-        self.V = VECTOR_BYTES // self.size
-        self.vector = ir.VectorType(self.scalar, self.V)
+        self.lanes = VECTOR_BYTES // self.size
+        self.vector = ir.VectorType(self.scalar, self.lanes)
 
-    def build(
-        self, along_k: bool, A: Any, a_step: Any, B: Any, b_k: Any, C: Any, ldc: Any, K: Any,
-        more: Any, columns: Any,
-    ) -> Any:  # fmt: skip
-        builder, word = self.builder, self.word
-        one, step = word(self.size), builder.mul(a_step, word(self.size))
+    def accumulate(self, A, a_step, along_k, B, b_k, K):
+        """Code for the sums over k of a tile: stack variables, one for each row and vector."""
+        builder, one = self.builder, self.word(self.size)
+        step = builder.mul(a_step, one)
         row_step, k_step = (step, one) if along_k else (one, step)
-        b_step, c_step = builder.mul(b_k, one), builder.mul(ldc, one)
-        a, c = self.ladder(A, row_step), self.ladder(C, c_step)
-        zero = ir.Constant(self.vector, [0.0] * self.V)
+        b_step, a_rows = builder.mul(b_k, one), self.addresses(A, row_step)
+        zero = ir.Constant(self.vector, [0.0] * self.lanes)
         sums = [
             [cgutils.alloca_once_value(builder, zero) for _ in range(self.vectors)]
             for _ in range(self.rows)
         ]
         with cgutils.for_range(builder, K) as loop:
-            at = builder.add(B, builder.mul(loop.index, b_step))
-            b = [
-                self.load(builder.add(at, word(v * self.V * self.size)), self.vector)
-                for v in range(self.vectors)
-            ]
+            b_row = builder.add(B, builder.mul(loop.index, b_step))
+            b = [self.load(self.after(b_row, v), self.vector) for v in range(self.vectors)]
             offset = builder.mul(loop.index, k_step)
-            for i in range(self.rows):
-                x = self.spread(self.load(builder.add(a[i], offset), self.scalar))
-                for v in range(self.vectors):
-                    product = builder.fmul(x, b[v], flags=("contract",))
-                    total = builder.fadd(product, builder.load(sums[i][v]), flags=("contract",))
-                    builder.store(total, sums[i][v])
-        adds = builder.icmp_signed("!=", more, word(0))
-        for v in range(self.vectors):
-            here = [builder.add(row, word(v * self.V * self.size)) for row in c]
-            whole = builder.icmp_signed(">=", columns, word((v + 1) * self.V))
-            with builder.if_else(whole) as (yes, no):
-                with yes, builder.if_else(adds) as (added, written):
-                    with added:
-                        for i in range(self.rows):
-                            old = self.load(here[i], self.vector)
-                            total = builder.fadd(old, builder.load(sums[i][v]))
-                            self.store(total, here[i])
-                    with written:
-                        for i in range(self.rows):
-                            self.store(builder.load(sums[i][v]), here[i])
-                with no:
-                    rest = builder.sub(columns, word(v * self.V))
-                    for i in range(self.rows):
-                        self.store_some(builder.load(sums[i][v]), here[i], rest, adds)
-        return self.context.get_dummy_value()
+            for a_row, sums_of_row in zip(a_rows, sums, strict=True):
+                x = self.spread(self.load(builder.add(a_row, offset), self.scalar))
+                for b_vector, place in zip(b, sums_of_row, strict=True):
+                    product = builder.fmul(x, b_vector, flags=("contract",))
+                    total = builder.fadd(product, builder.load(place), flags=("contract",))
+                    builder.store(total, place)
+        return sums
 
-    def word(self, n: int) -> Any:
+    def write(self, sums, C, ldc, more, columns):
+        """Code that writes the sums to C, or adds them; of the last vector as many as it has."""
+        builder = self.builder
+        rows = self.addresses(C, builder.mul(ldc, self.word(self.size)))
+        adds = builder.icmp_signed("!=", more, self.word(0))
+        for v in range(self.vectors):
+            targets = [(sums[i][v], self.after(row, v)) for i, row in enumerate(rows)]
+            whole = builder.icmp_signed(">=", columns, self.word((v + 1) * self.lanes))
+            with builder.if_else(whole) as (is_whole, is_partial):
+                with is_whole, builder.if_else(adds) as (add, replace):
+                    with add:
+                        for place, address in targets:
+                            old = self.load(address, self.vector)
+                            self.store(builder.fadd(old, builder.load(place)), address)
+                    with replace:
+                        for place, address in targets:
+                            self.store(builder.load(place), address)
+                with is_partial:
+                    rest = builder.sub(columns, self.word(v * self.lanes))
+                    for place, address in targets:
+                        self.store_some(builder.load(place), address, rest, adds)
+
+    def word(self, n):
         return ir.Constant(WORD, n)
 
-    def ladder(self, start: Any, step: Any) -> list[Any]:
-        """The addresses of the tile's rows."""
-        rungs = [start]
-        for _ in range(1, self.rows):
-            rungs.append(self.builder.add(rungs[-1], step))
-        return rungs
+    def after(self, address, vectors):
+        """The address that many vectors further on."""
+        return self.builder.add(address, self.word(vectors * self.lanes * self.size))
 
-    def load(self, address: Any, kind: Any) -> Any:
-        found = self.builder.load(self.builder.inttoptr(address, kind.as_pointer()))
-        found.align = self.size
+    def addresses(self, start, step):
+        """The addresses of the tile's rows."""
+        found = [start]
+        for _ in range(1, self.rows):
+            found.append(self.builder.add(found[-1], step))
         return found
 
-    def store(self, value: Any, address: Any) -> None:
-        place = self.builder.inttoptr(address, value.type.as_pointer())
-        self.builder.store(value, place).align = self.size
+    def load(self, address, kind):
+        value = self.builder.load(self.builder.inttoptr(address, kind.as_pointer()))
+        value.align = self.size
+        return value
 
-    def spread(self, x: Any) -> Any:
-        nothing, lane = ir.Constant(self.vector, ir.Undefined), ir.IntType(32)
-        first = self.builder.insert_element(nothing, x, ir.Constant(lane, 0))
-        zeros = ir.Constant(ir.VectorType(lane, self.V), [0] * self.V)
-        return self.builder.shuffle_vector(first, nothing, zeros)
+    def store(self, value, address):
+        pointer = self.builder.inttoptr(address, value.type.as_pointer())
+        self.builder.store(value, pointer).align = self.size
 
-    def store_some(self, values: Any, address: Any, n: Any, adds: Any) -> None:
-        """The first n numbers of a vector; none where n < 1."""
+    def spread(self, x):
+        """A vector whose lanes are all x."""
+        undefined, lane = ir.Constant(self.vector, ir.Undefined), ir.IntType(32)
+        first = self.builder.insert_element(undefined, x, ir.Constant(lane, 0))
+        zeros = ir.Constant(ir.VectorType(lane, self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(first, undefined, zeros)
+
+    def store_some(self, values, address, n, adds):
+        """Store or add the first n lanes of a vector; none where n < 1."""
         builder = self.builder
         with cgutils.for_range(builder, n) as loop:
             offset = builder.mul(loop.index, self.word(self.size))
@@ -143,40 +157,60 @@ class _Tile:
             self.store(builder.select(adds, builder.fadd(old, x), x), to)
 
 
-PRODUCT = (types.int64,) * 12  # A, step, B, row, panel, C, row, M, N, K, more, room
+# ---------------------------------------------------------------- whole products
+
+PRODUCT = (types.int64,) * 12  # A, a_step, B, b_k, b_panel, C, ldc, M, N, K, more, room
 
 
 def product(along_k: bool, dtype: str) -> Any:
-    """C (M, N) = A (M, K) B (K, N), added to C where there is `more`.
+    """A compiled function for C (M, N) = A (M, K) B (K, N), or with `more` for C + A B.
 
-    `along_k`: A's numbers lie next to each other along k, and a_step is from row to row. Otherwise
-    they do along the rows, as those of a transpose, and a_step is from k to k.
-    Panels of B are b_panel numbers apart, their rows b_k; of the last panel some columns beyond N
-    are read. `room` for MC × KC numbers, or 0: to copy A's blocks to, where that pays.
+    With `along_k`, A is stored by rows: its numbers are adjacent along k, and `a_step` is the
+    distance of its rows. Otherwise it is stored by columns, as a transpose is, and `a_step` is the
+    distance of its columns. Panels of B are `b_panel` scalars apart, and the rows within them
+    `b_k`; of the last panel, up to W − 1 columns beyond N are read. `room` is the address of
+    MC × KC scalars for copies of A's blocks, or 0; A is copied where that pays.
     """
-    one = np.dtype(dtype).type(1)
-    item = one.itemsize
-    V = VECTOR_BYTES // item
-    W = NV * V
+    item = np.dtype(dtype).itemsize
+    W = NV * (VECTOR_BYTES // item)
+    rows_of_tiles, copy = _rows_of_tiles(along_k, dtype), _block_copier(dtype)
 
-    def kernel(rows: int) -> Any:
-        """That many rows, and as few vectors as the columns need."""
-        wide, narrow = _kernel(rows, NV, along_k), _kernel(rows, 1, along_k)
+    # One loop nest, as in the paper: its levels share all that they compute from each other.
+    @plain(PRODUCT)
+    def block_by_block(A, a_step, B, b_k, b_panel, C, ldc, M, N, K, more, room):
+        a_row, a_k = (a_step, 1) if along_k else (1, a_step)
+        copied = not along_k and room != 0 and N > 2 * W
+        for first_row in range(0, M, MC):
+            rows = min(MC, M - first_row)
+            for k in range(0, K, KC):
+                depth, adds = min(KC, K - k), 1 if more or k else 0
+                A_at = A + (first_row * a_row + k * a_k) * item
+                if copied:
+                    copy(A_at, a_k, room, rows, depth)
+                for column in range(0, N, W):
+                    B_at = B + (column // W * b_panel + k * b_k) * item
+                    columns = min(W, N - column)
+                    for row in range(0, rows, MR):
+                        tile = min(MR, rows - row)
+                        at, step = A_at + row * a_row * item, a_step
+                        if copied:
+                            at, step = room + row * depth * item, tile
+                        C_at = C + ((first_row + row) * ldc + column) * item
+                        rows_of_tiles(at, step, tile, B_at, b_k, C_at, ldc, depth, adds, columns)
 
-        @plain
-        def call(A, a_step, B, b_k, C, ldc, K, more, columns):  # type: ignore[no-untyped-def]
-            if columns > V:
-                wide(one, A, a_step, B, b_k, C, ldc, K, more, columns)
-            else:
-                narrow(one, A, a_step, B, b_k, C, ldc, K, more, columns)
+    return block_by_block
 
-        return call
 
-    whole, four, two, single = (kernel(rows) for rows in (MR, 4, 2, 1))
+def _rows_of_tiles(along_k, dtype):
+    """A compiled function for up to MR rows and W columns of C.
+
+    Fewer rows than MR are computed four, two and one at a time.
+    """
+    item = np.dtype(dtype).itemsize
+    whole, four, two, single = (_as_wide_as_needed(n, along_k, dtype) for n in (MR, 4, 2, 1))
 
     @plain
-    def some_rows(A, a_step, rows, B, b_k, C, ldc, K, more, columns):  # type: ignore[no-untyped-def]
-        """At most MR rows and W columns of C."""
+    def some_rows(A, a_step, rows, B, b_k, C, ldc, K, more, columns):
         a_row, c_row = (a_step if along_k else 1) * item, ldc * item
         if rows == MR:
             whole(A, a_step, B, b_k, C, ldc, K, more, columns)
@@ -190,64 +224,66 @@ def product(along_k: bool, dtype: str) -> Any:
         if rows == 1:
             single(A, a_step, B, b_k, C, ldc, K, more, columns)
 
+    return some_rows
+
+
+def _as_wide_as_needed(rows, along_k, dtype):
+    """A compiled function for that many rows, which uses one vector where one is enough."""
+    one = np.dtype(dtype).type(1)
+    lanes = VECTOR_BYTES // one.itemsize
+    wide, narrow = _micro_kernel(rows, NV, along_k), _micro_kernel(rows, 1, along_k)
+
     @plain
-    def copy(A_at, a_k, room, block, depth):  # type: ignore[no-untyped-def]
-        """A block whose numbers lie together along its rows, as panels of MR rows, k after k."""
-        full = block // MR
-        rest = block - full * MR
-        to = vector(one, room, block * depth)
+    def call(A, a_step, B, b_k, C, ldc, K, more, columns):
+        if columns > lanes:
+            wide(one, A, a_step, B, b_k, C, ldc, K, more, columns)
+        else:
+            narrow(one, A, a_step, B, b_k, C, ldc, K, more, columns)
+
+    return call
+
+
+def _block_copier(dtype):
+    """A compiled function that copies a block of A, stored by columns, to panels of MR rows."""
+    one = np.dtype(dtype).type(1)
+    item = one.itemsize
+
+    @plain
+    def copy(A_at, a_k, room, rows, depth):
+        full = rows // MR
+        rest = rows - full * MR  # the last panel has as many rows as are left
+        to = vector(one, room, rows * depth)
         for k in range(depth):
-            a = vector(one, A_at + k * a_k * item, block)
+            a = vector(one, A_at + k * a_k * item, rows)
             for panel in range(full):
                 for i in range(MR):
                     to[(panel * depth + k) * MR + i] = a[panel * MR + i]
             for i in range(rest):
                 to[full * MR * depth + k * rest + i] = a[full * MR + i]
 
-    @plain(PRODUCT)
-    def block_by_block(A, a_step, B, b_k, b_panel, C, ldc, M, N, K, more, room):  # type: ignore[no-untyped-def]
-        a_row, a_k = (a_step, 1) if along_k else (1, a_step)
-        copied = not along_k and room != 0 and N > 2 * W
-        for first in range(0, M, MC):
-            rows = min(MC, M - first)
-            for k in range(0, K, KC):
-                depth, adds = min(KC, K - k), 1 if more or k else 0
-                A_at = A + (first * a_row + k * a_k) * item
-                if copied:
-                    copy(A_at, a_k, room, rows, depth)
-                for j in range(0, N, W):
-                    B_at, columns = B + (j // W * b_panel + k * b_k) * item, min(W, N - j)
-                    for i in range(0, rows, MR):
-                        tile = min(MR, rows - i)
-                        at, step = A_at + i * a_row * item, a_step
-                        if copied:
-                            at, step = room + i * depth * item, tile
-                        C_at = C + ((first + i) * ldc + j) * item
-                        some_rows(at, step, tile, B_at, b_k, C_at, ldc, depth, adds, columns)
-
-    return block_by_block
+    return copy
 
 
 # ---------------------------------------------------------------- panels
 
 
 @plain
-def panel_width(one):  # type: ignore[no-untyped-def]
+def panel_width(one):
     """W, the columns of a panel."""
     return NV * (VECTOR_BYTES // size_of(one))
 
 
 @plain
-def panels_of(one, B_at, N, to_at, b_panel, low, high):  # type: ignore[no-untyped-def]
-    """Rows low … high of B (K, N) in panels of W columns that are b_panel numbers apart."""
+def panels_of(one, B_at, N, to_at, b_panel, low, high):
+    """Copy rows low … high of B (K, N) to panels that are `b_panel` scalars apart."""
     item, W = size_of(one), panel_width(one)
     whole = N // W * W
     for k in range(low, high):
         b = vector(one, B_at + k * N * item, N)
-        for j in range(0, whole, W):
-            to = vector(one, to_at + (j // W * b_panel + k * W) * item, W)
+        for column in range(0, whole, W):
+            to = vector(one, to_at + (column // W * b_panel + k * W) * item, W)
             for i in range(W):
-                to[i] = b[j + i]
+                to[i] = b[column + i]
         if whole < N:
             to = vector(one, to_at + (whole // W * b_panel + k * W) * item, W)
             for i in range(N - whole):
@@ -255,11 +291,11 @@ def panels_of(one, B_at, N, to_at, b_panel, low, high):  # type: ignore[no-untyp
 
 
 @plain
-def panels_of_transpose(one, B_at, N, to_at, b_panel, low, high):  # type: ignore[no-untyped-def]
-    """Rows low … high of B (K, N) as columns of the panels of Bᵀ (N, K)."""
+def panels_of_transpose(one, B_at, N, to_at, b_panel, low, high):
+    """Copy rows low … high of B (K, N) to the panels of Bᵀ (N, K), where they are columns."""
     item, W = size_of(one), panel_width(one)
     for k in range(low, high):
         b = vector(one, B_at + k * N * item, N)
         to = vector(one, to_at + (k // W * b_panel + k % W) * item, N * W)
-        for j in range(N):
-            to[j * W] = b[j]
+        for n in range(N):
+            to[n * W] = b[n]

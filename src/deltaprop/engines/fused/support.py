@@ -1,4 +1,4 @@
-"""What the fused engine can run."""
+"""Which networks and training runs the fused engine supports."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from deltaprop.optim.batch_gradients import ExactGradient
 def cannot_run(net: Model) -> str | None:
     """Why the fused engine cannot run this network; None where it can."""
     for f in net.f:
-        if f.coupling == "row" and f.name != "softmax":
-            return f"the activation {f.name!r} of the user's own couples outputs"
-    if not net.loss_function.is_ours and net.loss_function.outputs_per_target != 1:
-        return f"the loss {net.loss_function.name!r} of the user's own has several outputs a target"
+        if f.coupling == "row" and f.kernel is None:
+            return f"the activation {f.name!r} couples outputs and has no kernel form"
+    loss = net.loss_function
+    closed = loss.closed_form(net.f[-1].name)
+    kernel = closed.kernel if closed else loss.kernel
+    if loss.outputs_per_target != 1 and kernel is None:
+        return f"the loss {loss.name!r} has several outputs per target and no kernel form"
     return None
 
 

@@ -1,4 +1,8 @@
-"""How many threads, and Ctrl-C between compiled calls."""
+"""Python threads for compiled calls: how many, how they start, and Ctrl-C between two calls.
+
+Compiled code releases Python's global lock, so that ordinary Python threads run it in parallel.
+They start and end with each call, which runs for up to some tenths of a second.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,11 @@ from functools import cache
 
 
 def available() -> int:
-    """Threads that this search may use: 1 inside a parallel job of joblib's, else the machine's."""
+    """How many threads a training run may use.
+
+    This is 1 inside a parallel job of joblib. Otherwise it is the number of processors that this
+    process may use, or the value of ``OMP_NUM_THREADS`` if that is smaller.
+    """
     if "joblib" in sys.modules:
         from joblib.parallel import get_active_backend
 
@@ -29,7 +37,7 @@ def _processors() -> int:
         count = len(os.sched_getaffinity(0))
     else:
         count = os.cpu_count() or 1
-    try:  # a container's share of the machine
+    try:  # the limit of a container
         quota, period = open("/sys/fs/cgroup/cpu.max").read().split()  # noqa: PTH123, SIM115
         count = max(1, min(count, -(-int(quota) // int(period))))
     except (OSError, ValueError):
@@ -38,7 +46,7 @@ def _processors() -> int:
 
 
 def together(n_threads: int, call: Callable[[int], object]) -> None:
-    """call(0), … call(n_threads − 1) at the same time."""
+    """Run call(0), …, call(n_threads − 1) at the same time, call(0) in the current thread."""
     others = [threading.Thread(target=call, args=(k,)) for k in range(1, n_threads)]
     for thread in others:
         thread.start()
@@ -49,8 +57,12 @@ def together(n_threads: int, call: Callable[[int], object]) -> None:
 
 @contextmanager
 def interrupt_between_calls() -> Iterator[Callable[[], None]]:
-    """Ctrl-C waits for the end of a compiled call: threads meet at barriers, and θ, the solver's
-    memory and the step count must agree. The yielded function raises what has been waiting."""
+    """Make Ctrl-C wait for the end of a compiled call.
+
+    The threads of a call wait for each other at barriers, so none may stop alone; and θ, the
+    optimizer state and the number of steps must belong together. The yielded function, to be
+    called between two calls, raises the KeyboardInterrupt that has been waiting.
+    """
     caught: list[int] = []
 
     def check() -> None:
@@ -62,7 +74,7 @@ def interrupt_between_calls() -> Iterator[Callable[[], None]]:
         return
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler:
-        yield check  # the program handles Ctrl-C in its own way
+        yield check  # the program has its own handler for Ctrl-C
         return
     signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
     try:

@@ -1,4 +1,4 @@
-"""The compiled units of a network, and the functions that they are called by."""
+"""The compiled units of a network and the entry points of the kernel."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from deltaprop.engines.fused.objects import Unit, addresses
 from deltaprop.functions.activations import Activation
+from deltaprop.functions.kernels import ActivationKernel, ClosedKernel, LossKernel
 from deltaprop.functions.losses import Loss
 from deltaprop.model import Model
 
@@ -28,7 +29,7 @@ SOURCES = (
 
 
 class Compiled(NamedTuple):
-    """A network's compiled parts: entries to call, and addresses that the kernel calls."""
+    """A network's compiled parts: entry points for Python and addresses for the kernel."""
 
     run: Any
     predict: Any
@@ -69,7 +70,8 @@ def _make_products(dtype: str) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=512)
 def activation(f: Activation, dtype: str) -> Unit:
-    return Unit(f.name, (f.name, f.f, f.df, dtype), _make_activation, (f, dtype))
+    describes = (f.name, f.f, f.df, _described(f.kernel), dtype)
+    return Unit(f.name, describes, _make_activation, (f, dtype))
 
 
 def _make_activation(f: Activation, dtype: str) -> dict[str, Any]:
@@ -81,11 +83,17 @@ def _make_activation(f: Activation, dtype: str) -> dict[str, Any]:
     }
 
 
+def _described(kernel: ActivationKernel | LossKernel | ClosedKernel | None) -> tuple[Any, ...]:
+    """A kernel form as a tuple that tells its type too."""
+    return () if kernel is None else (type(kernel).__name__, *kernel)
+
+
 @functools.lru_cache(maxsize=512)
 def loss(of: Loss, output: str, dtype: str) -> Unit:
-    closed = of.closed_form(output)
+    closed = dict(of.closed).get(output)
     output = output if closed else ""
-    describes = (of.name, of.params, *(closed or (of.value, of.d)), output, dtype)
+    value, slope, kernel = closed or (of.value, of.d, of.kernel)
+    describes = (of.name, of.params, value, slope, _described(kernel), output, dtype)
     return Unit(of.name, describes, _make_loss, (of, output, dtype))
 
 
@@ -107,7 +115,7 @@ def _make_gather(source: str, dtype: str) -> dict[str, Any]:
 
 
 def of_functions(f: tuple[Activation, ...], of: Loss, dtype: str, source: str) -> list[Unit]:
-    """All units for these activations and this loss, where rows come in that dtype."""
+    """All units for these activations and this loss, with input rows of that dtype."""
     blocks = [activation(each, dtype) for each in dict.fromkeys(f)]
     shared = [kernel(dtype), products(dtype), gather(source, dtype)]
     return [*shared, loss(of, f[-1].name, dtype), *blocks]

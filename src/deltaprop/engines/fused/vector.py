@@ -1,11 +1,11 @@
-"""exp, tanh, log, erf, … on scalars, written so that loops over them become vector instructions.
+"""exp, tanh, log, erf, … of scalars, written so that loops over them become vector instructions.
 
-`namespace(dtype)` is a module that stands in for ``numpy`` when the functions of activations.py and
-losses.py are compiled: they receive it as `xp` and run on scalars of that dtype.
+`namespace(dtype)` is a module that replaces ``numpy`` when activations and losses are compiled:
+they receive it as `xp` and run on scalars of that dtype.
 
-But for sin and cos, no function branches, looks up a table or calls a library: a choice evaluates
-both sides, and powers of two come from shifted bits. NaN passes through the arithmetic. Results are
-within 2 ulp.
+Except for sin and cos, no function branches, looks up a table or calls a library: conditional
+expressions evaluate both sides, and powers of two come from shifted bits. NaN propagates. Results
+are within 2 ulp.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from numba.extending import intrinsic
 
 from deltaprop.engines.fused.lowlevel import float32_of_bits, float64_of_bits
 
-# Not "arcp": float32 divisions would become estimates. Not "reassoc": x - n ln 2 in two steps would
-# become one. An instruction keeps its flags where the function is inlined.
+# Without "arcp", which would turn float32 divisions into estimates, and without "reassoc", which
+# would merge the two steps of x - n ln 2. Inlined instructions keep these flags.
 _scalar = functools.partial(njit, fastmath={"contract"}, error_model="numpy", forceinline=True)
 
 
@@ -37,9 +37,9 @@ def bits_of(typing: Any, x: Any) -> Any:
     return getattr(types, f"int{x.bitwidth}")(x), build
 
 
-# Polynomials from the constant term on. "exp" (float64), "erf" and "erfc" are by Remez's algorithm,
-# for the least relative error of the result; "exp" (float32) is Moshier's, in Cephes; "log" comes
-# from Sun's fdlibm (float64) and FreeBSD's msun (float32).
+# Coefficients from the constant term upwards. "exp" (float64), "erf" and "erfc" were computed with
+# Remez's algorithm to minimize the relative error of the result; "exp" (float32) is Moshier's, from
+# Cephes; "log" comes from Sun's fdlibm (float64) and FreeBSD's msun (float32).
 FITTED: dict[str, dict[str, tuple[float, ...]]] = {
     "exp": {  # (exp(r) - 1 - r) / r², |r| <= ln(2) / 2
         "float32": (
@@ -98,7 +98,7 @@ FITTED: dict[str, dict[str, tuple[float, ...]]] = {
 
 
 class Format:
-    """A floating-point format: its types, the fields of its bits and what is fitted to them."""
+    """A floating-point format: its types, its bit fields and the coefficients fitted for it."""
 
     def __init__(self, dtype: str) -> None:
         self.T: Any = np.dtype(dtype).type
@@ -106,7 +106,7 @@ class Format:
         self.I = getattr(types, f"int{info.bits}")
         self.of_bits = {32: float32_of_bits, 64: float64_of_bits}[info.bits]
         self.shift, self.bias = info.nmant, info.maxexp - 1
-        # Adding it rounds to an integer, which is then found in the lowest bits.
+        # Adding this number rounds to an integer, which then stands in the lowest bits.
         self.magic = self.T(1.5 * 2**info.nmant)
         self.tiny, self.eps = info.smallest_normal, info.eps
         self.fitted = {name: of[dtype] for name, of in FITTED.items()}
@@ -149,7 +149,7 @@ def _exp(F: Format) -> Any:
     @_scalar
     def exp(given):  # type: ignore[no-untyped-def]
         x = T(given)
-        x = low if x < low else x  # not min and max: these lose NaN
+        x = low if x < low else x  # min and max would drop NaN
         x = high if x > high else x
         k, r, q = reduced(x)
         half = I(k >> 1)  # 2^k in two parts: k may lie outside the range of one exponent
@@ -160,7 +160,7 @@ def _exp(F: Format) -> Any:
 
 
 def _expm1(F: Format) -> Any:
-    """2 (2^(k-1) (1 + r + q) - 1/2): 2^k itself may overflow."""
+    """2 (2^(k-1) (1 + r + q) - 1/2), as 2^k itself may overflow."""
     T, I, of_bits, shift, bias = F.T, F.I, F.of_bits, F.shift, F.bias
     low, high, half, two, eps = F.numbers(-40, F.fitted["exp_range"][1], 0.5, 2, F.eps / 4)
     reduced = _reduced(F)
@@ -228,7 +228,7 @@ def _log(F: Format) -> Any:
 
 
 def _log1p(F: Format) -> Any:
-    """log(u), u = 1 + x, where what u loses of x joins f."""
+    """log(u), u = 1 + x, with the rounding error of u added to f."""
     T, I, of_bits, shift, bias = F.T, F.I, F.of_bits, F.shift, F.bias
     zero, one, infinity, nan = F.numbers(0, 1, math.inf, math.nan)
     split, log_of = _split(F), _log_of(F)
@@ -292,7 +292,7 @@ def _erf(F: Format) -> Any:
 
 
 def _expit(F: Format) -> Any:
-    """1 - e / (1 + e) or e - e² / (1 + e), e = exp(-|x|): 1 + e is rounded in a small term only."""
+    """1 - e / (1 + e) or e - e² / (1 + e), e = exp(-|x|): 1 + e only divides a small term."""
     T, zero, one, exp = F.T, F.T(0), F.T(1), _exp(F)
 
     @_scalar
@@ -323,7 +323,7 @@ def _softplus(F: Format) -> Any:
 
 @functools.cache
 def namespace(dtype: str) -> ModuleType:
-    """The stand-in for ``numpy`` on scalars of that dtype."""
+    """The replacement of ``numpy`` for scalars of that dtype."""
     F = Format(dtype)
     T: Any = F.T
     zero, one, tiny = F.numbers(0, 1, F.tiny)

@@ -13,6 +13,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from deltaprop.errors import InputError
+
 if TYPE_CHECKING:
     from jaxtyping import Int, Shaped
 
@@ -36,7 +38,7 @@ def own_grid(devices: int | None) -> Mesh:
 def _grid(found: list[jax.Device], processes: int, devices: int | None) -> Mesh:
     here = jax.local_device_count()
     if devices is not None and devices > here:
-        raise ValueError(f"devices of Xla is {devices}, but this process has {here} device(s).")
+        raise InputError(f"devices of Xla is {devices}, but this process has {here} device(s).")
     found = sorted(found, key=lambda device: (device.process_index, device.id))
     each = np.array(found).reshape(processes, -1)
     return Mesh(each[:, :devices], ("process", "device"))

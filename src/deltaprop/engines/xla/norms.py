@@ -17,6 +17,7 @@ from deltaprop.engines.xla import devices
 from deltaprop.engines.xla.device_rows import DeviceRows, dense, on_devices
 from deltaprop.engines.xla.shares import Shares
 from deltaprop.engines.xla.steps import Plan, plan_of
+from deltaprop.errors import InputError
 from deltaprop.model import Model
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def sample_norms(
     """
     options = options or XlaOptions()
     if options.dtype is not None:
-        raise ValueError(
+        raise InputError(
             f"dtype of Xla is {options.dtype!r}, but sample_norms uses the dtype of the network. "
             "Leave it out."
         )

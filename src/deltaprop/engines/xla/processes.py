@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from deltaprop.errors import InputError
+
 if TYPE_CHECKING:
     from jaxtyping import Shaped
 
@@ -64,10 +66,10 @@ def connect(
     try:
         jax.distributed.initialize(address, processes, rank)
     except ValueError as error:
-        raise ValueError(
-            f"connect got address={address!r}, processes={processes!r} and rank={rank!r}, and found no "
-            "launcher that sets the missing ones. Give all three, or start the processes with "
-            "srun, or with mpirun and JAX_COORDINATOR_ADDRESS=HOST:PORT of rank 0."
+        raise InputError(
+            f"connect got address={address!r}, processes={processes!r} and rank={rank!r}, and "
+            "found no launcher that sets the missing ones. Give all three, or start the processes "
+            "with srun, or with mpirun and JAX_COORDINATOR_ADDRESS=HOST:PORT of rank 0."
         ) from error
     check_connected()
 
@@ -103,7 +105,7 @@ def check_same(what: str, *parts: Any) -> None:
         digest.update(np.ascontiguousarray(part).tobytes())
     mine = np.frombuffer(digest.digest()[:8], np.uint32)
     if (_gathered(mine) != mine).any():
-        raise ValueError(
+        raise InputError(
             f"{what} must be the same in all {jax.process_count()} processes. Give each the same "
             "seed (random_state), the same settings and as many rows."
         )

@@ -51,7 +51,6 @@ class Plan:
     parameters: Parameters
     layers: tuple[Dense, ...]
     loss: Loss
-    custom_loss: tuple[Any, ...]
     l2: float
     reduction: str
     dtype: np.dtype
@@ -69,13 +68,11 @@ class Plan:
 
 def plan_of(model: Model, mesh: Mesh, options: XlaOptions, **run: Any) -> Plan:
     """The plan of a training run; `run` holds the attributes from `width` on."""
-    loss, dtype = model.loss_function, options.dtype
+    dtype = options.dtype
     lies = Divided if options.shard_parameters else Whole
     parameters = lies((model.n_features, *(layer.units for layer in model.layers)), mesh)
-    # Custom losses compare equal if their values and derivatives do; the rest must agree too.
-    custom = () if loss.is_ours else (loss.encode, *dict(loss.closed).items())
     return Plan(
-        parameters, model.layers, loss, custom, model.l2, model.reduction, model.dtype,
+        parameters, model.layers, model.loss_function, model.l2, model.reduction, model.dtype,
         model.dtype if dtype is None else jnp.dtype(dtype), **run,
     )  # fmt: skip
 

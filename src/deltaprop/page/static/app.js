@@ -1,4 +1,4 @@
-// The page: what is being looked at, asked of Python, and handed to the parts.
+// The page: requests what is shown from Python and passes it to the parts.
 
 import "./row.js";
 import "./stage.js";
@@ -11,7 +11,7 @@ const $ = (selector) => document.querySelector(selector);
 const parts = { row: $("dp-row"), steps: $("dp-steps"), stage: $("dp-stage"), training: $("dp-training") };
 
 let network;
-const view = { step: "a_0", first: 0, count: 1 };
+const view = { step: "a_0", first: 0, count: 1, entry: [0, 0] };
 const edits = { inputs: new Map(), targets: new Map(), W: new Map(), b: new Map() };
 
 async function ask(path, body) {
@@ -32,21 +32,27 @@ function say(message) {
   $("#message").hidden = message === "";
 }
 
-// ---------------------------------------------------------------- looking
+// ---------------------------------------------------------------- requests
 
-let asked = 0;
+let asked = 0; // requests of a trace
+let working = 0; // requests of a written-out entry
 let latest; // the answer that is shown
 
-// Ask for the numbers of this view; of several questions under way only the last one's answer counts.
-async function refresh() {
-  const mine = ++asked;
+function post(path) {
   const body = { ...view };
   for (const [name, values] of Object.entries(edits)) {
     body[name] = [...values].map(([place, value]) => [...place.split(",").map(Number), value]);
   }
+  return ask(path, body);
+}
+
+// Request the numbers of this view. If several requests are pending, only the last answer is shown.
+async function refresh() {
+  const mine = ++asked;
+  const { entry } = view;
   let answer;
   try {
-    answer = await ask("api/trace", body);
+    answer = await post("api/trace");
   } catch (error) {
     if (mine === asked) say(error.message);
     return false;
@@ -54,8 +60,23 @@ async function refresh() {
   if (mine === asked) {
     say("");
     show(answer);
+    view.entry = parts.stage.result.selected;
+    if (String(entry) !== String(view.entry)) work();
   }
   return true;
+}
+
+// Request another entry of the result that is shown.
+async function work() {
+  const [mine, trace] = [++working, asked];
+  try {
+    const answer = await post("api/worked");
+    if (mine !== working || trace !== asked) return;
+    latest.worked = answer;
+    parts.stage.work(answer);
+  } catch (error) {
+    say(error.message);
+  }
 }
 
 function show(answer) {
@@ -77,6 +98,7 @@ function show(answer) {
 // ---------------------------------------------------------------- stepping
 
 function go(key) {
+  if (key !== view.step) view.entry = [0, 0];
   view.step = key;
   refresh();
 }
@@ -98,13 +120,17 @@ document.addEventListener("keydown", (event) => {
   }
 });
 document.addEventListener("step", (event) => go(event.detail));
+document.addEventListener("entry", ({ detail }) => {
+  view.entry = detail;
+  work();
+});
 for (const [id, by] of [["first", -Infinity], ["back", -1], ["next", 1], ["last", Infinity]]) {
   $(`#${id}`).addEventListener("click", () => stepBy(by));
 }
 
 // ---------------------------------------------------------------- editing
 
-// Where an edit goes: a row and column of the data, or a layer and an entry of its parameters.
+// What an edit changes: a row and column of the data, or a layer and an entry of its parameters.
 function place(of, key, row, column) {
   if (of === "inputs" || of === "targets") return `${view.first + row},${column}`;
   const l = key.split("_")[1];
@@ -116,7 +142,7 @@ document.addEventListener("edit", async ({ detail: { of, key, row, column, value
   const before = edits[of].get(where);
   edits[of].set(where, value);
   if (await refresh()) return;
-  if (before === undefined) edits[of].delete(where); // Python has refused it and said why
+  if (before === undefined) edits[of].delete(where); // Python refused it and said why
   else edits[of].set(where, before);
   show(latest);
 });
@@ -132,15 +158,15 @@ document.addEventListener("rows", ({ detail }) => {
   refresh();
 });
 
-// ---------------------------------------------------------------- beginning, and training
+// ---------------------------------------------------------------- start, and training
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
-async function begin() {
+async function start() {
   network = await ask("api/network");
   parts.training.hidden = !network.live;
   while (!network.ready) {
-    $("#network").textContent = "Waiting for the training to begin…";
+    $("#network").textContent = "Waiting for training to start…";
     await pause(POLL);
     network = await ask("api/network");
   }
@@ -166,4 +192,4 @@ async function follow() {
   }
 }
 
-begin().catch((error) => say(error.message));
+start().catch((error) => say(error.message));

@@ -1,15 +1,9 @@
-// <dp-matrix>: one matrix as a heat map. Small ones print their numbers in a table; larger ones are
-// painted. One cell is selected: its number stands below, and can be edited where Python allows it.
+// <dp-matrix>: one matrix as a heat map. Small ones show their numbers in a table; larger ones are
+// painted. The number of the selected cell is shown below, and can be edited if Python allows it.
 
 import { colour, fill, full, ink, make, onScheme, paint, short, typing } from "./numbers.js";
 
 const MOST_IN_TABLE = 640; // cells
-const NAMES = {
-  W: "weights", b: "biases", a: "sums", delta: "error signals",
-  dW: "gradient of the weights", db: "gradient of the biases", t: "target",
-  slope: "slope of the activation", pull: "gradient of the outputs", loss: "loss of each row",
-};
-const nameOf = (kind, l) => (kind === "X" ? (l === "0" ? "inputs" : "outputs") : NAMES[kind]);
 const ARROWS = {
   ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1],
 };
@@ -22,7 +16,7 @@ class Matrix extends HTMLElement {
     onScheme(() => this.#paint());
   }
 
-  // The numbers of one answer. The same matrix again keeps its elements, and with them the focus.
+  // Show the numbers of one answer. The same matrix keeps its elements, and with them the focus.
   show(matrix, isEdited) {
     const [rows, columns] = [matrix.values.length, matrix.values[0].length];
     const same = this.matrix?.key === matrix.key && this.matrix.values.length === rows
@@ -36,7 +30,7 @@ class Matrix extends HTMLElement {
     this.#readout();
   }
 
-  // Rows and columns that take part in the selected entry of the result.
+  // Mark the row and column that the selected entry of the result is computed from.
   mark(marks) {
     this.marks = marks;
     this.#outline();
@@ -56,8 +50,7 @@ class Matrix extends HTMLElement {
   }
 
   get name() {
-    const [kind, index] = this.matrix.key.split("_");
-    return `${kind}${index === undefined ? "" : " " + index}, ${nameOf(kind, index)}`;
+    return `${this.matrix.key.replace("_", " ")}, ${this.matrix.name}`;
   }
 
   #build() {
@@ -72,10 +65,10 @@ class Matrix extends HTMLElement {
     const cut = R > matrix.values.length || C > matrix.values[0].length;
     this.append(make("div", { className: "caption" },
       symbol,
-      make("span", { className: "kind" }, nameOf(...matrix.key.split("_"))),
-      make("span", { className: "shape" }, `${R} × ${C}${cut ? ", the first of them" : ""}`),
+      make("span", { className: "kind" }, matrix.name),
+      make("span", { className: "shape" }, `${R} × ${C}${cut ? ", the first entries" : ""}`),
       make("span", { className: "legend" },
-        this.low, make("span", { className: "ramp", role: "img", "aria-label": "from orange, negative, through 0 to blue, positive" }), this.high)));
+        this.low, make("span", { className: "ramp", role: "img", "aria-label": "Colours from orange (negative) through 0 to blue (positive)" }), this.high)));
     this.box = make("div", { className: "box" });
     this.cells = this.canvas = null;
     if (matrix.values.length * matrix.values[0].length <= MOST_IN_TABLE) this.#table();

@@ -8,7 +8,7 @@ export function onScheme(redraw) {
   dark.addEventListener("change", redraw);
 }
 
-// Three significant digits, with a true minus.
+// Three significant digits, with a minus sign (not a hyphen).
 export function short(value) {
   const v = Number(value);
   if (!Number.isFinite(v)) return Number.isNaN(v) ? "NaN" : v > 0 ? "∞" : "−∞";
@@ -20,7 +20,7 @@ export function short(value) {
   return text.replaceAll("-", "−");
 }
 
-// Every digit that the network's numbers have, as an input field takes it.
+// All digits of the network's precision, in the form that an input field accepts.
 export function full(value, digits) {
   const v = Number(value);
   return Number.isFinite(v) ? String(Number(v.toPrecision(digits))) : short(v);
@@ -62,7 +62,7 @@ export function paint(canvas, values, most) {
   context.putImageData(image, 0, 0);
 }
 
-// A field is not filled from outside while somebody types in it.
+// A field is not overwritten while the user types in it.
 export function typing(input) {
   input.addEventListener("input", () => { input.dataset.typing = "yes"; });
   input.addEventListener("change", () => { delete input.dataset.typing; });

@@ -1,24 +1,32 @@
-// <dp-stage>: the active equation, its matrices, and one entry of the result worked out.
+// <dp-stage>: the active equation, its matrices, and one entry of the result written out with numbers.
 
 import "./matrix.js";
 import { make } from "./numbers.js";
-import { worked } from "./worked.js";
 
 class Stage extends HTMLElement {
   connectedCallback() {
     this.addEventListener("cell", (event) => {
-      if (event.target === this.result) this.#work();
+      if (event.target === this.result) {
+        this.dispatchEvent(new CustomEvent("entry", { bubbles: true, detail: this.result.selected }));
+      }
     });
   }
 
   show(step, answer, isEdited) {
-    this.answer = answer;
     if (this.step?.key !== step.key) this.#build(step);
     for (const element of this.querySelectorAll("dp-matrix")) {
       const key = element.key;
       element.show(answer.matrices[key], (row, column) => isEdited(answer.matrices[key], row, column));
     }
-    this.#work();
+    this.work(answer.worked);
+  }
+
+  // The line of the selected entry; the marked rows and columns are those that it is computed from.
+  work({ text, marks }) {
+    this.line.textContent = text;
+    for (const element of this.querySelectorAll(".operands dp-matrix")) {
+      element.mark(marks[element.key] ?? {});
+    }
   }
 
   #build(step) {
@@ -34,17 +42,8 @@ class Stage extends HTMLElement {
       formula,
       make("p", { className: "note" }, step.note),
       make("section", { className: "result", "aria-label": "Result" }, this.result, this.line),
-      make("section", { className: "operands", "aria-label": "What it is made of" },
-        make("h3", {}, "Made of"), ...step.operands.map(matrix)));
-  }
-
-  // The marked rows and columns are those that the selected entry is made of.
-  #work() {
-    const { text, marks } = worked(this.step, this.answer, ...this.result.selected);
-    this.line.textContent = text;
-    for (const element of this.querySelectorAll(".operands dp-matrix")) {
-      element.mark(marks[element.key] ?? {});
-    }
+      make("section", { className: "operands", "aria-label": "Computed from" },
+        make("h3", {}, "Computed from"), ...step.operands.map(matrix)));
   }
 }
 

@@ -1,5 +1,5 @@
-// <dp-steps>: every equation of the pass in order, each with a strip of its numbers; the active one
-// is highlighted.
+// <dp-steps>: every equation of the pass in order, each with a strip that shows its numbers; the
+// active one is highlighted.
 
 import { make, onScheme, paint, short } from "./numbers.js";
 

@@ -1,4 +1,4 @@
-// <dp-training>: loss curves, and the size of W, δ and ∂W of each layer, while training goes on.
+// <dp-training>: loss curves, and the size of W, δ and ∂W of each layer, during training.
 
 import { make, short } from "./numbers.js";
 

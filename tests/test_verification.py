@@ -1,10 +1,10 @@
-"""A wrong function of the user's own is found and named, and what fails only because of it is not
-blamed."""
+"""A wrong custom function is found and named; what fails only because of it is told apart."""
 
 import numpy as np
 import pytest
 
 import deltaprop as dp
+import deltaprop.inspect as dp_inspect
 from deltaprop.functions.losses import ClosedForm
 
 rng = np.random.default_rng(0)
@@ -40,7 +40,7 @@ def collapsed(value=None, delta=None):
     }
 
 
-def proven(first="tanh", second="softplus", out="identity", loss=None):
+def verified(first="tanh", second="softplus", out="identity", loss=None):
     net = dp.Network(3, [dp.Dense(5, first), dp.Dense(4, second), dp.Dense(2, out)],
                      loss=loss or quartic(), l2=0.1, seed=0)  # fmt: skip
     return net.check(X, Y)
@@ -105,20 +105,20 @@ PLANTED = {
 @pytest.mark.parametrize("planted", PLANTED)
 def test_exactly_what_is_wrong_is_named(planted):
     network, wrong, follows = PLANTED[planted]
-    proof = proven(**network)
-    assert {row.equation for row in proof.wrong} == wrong, str(proof)
-    others = {row.equation for row in proof.rows if row.because}
-    assert {equation.split(" = ")[0] for equation in others} == follows, str(proof)
-    assert proof.ok == (not wrong)
-    for row in proof.rows:
+    report = verified(**network)
+    assert {row.equation for row in report.wrong} == wrong, str(report)
+    others = {row.equation for row in report.rows if row.because}
+    assert {equation.split(" = ")[0] for equation in others} == follows, str(report)
+    assert report.ok == (not wrong)
+    for row in report.rows:
         assert set(row.because) <= wrong
     for name in wrong:
-        assert name in proof.conclusion
+        assert name in report.conclusion
 
 
 def test_causes_are_told_apart():
-    proof = proven(first=sine(**WRONG_DF), loss=quartic(**WRONG_D))
-    because = {row.equation.split(" = ")[0]: row.because for row in proof.rows if row.because}
+    report = verified(first=sine(**WRONG_DF), loss=quartic(**WRONG_D))
+    because = {row.equation.split(" = ")[0]: row.because for row in report.rows if row.because}
     assert because["δ_1"] == ("quartic′ at ŷ",)
     assert because["δ_0"] == ("sine′ at a_0", "quartic′ at ŷ")
 
@@ -133,8 +133,8 @@ def test_where_it_fails_is_the_entry_that_is_wrong():
     net.W[0][0, 2] = 1
     X = np.ones((6, 2))
     X[4, 0] = 60
-    proof = net.check(X, np.zeros(6))
-    row = next(row for row in proof.rows if row.equation == "bent′ at a_0")
+    report = net.check(X, np.zeros(6))
+    row = next(row for row in report.rows if row.equation == "bent′ at a_0")
     assert row.where == "layer 0, row 4, column 2"
 
 
@@ -142,8 +142,8 @@ def test_wrong_derivatives_show_on_data_that_saturates():
     """The tolerance that spares cancellation does not spare a wrong f′."""
     almost = dp.Activation("almost", lambda a, xp: xp.tanh(a), lambda a, z, xp: 1.001 * (1 - z * z))
     net = dp.Network(3, [dp.Dense(6, almost), dp.Dense(2)], loss="squared_error", seed=0)
-    proof = net.check(1000 * X, Y)
-    assert [row.equation for row in proof.wrong] == ["almost′ at a_0"]
+    report = net.check(1000 * X, Y)
+    assert [row.equation for row in report.wrong] == ["almost′ at a_0"]
 
 
 @pytest.mark.parametrize("f", ["tanh", "logistic", "gelu", "softplus", "relu"])
@@ -154,13 +154,22 @@ def test_no_false_alarm_on_large_inputs(f, loss, scale):
         rng = np.random.default_rng(seed)
         X, y = scale * rng.normal(size=(15, 4)), rng.normal(size=15)
         net = dp.Network(4, [dp.Dense(6, f), dp.Dense(5, f), dp.Dense(1)], loss=loss, seed=seed)
-        proof = net.check(X, y)
-        assert proof.ok, str(proof)
+        report = net.check(X, y)
+        assert report.ok, str(report)
 
 
 def test_notebooks_show_a_table():
-    html = proven(second=sine("<b>", **WRONG_DF))._repr_html_()
+    html = verified(second=sine("<b>", **WRONG_DF))._repr_html_()
     assert "<b>" not in html
     assert "&lt;b&gt;′ at a_1" in html
-    assert html.count("<tr") == 1 + len(proven(second=sine(**WRONG_DF)).rows)
+    assert html.count("<tr") == 1 + len(verified(second=sine(**WRONG_DF)).rows)
     assert "only because of that" in html
+
+
+def test_the_old_names_are_deprecated():
+    net = dp.Network(1, [dp.Dense(1)], loss="squared_error", seed=0)
+    with pytest.warns(DeprecationWarning, match=r"prove is deprecated.*use verify"):
+        prove = dp_inspect.prove
+    with pytest.warns(DeprecationWarning, match="use Verification"):
+        assert isinstance(prove(net, [[1.0]], [2.0]), dp_inspect.Proof)
+    assert dp_inspect.verify(net, [[1.0]], [2.0]).ok

@@ -1,0 +1,39 @@
+"""``deltaprop check``: verify a model's equations numerically."""
+
+from __future__ import annotations
+
+import typer
+
+from deltaprop.cli.options import AsJson, ModelFile, TableFile
+from deltaprop.cli.output import print_json
+from deltaprop.cli.registry import app
+
+N_ROWS = 20
+
+
+@app.command()
+def check(model: ModelFile, table: TableFile, as_json: AsJson = False) -> None:
+    """Verify every equation of a model's network numerically, on the first rows of a table.
+
+    Exits with code 1 if an equation does not hold.
+    """
+    from deltaprop.cli.models import load_tabular
+    from deltaprop.cli.tables import rows_with_target
+    from deltaprop.inspect.opening import open_model
+
+    fitted = load_tabular(model)
+    X, y = rows_with_target(fitted, model, table)
+    opened = open_model(fitted, X.head(N_ROWS), y.head(N_ROWS))
+    verification = opened.network.check(*opened.data)
+    if as_json:
+        print_json(
+            {
+                "ok": verification.ok,
+                "conclusion": verification.conclusion,
+                "equations": [vars(row) for row in verification.rows],
+            }
+        )
+    else:
+        print(verification)
+    if not verification.ok:
+        raise typer.Exit(1)

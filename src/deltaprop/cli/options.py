@@ -1,0 +1,150 @@
+"""Arguments and options that several commands share, and the settings that a command passes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from deltaprop.errors import InputError
+from deltaprop.optim.privacy import Privacy
+
+DEFAULT_MEMORY = "400MB"
+MOST_UNITS = 10**8  # of one hidden layer; more would overflow the size of an array
+
+TableFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="TABLE",
+        help="A CSV, TSV, Parquet or Arrow file; text files may be compressed.",
+    ),
+]
+Tables = Annotated[
+    str,
+    typer.Argument(
+        metavar="TABLE",
+        help="A CSV, TSV, Parquet or Arrow file; text files may be compressed. A folder, a glob or "
+        "a URL of Parquet, Arrow or CSV files is streamed.",
+    ),
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        help="Stream the table, using at most this much memory, such as 400MB or 2GB. "
+        f"Default for several files: {DEFAULT_MEMORY}."
+    ),
+]
+ModelFile = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="A model file written by `deltaprop train`, or its URL."),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object and nothing else to standard output.")
+]
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which table to train on, and how to use its columns and rows.
+
+    Raises
+    ------
+    InputError
+        If the task is unknown, or the share of held-out rows or the seed is out of range.
+    """
+
+    table: str
+    target: str
+    drop: tuple[str, ...]
+    weight: str | None
+    task: str
+    test_size: float
+    seed: int
+    memory: str | None
+
+    def __post_init__(self) -> None:
+        if self.task not in ("auto", "classification", "regression"):
+            raise InputError(
+                f"--task must be auto, classification or regression, got {self.task!r}."
+            )
+        if not 0 < self.test_size < 1:
+            raise InputError(f"--test-size must lie between 0 and 1, got {self.test_size:g}.")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"--seed must lie in 0 to {2**32 - 1}, got {self.seed}.")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """The model and its training, as the options of ``deltaprop train`` name them."""
+
+    hidden: str
+    activation: str
+    loss: str
+    dropout: float
+    l2: float
+    solver: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    schedule: str
+    seed: int
+    noise: float | None
+    max_norm: float
+
+    def parameters(self) -> dict[str, Any]:
+        """The parameters of :class:`deltaprop.TabularClassifier` or ``TabularRegressor``."""
+        return {
+            "hidden_layer_sizes": layer_sizes(self.hidden),
+            "activation": self.activation,
+            "dropout": self.dropout,
+            "alpha": self.l2,
+            "solver": self.solver,
+            "max_iter": self.epochs,
+            "batch_size": self.batch_size or "auto",
+            "learning_rate_init": self.learning_rate,
+            "learning_rate": self.schedule,
+            "random_state": self.seed,
+            "privacy": None if self.noise is None else Privacy(self.noise, self.max_norm),
+            **({} if self.loss == "auto" else {"loss": self.loss}),
+        }
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where the training runs, and how it is saved and shown meanwhile."""
+
+    checkpoint: str | None
+    checkpoint_seconds: float
+    watch: bool
+    cluster: str | None
+    workers: int
+    gpus: bool
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where the results go."""
+
+    model: str
+    report: str | None
+    as_json: bool
+    quiet: bool
+
+
+def layer_sizes(hidden: str) -> tuple[int, ...]:
+    """The number of units of each hidden layer.
+
+    Examples
+    --------
+    >>> layer_sizes("128, 64")
+    (128, 64)
+    """
+    parts = [part.strip() for part in hidden.split(",")]
+    if not all(part.isdecimal() and 0 < int(part) <= MOST_UNITS for part in parts):
+        raise InputError(
+            f"--hidden must be whole numbers from 1 to {MOST_UNITS}, such as 128,64; got "
+            f"{hidden!r}."
+        )
+    return tuple(int(part) for part in parts)

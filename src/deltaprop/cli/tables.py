@@ -1,0 +1,261 @@
+"""From the table of a command to the rows that its model is trained, tested or shown on."""
+
+from __future__ import annotations
+
+from glob import has_magic
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.model_selection import train_test_split
+from sklearn.utils.multiclass import check_classification_targets
+
+from deltaprop.cli.options import DEFAULT_MEMORY, DataOptions
+from deltaprop.data.reading import TableError, read_table
+from deltaprop.data.streams.opening import stream
+from deltaprop.data.task import recognise_task, require_columns, split_target
+from deltaprop.estimators.fitted import as_labels
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from jaxtyping import Float, Int
+
+    from deltaprop.cli.models import Tabular
+
+    Rows = tuple[pd.DataFrame, pd.Series]
+
+FEWEST_ROWS = 10
+FEWEST_ROWS_OF_A_CLASS = 3  # to train, validate and test on it
+SAMPLE = 20_000  # rows of a stream from which the task is recognised and baselines are fitted
+
+
+class TrainingData(NamedTuple):
+    """Rows to train and test on.
+
+    `fit` holds the arguments of the estimator's ``fit``: X, y and weights, or a Stream. `test` are
+    the held-out rows, `baseline` the rows on which the baselines are fitted.
+    """
+
+    task: str
+    fit: tuple[Any, ...]
+    test: Rows
+    baseline: Rows
+    n_rows: int
+    n_without_target: int
+
+
+def training_data(options: DataOptions) -> TrainingData:
+    """Read a table, recognise the task, and hold rows out.
+
+    Raises
+    ------
+    TableError
+        If the table cannot be read or used with these options.
+    """
+    if options.memory or is_streamed(options.table):
+        return _streamed(options)
+    return _in_memory(options)
+
+
+def is_streamed(table: str) -> bool:
+    """Whether a table is anything but one file on this machine: a folder, a glob or a URL."""
+    return "://" in table or Path(table).is_dir() or (has_magic(table) and not Path(table).exists())
+
+
+def rows_with_target(model: Tabular, path: str, table: Path) -> Rows:
+    """The rows of a table that have a target; `path` names the model's file in errors."""
+    if model.target_name_ is None:
+        raise TableError(
+            f"{path!r} does not know the name of its target, because it was fitted to an array."
+        )
+    X, y, _ = split_target(read_table(table), model.target_name_)
+    if is_classifier(model):
+        _require_labels(y, model.classes_)
+    else:
+        _require_numbers(y, "The model is a regressor, which")
+    return X, y
+
+
+def _require_labels(y: pd.Series, classes: np.ndarray) -> None:
+    try:
+        as_labels(y, classes)
+    except (TypeError, ValueError) as error:
+        raise TableError(
+            f"Column {y.name!r}, the target, must hold classes such as {classes[0]!s}, which the "
+            f"model was trained on: {error}."
+        ) from error
+
+
+def _require_numbers(y: pd.Series, who: str, hint: str = "") -> None:
+    import pandas as pd
+
+    if not pd.api.types.is_numeric_dtype(y):
+        raise TableError(
+            f"{who} needs numbers, but column {y.name!r} holds words such as {y.iloc[0]!r}.{hint}"
+        )
+    if not np.isfinite(y.to_numpy(dtype=float)).all():
+        raise TableError(
+            f"{who} needs finite numbers, but column {y.name!r} has infinite values; leave those "
+            "rows out."
+        )
+
+
+def _require_classes(y: pd.Series) -> None:
+    import pandas as pd
+
+    labels = y.to_numpy(dtype=float) if pd.api.types.is_numeric_dtype(y) else y.astype(str)
+    try:
+        check_classification_targets(labels)
+    except ValueError as error:
+        raise TableError(
+            f"--task classification needs classes, but column {y.name!r} holds other values "
+            f"({error}). Use --task regression."
+        ) from error
+
+
+# ---------------------------------------------------------------- in memory
+
+
+def _in_memory(options: DataOptions) -> TrainingData:
+    frame = read_table(options.table)
+    features, y, n_without_target = _features_and_target(frame, options)
+    X, weights = _without_weights(features, options.weight)
+    task = _task(options.task, y)
+    train, test = _split(y, task, options)
+    rows = X.iloc[train], y.iloc[train]
+    return TrainingData(
+        task,
+        fit=(*rows, None if weights is None else weights[train]),
+        test=(X.iloc[test], y.iloc[test]),
+        baseline=rows,
+        n_rows=len(frame),
+        n_without_target=n_without_target,
+    )
+
+
+def _features_and_target(
+    frame: pd.DataFrame, options: DataOptions
+) -> tuple[pd.DataFrame, pd.Series, int]:
+    """The columns to use and the target, and how many rows without a target were left out."""
+    target, drop = options.target, list(options.drop)
+    require_columns(frame, [target], "--target")
+    require_columns(frame, drop, "--drop")
+    if target in drop or target == options.weight:
+        raise TableError(f"--target {target!r} cannot also be dropped or be the weight.")
+    return split_target(frame.drop(columns=drop), target)
+
+
+def _without_weights(
+    features: pd.DataFrame, weight: str | None
+) -> tuple[pd.DataFrame, Float[np.ndarray, " N"] | None]:
+    """The features without the column of sample weights, and the weights."""
+    if weight is None:
+        return features, None
+    require_columns(features, [weight], "--weight")
+    try:
+        weights = features[weight].to_numpy(dtype=float)
+    except (TypeError, ValueError) as error:
+        raise TableError(f"--weight {weight!r} must hold numbers: {error}.") from error
+    if not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        raise TableError(
+            f"--weight {weight!r} must hold numbers >= 0 that are not all 0, with none missing."
+        )
+    if features.shape[1] == 1:
+        raise TableError("The table has no column besides the target and the weight.")
+    return features.drop(columns=weight), weights
+
+
+# ---------------------------------------------------------------- streamed
+
+
+def _streamed(options: DataOptions) -> TrainingData:
+    """A stream to train on. Held-out rows and the rows for baselines are read into memory."""
+    everything = stream(
+        options.table,
+        options.target,
+        weight=options.weight,
+        memory=options.memory or DEFAULT_MEMORY,
+    ).without(options.drop)
+    rows = everything.with_target_known()
+    task = _task(options.task, rows.sample(SAMPLE)[options.target])
+    train, test = rows.set_aside(rows.share_in_memory(options.test_size), options.seed)
+    in_memory = [
+        (frame[list(rows.features)], frame[options.target])
+        for frame in (test.sample(len(test)), train.sample(SAMPLE))
+    ]
+    return TrainingData(
+        task,
+        fit=(train,),
+        test=in_memory[0],
+        baseline=in_memory[1],
+        n_rows=len(everything),
+        n_without_target=len(everything) - len(rows),
+    )
+
+
+# ---------------------------------------------------------------- the task and the split
+
+
+def _task(task: str, y: pd.Series) -> str:
+    """The task, recognised from the target if it is "auto"; TableError if y does not suit it."""
+    if task == "auto":
+        return recognise_task(y)
+    if task == "regression":
+        _require_numbers(y, "--task regression", " Use --task classification.")
+    else:
+        _require_classes(y)
+    return task
+
+
+def _split(
+    y: pd.Series, task: str, options: DataOptions
+) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]:
+    """The indices of the rows to train on and of the held-out ones."""
+    if len(y) < FEWEST_ROWS:
+        raise TableError(
+            f"The table has {len(y)} row(s) with a target; at least {FEWEST_ROWS} are needed."
+        )
+    rows = np.arange(len(y))
+    if task == "regression":
+        return _random_split(rows, None, options)
+    labels = y.astype(str).to_numpy()
+    is_rare = _is_rare(labels, str(y.name))
+    common = labels[~is_rare]
+    too_few_to_stratify = int(options.test_size * len(common)) < len(set(common))
+    train, test = _random_split(rows[~is_rare], None if too_few_to_stratify else common, options)
+    train = np.concatenate([train, rows[is_rare]])  # rare classes are trained on, never held out
+    if len(set(labels[train])) < 2:
+        raise TableError(
+            f"--test-size {options.test_size:g} leaves rows of only one class to train on; choose "
+            "a smaller share."
+        )
+    return train, test
+
+
+def _is_rare(labels: np.ndarray, target: str) -> np.ndarray:
+    """Whether each row is of a class with too few rows to hold one out."""
+    classes, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if np.count_nonzero(counts >= FEWEST_ROWS_OF_A_CLASS) < 2:
+        rarest = int(np.argmin(counts))
+        raise TableError(
+            f"Column {target!r}, the target, has {counts[rarest]} row(s) of class "
+            f"{str(classes[rarest])!r}; two classes need at least "
+            f"{FEWEST_ROWS_OF_A_CLASS} rows each."
+        )
+    rare: np.ndarray = counts[index] < FEWEST_ROWS_OF_A_CLASS
+    return rare
+
+
+def _random_split(
+    rows: np.ndarray, stratify: np.ndarray | None, options: DataOptions
+) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        train, test = train_test_split(
+            rows, test_size=options.test_size, random_state=options.seed, stratify=stratify
+        )
+    except ValueError as error:
+        raise TableError(
+            f"--test-size {options.test_size:g} does not suit {len(rows)} rows: {error}"
+        ) from error
+    return train, test

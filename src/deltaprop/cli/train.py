@@ -1,0 +1,101 @@
+"""``deltaprop train``: from a table to a model file."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from deltaprop.cli.options import (
+    AsJson,
+    DataOptions,
+    Memory,
+    ModelOptions,
+    OutputOptions,
+    RunOptions,
+    Tables,
+)
+from deltaprop.cli.registry import app
+
+Option = typer.Option
+
+
+@app.command()
+def train(
+    table: Tables,
+    target: Annotated[str, Option(help="The column to predict.")],
+    output: Annotated[
+        str,
+        Option("-o", "--output", help="File or URL of the model. An existing file is replaced."),
+    ] = "model.dp",
+    task: Annotated[str, Option(help="auto, classification or regression.")] = "auto",
+    drop: Annotated[
+        list[str] | None, Option(help="A column to leave out. May be given several times.")
+    ] = None,
+    weight: Annotated[str | None, Option(help="The column of sample weights.")] = None,
+    test_size: Annotated[
+        float, Option(help="Fraction of the rows held out to test the model on.")
+    ] = 0.2,
+    hidden: Annotated[
+        str, Option(help="Number of units of each hidden layer, such as 128,64.")
+    ] = "128,64",
+    activation: Annotated[str, Option(help="Activation function of the hidden layers.")] = "silu",
+    loss: Annotated[str, Option(help="Loss function, or auto for the task's default.")] = "auto",
+    solver: Annotated[str, Option(help="Optimizer: adamw, adam, sgd or lbfgs.")] = "adamw",
+    epochs: Annotated[int, Option(help="Maximum number of epochs.")] = 200,
+    batch_size: Annotated[int, Option(help="Batch size; 0 selects it automatically.")] = 0,
+    learning_rate: Annotated[float, Option(help="Initial learning rate.")] = 0.002,
+    schedule: Annotated[
+        str, Option(help="Learning rate schedule: constant, cosine, one_cycle, …")
+    ] = "constant",
+    l2: Annotated[float, Option(help="Strength of the L2 penalty (alpha).")] = 0.0,
+    dropout: Annotated[float, Option(help="Dropout probability of the hidden units.")] = 0.0,
+    seed: Annotated[int, Option(help="Random seed; the same seed gives the same model.")] = 0,
+    noise: Annotated[
+        float | None,
+        Option(
+            help="Train with differential privacy: the standard deviation of the noise, in units "
+            "of --max-norm. The encoding of the table is not covered."
+        ),
+    ] = None,
+    max_norm: Annotated[
+        float, Option(help="Maximum norm of the gradient of a row, with --noise.")
+    ] = 1.0,
+    page: Annotated[
+        str | None, Option("--report", help="Also write an HTML report on the model to this file.")
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Annotated[bool, Option("--quiet", help="Print no progress and no scores.")] = False,
+    memory: Memory = None,
+    watch: Annotated[
+        bool, Option("--watch", help="Show the training, and then the model, in a browser.")
+    ] = False,
+    checkpoint: Annotated[
+        str | None,
+        Option(help="Folder in which to save checkpoints, and from which to resume training."),
+    ] = None,
+    checkpoint_seconds: Annotated[float, Option(help="Seconds between two checkpoints.")] = 60.0,
+    cluster: Annotated[
+        str | None,
+        Option(help="Address of the Ray cluster to train on; local starts one on this machine."),
+    ] = None,
+    workers: Annotated[int, Option(help="Number of workers, with --cluster.")] = 2,
+    gpus: Annotated[bool, Option("--gpus", help="Use one GPU per worker, with --cluster.")] = False,
+) -> None:
+    """Train a model on a table and report its scores on held-out rows.
+
+    Ctrl-C stops the training, saves the best weights so far, and exits with code 130. With
+    --checkpoint, SIGTERM does the same and exits with code 143, and running the same command again
+    resumes the training.
+    """
+    data = DataOptions(table, target, tuple(drop or ()), weight, task, test_size, seed, memory)
+    model = ModelOptions(
+        hidden, activation, loss, dropout, l2, solver, epochs, batch_size, learning_rate, schedule,
+        seed, noise, max_norm,
+    )  # fmt: skip
+    run = RunOptions(checkpoint, checkpoint_seconds, watch, cluster, workers, gpus)
+    outputs = OutputOptions(output, page, as_json, quiet)
+
+    from deltaprop.cli.training import train_and_report
+
+    train_and_report(data, model, run, outputs)

@@ -1,0 +1,242 @@
+"""What ``deltaprop train`` does: fit a model, save it, and report on it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+
+from deltaprop.cli import report
+from deltaprop.cli.models import save_model
+from deltaprop.cli.options import DataOptions, ModelOptions, OutputOptions, RunOptions
+from deltaprop.cli.output import note, print_json, require_writable
+from deltaprop.cli.tables import TrainingData, training_data
+from deltaprop.errors import InputError
+from deltaprop.estimators import TabularClassifier, TabularRegressor
+from deltaprop.training.checkpoint import Checkpoint
+from deltaprop.training.progress import Progress
+
+if TYPE_CHECKING:
+    from deltaprop.cli.models import Tabular
+    from deltaprop.inspect.interactive import Watch
+
+
+class Trained(NamedTuple):
+    """A model whose training has ended or was interrupted."""
+
+    model: Tabular
+    data: TrainingData
+    seconds: float
+
+    @property
+    def n_epochs(self) -> int:
+        n: int = self.model.mlp_.n_iter_
+        return n
+
+    @property
+    def interrupted(self) -> bool:
+        return bool(self.model.mlp_.stop_reason_ == "interrupted")
+
+    @property
+    def signal(self) -> int:
+        """The signal that interrupted the training."""
+        return int(self.model.mlp_._signal or signal.SIGINT)
+
+
+def train_and_report(
+    data_options: DataOptions,
+    model_options: ModelOptions,
+    run: RunOptions,
+    outputs: OutputOptions,
+) -> None:
+    """Train a model as the options say; write and print what they ask for.
+
+    Raises
+    ------
+    InputError
+        If an option, the table or a file is invalid. All of them are checked before the training.
+    typer.Exit
+        If a signal interrupted the training: with 128 + its number, as shells do.
+    """
+    _check(run, outputs)
+    data = training_data(data_options)
+    model = _new_model(data.task, model_options, run)
+    watch = _watch(model, data) if run.watch else None
+    trained = _fit(model, data, run, [] if outputs.quiet else [_progress(data.task)], watch)
+    if trained.n_epochs > 0 or not trained.interrupted:
+        save_model(model, outputs.model)
+    if trained.interrupted:
+        _report_interruption(trained, data_options, run, outputs)
+        raise typer.Exit(128 + trained.signal)
+    _report(trained, data_options, outputs)
+    if watch is not None:
+        _serve(watch)
+
+
+def _check(run: RunOptions, outputs: OutputOptions) -> None:
+    """Raise InputError before the work starts rather than after it."""
+    require_writable(outputs.model)
+    if outputs.report is not None:
+        _check_report(outputs.report, outputs.model)
+    if run.cluster is None:
+        return
+    if run.watch:
+        raise InputError(
+            "--watch shows a training on this machine; leave out --watch or --cluster."
+        )
+    if find_spec("ray") is None:
+        raise InputError("--cluster needs Ray. Install it with: pip install 'deltaprop[cluster]'")
+
+
+def _check_report(page: str, model: str) -> None:
+    from deltaprop.inspect.displays import require_matplotlib
+
+    require_writable(page, "--report")
+    if Path(page).resolve() == Path(model).resolve():
+        raise InputError(f"--report and --output name the same file, {page!r}.")
+    try:
+        require_matplotlib()
+    except ImportError as error:
+        raise InputError(f"--report: {error}") from error
+
+
+# ---------------------------------------------------------------- training
+
+
+def _new_model(task: str, options: ModelOptions, run: RunOptions) -> Tabular:
+    estimator = TabularClassifier if task == "classification" else TabularRegressor
+    checkpoint = None
+    if run.checkpoint is not None:
+        checkpoint = Checkpoint(run.checkpoint, seconds=run.checkpoint_seconds)
+    return estimator(**options.parameters(), checkpoint=checkpoint)
+
+
+def _progress(task: str) -> Progress:
+    return Progress("accuracy" if task == "classification" else "R²")
+
+
+def _fit(
+    model: Tabular, data: TrainingData, run: RunOptions, progress: list[Progress],
+    watch: Watch | None,
+) -> Trained:  # fmt: skip
+    started = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the report says why the training stopped
+        if run.cluster is None:
+            model.set_params(callbacks=[*progress, *([] if watch is None else [watch])])
+            model.fit(*data.fit)
+        else:
+            _fit_on_cluster(model, *data.fit, run=run)
+    return Trained(model, data, time.perf_counter() - started)
+
+
+def _fit_on_cluster(
+    model: Tabular, X: Any, y: Any = None, w: Any = None, *, run: RunOptions
+) -> None:
+    from deltaprop import cluster
+
+    note(f"Training with {run.workers} worker(s) on the Ray cluster at {run.cluster!r}.")
+    weights = {} if w is None else {"sample_weight": w}
+    cluster.fit(
+        model, X, y, address=run.cluster, workers=run.workers, gpus=run.gpus,
+        checkpoint=model.checkpoint, **weights,
+    )  # fmt: skip
+
+
+# ---------------------------------------------------------------- reporting
+
+
+def _report(trained: Trained, options: DataOptions, outputs: OutputOptions) -> None:
+    """Print the scores and, unless the training was interrupted, write the HTML report."""
+    result = _result(trained, options, outputs)
+    if outputs.report is not None and not trained.interrupted:
+        _write_page(trained, outputs.report)
+        result["report"] = outputs.report
+    data = trained.data
+    result["scores"] |= report.baseline_scores(trained.model, data.baseline, data.test)
+    if outputs.as_json:
+        print_json(result)
+    elif not outputs.quiet:
+        report.print_training(result, trained.model.mlp_.network_.theta.size)
+
+
+def _result(trained: Trained, options: DataOptions, outputs: OutputOptions) -> dict[str, Any]:
+    data = trained.data
+    return {
+        "task": data.task,
+        "target": options.target,
+        "rows": data.n_rows,
+        "rows_without_target": data.n_without_target,
+        "train_rows": len(data.fit[0]),
+        "test_rows": len(data.test[0]),
+        "epochs": trained.n_epochs,
+        "stop_reason": trained.model.mlp_.stop_reason_,
+        "seconds": round(trained.seconds, 3),
+        "model": outputs.model,
+        **_privacy(trained),
+        **report.scores(trained.model, *data.test),
+    }
+
+
+def _privacy(trained: Trained) -> dict[str, Any]:
+    """The privacy loss of all epochs that might have been run, at δ = 1 / (10 · rows)."""
+    privacy, n_rows = trained.model.privacy, len(trained.data.fit[0])
+    if privacy is None:
+        return {}
+    delta = 0.1 / n_rows
+    return {"epsilon": privacy.epsilon(delta, trained.model.max_iter), "delta": delta}
+
+
+def _write_page(trained: Trained, place: str) -> None:
+    from deltaprop.inspect.report import report as write_report
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        write_report(trained.model, *trained.data.test, place)
+
+
+def _report_interruption(
+    trained: Trained, options: DataOptions, run: RunOptions, outputs: OutputOptions
+) -> None:
+    """Say where the work is and how to resume it; SIGTERM leaves no time to compute scores."""
+    if trained.n_epochs > 0 and trained.signal != signal.SIGTERM:
+        _report(trained, options, outputs)
+    if trained.n_epochs == 0:
+        message = "Interrupted before the end of the first epoch; no model was written."
+    else:
+        message = (
+            f"Interrupted after epoch {trained.n_epochs}; the best weights so far are in "
+            f"{outputs.model}."
+        )
+    if run.checkpoint is not None:
+        message += (
+            f" To resume from the checkpoint in {run.checkpoint}, run the same command again."
+        )
+    note(message)
+
+
+# ---------------------------------------------------------------- watching
+
+
+def _watch(model: Tabular, data: TrainingData) -> Watch:
+    """A page that follows the training and then shows the model on the held-out rows."""
+    from deltaprop.inspect.interactive import Watch
+
+    page = Watch(model, *data.test, open_browser=sys.stderr.isatty())
+    note(f"Watch the training at {page.url}")
+    return page
+
+
+def _serve(page: Watch) -> None:
+    """Serve the page until Ctrl-C, if there is a terminal on which to press it."""
+    page.finish()
+    if not sys.stderr.isatty():
+        return
+    note(f"The model, on the held-out rows, is at {page.url} until Ctrl-C.")
+    page.wait()

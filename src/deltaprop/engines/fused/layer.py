@@ -1,0 +1,276 @@
+"""What the kernel computes for one layer: the matrix products of (1.1) to (1.9), and dropout.
+
+Quantities are found by name: ``layer.X``, ``layer.a``, ``layer.delta``, … are places in the working
+memory, and `row_at` gives the address of a row there. Names that end in ``_at`` are addresses.
+
+Activations lie in memory row by row, (n, H), or in small networks unit by unit, (H, n)
+(``f.by_unit``): loops over the rows of a batch are long enough for vector instructions where loops
+over a few units are not. The products are then those of the transposes.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import uint32
+
+from deltaprop.engines.fused.constants import FEW, FRAME, LAYER, ROOM
+from deltaprop.engines.fused.lowlevel import (
+    call_product,
+    matrix,
+    number,
+    plain,
+    records_of,
+    size_of,
+    vector,
+)
+from deltaprop.engines.fused.products import panel_width, panels_of, panels_of_transpose
+
+frame_at = records_of(FRAME)
+layer_at = records_of(LAYER)
+
+
+class Tile(NamedTuple):
+    """Rows that one thread takes through all layers together."""
+
+    first: int  # position in `order` of its first row
+    in_batch: int  # its first row, counted in the batch
+    low: int  # its first row, counted in the slab: where its activations are in the working memory
+    n: int  # rows
+
+
+class Slab(NamedTuple):
+    """Rows of a batch whose activations are in memory at the same time."""
+
+    first: int  # position in `order` of its first row
+    in_batch: int  # its first row, counted in the batch; 0 for the first slab
+    n: int  # rows
+    last: bool  # of the batch
+
+
+@plain
+def place_at(one, f, place):
+    """The address of a place in the working memory."""
+    return f.work + place * size_of(one)
+
+
+@plain
+def row_at(one, f, place, row, width):
+    """The address of a row of the quantity at that place, which has `width` scalars in a row."""
+    return f.work + (place + row * width) * size_of(one)
+
+
+@plain
+def parameters_at(one, f, position):
+    """The address of a position in θ."""
+    return f.theta + position * size_of(one)
+
+
+# ---------------------------------------------------------------- forward: a_l = X_l W_l, (1.1)
+
+
+@plain
+def affine(one, f, l, tile):
+    """a_l = X_l W_l for a tile of rows. The bias is added where the activation reads a_l."""
+    layer, n, W = layer_at(f.layers, l), tile.n, panel_width(one)
+    D, H, W_at = layer.D, layer.H, parameters_at(one, f, layer.W)
+    X_at = row_at(one, f, layer.X, tile.low, D)
+    a_at = row_at(one, f, layer.a, tile.low, H)
+    if l == 0 and f.sparse:
+        _affine_of_sparse(one, f, tile.first, n, W_at, H, a_at)
+    elif f.by_unit:  # a_lᵀ = W_lᵀ X_lᵀ
+        call_product(f.columns_times, W_at, H, X_at, n, W, a_at, n, H, n, D, 0, 0)
+    elif f.N < FEW:
+        _affine_of_few(one, X_at, W_at, a_at, n, D, H)
+    else:
+        panels = place_at(one, f, layer.W_panels)
+        call_product(f.rows_times, X_at, D, panels, W, D * W, a_at, H, n, H, D, 0, 0)
+
+
+@plain
+def _affine_of_few(one, X_at, W_at, a_at, N, D, H):
+    """The same for so few rows that copying W_l to panels costs more than it saves."""
+    X, W, a = matrix(one, X_at, N, D), matrix(one, W_at, D, H), matrix(one, a_at, N, H)
+    for n in range(N):
+        for h in range(H):
+            a[n, h] = 0
+        for d in range(D):
+            x = X[n, d]
+            for h in range(H):
+                a[n, h] += x * W[d, h]
+
+
+@plain
+def _affine_of_sparse(one, f, first, N, W_at, H, a_at):
+    order, indptr = vector(1, f.order, f.N), vector(1, f.indptr, f.N + 1)
+    indices, values = vector(np.int32(1), f.indices, 1), vector(one, f.X, 1)
+    a = matrix(one, a_at, N, H)
+    for n in range(N):
+        for h in range(H):
+            a[n, h] = 0
+        row = order[first + n] if f.order else first + n
+        for entry in range(indptr[row], indptr[row + 1]):
+            x, W_d = values[entry], vector(one, W_at + indices[entry] * H * size_of(one), H)
+            for h in range(H):
+                a[n, h] += x * W_d[h]
+
+
+# ---------------------------------------------------------------- backward: δ_l W_lᵀ, (1.8)
+
+
+@plain
+def back(one, f, l, tile):
+    """g = δ_l W_lᵀ for a tile of rows, to the place of δ_{l−1}."""
+    layer, below = layer_at(f.layers, l), layer_at(f.layers, l - 1)
+    D, H, n, W = layer.D, layer.H, tile.n, panel_width(one)
+    delta_at = row_at(one, f, layer.delta, tile.low, H)
+    g_at = row_at(one, f, below.delta, tile.low, D)
+    if f.by_unit:  # gᵀ = W_l δ_lᵀ
+        W_at = parameters_at(one, f, layer.W)
+        call_product(f.rows_times, W_at, H, delta_at, n, W, g_at, n, D, n, H, 0, 0)
+    else:
+        panels = place_at(one, f, layer.W_transposed_panels)
+        call_product(f.rows_times, delta_at, H, panels, W, H * W, g_at, D, n, D, H, 0, 0)
+
+
+# ---------------------------------------------------------------- gradients, (1.9)
+
+
+@plain
+def weight_gradient(one, f, k, l, slab, low, high):
+    """Rows low … high of ∂W_l = X_lᵀ δ_l over a slab, added to those of earlier slabs."""
+    layer, item, W = layer_at(f.layers, l), size_of(one), panel_width(one)
+    D, H, n, more = layer.D, layer.H, slab.n, 1 if slab.in_batch else 0
+    if l == 0 and f.sparse:
+        _weight_gradient_of_sparse(one, f, slab, low, high)
+        return
+    X_at, panels = place_at(one, f, layer.X), place_at(one, f, layer.delta_panels)
+    dW_at, rows, b_panel = f.G + (layer.W + low * H) * item, high - low, f.slab * W
+    if f.by_unit:
+        X_at += low * n * item
+        call_product(f.rows_times, X_at, n, panels, W, b_panel, dW_at, H, rows, H, n, more, 0)
+    else:
+        X_at, room = X_at + low * item, place_at(one, f, f.blocks + k * ROOM)
+        call_product(f.columns_times, X_at, D, panels, W, b_panel, dW_at, H, rows, H, n, more, room)
+
+
+@plain
+def _weight_gradient_of_sparse(one, f, slab, low, high):
+    """Rows low … high of ∂W_0, added to a gradient that is 0 wherever the batch has no entry."""
+    layer = layer_at(f.layers, 0)
+    order, indptr = vector(1, f.order, f.N), vector(1, f.indptr, f.N + 1)
+    indices, values = vector(np.int32(1), f.indices, 1), vector(one, f.X, 1)
+    H = layer.H
+    delta = matrix(one, place_at(one, f, layer.delta), slab.n, H)
+    for n in range(slab.n):
+        row = order[slab.first + n]
+        for entry in range(indptr[row], indptr[row + 1]):
+            d = indices[entry]
+            if low <= d < high:
+                x, dW_d = values[entry], vector(one, f.G + d * H * size_of(one), H)
+                for h in range(H):
+                    dW_d[h] += x * delta[n, h]
+
+
+@plain
+def clear_sparse(one, f, first, N, low, high):
+    """Set rows low … high of ∂W_0 to 0 again where the N rows of a batch have entries."""
+    order, indptr = vector(1, f.order, f.N), vector(1, f.indptr, f.N + 1)
+    indices, H = vector(np.int32(1), f.indices, 1), layer_at(f.layers, 0).H
+    for n in range(N):
+        row = order[first + n]
+        for entry in range(indptr[row], indptr[row + 1]):
+            d = indices[entry]
+            if low <= d < high:
+                dW_d = vector(one, f.G + d * H * size_of(one), H)
+                for h in range(H):
+                    dW_d[h] = 0
+
+
+@plain
+def bias_gradient(one, f, l, slab):
+    """∂b_l = Σ_n δ_l over a slab, added to those of earlier slabs."""
+    layer, N = layer_at(f.layers, l), slab.n
+    H, delta_at = layer.H, place_at(one, f, layer.delta)
+    db = vector(one, f.G + layer.b * size_of(one), H)
+    if not slab.in_batch:
+        for h in range(H):
+            db[h] = 0
+    if f.by_unit:
+        delta = matrix(one, delta_at, H, N)
+        for h in range(H):
+            total = one - one
+            for n in range(N):
+                total += delta[h, n]
+            db[h] += total
+    else:
+        delta = matrix(one, delta_at, N, H)
+        for n in range(N):
+            for h in range(H):
+                db[h] += delta[n, h]
+
+
+# ---------------------------------------------------------------- panels
+
+
+@plain
+def delta_to_panels(one, f, l, tile):
+    """Copy a tile of δ_l to the panels that ∂W_l is computed from."""
+    layer, W = layer_at(f.layers, l), panel_width(one)
+    if l == 0 and f.sparse:
+        return
+    H, delta_at = layer.H, row_at(one, f, layer.delta, tile.low, layer.H)
+    to_at = row_at(one, f, layer.delta_panels, tile.low, W)
+    if f.by_unit:
+        panels_of_transpose(one, delta_at, tile.n, to_at, f.slab * W, 0, H)
+    else:
+        panels_of(one, delta_at, H, to_at, f.slab * W, 0, tile.n)
+
+
+@plain
+def W_to_panels(one, f, l, low, high):
+    """Copy rows low … high of W_l to its panels and, for the backward pass, to those of W_lᵀ."""
+    if f.by_unit or (l == 0 and f.sparse):
+        return
+    layer, W = layer_at(f.layers, l), panel_width(one)
+    D, H, W_at = layer.D, layer.H, parameters_at(one, f, layer.W)
+    panels_of(one, W_at, H, place_at(one, f, layer.W_panels), D * W, low, high)
+    if l > 0 and f.backward:
+        to_at = place_at(one, f, layer.W_transposed_panels)
+        panels_of_transpose(one, W_at, H, to_at, H * W, low, high)
+
+
+# ---------------------------------------------------------------- dropout
+
+
+@plain
+def _mix(x):
+    """The hash of functions/masks.py: bits that depend on all bits of x."""
+    x = uint32(x)
+    x = uint32(x ^ (x >> uint32(16)))
+    x = uint32(x * uint32(0x7FEB352D))
+    x = uint32(x ^ (x >> uint32(15)))
+    x = uint32(x * uint32(0x846CA68B))
+    return uint32(x ^ (x >> uint32(16)))
+
+
+@plain
+def drop(one, f, l, tile, step, values_at):
+    """values ⊙ mask, the mask of layer l for this step and the tile's rows of the batch.
+
+    It is the mask of functions/masks.py, a hash of the seed, the step, the layer, the row and the
+    unit. It does not depend on which thread computes it, or when.
+    """
+    layer, N = layer_at(f.layers, l), tile.n
+    H, p = layer.H, layer.dropout
+    values, scale = vector(one, values_at, N * H), number(one, 1 / (1 - p))
+    step_n, step_h = (1, N) if f.by_unit else (H, 1)
+    key = _mix(uint32(f.seed))
+    key = _mix(key ^ uint32(step))
+    key = _mix(key ^ uint32(l))
+    threshold = uint32(min(p * 4294967296.0, 4294967295.0))
+    for n in range(N):
+        row = _mix(key ^ uint32(tile.in_batch + n))
+        for h in range(H):
+            bits = _mix(row ^ _mix(uint32(uint32(h) + uint32(0x9E3779B9))))
+            i = n * step_n + h * step_h
+            values[i] = values[i] * scale if bits >= threshold else one - one

@@ -1,0 +1,58 @@
+"""Errors that the user can correct: a wrong argument, an unreadable file, unusable data.
+
+The command line prints the message of an :class:`InputError` and exits with code 2. Every other
+exception is a bug and shows its traceback. Both classes derive from the built-in exceptions that
+the conventions of Python and scikit-learn ask for, so ``except ValueError`` catches them as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+
+class InputError(ValueError):
+    """An argument, file or table is invalid; the message says what was expected.
+
+    Examples
+    --------
+    >>> from deltaprop.errors import InputError
+    >>> issubclass(InputError, ValueError)
+    True
+    """
+
+
+class InputTypeError(InputError, TypeError):
+    """An argument has the wrong type.
+
+    Examples
+    --------
+    >>> from deltaprop.errors import InputError, InputTypeError
+    >>> issubclass(InputTypeError, InputError), issubclass(InputTypeError, TypeError)
+    (True, True)
+    """
+
+
+@contextlib.contextmanager
+def raised_as_input_error() -> Iterator[None]:
+    """Raise an InputError if a function of another library refuses its arguments.
+
+    Put only the call of that function inside, so that errors in our own code stay what they are.
+
+    Examples
+    --------
+    >>> from deltaprop.errors import raised_as_input_error
+    >>> with raised_as_input_error():
+    ...     number = float("x")
+    Traceback (most recent call last):
+        ...
+    deltaprop.errors.InputError: could not convert string to float: 'x'
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except TypeError as error:
+        raise InputTypeError(str(error)) from error
+    except ValueError as error:
+        raise InputError(str(error)) from error

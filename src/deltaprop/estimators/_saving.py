@@ -1,0 +1,67 @@
+"""What a model file holds of an estimator, and the checks when it is read.
+
+:func:`deltaprop.save` calls ``estimator.__deltaprop_state__()`` and :func:`deltaprop.load` calls
+``estimator.__deltaprop_restore__(fitted, part)`` on a new estimator with the saved parameters. The
+files know nothing else about estimators.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import FunctionType, MethodType
+from typing import Any
+
+from deltaprop.storage.codec import ModelFileError
+
+NOT_SAVED = ("callbacks", "record", "checkpoint")  # parameters that concern one call of fit
+OBSOLETE = ("_given",)  # attributes in files of earlier versions, which are ignored
+
+
+@dataclass(frozen=True)
+class EstimatorState:
+    """The content of a model file.
+
+    Attributes
+    ----------
+    parameters : dict of str to value
+        Those of the constructor; callbacks and functions are replaced by None, the default.
+    fitted : dict of str to value
+        Fitted attributes.
+    part : Network or estimator
+        The network of an MLP, the MLP of a tabular estimator.
+    """
+
+    parameters: dict[str, Any]
+    fitted: dict[str, Any]
+    part: Any
+
+
+def state_of(estimator: Any, attributes: Sequence[str], part: Any) -> EstimatorState:
+    """The state of a fitted estimator that consists of these attributes, where they are set."""
+    parameters = {
+        name: None if name in NOT_SAVED or isinstance(value, (FunctionType, MethodType)) else value
+        for name, value in estimator.get_params(deep=False).items()
+    }
+    if (privacy := parameters.pop("privacy")) is not None:
+        parameters["privacy"] = replace(privacy, seed=None)  # the seed would reveal the noise
+    fitted = {name: value for name, value in vars(estimator).items() if name in attributes}
+    return EstimatorState(parameters, fitted, part)
+
+
+def take_over(estimator: Any, fitted: dict[str, Any], attributes: Sequence[str]) -> None:
+    """Set the fitted attributes of an estimator; ModelFileError for any that is not listed."""
+    for name, value in fitted.items():
+        if name in OBSOLETE:
+            continue
+        if name not in attributes:
+            raise ModelFileError(f"it holds an unknown attribute, {name!r}")
+        setattr(estimator, name, value)
+
+
+def require_prediction(estimator: Any, X: Any) -> None:
+    """Let an estimator whose parts do not fit together fail now and not on the user's rows."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator.predict(X)

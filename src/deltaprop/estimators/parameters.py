@@ -1,0 +1,339 @@
+"""The parameters of all estimators, each declared once with its type, default and documentation.
+
+To add a parameter, declare it in one of the groups below and read ``self.name`` in the estimator.
+A group is a dataclass; an estimator inherits from the dataclass that combines its groups. The order
+of the parameters is that of any dataclass: the groups from the last base class to the first, and
+within a group the order of the declarations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from numbers import Integral, Real
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from deltaprop import engines
+from deltaprop.engines.xla_engine import Xla
+from deltaprop.estimators.declaration import parameter
+from deltaprop.functions import activations, initializers
+from deltaprop.functions.activations import Activation
+from deltaprop.functions.losses import Loss
+from deltaprop.optim import schedules, solvers
+from deltaprop.optim.privacy import Privacy
+from deltaprop.optim.schedules import Schedule
+from deltaprop.optim.solvers import Solver
+from deltaprop.training.callbacks import Callback
+from deltaprop.training.checkpoint import Checkpoint
+from deltaprop.training.recording import Record
+
+COUNT = Interval(Integral, 1, None, closed="left")
+NON_NEGATIVE = Interval(Real, 0, None, closed="left")
+POSITIVE = Interval(Real, 0, None, closed="neither")
+FRACTION = Interval(Real, 0, 1, closed="left")
+
+CLASSIFIER_LOSSES = ("log_loss", "focal", "hinge")
+REGRESSOR_LOSSES = (
+    "squared_error", "absolute_error", "huber", "quantile", "log_cosh", "poisson", "gamma",
+    "tweedie", "gaussian_nll",
+)  # fmt: skip
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The names in a sentence: "a", "b" or "c"."""
+    *most, last = (f'"{name}"' for name in names)
+    return f"{', '.join(most)} or {last}"
+
+
+# fmt: off
+# ---------------------------------------------------------------- the MLP estimators
+
+
+@dataclass(eq=False, repr=False)
+class SklearnParameters:
+    """The parameters of scikit-learn's ``MLPClassifier`` and ``MLPRegressor``, in its order."""
+
+    hidden_layer_sizes: int | Sequence[int] | np.ndarray = parameter(
+        (100,), "int or array-like of int", ["array-like", COUNT],
+        "Number of units of each hidden layer.",
+    )
+    activation: str | Activation | Sequence[str | Activation] = parameter(
+        "relu", "str, Activation or list of them",
+        [StrOptions(set(activations.NAMES)), Activation, "array-like"],
+        "Activation function of the hidden layers: one for all layers or one for each. It is a "
+        "name from ``deltaprop.activations.NAMES`` or a custom :class:`deltaprop.Activation`.",
+    )
+
+    _: KW_ONLY
+
+    solver: str | Solver = parameter(
+        "adam", "str or Solver", [StrOptions(set(solvers.NAMES)), Solver],
+        f"Optimizer: {_listed(solvers.NAMES)}, whose settings are parameters of this estimator, or "
+        "an object with settings of its own, such as ``deltaprop.KFAC()``.",
+    )
+    alpha: float = parameter(
+        0.0001, "float >= 0", [NON_NEGATIVE],
+        "Strength of the L2 penalty, alpha / 2 ‖W‖² divided by the (weighted) batch size.",
+    )
+    batch_size: int | str = parameter(
+        "auto", 'int >= 1 or "auto"', [StrOptions({"auto"}), COUNT],
+        'Number of rows of a mini-batch; "auto" is min(200, n_samples). L-BFGS uses all rows.',
+    )
+    learning_rate: str | Schedule = parameter(
+        "constant", "str or Schedule", [StrOptions(set(schedules.NAMES)), Schedule],
+        f"Schedule of the learning rate: {_listed(schedules.NAMES)}, or an object from "
+        "``deltaprop.schedules``. Unlike in scikit-learn, it applies to every first-order solver.",
+    )
+    learning_rate_init: float = parameter(
+        0.001, "float > 0", [POSITIVE],
+        "Initial learning rate of the first-order solvers.",
+    )
+    power_t: float = parameter(
+        0.5, "float >= 0", [NON_NEGATIVE],
+        'Exponent of the schedule "invscaling".',
+    )
+    max_iter: int = parameter(
+        200, "int >= 1", [COUNT],
+        "Maximum number of epochs, or of iterations of L-BFGS.",
+    )
+    shuffle: bool = parameter(
+        True, "bool", ["boolean"],
+        "Whether to shuffle the rows before each epoch.",
+    )
+    random_state: int | np.random.RandomState | None = parameter(
+        None, "int, RandomState or None", ["random_state"],
+        "Seed of the initial weights, the validation split, the order of the rows and dropout. "
+        "Pass an int for reproducible results.",
+    )
+    tol: float = parameter(
+        1e-4, "float >= 0", [NON_NEGATIVE],
+        "Minimum improvement of the loss, or of the validation score, that counts as one. L-BFGS "
+        "stops when the largest component of the projected gradient is below it.",
+    )
+    verbose: bool | int = parameter(
+        False, "bool or int", ["verbose"],
+        "Whether to print the loss and the validation score of each epoch.",
+    )
+    warm_start: bool = parameter(
+        False, "bool", ["boolean"],
+        "Whether ``fit`` starts from the weights of the previous fit instead of new ones.",
+    )
+    momentum: float = parameter(
+        0.9, "float in [0, 1]", [Interval(Real, 0, 1, closed="both")],
+        'Momentum of the solver "sgd".',
+    )
+    nesterovs_momentum: bool = parameter(
+        True, "bool", ["boolean"],
+        'Whether the solver "sgd" uses Nesterov\'s momentum.',
+    )
+    early_stopping: bool = parameter(
+        False, "bool", ["boolean"],
+        "Whether to stop when the score on validation data no longer improves, and to restore the "
+        "weights of the best epoch. It applies to the first-order solvers.",
+    )
+    validation_fraction: float = parameter(
+        0.1, "float in [0, 1)", [FRACTION],
+        "Fraction of the rows held out as validation data with `early_stopping`, unless ``fit`` "
+        "is given X_val and y_val.",
+    )
+    beta_1: float = parameter(
+        0.9, "float in [0, 1)", [FRACTION],
+        "Decay rate of Adam's and AdamW's average of the gradient.",
+    )
+    beta_2: float = parameter(
+        0.999, "float in [0, 1)", [FRACTION],
+        "Decay rate of Adam's and AdamW's average of the squared gradient.",
+    )
+    epsilon: float = parameter(
+        1e-8, "float > 0", [POSITIVE],
+        "Term in the denominator of Adam's and AdamW's step, for numerical stability.",
+    )
+    n_iter_no_change: float = parameter(
+        10, "int >= 1 or inf", [COUNT, Options(Real, {np.inf})],
+        "Number of epochs without an improvement by `tol` after which training stops.",
+    )
+    max_fun: int = parameter(
+        15000, "int >= 1", [COUNT],
+        "Maximum number of evaluations of the loss by L-BFGS.",
+    )
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class OwnParameters:
+    """The parameters that both estimators have beyond scikit-learn's."""
+
+    out_activation: str | Activation = parameter(
+        "auto", "str or Activation", [StrOptions({"auto", *activations.NAMES}), Activation],
+        'Activation function of the output layer; "auto" selects the one that fits the loss.',
+    )
+    dropout: float | Sequence[float] = parameter(
+        0.0, "float in [0, 1) or list of float", [FRACTION, "array-like"],
+        "Probability with which a training step sets an output of a hidden layer to zero: one for "
+        "all layers or one for each.",
+    )
+    clip_norm: float | None = parameter(
+        None, "float > 0 or None", [None, POSITIVE],
+        "Maximum Euclidean norm of the gradient over all weights and biases. A longer gradient is "
+        "scaled down.",
+    )
+    weight_decay: float = parameter(
+        0.01, "float >= 0", [NON_NEGATIVE],
+        'Decoupled weight decay of the solver "adamw".',
+    )
+    init: str = parameter(
+        "sklearn", "str", [StrOptions(set(initializers.NAMES))],
+        f"Distribution of the initial weights: {_listed(initializers.NAMES)}.",
+    )
+    scoring: str | Callable[..., float] | None = parameter(
+        None, "str, callable or None", [None, str, callable],
+        "What early stopping maximizes on the validation data: a scikit-learn scorer, or its "
+        'name; "loss" for the negative validation loss; None for the accuracy of a classifier and '
+        "R² of a regressor.",
+    )
+    callbacks: Sequence[Callback] | None = parameter(
+        None, "list of callables or None", [None, list, tuple],
+        "Functions that are called with a ``deltaprop.search.Epoch`` after each epoch. Training "
+        "stops if one of them returns True. scikit-learn's own callbacks are set with "
+        "``set_callbacks``.",
+    )
+    engine: str | Xla = parameter(
+        "auto", "str or Xla", [StrOptions(set(engines.NAMES)), Xla],
+        f"Implementation that computes the training steps: {_listed(engines.NAMES)}, or a "
+        ":class:`deltaprop.Xla`. See :func:`deltaprop.fit`.",
+    )
+    n_threads: int | None = parameter(
+        None, "int >= 1 or None", [None, COUNT],
+        "Number of threads of the fused engine. None uses all cores, or ``OMP_NUM_THREADS`` if it "
+        "is set, or one thread inside a parallel job of joblib.",
+    )
+    reproducible: bool = parameter(
+        False, "bool", ["boolean"],
+        "Whether the fused engine gives bitwise identical results for any number of threads.",
+    )
+    record: int | Record | None = parameter(
+        None, "int >= 1, Record or None", [None, COUNT, Record],
+        "Number of steps after which the signals of the network are recorded in ``records_``; see "
+        ":class:`deltaprop.Record`.",
+    )
+    checkpoint: str | PathLike[str] | Checkpoint | None = parameter(
+        None, "str, Path, Checkpoint or None", [None, str, PathLike, Checkpoint],
+        "Folder in which ``fit`` saves the state of training, and from which it resumes; see "
+        ":class:`deltaprop.Checkpoint`. Each fit needs a folder of its own. ``partial_fit`` does "
+        "not use it.",
+    )
+    privacy: Privacy | None = parameter(
+        None, "Privacy or None", [None, Privacy],
+        "Bound what the fitted parameters reveal about any row, by clipping and noise; see "
+        ":class:`deltaprop.Privacy`.",
+    )
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class _ClassifierOnly:
+    """The parameters of the classifier alone."""
+
+    loss: str | Loss = parameter(
+        "log_loss", "str or Loss", [StrOptions(set(CLASSIFIER_LOSSES)), Loss],
+        f"{_listed(CLASSIFIER_LOSSES)}, or an object such as "
+        "``deltaprop.losses.CrossEntropy(label_smoothing=0.1)`` or a custom loss. "
+        '"log_loss" is the binary or the categorical cross-entropy, depending on the target.',
+    )
+    class_weight: Mapping[Any, float] | str | None = parameter(
+        None, 'dict, "balanced" or None', [None, dict, StrOptions({"balanced"})],
+        "Weights of the classes, which multiply the sample weights as in scikit-learn's other "
+        "classifiers.",
+    )
+
+
+@dataclass(eq=False, repr=False)
+class _RegressorOnly:
+    """The parameter of the regressor whose meaning differs from the classifier's."""
+
+    loss: str | Loss = parameter(
+        "squared_error", "str or Loss", [StrOptions(set(REGRESSOR_LOSSES)), Loss],
+        f"{_listed(REGRESSOR_LOSSES)}, or an object such as "
+        "``deltaprop.losses.Quantile((0.1, 0.5, 0.9))`` or a custom loss. "
+        '"squared_error" is half the squared error. "poisson", "gamma" and "tweedie" are half '
+        'their deviances, with an exponential output. "gaussian_nll" predicts a mean and a '
+        "variance for each target.",
+    )
+
+
+@dataclass(eq=False, repr=False)
+class ClassifierParameters(OwnParameters, _ClassifierOnly, SklearnParameters):
+    """All parameters of ``MLPClassifier``."""
+
+
+@dataclass(eq=False, repr=False)
+class RegressorParameters(OwnParameters, SklearnParameters, _RegressorOnly):
+    """All parameters of ``MLPRegressor``."""
+
+
+# ---------------------------------------------------------------- the tabular estimators
+
+
+@dataclass(eq=False, repr=False)
+class TabularParameters:
+    """The network and how it is trained.
+
+    The parameters that are declared with a default only are those of the MLP estimators, which
+    document them.
+    """
+
+    hidden_layer_sizes: int | Sequence[int] | np.ndarray = (128, 64)
+    activation: str | Activation | Sequence[str | Activation] = "silu"
+
+    _: KW_ONLY
+
+    loss: str | Loss
+    solver: str | Solver = "adamw"
+    alpha: float = 0.0
+    weight_decay: float = 0.01
+    batch_size: int | str = parameter(
+        "auto", 'int >= 1 or "auto"', [StrOptions({"auto"}), COUNT],
+        'Number of rows of a mini-batch; "auto" is a twentieth of the rows, between 16 and 256.',
+    )
+    learning_rate: str | Schedule = "constant"
+    learning_rate_init: float = 0.002
+    dropout: float | Sequence[float] = 0.0
+    max_iter: int = 200
+    n_iter_no_change: float = 15
+    validation_fraction: float = 0.15
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class _TabularClassifierOnly:
+    """The parameter of the tabular classifier alone."""
+
+    class_weight: Mapping[Any, float] | str | None = None
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class RunParameters:
+    """How a fit is run and observed."""
+
+    random_state: int | np.random.RandomState | None = None
+    callbacks: Sequence[Callback] | None = None
+    engine: str | Xla = "auto"
+    record: int | Record | None = None
+    checkpoint: str | PathLike[str] | Checkpoint | None = None
+    privacy: Privacy | None = None
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class TabularClassifierParameters(RunParameters, _TabularClassifierOnly, TabularParameters):
+    """All parameters of ``TabularClassifier``."""
+
+    loss: str | Loss = "log_loss"
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class TabularRegressorParameters(RunParameters, TabularParameters):
+    """All parameters of ``TabularRegressor``."""
+
+    loss: str | Loss = "squared_error"
+# fmt: on

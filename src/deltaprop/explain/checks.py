@@ -1,0 +1,263 @@
+"""The checks of a verification: each equation is compared with an independent computation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from deltaprop.derivation import equations
+from deltaprop.explain.differences import (
+    Numerical,
+    all_at_once,
+    along,
+    by_columns,
+    column_by_column,
+    stack,
+)
+from deltaprop.explain.setting import Setting
+from deltaprop.explain.verdicts import Equation
+from deltaprop.functions.arrays import Array
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+# "two forms" of a loss: log(1 - ŷ) for |a| ≤ 10 has lost up to five of its sixteen digits.
+TOLERANCE = {"complex step": 1e-9, "central": 1e-4, "exact": 1e-12, "two forms": 1e-9}
+BOTH_FORMS = 10.0
+LARGE = 1e6  # a larger slope is near a pole of the loss
+MAX_ENTRIES = 2000
+
+Row = tuple[str, int, Equation]  # the kind of quantity, and the layer
+
+
+def check_all(s: Setting) -> Iterator[Row]:
+    """Check every equation of a pass, in the order of computation."""
+    last = s.net.n_layers - 1
+    for l in range(last + 1):
+        yield "a", l, _affine(s, l)
+        for kind, row in _activation(s, l):
+            yield kind, l, row
+    for kind, row in _loss(s):
+        yield kind, last, row
+    for l in reversed(range(last + 1)):
+        yield "δ", l, error_signal(s, l)
+        yield "∂W", l, _weights(s, l)
+        yield "∂b", l, _bias(s, l)
+    if s.l2:
+        for l in range(last + 1):
+            yield "λ", l, _penalty(s, l)
+
+
+# ---------------------------------------------------------------- one equation each
+
+
+def _affine(s: Setting, l: int) -> Equation:
+    summed = np.einsum("nd,dh->nh", s.done.X[l], s.W[l]) + s.b[l]
+    everywhere, none = np.ones(summed.shape, bool), np.full(summed.shape, np.inf)
+    return _verdict(
+        f"a_{l} = X_{l} W_{l} + b_{l}",
+        f"layer {l}",
+        s.done.a[l],
+        Numerical(summed, "exact", everywhere, -none, none),
+    )
+
+
+def _activation(s: Setting, l: int) -> Iterator[tuple[str, Equation]]:
+    f, a, z = s.net.f[l], s.done.a[l], s.done.X[l + 1]
+    first = column_by_column if f.coupling == "row" else all_at_once
+    slope = first(lambda x: f.f(x, np), a)
+    # 1 − z² of a saturated tanh cancels: errors are relative to at least 1 / 1000.
+    place = f"layer {l}"
+    yield "f′", _verdict(f"{f.name}′ at a_{l}", place, f.df(a, z, np), slope, None, 1.0)
+    if f.vjp is not None:
+        g = np.cos(np.arange(a.size, dtype=np.float64)).reshape(a.shape)  # any numbers serve
+        pulled = by_columns(lambda h, x: np.sum(g * f.f(x, np), axis=1), a)
+        equation = f"Σ_h g_h ∂{f.name}_h at a_{l}"
+        yield "vjp", _verdict(equation, place, f.vjp(a, z, g, np), pulled, None, 1.0)
+    if f.d2f is not None:
+        derivative = first(lambda x: f.df(x, f.f(x, np), np), a)
+        if derivative.smooth.any():
+            equation = f"{f.name}″ at a_{l}"
+            yield "f″", _verdict(equation, place, f.d2f(a, z, np), derivative, None, 1.0)
+
+
+def _loss(s: Setting) -> Iterator[tuple[str, Equation]]:
+    function, yhat = s.net.loss_function, s.done.X[-1]
+    slope = by_columns(lambda h, x: np.sum(function.evaluate(s.t, x, np), axis=1), yhat)
+    claimed = function.first(s.t, yhat, np)
+    yield "loss′", _verdict(f"{function.name}′ at ŷ", "loss", claimed, slope)
+    if function.d2 is not None:
+        bend = by_columns(lambda h, x: function.first(s.t, x, np)[:, h], yhat)
+        if bend.smooth.any():
+            claimed = function.second(s.t, yhat, np)
+            # log_cosh″ = 1 − loss′² cancels far from 0: its summands have the size of loss′.
+            summands = _largest(function.first(s.t, yhat, np))
+            equation = f"{function.name}″ at ŷ"
+            yield "loss″", _verdict(equation, "loss", claimed, bend, None, summands)
+    yield from _two_forms(s)
+
+
+def _two_forms(s: Setting) -> Iterator[tuple[str, Equation]]:
+    """Compare the collapsed form of the loss with the loss of f(a), where both are accurate."""
+    function, f, a, yhat = s.net.loss_function, s.net.f[-1], s.done.a[-1], s.done.X[-1]
+    closed = function.closed_form(f.name)
+    near = np.all(np.abs(a) <= BOTH_FORMS, axis=1)
+    if closed is None or not near.any():
+        return
+    one, other = (
+        np.sum(value, axis=1)
+        for value in (
+            closed.value(s.t, a, yhat, np), function.evaluate(s.t, yhat, np)
+        )
+    )  # fmt: skip
+    none = np.full(other.shape, np.inf)
+    found = Numerical(other, "two forms", near, -none, none)
+    equation = f"{function.name} collapsed with {f.name} = {function.name}(y, ŷ)"
+    rows: list[tuple[int, ...]] = [(n,) for n in range(len(one))]
+    row = _verdict(equation, "loss", one, found, rows, 1e3)
+    yield "two forms", replace(row, where=row.where.replace("entry", "row"))
+
+
+def error_signal(s: Setting, l: int) -> Equation:
+    """Check δ_l against the derivative of the loss with respect to a_l."""
+    a = s.done.a[l]
+    last, function, f = l == s.net.n_layers - 1, s.net.loss_function, s.net.f[l]
+    if last and function.closed_form(f.name) is not None:
+        equation = f"collapsed form of {function.name} with {f.name}"
+    else:
+        equation = "∂L/∂ŷ ⊙ f′" if last else f"f′ ⊙ (δ_{l + 1} W_{l + 1}ᵀ)"
+    claimed, found, summands = (
+        s.done.delta[l],
+        by_columns(lambda h, x: s.losses_from(l, x), a),
+        _largest(_unsloped(s, l)),
+    )
+    return _verdict(f"δ_{l} = {equation}", f"layer {l}", claimed, found, None, summands)
+
+
+def _unsloped(s: Setting, l: int) -> Float[np.ndarray, "N H"]:
+    """The summands of δ_l without f′, which may be a difference of much larger numbers."""
+    if l == s.net.n_layers - 1:
+        incoming: np.ndarray = s.weights * s.net.loss_function.first(s.t, s.done.X[-1], np)
+    else:
+        incoming = np.abs(s.done.delta[l + 1]) @ np.abs(s.W[l + 1]).T
+    size: np.ndarray = np.abs(incoming)
+    return size
+
+
+def _largest(values: Float[np.ndarray, "..."]) -> float:
+    """The largest absolute value, ignoring poles."""
+    size = np.abs(values)
+    return float(np.max(size, initial=0.0, where=size < LARGE))
+
+
+def _summands(s: Setting, l: int) -> Float[np.ndarray, "N H"]:
+    """The absolute values of the summands of ∂W_l and ∂b_l; without f′ if a layer saturates."""
+    delta: np.ndarray = np.abs(s.done.delta[l])
+    return delta if l == s.net.n_layers - 1 else np.maximum(delta, _unsloped(s, l))
+
+
+def _weights(s: Setting, l: int) -> Equation:
+    W, entries = s.W[l], _entries(s.W[l].shape)
+
+    def total(W_l: Array) -> Array:
+        data = np.sum(s.losses_from(l, s.done.X[l] @ W_l + s.b[l]))
+        return data + equations.penalty([W_l], s.l2)
+
+    parts = [along(total, W, _one_hot(W, entry)) for entry in entries]
+    penalty = f" + λ W_{l}" if s.l2 else ""
+    equation = f"∂L/∂W_{l} = X_{l}ᵀ δ_{l}{penalty}"
+    summands = np.abs(s.done.X[l]).T @ _summands(s, l)
+    return _entry_verdict(equation, l, s.done.dW[l], parts, entries, summands)
+
+
+def _bias(s: Setting, l: int) -> Equation:
+    b, entries = s.b[l], _entries(s.b[l].shape)
+
+    def total(b_l: Array) -> Array:
+        return np.sum(s.losses_from(l, s.done.X[l] @ s.W[l] + b_l))
+
+    parts = [along(total, b, _one_hot(b, entry)) for entry in entries]
+    summands = _summands(s, l).sum(axis=0)
+    return _entry_verdict(f"∂L/∂b_{l} = Σ_n δ_{l}", l, s.done.db[l], parts, entries, summands)
+
+
+def _penalty(s: Setting, l: int) -> Equation:
+    """Check the gradient of the penalty alone: error signals of 0 remove the data term."""
+    W, entries = s.W[l], _entries(s.W[l].shape)
+    off = [np.zeros_like(delta) for delta in s.done.delta]
+    dW, db = equations.gradients(s.done.X, off, s.W, s.l2)
+    parts = [
+        along(lambda W_l: equations.penalty([W_l], s.l2), W, _one_hot(W, entry))
+        for entry in entries
+    ]
+    equation = f"∂(λ/2 ‖W_{l}‖²)/∂W_{l} = λ W_{l}"
+    row = _entry_verdict(equation, l, dW[l], parts, entries, np.abs(s.l2 * W))
+    return row if not db[l].any() else Equation(row.equation, row.method, 1.0, False, f"b_{l}")
+
+
+# ---------------------------------------------------------------- verdicts
+
+
+def _one_hot(x: Float[np.ndarray, "..."], entry: tuple[int, ...]) -> Float[np.ndarray, "..."]:
+    direction = np.zeros_like(x)
+    direction[entry] = 1
+    return direction
+
+
+def _entries(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+    size = int(np.prod(shape))
+    flat = np.arange(size)
+    if size > MAX_ENTRIES:
+        flat = np.random.RandomState(0).choice(size, MAX_ENTRIES, replace=False)
+    return [tuple(int(i) for i in np.unravel_index(k, shape)) for k in flat]
+
+
+def _entry_verdict(
+    equation: str,
+    l: int,
+    claimed: Float[np.ndarray, "..."],
+    parts: list[Numerical],
+    entries: list[tuple[int, ...]],
+    summands: Float[np.ndarray, "..."],
+) -> Equation:
+    picked = np.array([claimed[entry] for entry in entries])
+    found = stack(parts, axis=0)
+    row = _verdict(equation, f"layer {l}", picked, found, entries, float(np.max(summands)))
+    some = f", {len(entries)} of {claimed.size} entries" if len(entries) < claimed.size else ""
+    return Equation(row.equation, row.method + some, row.error, row.ok, row.where)
+
+
+def _verdict(
+    equation: str,
+    place: str,
+    claimed: Float[np.ndarray, "..."],
+    found: Numerical,
+    entries: list[tuple[int, ...]] | None = None,
+    summands: float = 0.0,
+) -> Equation:
+    """Compare; if summands of that size cancel, errors are relative to a thousandth of it."""
+    claimed = np.broadcast_to(np.asarray(claimed), found.value.shape)
+    corner = np.isfinite(found.low)
+    if not (found.smooth | corner).any():
+        return Equation(equation, found.method, float("nan"), False, f"{place}: no slope anywhere")
+    size = max(
+        1e-3 * summands,
+        np.max(np.abs(found.value), initial=0.0, where=found.smooth),
+        np.max(np.abs(claimed), initial=0.0, where=found.smooth),
+        1e-30,
+    )
+    gap = np.where(found.smooth, np.abs(claimed - found.value) / size, 0.0)
+    sides = np.maximum(np.abs(found.low), np.abs(found.high))
+    sides = max(size, np.max(sides, initial=0.0, where=corner))
+    outside = np.maximum(found.low - claimed, claimed - found.high) / sides
+    gap = np.where(corner & (outside > 1e-3), outside, gap)
+    gap = np.where(np.isnan(gap), np.inf, gap)
+    worst = int(np.argmax(gap))
+    at = entries[worst] if entries else tuple(int(i) for i in np.unravel_index(worst, gap.shape))
+    names = ("row", "column", "column", "column") if len(at) > 1 else ("entry",)
+    where = ", ".join([place, *(f"{n} {i}" for n, i in zip(names, at, strict=False))])
+    error = float(gap.flat[worst])
+    return Equation(equation, found.method, error, error <= TOLERANCE[found.method], where)

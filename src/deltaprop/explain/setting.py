@@ -1,0 +1,62 @@
+"""The network and the data that a verification works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deltaprop.derivation import equations
+from deltaprop.functions.arrays import Array
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from deltaprop.model import Model
+
+MAX_ROWS = 100
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The network and the data of a verification, in float64."""
+
+    net: Model
+    X0: Float[np.ndarray, "N D"]
+    t: Float[np.ndarray, "N K"]
+    weights: Any
+    l2: float
+    W: tuple[Float[np.ndarray, "D H"], ...]
+    b: tuple[Float[np.ndarray, " H"], ...]
+    done: equations.Pass
+
+    def losses_from(self, l: int, a_l: Array, W: Any = None, b: Any = None) -> Array:
+        """The weighted loss of each sample if the sums of layer l are a_l."""
+        net, W, b = self.net, W or self.W, b or self.b
+        f = net.f
+        z = f[l].f(a_l, np)
+        if l + 1 < net.n_layers:
+            X, a = equations.forward(z, W[l + 1 :], b[l + 1 :], f[l + 1 :])
+            a_l, z = a[-1], X[-1]
+        losses = equations.sample_losses(self.t, a_l, z, f[-1], net.loss_function)
+        return losses * np.squeeze(np.asarray(self.weights))
+
+
+def setting_of(net: Model, X: Any, y: Any, sample_weight: Any) -> Setting:
+    """Convert everything to float64, with at most `MAX_ROWS` rows."""
+    X, t, weights, _ = net.prepare(X, y, sample_weight)
+    N = X.shape[0]
+    rows = np.unique(np.linspace(0, N - 1, min(N, MAX_ROWS)).round().astype(int))
+    X0 = np.asarray((X.tocsr()[rows].toarray() if hasattr(X, "tocsr") else X[rows]), np.float64)
+    w = None if sample_weight is None else np.asarray(sample_weight, np.float64)[rows]
+    weights, l2 = net.scales(len(rows), w)
+    t = t[rows].astype(np.float64)
+    W = tuple(W_l.astype(np.float64) for W_l in net.W)
+    b = tuple(b_l.astype(np.float64) for b_l in net.b)
+    return Setting(net, X0, t, weights, l2, W, b, done_of(net, X0, t, W, b, l2, weights))
+
+
+def done_of(net: Model, X0: Any, t: Any, W: Any, b: Any, l2: float, weights: Any) -> equations.Pass:
+    with np.errstate(all="ignore"):
+        return equations.forward_backward(X0, t, W, b, net.f, net.loss_function, l2, weights)

@@ -1,0 +1,320 @@
+"""The forward and the backward pass of one network, as typed steps.
+
+A step groups the equations that belong together, such as a_l and X_{l+1} of one layer. Each
+equation holds its left and right side as expression trees whose symbols carry their shapes, and its
+number in the derivation. The steps hold neither values nor markup: :mod:`.values` computes the
+values, and :mod:`.unicode`, :mod:`.latex`, :mod:`.mathml`, :mod:`.entry` and the interactive page
+render them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from deltaprop.explain import formulas
+from deltaprop.explain.expressions import (
+    Equation,
+    Expression,
+    Name,
+    Number,
+    Power,
+    Symbol,
+    call,
+    sum_h,
+    sum_n,
+    symbols,
+    times,
+)
+from deltaprop.explain.formulas import Scope
+
+if TYPE_CHECKING:
+    from deltaprop.model import Model
+
+Phase = Literal["setup", "forward", "loss", "backward"]
+
+READING = (
+    "⊙, /, powers and functions are applied entry by entry; two matrices side by side are "
+    "multiplied. Σ_h sums over each row, Σ_n over each column. The shape of each symbol is written "
+    "below it; scalars have none."
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Equations that belong together.
+
+    Attributes
+    ----------
+    title : str
+    phase : {"setup", "forward", "loss", "backward"}
+        "setup" names the constants and explains the notation.
+    layer : int or None
+        The index of the layer; None for the setup and the loss.
+    equations : tuple of Equation
+        In the order in which they are computed.
+    notes : tuple of str
+    """
+
+    title: str
+    phase: Phase
+    layer: int | None
+    equations: tuple[Equation, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BatchForm:
+    """Everything about a batch that changes the formulas.
+
+    Attributes
+    ----------
+    N : int or None
+        The number of rows; None writes the symbol N.
+    K : int or None
+        The number of columns of y; None derives it from the loss.
+    weighted : bool
+        Whether the rows have sample weights.
+    proper : bool
+        Whether each row of y sums to 1, which simplifies δ of softmax with cross-entropy.
+    """
+
+    N: int | None = None
+    K: int | None = None
+    weighted: bool = False
+    proper: bool = True
+
+
+def steps_of(model: Model, form: BatchForm | None = None) -> tuple[Step, ...]:
+    """Return every equation of a pass through `model`, in the order of computation.
+
+    Parameters
+    ----------
+    model : Model
+    form : BatchForm, optional
+        By default any number of rows, without weights.
+
+    Returns
+    -------
+    tuple of Step
+        The setup, one step for each layer forward, the loss, one step for each layer backward.
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> from deltaprop.explain.steps import steps_of
+    >>> net = dp.Network(2, [dp.Dense(3, "tanh"), dp.Dense(1)], loss="squared_error")
+    >>> [(step.phase, step.layer) for step in steps_of(net)][1:]
+    [('forward', 0), ('forward', 1), ('loss', None), ('backward', 1), ('backward', 0)]
+    """
+    return tuple(_Author(model, form or BatchForm()).steps())
+
+
+class _Author:
+    """Writes the steps of one network."""
+
+    def __init__(self, model: Model, form: BatchForm) -> None:
+        self.model, self.form = model, form
+        self.L, self.loss = model.n_layers, model.loss_function
+        self.N: int | str = "N" if form.N is None else form.N
+        self._name_symbols()
+        self._write_activations()
+
+    def _name_symbols(self) -> None:
+        N, sizes = self.N, [self.model.n_features, *(d.units for d in self.model.layers)]
+        self.X = [Symbol("X", l, (N, size)) for l, size in enumerate(sizes)]
+        self.W = [Symbol("W", l, W.shape) for l, W in enumerate(self.model.W)]
+        self.b = [Symbol("b", l, (size,)) for l, size in enumerate(sizes[1:])]
+        self.a = [Symbol("a", l, (N, size)) for l, size in enumerate(sizes[1:])]
+        self.delta = [Symbol("δ", l, (N, size)) for l, size in enumerate(sizes[1:])]
+        self.yhat = Symbol("ŷ", None, (N, sizes[-1]))
+        self.y = Symbol("y", None, (N, self._target_columns()))
+        self.λ = Symbol("λ", None, ())
+        self.w = Symbol("w", None, (N, 1))
+        self.total = Symbol("S" if self.form.weighted else "N", None, ())
+
+    def _target_columns(self) -> int:
+        if self.form.K is not None:
+            return self.form.K
+        return self.loss.target_columns(self.model.n_outputs)
+
+    def _write_activations(self) -> None:
+        """Write f_l and f_l′ of each layer, and what they define on the way."""
+        layers = range(self.L)
+        self.scopes = [Scope(l, self.a[l].shape) for l in layers]
+        self.scope = Scope(None, self.yhat.shape, self.loss.settings, self.form.proper)
+        # The dropout mask is applied after f(a); f′ uses the value before the mask.
+        self.z = [
+            Symbol("Z", l, self.a[l].shape) if self.model.layers[l].dropout else self.X[l + 1]
+            for l in layers
+        ]
+        self.z[-1] = self.yhat
+        written = [
+            formulas.activation(self.model.f[l], self.a[l], self.z[l], self.scopes[l])
+            for l in layers
+        ]
+        self.f, self.slope = [f for f, _ in written], [slope for _, slope in written]
+
+    def steps(self) -> Iterator[Step]:
+        forward = [self._forward(l) for l in range(self.L)]
+        loss = self._loss()
+        backward = [self._backward(l) for l in reversed(range(self.L))]
+        yield self._setup()  # built last: the other steps define the constants
+        yield from [*forward, loss, *backward]
+
+    # ------------------------------------------------------------ setup
+
+    def _setup(self) -> Step:
+        model = self.model
+        sizes = [f"{layer.units} {layer.activation.name}" for layer in model.layers]
+        chain = " → ".join([str(model.n_features), *sizes])
+        title = f"Network {chain}, loss {self.loss.name}, reduction {model.reduction}"
+        return Step(title, "setup", None, tuple(self._constants()), tuple(self._notes()))
+
+    def _notes(self) -> Iterator[str]:
+        yield READING
+        yield f"{self.N} rows: X_0 is the input, y the target{self._target_text()}."
+        if self.loss.note:
+            yield self.loss.note
+        dropped = [(l, d.dropout) for l, d in enumerate(self.model.layers) if d.dropout]
+        for l, p in dropped:
+            yield (
+                f"M_{l} is drawn at random in each training step: 0 with probability {p:g}, else "
+                f"1/{1 - p:g}."
+            )
+        if dropped and self.form.N is not None:
+            yield "The numbers shown are those outside training, where nothing is dropped: M = 1."
+
+    def _target_text(self) -> str:
+        return self.loss.encoding.description(self.model.n_outputs)
+
+    def _constants(self) -> Iterator[Equation]:
+        if self.model.l2:
+            yield Equation(self.λ, Number(self.model.l2), "L2")
+        if self.model.reduction != "sum":
+            if self.form.weighted:
+                yield Equation(self.total, sum_n(self.w), "1.3")
+            elif self.form.N is not None:
+                yield Equation(self.total, Number(self.form.N), "1.3")
+        constants: dict[Name, Equation] = {}
+        for scope in [*self.scopes, self.scope]:
+            for line in scope.constants:
+                constants.setdefault(next(symbols(line.left)).key, line)
+        yield from constants.values()
+
+    # ------------------------------------------------------------ forward and loss
+
+    def _forward(self, l: int) -> Step:
+        layer = self.model.layers[l]
+        lines = [Equation(self.a[l], self.X[l] @ self.W[l] + self.b[l], "1.2")]
+        lines += [line for line in self.scopes[l].lines if _mentions(self.f[l], line)]
+        if layer.dropout:
+            lines.append(Equation(self.z[l], self.f[l], "1.1"))
+            mask = Symbol("M", l, self.a[l].shape)
+            lines.append(Equation(self.X[l + 1], self.z[l] * mask, "1.1"))
+        else:
+            lines.append(Equation(self.X[l + 1], self.f[l], "1.1"))
+        if l == self.L - 1:
+            lines.append(Equation(self.yhat, self.X[l + 1], "1.2"))
+        D, H = self.W[l].shape
+        title = f"Forward, layer {l}: {D} → {H}, {layer.activation.name}"
+        return Step(title, "forward", l, tuple(lines))
+
+    def _loss(self) -> Step:
+        summands, self.loss_slope = formulas.loss(self.loss, self.y, self.yhat, self.scope)
+        rows = sum_h(summands)
+        data: Expression = sum_n(self.w * rows if self.form.weighted else rows)
+        penalty = self._penalty()
+        if self.model.reduction == "sklearn":
+            whole = data if penalty is None else data + penalty
+            L: Expression = self._mean(whole)
+        else:
+            L = data if self.model.reduction == "sum" else self._mean(data)
+            L = L if penalty is None else L + penalty
+        source = "1.3" if penalty is None else "1.3, L2"
+        equation = Equation(Symbol("L", None, ()), L, source)
+        return Step(f"Loss: {self.loss.name}", "loss", None, (*self.scope.lines, equation))
+
+    def _penalty(self) -> Expression | None:
+        if not self.model.l2:
+            return None
+        total, *others = [Power(call("norm", W), Number(2)) for W in self.W]
+        sum_of_squares: Expression = total
+        for square in others:
+            sum_of_squares = sum_of_squares + square
+        return 0.5 * self.λ * sum_of_squares
+
+    def _mean(self, x: Expression) -> Expression:
+        return (1 / self.total) * x
+
+    # ------------------------------------------------------------ backward
+
+    def _backward(self, l: int) -> Step:
+        lines = [line for line in self.scopes[l].lines if not _mentions(self.f[l], line)]
+        if l == self.L - 1:
+            title, more = self._output_error(lines)
+        else:
+            g: Expression = self.delta[l + 1] @ self.W[l + 1].T
+            if self.model.layers[l].dropout:
+                g = g * Symbol("M", l, self.a[l].shape)
+            title = f"Backward, layer {l}: δ_{l} = f′(a_{l}) ⊙ (δ_{l + 1} W_{l + 1}ᵀ)"
+            more = self._hidden_error(l, g)
+        lines += [*more, *self._gradients(l)]
+        return Step(title, "backward", l, tuple(lines))
+
+    def _output_error(self, lines: list[Equation]) -> tuple[str, list[Equation]]:
+        """The title and the equations of the last δ; clears `lines` if f′ is not needed."""
+        l, f = self.L - 1, self.model.f[-1]
+        title = f"Backward, layer {l}: δ_{l} = loss′(y, ŷ) ⊙ f′(a_{l})"
+        scope = Scope(l, self.yhat.shape, self.loss.settings, self.scope.proper)
+        delta = formulas.collapsed(self.loss, f, self.a[l], self.y, self.yhat, scope)
+        if delta is None:
+            slope = self.slope[l]
+            if callable(slope):
+                return title, self._coupled(l, self.loss_slope, slope, "1.8")
+            product = self._weigh(times(self.loss_slope, slope))
+            return title, [Equation(self.delta[l], product, "1.8")]
+        lines.clear()
+        own = [Equation(left, right, "1.8") for left, right, _ in scope.lines]
+        title += f", which collapses for {f.name} with {self.loss.name}"
+        return title, [*own, Equation(self.delta[l], self._weigh(delta), "1.8")]
+
+    def _hidden_error(self, l: int, g: Expression) -> list[Equation]:
+        slope = self.slope[l]
+        if callable(slope):
+            return self._coupled(l, g, slope, "1.9")
+        return [Equation(self.delta[l], times(slope, g), "1.9")]
+
+    def _coupled(
+        self, l: int, g: Expression, pull_back: formulas.PullBack, source: str
+    ) -> list[Equation]:
+        """δ_l from g = ∂L/∂f(a_l), where f couples the columns of a row (softmax)."""
+        name = Symbol("g", l, self.a[l].shape)
+        delta = pull_back(name)
+        if l == self.L - 1:
+            delta = self._weigh(delta)
+        return [Equation(name, g, source), Equation(self.delta[l], delta, source)]
+
+    def _weigh(self, delta: Expression) -> Expression:
+        """Apply the reduction and the sample weights to the last layer's error signal."""
+        if self.model.reduction == "sum":
+            return self.w * delta if self.form.weighted else delta
+        return self._mean(self.w) * delta if self.form.weighted else self._mean(delta)
+
+    def _gradients(self, l: int) -> Iterator[Equation]:
+        dW: Expression = self.X[l].T @ self.delta[l]
+        source = "1.4" if l == self.L - 1 else "1.7"
+        if self.model.l2:
+            λ = self.λ / self.total if self.model.reduction == "sklearn" else self.λ
+            dW, source = dW + λ * self.W[l], source + ", L2"
+        yield Equation(replace(self.W[l], name="∂L/∂W"), dW, source)
+        yield Equation(replace(self.b[l], name="∂L/∂b"), sum_n(self.delta[l]), "bias")
+
+
+def _mentions(x: Expression, line: Equation) -> bool:
+    named = {symbol.key for symbol in symbols(line.left)}
+    return any(symbol.key in named for symbol in symbols(x))
+
+
+__all__ = ["READING", "BatchForm", "Phase", "Step", "steps_of"]

@@ -1,0 +1,112 @@
+"""The closed list of classes whose instances a model file may hold.
+
+The solvers and schedules are all those that the modules of :mod:`deltaprop.optim` define, so a new
+one needs no entry here. All other classes are named, and imported when a file holds one of them:
+importing skrub takes long.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from deltaprop import optim
+from deltaprop.optim.schedules import Schedule
+from deltaprop.optim.solvers import Solver
+from deltaprop.storage.codec import Storable
+
+NAMED = {
+    name: module
+    for module, names in {
+        "skrub": ("StringEncoder", "DatetimeEncoder", "SquashingScaler"),
+        "skrub._clean_null_strings": ("CleanNullStrings",),
+        "skrub._clean_categories": ("CleanCategories",),
+        "skrub._drop_uninformative": ("DropUninformative",),
+        "skrub._duration_to_float": ("DurationToFloat",),
+        "skrub._squashing_scaler": ("_MinMaxScaler",),
+        "skrub._to_datetime": ("ToDatetime",),
+        "skrub._to_float": ("ToFloat",),
+        "skrub._to_str": ("ToStr",),
+        "sklearn.preprocessing": ("OneHotEncoder", "RobustScaler", "StandardScaler"),
+        "sklearn.impute": ("SimpleImputer", "MissingIndicator"),
+        "sklearn.feature_extraction.text": ("TfidfVectorizer", "TfidfTransformer"),
+        "sklearn.decomposition": ("TruncatedSVD",),
+        "deltaprop.data.encoder": ("TableEncoder",),
+        "deltaprop.engines.xla_engine": ("Xla",),
+        "deltaprop.optim.privacy": ("Privacy",),
+    }.items()
+    for name in names
+}
+
+
+def storable(name: str) -> Storable | None:
+    """The class that files call `name`; None if they may not hold it.
+
+    Examples
+    --------
+    >>> storable("Adam").cls
+    <class 'deltaprop.optim.solvers.Adam'>
+    >>> storable("Popen") is None
+    True
+    """
+    if name in NAMED:
+        cls = getattr(importlib.import_module(NAMED[name]), name)
+    else:
+        cls = _solvers_and_schedules().get(name)
+    return None if cls is None else Storable(cls, CHECKS.get(name))
+
+
+@functools.cache
+def _solvers_and_schedules() -> dict[str, type]:
+    found = {}
+    for entry in pkgutil.iter_modules(optim.__path__, f"{optim.__name__}."):
+        module = importlib.import_module(entry.name)
+        for cls in vars(module).values():
+            if _is_concrete(cls) and cls.__module__ == module.__name__:
+                found[cls.__name__] = cls
+    return found
+
+
+def _is_concrete(cls: Any) -> bool:
+    """Whether this is a solver or a schedule, and no base class of them."""
+    return (
+        isinstance(cls, type)
+        and issubclass(cls, (Solver, Schedule))
+        and cls is not Solver
+        and not inspect.isabstract(cls)
+    )
+
+
+def _categories_are_consistent(encoder: Any) -> bool:
+    """Whether fitting to these categories gives this OneHotEncoder."""
+    again = type(encoder)(**encoder.get_params())
+    names = list(encoder.feature_names_in_)
+    categories = np.concatenate(encoder.categories_)
+    if len(names) != 1 or len(encoder.categories_) != 1 or encoder._infrequent_enabled:
+        return False
+    import pandas as pd
+
+    again.set_output(transform="default").fit(pd.DataFrame({names[0]: categories}))
+    return all(
+        np.array_equal(getattr(again, name), getattr(encoder, name))
+        for name in ("_n_features_outs", "drop_idx_", "_drop_idx_after_grouping")
+    )
+
+
+def _vocabulary_is_consistent(vectorizer: Any) -> bool:
+    """Whether terms are numbered 0, 1, … without a gap, and documents are texts, not file names."""
+    numbers = sorted(vectorizer.vocabulary_.values())
+    return vectorizer.input == "content" and numbers == list(range(len(numbers)))
+
+
+# Compiled code of scikit-learn and SciPy trusts the fitted sizes and indices of these.
+CHECKS: dict[str, Callable[[Any], bool]] = {
+    "OneHotEncoder": _categories_are_consistent,
+    "TfidfVectorizer": _vocabulary_is_consistent,
+}

@@ -1,0 +1,27 @@
+"""Checks of arguments that several modules share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from deltaprop.errors import InputTypeError
+
+
+def is_number(x: Any) -> bool:
+    """Whether `x` is a finite number; True and False are not numbers."""
+    return isinstance(x, (int, float, np.number)) and not isinstance(x, bool) and np.isfinite(x)
+
+
+def require_callables(
+    owner: str, required: Mapping[str, object], optional: Mapping[str, object]
+) -> None:
+    """Raise TypeError unless all required functions and all optional ones but None are callable."""
+    for part, function in required.items():
+        if not callable(function):
+            raise InputTypeError(f"{owner}: {part} must be callable, got {function!r}.")
+    for part, function in optional.items():
+        if function is not None and not callable(function):
+            raise InputTypeError(f"{owner}: {part} must be callable or None, got {function!r}.")

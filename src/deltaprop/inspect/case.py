@@ -1,0 +1,135 @@
+"""What a report is about: a model, rows with known targets, and what they say about each other."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deltaprop.errors import InputError
+from deltaprop.estimators.fitted import as_labels
+from deltaprop.inspect.opening import OpenedModel, fitted_estimator, loaded, open_model
+from deltaprop.inspect.scores import classification, point_prediction, regression
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float
+
+SAMPLE = 1000  # rows for the signals, importances and scatter plots
+
+
+class Case:
+    """A model and the rows that it is judged by, with the results that several sections use."""
+
+    def __init__(self, model: Any, X: Any, y: Any) -> None:
+        from sklearn.utils.validation import check_consistent_length
+
+        self.model = loaded(model)
+        self.estimator = fitted_estimator(self.model)
+        self.mlp = self.estimator.fitted_mlp()
+        self.X = _rows(X)
+        check_consistent_length(self.X, y)
+        values = np.asarray(y)
+        values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+        if values.ndim != 1:
+            raise InputError(
+                f"y must have one column, got shape {values.shape}. The displays in "
+                "deltaprop.inspect support several targets."
+            )
+        self.is_classifier = self.estimator.target_kind() != "numbers"
+        self.y = (
+            as_labels(values, self.mlp.classes_) if self.is_classifier else values.astype(float)
+        )
+        if not self.known.any():
+            raise InputError("y has no class that the model has seen in training.")
+        unnamed = [f"x{i}" for i in range(self.X.shape[1])]
+        self.names = [str(name) for name in getattr(self.X, "columns", unnamed)]
+        name = self.estimator.target_name() or getattr(y, "name", None)
+        self.target = "y" if name is None else str(name)
+
+    @cached_property
+    def known(self) -> Bool[np.ndarray, " N"]:
+        """Which rows have a class that the model has seen in training."""
+        if not self.is_classifier:
+            return np.ones(len(self.y), bool)
+        return np.isin(self.y, self.mlp.classes_)
+
+    def sample(self, most: int) -> tuple[Any, np.ndarray]:
+        """At most this many rows with a known class, dense, the same at each call."""
+        from sklearn.utils import _safe_indexing
+
+        rows = np.flatnonzero(self.known)
+        if len(rows) > most:
+            rows = np.sort(np.random.RandomState(0).choice(rows, most, replace=False))
+        X = _safe_indexing(self.X, rows)
+        return (X.toarray() if hasattr(X, "toarray") else X), self.y[rows]
+
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        if self.is_classifier:
+            return np.asarray(self.model.predict(self.X))
+        return point_prediction(self.model, self.X)
+
+    @cached_property
+    def probabilities(self) -> Float[np.ndarray, "N C"] | None:
+        if not (self.is_classifier and hasattr(self.model, "predict_proba")):
+            return None
+        return np.asarray(self.model.predict_proba(self.X))
+
+    @cached_property
+    def scores(self) -> dict[str, Any]:
+        judge = classification if self.is_classifier else regression
+        return judge(self.model, self.X, self.y)
+
+    @cached_property
+    def inside(self) -> OpenedModel:
+        """The network, and a sample of the rows as it takes them."""
+        return open_model(self.model, *self.sample(SAMPLE))
+
+    @cached_property
+    def importances(self) -> Float[np.ndarray, "D R"]:
+        from sklearn.inspection import permutation_importance
+
+        X, y = self.sample(SAMPLE)
+        repeats = 5 if len(self.names) <= 30 else 2
+        found = permutation_importance(
+            self.model, X, y, scoring=self._skill, n_repeats=repeats, random_state=0
+        )
+        return np.asarray(found.importances)
+
+    def by_importance(self) -> list[int]:
+        """The columns, the most important first."""
+        return [int(i) for i in np.argsort(-self.importances.mean(axis=1), kind="stable")]
+
+    def _skill(self, model: Any, X: Any, y: np.ndarray) -> float:
+        from sklearn.metrics import accuracy_score, mean_absolute_error
+
+        if not self.is_classifier:
+            return -float(mean_absolute_error(y, point_prediction(model, X)))
+        if self.probabilities is None:
+            return float(accuracy_score(y, model.predict(X)))
+        return float(np.mean(np.log(self.of_truth(np.asarray(model.predict_proba(X)), y))))
+
+    @property
+    def skill_name(self) -> str:
+        if not self.is_classifier:
+            return "mean absolute error"
+        return "error rate" if self.probabilities is None else "log loss"
+
+    def of_truth(self, P: Float[np.ndarray, "N C"], y: np.ndarray) -> Float[np.ndarray, " N"]:
+        """The probability of each row's true class; almost 0 for a class never seen."""
+        column = np.searchsorted(self.mlp.classes_, y).clip(max=P.shape[1] - 1)
+        P_true = np.where(self.mlp.classes_[column] == y, P[np.arange(len(y)), column], 0.0)
+        return np.clip(P_true, 1e-15, 1.0)
+
+
+def _rows(X: Any) -> Any:
+    """X as a type whose rows can be selected: a pandas DataFrame, CSR matrix or array."""
+    if hasattr(X, "to_pandas"):
+        return X.to_pandas()
+    if hasattr(X, "tocsr"):
+        return X.tocsr()
+    X = X if hasattr(X, "columns") else np.asarray(X)
+    if X.ndim != 2:
+        raise InputError(f"X must be a table with rows and columns, got shape {X.shape}.")
+    return X

@@ -1,0 +1,111 @@
+"""Faults of the training, recognised from the loss curves and the recorded steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from deltaprop.inspect.faults.finding import Finding, finding
+from deltaprop.inspect.faults.patient import Patient
+
+# The loss rises by more than it ever fell, in at least every fifth epoch; the noise of batches
+# causes rises below a twentieth of the constant prediction's loss.
+CLIMB, OFTEN = 0.05, 0.2
+# A step replaces a tenth of all weights; 1e-3 is usual.
+MOVED = 0.1
+# Training that slows down near its end falls little in its last quarter. If the last quarter brings
+# more than half of a quarter's share, the loss still falls in a straight line.
+STRAIGHT = 0.5
+# Two fifths of what there is to learn hold on the training rows only, or the validation loss has
+# risen by a tenth from its best. Early stopping on a small noisy table (diabetes) leaves 0.2.
+GAP, PAST_BEST = 0.4, 0.1
+# Less than a tenth of what there is to learn has been learnt, and the second half of the training
+# changed the loss by less than a hundredth of it.
+FAR, STILL = 0.9, 0.01
+
+
+def rate_too_high(case: Patient) -> Iterator[Finding]:
+    curve = case.curve
+    if len(curve) >= 5:
+        steps = np.diff(curve)
+        rises = steps[steps > CLIMB]
+        climbed, fell = float(rises.sum()), float(curve[0] - curve.min())
+        ends_above = curve[-1] > max(curve[0], 1.0) + CLIMB
+        if ends_above or (climbed > fell and len(rises) >= OFTEN * len(steps)):
+            seen = (
+                f"the loss rose in {len(rises)} of {len(steps)} epochs, by {climbed:.3g} in all, "
+                f"and fell by {fell:.3g} from the first to its best (1 is the loss of the best "
+                f"constant prediction); it ended at {curve[-1]:.3g}."
+            )
+            yield finding("learning rate too high", None, seen)
+            return
+    moved = _moved(case)
+    moved = moved[len(moved) // 2 :]
+    if moved and np.median(moved) > MOVED and case.loss > case.constant / 2:
+        seen = f"a step moved the weights by {np.median(moved):.2g} of their norm; 1e-3 is usual."
+        yield finding("learning rate too high", None, seen)
+
+
+def _moved(case: Patient) -> list[float]:
+    """The update-to-weight ratio of each record, for the layer where it is largest."""
+    most = [max(s.update_to_weight for s in r.summary.layers) for r in case.records]
+    return [m for m in most if not np.isnan(m)]
+
+
+def rate_too_low(case: Patient) -> Iterator[Finding]:
+    curve = case.curve
+    if len(curve) < 8 or not case.loss > case.constant / 2:
+        return
+    quarter = len(curve) // 4
+    fell, lately = float(curve[0] - curve[-1]), float(curve[-1 - quarter] - curve[-1])
+    steady = np.mean(np.diff(curve) < 0)
+    if fell > 0 and steady >= 0.9 and lately > STRAIGHT * fell * quarter / (len(curve) - 1):
+        seen = (
+            f"the loss still falls in a straight line: by {fell:.2g} in {len(curve)} epochs, "
+            f"{lately:.2g} of it in the last {quarter}, and stands at {curve[-1]:.3g} (1 is the "
+            "loss of the best constant prediction)."
+        )
+        moved = _moved(case)
+        if moved:
+            seen += f" A step moved the weights by {np.median(moved):.1e} of their norm."
+        yield finding("learning rate too low", None, seen)
+
+
+def overfitting(case: Patient) -> Iterator[Finding]:
+    train, curve = case.loss / case.constant, case.validation_curve
+    restored = case.history is not None and case.history.best_epoch is not None
+    if len(curve) and not restored:
+        best = int(np.argmin(curve))
+        if curve[-1] > curve[best] + PAST_BEST and case.curve[-1] < case.curve[best]:
+            seen = (
+                f"the validation loss was best in epoch {best + 1}, at {curve[best]:.3g}, and "
+                f"ended at {curve[-1]:.3g}, while the training loss fell to "
+                f"{case.curve[-1]:.3g} (1 is the loss of the best constant prediction)."
+            )
+            yield finding("overfitting", None, seen)
+            return
+    held = None
+    if case.held_out is not None:
+        held = case.net.mean_loss(*case.held_out, None) / case.constant
+    elif len(curve):
+        held = float(curve.min() if restored else curve[-1])
+    if held is not None and held > train + GAP and train < 1:
+        seen = (
+            f"the loss is {train:.3g} on the training rows and {held:.3g} on held-out rows (1 is "
+            "the loss of the best constant prediction)."
+        )
+        yield finding("overfitting", None, seen)
+
+
+def plateau(case: Patient) -> Iterator[Finding]:
+    curve = case.curve
+    if len(curve) < 10 or not curve[-1] > FAR:
+        return
+    second = curve[len(curve) // 2 :]
+    if abs(second[0] - second[-1]) < STILL:
+        seen = (
+            f"the loss has not changed since epoch {len(curve) // 2 + 1} of {len(curve)}, at "
+            f"{curve[-1]:.3g} (1 is the loss of the best constant prediction)."
+        )
+        yield finding("plateau", None, seen)

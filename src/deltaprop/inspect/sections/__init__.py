@@ -1,0 +1,27 @@
+"""The sections of a report: functions from the case to HTML, or to None to be left out."""
+
+from collections.abc import Callable
+
+from deltaprop.inspect.case import Case
+from deltaprop.inspect.markup import Markup
+from deltaprop.inspect.sections.columns import importance, partial_dependence
+from deltaprop.inspect.sections.errors import calibration, mistakes, worst_rows
+from deltaprop.inspect.sections.internals import equations, signal_flow, verification, weights
+from deltaprop.inspect.sections.overview import learning_curves, model, scores
+
+SECTIONS: dict[str, Callable[[Case], Markup | None]] = {
+    "Model": model,
+    "Scores": scores,
+    "Learning curves": learning_curves,
+    "Mistakes": mistakes,
+    "Calibration": calibration,
+    "Importance": importance,
+    "Signal flow": signal_flow,
+    "Partial dependence": partial_dependence,
+    "Worst rows": worst_rows,
+    "Weights": weights,
+    "Equations": equations,
+    "Verification": verification,
+}
+
+__all__ = ["SECTIONS"]

@@ -1,0 +1,62 @@
+"""The sections that look inside the network: signals, weights, equations and their verification."""
+
+from __future__ import annotations
+
+from deltaprop.inspect import displays
+from deltaprop.inspect.case import Case
+from deltaprop.inspect.markup import Markup, figure, figures, label_of, says, table
+
+CHECKED_ROWS = 20
+HEAT_MAPS = 4
+
+
+def signal_flow(case: Case) -> Markup:
+    """The size of every quantity of a pass, layer by layer."""
+    X, y = case.inside.data
+    trace = case.inside.network.trace(X, y)
+    return figures(
+        [
+            figure(
+                lambda ax: displays.SignalFlowDisplay.from_trace(trace, ax=ax),
+                f"One pass over {len(y):,} of these rows: forward X_l and a_l, "
+                "backward the error signals δ_l and the gradients. Level lines are healthy. Error "
+                "signals that shrink from layer to layer towards the input vanish; growing ones "
+                "explode.",
+            )
+        ]
+    )
+
+
+def weights(case: Case) -> Markup:
+    """A heat map of the weights of each layer."""
+    net = case.estimator.fitted_network()
+    names = [label_of(name) for name in case.names] if case.mlp is case.model else None
+    return figures(
+        figure(
+            displays.WeightsDisplay(net.W[l], layer=l, input_names=names if l == 0 else None).plot,
+            f"The weights W_{l}: a row for each input, a column for each unit; white is zero.",
+        )
+        for l in range(min(net.n_layers, HEAT_MAPS))
+    )
+
+
+def equations(case: Case) -> Markup:
+    """The derivation of the network."""
+    return Markup(f'<div class="equations">{case.inside.network.derivation().html}</div>')
+
+
+def verification(case: Case) -> Markup:
+    """Each equation, verified numerically."""
+    X, y = case.inside.data
+    report = case.inside.network.check(X[:CHECKED_ROWS], y[:CHECKED_ROWS])
+    verdicts = {True: Markup('<span class="holds">holds</span>'),
+                False: Markup('<span class="fails">FAILS</span>')}  # fmt: skip
+    rows = [(e.equation, verdicts[e.ok], f"{e.error:.1e}", e.method, e.where) for e in report.rows]
+    text = (
+        f"Each equation of this network, verified on {min(CHECKED_ROWS, len(y))} of these rows by "
+        "an independent computation: "
+        + ("all hold." if report.ok else "some do NOT hold; see where.")
+    )
+    return Markup(
+        says(text) + table(("equation", "", "relative error", "method", "worst at"), rows, True)
+    )

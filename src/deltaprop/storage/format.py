@@ -1,0 +1,57 @@
+"""The container of model files and checkpoints: safetensors with a header of JSON."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+import numpy as np
+
+from deltaprop.storage.codec import ModelFileError
+
+LONGEST_HEADER = 100_000_000
+
+
+def pack(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
+    """The bytes of a file that holds these tensors and texts."""
+    from safetensors.numpy import save
+
+    data: bytes = save(tensors, metadata=metadata)
+    return data
+
+
+def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Metadata and tensors of a file with these bytes.
+
+    Raises
+    ------
+    ModelFileError
+        If they are not a safetensors file with metadata.
+
+    Examples
+    --------
+    >>> metadata, tensors = unpack(pack({"t0": np.ones(2)}, {"deltaprop": "{}"}))
+    >>> metadata, tensors["t0"]
+    ({'deltaprop': '{}'}, array([1., 1.]))
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return header_of(data), load(data)
+    except ModelFileError:
+        raise
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ModelFileError("it is damaged or truncated") from error
+
+
+def header_of(data: bytes) -> dict[str, Any]:
+    """The metadata of a safetensors file, which is a part of the file's own header."""
+    if len(data) < 8:
+        raise ModelFileError("it is too short")
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > min(len(data) - 8, LONGEST_HEADER):
+        raise ModelFileError("it is truncated")
+    metadata: dict[str, Any] = json.loads(data[8 : 8 + length])["__metadata__"]
+    return metadata
