@@ -445,7 +445,8 @@ def test_bfloat16_trains():
 @pytest.mark.parametrize("engine", ["auto", "fused"])
 def test_the_reference_engine_takes_over_and_says_so(engine, monkeypatch):
     monkeypatch.setattr(auto, "_said", set())
-    with pytest.warns(UserWarning, match=r"Falling back to the reference engine: .*NaturalGradient is not compiled"):
+    message = "Falling back to the reference engine: .*NaturalGradient is not compiled"
+    with pytest.warns(UserWarning, match=message):
         agree([dp.Dense(5, "tanh"), dp.Dense(3, "softmax")], "cross_entropy", CLASSES,
               other=engine, rtol=0)  # fmt: skip
 
