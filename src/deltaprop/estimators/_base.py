@@ -183,7 +183,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         stopping = self.early_stopping and isinstance(solver, FirstOrder)
         self._check_privacy(validation[0], stopping)
         rows, y_seen = self._training_rows(X, y, sample_weight, reset=first, task=task)
-        state = self._state(incremental)
+        state = self._state(incremental, first)
         net = self._new_network(rows, state) if first else self._known_network(rows)
         net.encode(y_seen[:1])
         check_domain(net, y_seen)
@@ -246,10 +246,13 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         held = self.validation_fraction if stopping and X_val is None else X_val
         self.privacy.check_stopping(self._schedule(), held, stopping)
 
-    def _state(self, incremental: bool) -> TrainingState:
+    def _state(self, incremental: bool, first: bool) -> TrainingState:
         """A new training state, or with partial_fit a copy of the last one."""
-        if incremental and hasattr(self, "_progress"):
-            state = copy.deepcopy(self._progress)  # a failed call must not change it
+        last: TrainingState | None = getattr(self, "_progress", None)
+        if incremental and last is not None:
+            state = copy.deepcopy(last)  # a failed call must not change it
+        elif not first and last is not None:  # the weights go on, and with them what they reveal
+            state = TrainingState(mu_squared=last.mu_squared)
         else:
             state = TrainingState()
         state.rng = state.rng or check_random_state(self.random_state)
@@ -485,6 +488,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
 
     def _record(self, history: History, N: int, validated: bool, stopping: bool) -> None:
         self._progress = history.progress
+        self._progress.noise_seed = None  # with it the noise could be removed from a saved model
         self.n_iter_ = history.n_epochs
         self.records_ = history.records
         self._signal = history.signal
@@ -505,6 +509,36 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         if validated:
             best = max(self.validation_scores_ or [float("-inf")])
             self.best_validation_score_ = self._plateau.best if stopping else best
+
+    def privacy_epsilon(self, delta: float) -> float:
+        """ε of the (ε, δ)-differential privacy of the fitted weights.
+
+        Every epoch of ``fit`` that was begun counts, and those of all earlier calls from whose
+        weights it went on (``partial_fit``, ``warm_start``). The result is infinite if one of them
+        ran without `privacy`. If training could have stopped early because of what it saw, state
+        ``privacy.epsilon(delta, max_iter)`` instead.
+
+        Parameters
+        ----------
+        delta : float
+            δ in (0, 1), well below one over the number of rows.
+
+        Raises
+        ------
+        ValueError
+            If `delta` is out of range.
+        NotFittedError
+            If the estimator has not been fitted.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> model = dp.MLPRegressor(privacy=dp.Privacy(noise=4.0), max_iter=20, random_state=0)
+        >>> model.fit([[0.0], [1.0]], [1.0, 2.0]).privacy_epsilon(delta=1e-5)
+        4.983...
+        """
+        check_is_fitted(self)
+        return History(progress=self._progress).epsilon(delta)
 
     # ------------------------------------------------------------ model files
 

@@ -225,7 +225,7 @@ class CheckpointManager:
             for name, now in self._identity.items()
             if name != DATA and name in saved and saved[name] != now
         ]
-        if not changed and not np.allclose(self._identity[DATA], saved[DATA], rtol=SAME):
+        if not changed and not _same(self._identity[DATA], saved[DATA]):
             changed = [
                 "the training rows are different (if some are held out for validation, the seed or "
                 "random_state must be an int for them to be the same)"
@@ -287,6 +287,10 @@ def identity_of(
         "validated": str(validated),
         "restore_best": str(stops),
     }
+
+
+def _same(now: list[float], saved: list[float]) -> bool:
+    return len(now) == len(saved) and np.allclose(now, saved, rtol=SAME)
 
 
 def _array(values: list[float] | None) -> Float[np.ndarray, " E"] | None:

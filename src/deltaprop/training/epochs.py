@@ -101,7 +101,7 @@ class Epochs:
         """
         checkpoints, part_size = loop.checkpoints, self._steps_per_part(loop)
         now, (rates,) = checkpoints.in_progress, self._rates
-        order = self._next_order(loop) if now.done == 0 else self._rows.present_order(loop.state)
+        order = self._next_order(loop) if now.done == 0 else self._present_order(loop)
         while now.done < self._steps:
             if now.done:
                 checkpoints.between_steps()
@@ -126,6 +126,9 @@ class Epochs:
         self._rng.set_state(random_state)
         for _ in range(n):
             self._next_order(loop)
+
+    def _present_order(self, loop: TrainingLoop) -> Order:
+        return self._rows.present_order(loop.state) if loop.settings.shuffle else None
 
     def _next_order(self, loop: TrainingLoop) -> Order:
         if not loop.settings.shuffle:

@@ -222,15 +222,13 @@ def _restore_checkpoint(loop: TrainingLoop, rows: TrainingRows, engine: Engine) 
 
 def _prepare_privacy(loop: TrainingLoop, rows: TrainingRows, engine: Engine) -> None:
     """Draw the seed of the noise, and start or end the account of the privacy loss."""
-    state, privacy, validation = loop.state, loop.settings.privacy, loop.validation
+    state, privacy = loop.state, loop.settings.privacy
     if privacy is None:
         state.mu_squared = math.inf
         return
     rows.require_distinct(
-        "but privacy counts on each being used once an epoch. Name each row once."
+        "but privacy counts on each being used once per epoch. Name each row once."
     )
-    if validation is None or not validation.stops:
-        loop.plateau.patience = math.inf
     if state.noise_seed is None:
         drawn = secrets.randbits(128) if privacy.seed is None else privacy.seed
         state.noise_seed = engine.processes.first(drawn)
@@ -238,10 +236,12 @@ def _prepare_privacy(loop: TrainingLoop, rows: TrainingRows, engine: Engine) -> 
 
 def _driver(loop: TrainingLoop, rows: TrainingRows, engine: Engine) -> Driver:
     """What changes θ: epochs of a trainer, or iterations of L-BFGS."""
-    solver, observer = loop.settings.solver, _recorder(loop, rows)
+    solver = loop.settings.solver
     if isinstance(solver, LBFGS):
+        observer = _recorder(loop, rows, loop.history.n_epochs)
         return Iterations(_objective(loop.model, rows, engine), solver, observer)
     assert isinstance(solver, FirstOrder)
+    observer = _recorder(loop, rows, loop.state.step)
     trainer = trainer_for(engine, loop.model, rows, _run(loop, rows, observer))
     assert loop.state.rng is not None
     return Epochs(trainer, rows, solver.learning_rate, loop.state.rng)
@@ -278,15 +278,16 @@ def _run(loop: TrainingLoop, rows: TrainingRows, observer: StepObserver | None) 
     )
 
 
-def _recorder(loop: TrainingLoop, rows: TrainingRows) -> Recorder | None:
-    record, state = loop.settings.record, loop.state
+def _recorder(loop: TrainingLoop, rows: TrainingRows, step: int) -> Recorder | None:
+    """What records the signals, with its first record, if the settings ask for any."""
+    record = loop.settings.record
     if record is None:
         return None
     rows.require_in_memory("record looks at the same rows in each of its steps")
     assert isinstance(rows, Rows)
-    recorder = Recorder(record, loop.model, rows, state.step)
+    recorder = Recorder(record, loop.model, rows, step)
     loop.history.records = recorder.records
-    recorder.at(state.step, state.epoch, None)
+    recorder.at(step, loop.state.epoch, None)
     return recorder
 
 

@@ -83,7 +83,9 @@ class TrainingLoop:
 
     def run(self, driver: Driver) -> None:
         """Run until `max_epochs`, a plateau, a callback that returns True, Ctrl-C or divergence."""
-        self._monitors_loss = driver.monitors_training_loss
+        # What stops private training must not depend on the rows that it protects.
+        private = self.settings.privacy is not None
+        self._monitors_loss = driver.monitors_training_loss and not private
         try:
             while not self.ended and driver.advance(self):
                 pass
