@@ -73,7 +73,7 @@ def fit_many(
         data = ray.put((X, y))
         parts: Sequence[Any] = [None] * len(models) if rows is None else rows
         jobs = [
-            (model, data, part, many.apart(settings, i))
+            (model, data, part, many.with_own_folder(settings, i))
             for i, (model, part) in enumerate(zip(models, parts, strict=True))
         ]
         results = []
