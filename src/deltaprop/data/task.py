@@ -34,7 +34,7 @@ def split_target(frame: Any, target: str) -> tuple[Any, Any, int]:
     Raises
     ------
     TableError
-        If there is no such column, it has no value, or there is no other column.
+        If there is no such column, all its values are missing, or there is no other column.
 
     Examples
     --------
@@ -90,8 +90,8 @@ def recognise_task(y: Any) -> str:
     Raises
     ------
     TableError
-        If the target suits neither: dates, strings that are mostly unique, infinite values, or
-        only one distinct value.
+        If the target is suitable for neither: dates, strings that are mostly unique, infinite
+        values, or only one distinct value.
 
     Examples
     --------

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def numbers(batch: Any, name: str) -> Num[np.ndarray, " n"]:
-    """A column of finite numbers; TableError if it holds anything else."""
+    """A column of finite numbers; TableError if it contains anything else."""
     column = batch.column(name)
     try:
         found: np.ndarray = column.to_numpy(zero_copy_only=False)
@@ -56,7 +56,7 @@ def decoded(column: Any) -> Any:
 
 
 def without_views(batch: Any) -> Any:
-    """The batch with string views as plain strings: few functions of Arrow accept views yet."""
+    """The batch with string views as plain strings, as few functions of Arrow accept views."""
     import pyarrow as pa
 
     for i, field in enumerate(batch.schema):
