@@ -47,8 +47,9 @@ def connected(address: str | None) -> Iterator[Any]:
         if not (here := ray.get_runtime_context().gcs_address).startswith("127.0.0.1:"):
             warnings.warn(
                 f"The Ray cluster on this machine listens at {here}, where others on the network "
-                f"may reach it, because the program imported ray earlier. Set "
-                f"{CLUSTER_VARIABLE}=0 in the environment before ray is imported, so that it listens on 127.0.0.1 only.",
+                "may reach it, because the program imported ray earlier. Set "
+                f"{CLUSTER_VARIABLE}=0 in the environment before ray is imported, so that it "
+                "listens on 127.0.0.1 only.",
                 stacklevel=4,
             )
     else:
