@@ -1,7 +1,7 @@
 """Rows to train on: X, y and sample weights.
 
-:class:`Rows` holds arrays in memory, :class:`deltaprop.data.streamed_rows.StreamedRows` the rows of
-a stream. Both implement :class:`TrainingRows`, the interface that the training loop uses.
+:class:`Rows` are arrays in memory, :class:`deltaprop.data.streamed_rows.StreamedRows` the rows of a
+stream. Both implement :class:`TrainingRows`, the interface that the training loop uses.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class Rows:
 
 
 def sketch(values: Any) -> float:
-    """A checksum of the values that reveals no single one of them."""
+    """A checksum of the values that does not reveal any single value."""
     stored = np.asarray(values.data if hasattr(values, "tocsr") else values)
     sizes = np.abs(stored.astype(np.float64)).ravel()
     weights = 1 + np.cos(np.arange(len(sizes)))

@@ -518,7 +518,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         "validation_scores_", "validation_loss_curve_", "best_validation_score_", "n_iter_", "t_",
         "stop_reason_", "_progress", "_plateau",
     )  # fmt: skip
-    """The fitted attributes that a model file may hold; the network is stored beside them."""
+    """The fitted attributes that a model file may contain; the network is stored beside them."""
 
     def __deltaprop_state__(self) -> EstimatorState:
         """What :func:`deltaprop.save` stores."""

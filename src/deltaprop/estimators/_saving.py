@@ -57,7 +57,7 @@ def restore_attributes(estimator: Any, fitted: dict[str, Any], attributes: Seque
         if name in OBSOLETE:
             continue
         if name not in attributes:
-            raise ModelFileError(f"it holds an unknown attribute, {name!r}")
+            raise ModelFileError(f"it contains an unknown attribute, {name!r}")
         setattr(estimator, name, value)
 
 

@@ -123,7 +123,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     _saved_attributes: ClassVar[tuple[str, ...]] = (
         "n_features_in_", "feature_names_in_", "encoder_", "target_name_",
     )  # fmt: skip
-    """The fitted attributes that a model file may hold; `mlp_` is stored beside them."""
+    """The fitted attributes that a model file may contain; `mlp_` is stored beside them."""
 
     def __deltaprop_state__(self) -> EstimatorState:
         """What :func:`deltaprop.save` stores."""
@@ -134,7 +134,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         restore_attributes(self, fitted, self._saved_attributes)
         self.mlp_ = mlp
         if not isinstance(fitted.get("encoder_"), TableEncoder):
-            raise ModelFileError("it holds no preprocessing")
+            raise ModelFileError("it contains no preprocessing")
         self._require_consistent()
         # A row of missing values and a row of strings go through every step.
         columns = self.encoder_.chains_

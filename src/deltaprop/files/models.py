@@ -110,7 +110,7 @@ def load(path: Place, custom: Mapping[str, Activation | Loss] | None = None) -> 
     try:
         model = _decode(header["kind"], header["model"], reader)
         if len(reader.used) != len(tensors):
-            raise ModelFileError("it holds tensors that its header does not name")
+            raise ModelFileError("it contains tensors that its header does not name")
     except ModelFileError as error:
         raise ModelFileError(f"{str(path)!r} cannot be loaded: {error}.") from error
     except Exception as error:
@@ -223,7 +223,7 @@ def _read(path: Place) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         folder = os.path.dirname(path)  # noqa: PTH120  # may be a URL
         raise ModelFileError(
             f"{str(path)!r} is a checkpoint of a training run, not a model. Repeat the call with "
-            f"checkpoint={folder!r}: training continues from it, or returns at once if it had "
+            f"checkpoint={folder!r}: training continues from it, or returns immediately if it had "
             "finished."
         )
     if header.get("kind") not in KINDS or not isinstance(header.get("model"), dict):

@@ -124,7 +124,7 @@ class Writer:
             return dtype
         raise ModelFileError(
             f"{path}: a value of type {type(value).__module__}.{name} cannot be saved. Model files "
-            "hold numbers, text and the known parts of a model, never code."
+            "contain numbers, text and the known parts of a model, never code."
         )
 
 
@@ -170,9 +170,9 @@ class Reader:
             return value
         tags = [key for key in value if key.startswith("$")]
         if len(tags) != 1:
-            raise ModelFileError("its header holds an object that is not one of the known kinds")
+            raise ModelFileError("its header contains an object that is not one of the known kinds")
         if tags[0] not in self._decoders:
-            raise ModelFileError(f"its header holds an unknown kind of value, {tags[0]!r}")
+            raise ModelFileError(f"its header contains an unknown kind of value, {tags[0]!r}")
         return self._decoders[tags[0]](self, value, depth + 1)
 
     def custom_function(self, name: Any, kind: Literal["activation", "loss"]) -> Any:
@@ -192,7 +192,7 @@ class Reader:
     def _float(self, value: dict[str, Any], depth: int) -> float:
         text = value["$float"]
         if text not in ("nan", "inf", "-inf"):
-            raise ModelFileError(f"its header holds {text!r} instead of a number")
+            raise ModelFileError(f"its header contains {text!r} instead of a number")
         return float(text)
 
     def _scalar(self, value: dict[str, Any], depth: int) -> np.generic:
@@ -219,7 +219,7 @@ class Reader:
     def _array(self, value: dict[str, Any], depth: int) -> np.ndarray:
         items, shape = self.decode(value["$array"], depth), value["shape"]
         if math.prod(shape) != len(items):
-            raise ModelFileError("its header holds an array whose shape does not fit its entries")
+            raise ModelFileError("its header contains an array of a wrong shape")
         array = np.empty(len(items), dtype=object)
         array[:] = items
         array = array.reshape(shape)
@@ -227,7 +227,7 @@ class Reader:
             return array
         longest = max((len(str(item)) for item in items), default=0)
         if 4 * longest * len(items) > MAX_STRING_BYTES:  # NumPy pads all strings to the longest
-            raise ModelFileError("its header holds strings that would fill the memory")
+            raise ModelFileError("its header contains strings that would fill the memory")
         return array.astype(str)
 
     def _dtype(self, value: dict[str, Any], depth: int) -> np.dtype:
@@ -241,14 +241,14 @@ class Reader:
 
         text = value["$pandas"]
         if not isinstance(text, str) or not DATES.fullmatch(text):
-            raise ModelFileError(f"its header holds {text!r} instead of a dtype")
+            raise ModelFileError(f"its header contains {text!r} instead of a dtype")
         return pd.api.types.pandas_dtype(text)
 
     def _random(self, value: dict[str, Any], depth: int) -> np.random.RandomState:
         state = self.decode(value["$random"], depth)
         key, position = state["state"]["key"], state["state"]["pos"]
         if state["bit_generator"] != "MT19937" or key.shape != (624,) or not 0 <= position <= 624:
-            raise ModelFileError("its header holds an invalid random state")
+            raise ModelFileError("its header contains an invalid random state")
         generator = np.random.RandomState()
         generator.set_state(state)
         return generator
@@ -266,11 +266,11 @@ class Reader:
         name = value["$object"]
         found = self._find_class(name)
         if found is None:
-            raise ModelFileError(f"its header names a class that files may not hold, {name!r}")
+            raise ModelFileError(f"its header names a class that files may not contain, {name!r}")
         instance: Any = object.__new__(found.cls)
         for key, item in value["state"].items():
             if not isinstance(key, str) or not key.isidentifier() or key.startswith("__"):
-                raise ModelFileError(f"its header holds an invalid name of an attribute, {key!r}")
+                raise ModelFileError(f"its header contains an invalid attribute name, {key!r}")
             if callable(getattr(found.cls, key, None)):
                 raise ModelFileError(f"its header would replace a method of {name}, {key!r}")
             instance.__dict__[key] = self.decode(item, depth)
@@ -299,7 +299,7 @@ def _pandas_dtype(value: Any) -> dict[str, str] | None:
 
 def _checked_dtype(dtype: Any) -> str:
     if not isinstance(dtype, str) or len(dtype) > 20 or dtype[1:2] not in "biufmMOUST":
-        raise ModelFileError(f"its header holds {dtype!r} instead of a dtype")
+        raise ModelFileError(f"its header contains {dtype!r} instead of a dtype")
     return dtype
 
 

@@ -238,7 +238,7 @@ class CheckpointManager:
         if changed:
             raise InputError(
                 f"checkpoint={str(self._settings.folder)!r} belongs to a different run: "
-                f"{'; '.join(changed)}. Restore these settings to continue it, or name another "
+                f"{'; '.join(changed)}. Restore these settings to continue it, or use another "
                 "folder to start over."
             )
 

@@ -172,7 +172,7 @@ def train(
             raise
         finally:
             callbacks.finish()
-            state.noise_seed = None  # whoever knows it can remove the noise
+            state.noise_seed = None  # it can be used to remove the noise
     _warn_if_interrupted(loop)
     return loop.history
 
@@ -212,7 +212,7 @@ def _restore_checkpoint(loop: TrainingLoop, rows: TrainingRows, engine: Engine) 
     settings, state, processes = loop.settings, loop.state, engine.processes
     assert state.rng is not None
     processes.check_same_order(state.rng)
-    state.noise_seed = None  # a new one for each call, unless a checkpoint holds it
+    state.noise_seed = None  # a new one for each call, unless a checkpoint contains it
     if settings.checkpoint is None:
         return
     validation = loop.validation

@@ -27,7 +27,7 @@ def find_dataset(source: Source) -> Any:
     formats = {_format_of(path) for path in paths}
     if len(formats) != 1:
         raise TableError(
-            f"{described(source)} holds files of several kinds ({', '.join(sorted(formats))}); "
+            f"{described(source)} contains files of several kinds ({', '.join(sorted(formats))}); "
             "select files of one kind, for example with a glob."
         )
     try:
