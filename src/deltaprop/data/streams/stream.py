@@ -220,8 +220,8 @@ class Stream:
             column_type = self.schema.field(name).type
             if not arrow.holds_numbers(column_type):
                 raise TableError(
-                    f"Column {name!r} contains {column_type}, not numbers. Use "
-                    "TabularClassifier or TabularRegressor, which encode strings and dates, or leave the column out."
+                    f"Column {name!r} contains {column_type}, not numbers. Use TabularClassifier "
+                    "or TabularRegressor, which encode strings and dates, or leave the column out."
                 )
 
     # ------------------------------------------------------------ implementation
