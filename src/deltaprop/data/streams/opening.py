@@ -45,8 +45,7 @@ def stream(
     Returns
     -------
     Stream
-        Only the metadata of the files has been read so far. CSV files have been read once, to count
-        their rows.
+        Only metadata has been read so far, except that CSV files are read once to count their rows.
 
     Raises
     ------
