@@ -23,7 +23,12 @@ from deltaprop.data.streamed_rows import StreamedRows, refuse_with_stream
 from deltaprop.data.streams.stream import Stream
 from deltaprop.errors import InputError
 from deltaprop.estimators._callbacks import SklearnTasks, print_epoch
-from deltaprop.estimators._saving import EstimatorState, require_prediction, state_of, take_over
+from deltaprop.estimators._saving import (
+    EstimatorState,
+    require_prediction,
+    restore_attributes,
+    state_of,
+)
 from deltaprop.estimators.parameters import OwnParameters, SklearnParameters
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.losses import Loss
@@ -44,7 +49,7 @@ from deltaprop.training.validation import Validation
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-KEPT = [np.float64, np.float32, *(name for name in NARROW if name != "bfloat16")]
+INPUT_DTYPES = [np.float64, np.float32, *(name for name in NARROW if name != "bfloat16")]
 SKLEARN_NAMES = {"learning_rate": "learning_rate_init", "nesterov": "nesterovs_momentum"}
 """The settings of solvers that scikit-learn calls by other names."""
 
@@ -96,8 +101,8 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
         """Validate the rows.
 
-        With task "learn" the target's classes or number of columns are learned from y, with "same"
-        y must have the same ones, and with "within" y must not have others.
+        With task "learn", the classes or the number of columns of the target are learned from y.
+        With "same", y must have the same ones, and with "within", y must not have others.
         """
 
     @abstractmethod
@@ -117,7 +122,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         """The labels that a scorer compares predictions with, decoded from y."""
 
     def _forget_target(self) -> None:
-        """Remove what an earlier fit learned about the target, so that `fit` learns it again."""
+        """Remove what an earlier fit learned about the target."""
 
     def _stratify(self, rows: Rows, n_held: int) -> np.ndarray | None:
         """The labels by which a random split is stratified, or None if it is not."""
@@ -149,8 +154,8 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights of the rows, not all zero.
         X_val, y_val, sample_weight_val : array-like, optional
-            Validation data. Its loss and score are recorded after each epoch. With
-            ``early_stopping=True`` it decides when training stops, and no rows of X are held out.
+            Validation data, whose loss and score are recorded after each epoch. With
+            ``early_stopping=True`` they decide when training stops, and no rows of X are held out.
 
         Returns
         -------
@@ -235,7 +240,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         return StreamedRows(X.encoded(None, encode)), y_seen
 
     def _check_privacy(self, X_val: Any, stopping: bool) -> None:
-        """Raise ValueError if something besides the noisy gradient would reveal the rows."""
+        """Raise ValueError if training depends on the rows other than by the noisy gradient."""
         if self.privacy is None:
             return
         if getattr(self, "class_weight", None) == "balanced":
@@ -259,7 +264,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         return state
 
     def _settings(self, solver: Solver, incremental: bool) -> Settings:
-        """The settings of a training run, from the parameters of the same name and others."""
+        """The settings of a training run, from the parameters of the estimator."""
         parameters = self.get_params(deep=False)
         shared = {f.name: parameters[f.name] for f in fields(Settings) if f.name in parameters}
         return Settings(
@@ -294,7 +299,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         return history
 
     def _solver(self) -> Solver:
-        """The solver object. If `solver` is a name, its settings are our parameters."""
+        """The solver. If it is given by name, its settings are parameters of this estimator."""
         if isinstance(self.solver, Solver):
             return self.solver
         solver, parameters = solvers.BY_NAME[self.solver], self.get_params(deep=False)
@@ -372,7 +377,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
     def encode_rows(self, X: Any) -> Any:
         check_is_fitted(self)
         return by_rows(
-            validate_data(self, X, accept_sparse=["csr", "csc"], dtype=KEPT, reset=False)
+            validate_data(self, X, accept_sparse=["csr", "csc"], dtype=INPUT_DTYPES, reset=False)
         )
 
     def feature_names(self) -> list[str] | None:
@@ -405,14 +410,14 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         self.__dict__.update(self._attributes_of(net))
 
     def _output(self, X: Any) -> Float[np.ndarray, "N H"]:
-        """The network's output for the rows of X, after validation."""
+        """The network's output for the rows of X, which are validated."""
         if not hasattr(self, "network_"):  # faster than check_is_fitted
             check_is_fitted(self)
         net = self._network()
         z = None if hasattr(self, "feature_names_in_") else net.predictor.few(X)
         if z is not None:
             return z
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=KEPT, reset=False)
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=INPUT_DTYPES, reset=False)
         return net.predictor(X)
 
     def _network(self) -> Network:
@@ -430,7 +435,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
     def _set_aside(
         self, net: Network, rows: TrainingRows, state: TrainingState
     ) -> tuple[TrainingRows, Rows]:
-        """The rows to train on, and the rows on which training stops."""
+        """The rows to train on, and the held-out rows for early stopping."""
         assert state.rng is not None
         if isinstance(rows, Rows):
             n_held = int(np.ceil(self.validation_fraction * len(rows)))
@@ -471,7 +476,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         return evaluate
 
     def _view(self) -> Any:
-        """This estimator without feature names, for scorers, which get validated arrays."""
+        """A view of this estimator without feature names, as scorers receive validated arrays."""
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
         view.__dict__.pop("feature_names_in_", None)
@@ -547,7 +552,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         "validation_scores_", "validation_loss_curve_", "best_validation_score_", "n_iter_", "t_",
         "stop_reason_", "_progress", "_plateau",
     )  # fmt: skip
-    """The fitted attributes that a model file may hold; the network is stored beside them."""
+    """The fitted attributes that a model file may contain; the network is stored beside them."""
 
     def __deltaprop_state__(self) -> EstimatorState:
         """What :func:`deltaprop.save` stores."""
@@ -558,8 +563,8 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         return state
 
     def __deltaprop_restore__(self, fitted: dict[str, Any], network: Network) -> None:
-        """Take over what `__deltaprop_state__` returned; ModelFileError if it is inconsistent."""
-        take_over(self, fitted, self._saved_attributes)
+        """Restore what `__deltaprop_state__` returned; ModelFileError if it is inconsistent."""
+        restore_attributes(self, fitted, self._saved_attributes)
         self._attach(network)
         self._require_consistent()
         if "_plateau" in fitted:
@@ -613,7 +618,7 @@ def by_rows(X: Any) -> Any:
 
 
 def _per_layer(name: str, value: Any, n_layers: int, single: Any) -> list[Any]:
-    """The value for each hidden layer, from one for all layers or a sequence of them."""
+    """The value of each hidden layer, from a single value or a sequence."""
     if isinstance(value, single):
         return [value] * n_layers
     values = list(value)
