@@ -50,7 +50,8 @@ class Worker:
         self.process.communicate()
 
     def _answer(self, question: str) -> str:
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         print(question, file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline().strip()
         if not answer:
@@ -62,7 +63,8 @@ def main() -> None:
     options = parsed()
     machine.pin(options.threads)  # before any library is imported
     if options.turn:
-        work(*options.turn, options.threads)
+        case, contestant = options.turn
+        work(case, contestant, options.threads)
         return
     print(
         f"{'case':<14} {'contestant':<20} {'old, ms':>10} {'new, ms':>10} {'old / new':>10}  range"
@@ -105,7 +107,7 @@ def show(case: str, contestant: str, old: list[float], new: list[float]) -> None
     quartiles = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
     print(
         f"{case:<14} {contestant:<20} {statistics.median(old) * 1e3:>10.2f} "
-        f"{statistics.median(new) * 1e3:>10.2f} {statistics.median(ratios):>10.3f}  "
+        f"{statistics.median(new) * 1e3:>10.2f} {statistics.median(ratios):>8.3f}  "
         f"{quartiles[0]:.3f} to {quartiles[2]:.3f}",
         flush=True,
     )
