@@ -444,7 +444,7 @@ def test_bfloat16_trains():
 
 @pytest.mark.parametrize("engine", ["auto", "fused"])
 def test_the_reference_engine_takes_over_and_says_so(engine, monkeypatch):
-    monkeypatch.setattr(auto, "_said", set())
+    monkeypatch.setattr(auto, "_warned", set())
     with pytest.warns(UserWarning, match=r"reference engine runs.*solver KFAC is not compiled"):
         agree([dp.Dense(5, "tanh"), dp.Dense(3, "softmax")], "cross_entropy", CLASSES,
               other=engine, rtol=0)  # fmt: skip
