@@ -20,7 +20,8 @@ and its average over the steps approaches that mean.
 Examples
 --------
 >>> import numpy as np
->>> from deltaprop import activations, equations, fisher, losses
+>>> from deltaprop import activations, equations, losses
+>>> from deltaprop.derivation import fisher
 >>> X0, W, b, f = np.array([[1.0], [3.0]]), [np.eye(1)], [np.zeros(1)], [activations.get("exp")]
 >>> X, a = equations.forward(X0, W, b, f)
 >>> poisson = losses.get("poisson")

@@ -47,7 +47,7 @@ def epsilon_of(delta: float, mu: float) -> float:
 
 
 def least(holds: Callable[[float], bool]) -> float:
-    """The smallest x > 0 from which on `holds` is true, rounded up to a number where it is."""
+    """The least x > 0 from which on `holds` is true, up to rounding; it is true for the result."""
     low, high = 0.0, 1.0
     while not holds(high):
         low, high = high, 2 * high

@@ -31,7 +31,7 @@ class KFAC(SGD):
     - n_l = (A_l + π_l √γ I)⁻¹ g_l (G_l + √γ / π_l I)⁻¹, π_l² = mean eigenvalue of A_l / that of G_l
     - v ← μ v - η ν n, θ ← θ + v, where ν ≤ 1 makes η² ν² nᵀg ≤ kl_clip
 
-    Because g is the gradient of the mean loss, settings do not depend on the `reduction`.
+    Because g is the gradient of the mean loss, the same settings work for every `reduction`.
 
     Parameters
     ----------
