@@ -19,8 +19,10 @@ import numpy as np
 
 import deltaprop as dp
 from benchmarks.problem import PROBLEMS, RATE, Problem
-from deltaprop.engines.xla import XlaEngine
-from deltaprop.training.loop import Progress
+from deltaprop.data.rows import Rows
+from deltaprop.engines import Run
+from deltaprop.optim.state import TrainingState
+from deltaprop.training.settings import Settings
 
 EPOCHS = 5
 WIDE = Problem("wide", (1024, *8 * (1024,), 10), batch=65_536, rows=4 * 65_536, passes=1)
@@ -36,12 +38,15 @@ def ours(dtype: str | None) -> Callable[[Problem], Epoch]:
         layers = [*(dp.Dense(h, "relu") for h in hidden), dp.Dense(H, "softmax")]
         net = dp.Network(problem.sizes[0], layers, loss="cross_entropy", reduction="mean",
                          dtype="float32", seed=0)  # fmt: skip
-        engine = XlaEngine(
-            net, problem.X, problem.y, None, solver=dp.Adam(RATE), batch_size=problem.batch,
-            clip_norm=None, progress=Progress(), options=dp.Xla(dtype),
-        )  # fmt: skip
+        chain = Settings(solver=dp.Adam(RATE)).chain()
+        run = Run(chain, problem.batch, TrainingState(), max_epochs=1)
+        trainer = dp.Xla(dtype).trainer(net, Rows(problem.X, problem.y), run)
         rates = np.full(problem.rows // problem.batch, RATE)
-        return lambda order: engine.epoch(order, rates)
+
+        def epoch(order: np.ndarray) -> None:
+            trainer.run([order], [rates])
+
+        return epoch
 
     return build
 

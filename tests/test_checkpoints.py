@@ -181,14 +181,14 @@ def test_a_search_that_converged_stays_so(tmp_path):
         ({"schedule": dp.schedules.Cosine()}, r"schedule is Cosine.*was Constant"),
         ({"sample_weight": WEIGHTS}, "weighted is True, was False"),
         ({"rows": np.arange(140)}, "number of rows is 140, was 150"),
-        ({"rows": np.arange(150)[::-1]}, "the rows to train on are others"),
+        ({"rows": np.arange(150)[::-1]}, "the training rows are different"),
     ],
 )
 def test_another_search_is_refused_and_says_what_differs(change, said, tmp_path):
     fit(small_net(), tmp_path)
     net = small_net()
     before = net.theta.copy()
-    with pytest.raises(ValueError, match=rf"another search: {said}.*another folder"):
+    with pytest.raises(ValueError, match=rf"a different run: {said}.*another folder"):
         fit(net, tmp_path, **change)
     np.testing.assert_array_equal(net.theta, before)
 
@@ -299,7 +299,7 @@ def test_a_full_disk_costs_a_checkpoint_not_the_training(tmp_path, monkeypatch):
         fsync(handle)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.warns(UserWarning, match=r"No space left.*The training goes on.*before it stay"):
+    with pytest.warns(UserWarning, match=r"No space left.*Training continues.*earlier ones are"):
         fit(net, tmp_path, seconds=None, steps=5)
     fit(straight)
     np.testing.assert_array_equal(net.theta, straight.theta)
@@ -327,7 +327,7 @@ def test_a_network_that_fails_costs_a_checkpoint_not_the_training(monkeypatch):
     def cut(epoch):
         monkeypatch.setattr(MemoryFileSystem, "pipe_file", refused)
 
-    with pytest.warns(UserWarning, match="no route to host.*The training goes on"):
+    with pytest.warns(UserWarning, match="no route to host.*Training continues"):
         fit(net, "memory://failing/run", seconds=None, steps=5, callbacks=[cut])
     fit(straight)
     np.testing.assert_array_equal(net.theta, straight.theta)
@@ -464,7 +464,7 @@ def test_signals_save_and_end_the_search(number, engine, solver, tmp_path):
     dropout = 0.0 if isinstance(solver, dp.LBFGS) else 0.2
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     net = small_net(dropout=dropout)
-    with pytest.warns(UserWarning, match="after 2 epoch.*same call goes on from"):
+    with pytest.warns(UserWarning, match="after 2 epoch.*same call continues from"):
         history = fit(net, tmp_path, callbacks=interrupted_by(number), **settings)
     assert (history.stop_reason, history.signal, history.n_epochs) == ("interrupted", number, 2)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
@@ -642,7 +642,7 @@ def test_a_process_that_is_preempted_saves_and_goes_on(tmp_path):
     printed, errors = process.communicate(timeout=60)
     assert process.returncode == 0
     assert printed.startswith("interrupted")
-    assert "The same call goes on from" in errors
+    assert "The same call continues from" in errors
     printed, _ = start(tmp_path / "run", tmp_path / "m.dp").communicate(timeout=120)
     assert printed == straight
 

@@ -2,8 +2,10 @@
 
 import copy
 import inspect
+import pickle
 import shutil
 import sys
+from dataclasses import dataclass
 from functools import partial
 from types import ModuleType
 
@@ -18,6 +20,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import trapezoid
 from scipy.stats import kstest, norm
+from sklearn.exceptions import NotFittedError
 
 import deltaprop as dp
 from deltaprop import equations
@@ -441,7 +444,7 @@ def test_a_stream_is_trained_on_as_rows_in_memory_are(tmp_path):
     two = fit(memory, shuffle=False)
     np.testing.assert_allclose(streamed.theta, memory.theta, rtol=1e-12)
     assert one.epsilon(1e-5) == two.epsilon(1e-5)
-    with pytest.raises(ValueError, match=r"validation is a share of the rows, 0\.2"):
+    with pytest.raises(ValueError, match=r"validation is a fraction of the rows, 0\.2"):
         dp.fit(streamed, rows, privacy=dp.Privacy(1.0), validation=0.2)
 
 
@@ -743,12 +746,12 @@ def test_the_loss_on_the_rows_stops_nothing():
     [
         ({"solver": dp.LBFGS()}, "SGD, Adam or AdamW, got LBFGS"),
         ({"solver": dp.KFAC()}, "SGD, Adam or AdamW, got KFAC"),
-        ({"validation": 0.2}, r"validation is a share of the rows, 0\.2.*validation=\(X, y\)"),
-        ({"schedule": dp.schedules.Adaptive()}, r"Adaptive looks at the loss.*Cosine\(\)"),
+        ({"validation": 0.2}, r"validation is a fraction of the rows, 0\.2.*validation=\(X, y\)"),
+        ({"schedule": dp.schedules.Adaptive()}, r"Adaptive depends on the loss.*Cosine\(\)"),
         ({"schedule": dp.schedules.Adaptive(), "validation": (X, CLASSES), "restore_best": False},
-         "Adaptive looks at the loss"),
-        ({"rows": [1, 5, 5, 5, 2, 1]}, r"rows names 3 row\(s\) again.*Name each once"),
-        ({"engine": dp.Xla("bfloat16")}, "dtype of Xla is 'bfloat16', in which gradients cannot"),
+         "Adaptive depends on the loss"),
+        ({"rows": [1, 5, 5, 5, 2, 1]}, r"rows names 3 row\(s\) more than once.*Name each row once"),
+        ({"engine": dp.Xla("bfloat16")}, "dtype of Xla is 'bfloat16', but gradients of this"),
     ],
 )  # fmt: skip
 def test_what_would_leak_is_refused(search, said):
@@ -759,16 +762,43 @@ def test_what_would_leak_is_refused(search, said):
     np.testing.assert_array_equal(net.theta, before)
 
 
-def test_a_solver_of_one_s_own_is_refused():
-    class Curious(dp.search.FirstOrder):
-        def init(self, theta):
-            return ()
+def test_a_custom_solver_that_sees_the_rows_is_refused():
+    class Curious(Transformation):
+        needs_fisher = True
 
-        def update(self, g, state, theta, learning_rate, t, penalised):
-            return -g, ()
+        def update(self, g, state, step):
+            return -g, state
 
-    with pytest.raises(ValueError, match="got Curious"):
-        fit(small_net(), solver=Curious())
+    class Seeing(dp.search.FirstOrder):
+        def transformations(self):
+            return (Curious(),)
+
+    with pytest.raises(ValueError, match="got Seeing"):
+        fit(small_net(), solver=Seeing())
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("reduction", "total"), [("sum", 5), ("mean", 1), ("sklearn", 1)])
+def test_a_custom_solver_is_told_the_batch_size_and_not_the_sum_of_weights(
+    reduction, total, engine
+):
+    """Σ_n w_n would reveal the weights of rows."""
+
+    @dataclass(frozen=True)
+    class MeanGradient(Transformation):
+        def update(self, g, state, step):
+            return -0.1 * g / step.total, state
+
+    @dataclass(frozen=True)
+    class Averaging(dp.search.FirstOrder):
+        def transformations(self):
+            return (MeanGradient(),)
+
+    net, other = small_net(reduction=reduction), small_net(reduction=reduction)
+    settings = {"sample_weight": WEIGHTS, "engine": engine, "max_epochs": 1, "noise": 0.0}
+    fit(net, solver=Averaging(), **settings)
+    fit(other, solver=dp.SGD(0.1 / total, momentum=0.0), **settings)
+    np.testing.assert_allclose(net.theta, other.theta, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -803,3 +833,111 @@ def test_what_the_account_does_not_take():
     with pytest.raises(ValueError, match=r"epochs must be an int >= 1, got 1\.5"):
         dp.Privacy.of(1, 1e-5, 1.5)
     assert "9" not in repr(dp.Privacy(1.0, seed=99))  # who knows it can take the noise away
+
+
+# ---------------------------------------------------------------- estimators
+
+
+ESTIMATORS = {
+    dp.MLPClassifier: (CLASSES, "softmax", "cross_entropy", 3),
+    dp.MLPRegressor: (X @ [1.0, -2.0, 0.5, 0.0], "identity", "squared_error", 1),
+}
+
+
+def estimator(kind=dp.MLPClassifier, privacy=None, **parameters):
+    parameters = {
+        "hidden_layer_sizes": (6,), "activation": "tanh", "max_iter": 4, "batch_size": 5,
+        "random_state": 0, "engine": "reference", "privacy": privacy or dp.Privacy(1.0, 0.3, 3),
+    } | parameters  # fmt: skip
+    return kind(**parameters)
+
+
+@pytest.mark.parametrize("solver", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_estimators_train_as_fit_does(kind, solver):
+    target, output, loss, H = ESTIMATORS[kind]
+    model = estimator(kind, solver=solver).fit(X, target)
+    seeds = np.random.RandomState(0)
+    net = dp.Network(4, [dp.Dense(6, "tanh"), dp.Dense(H, output)], loss=loss, l2=1e-4,
+                     reduction="sklearn", init="sklearn", seed=seeds)  # fmt: skip
+    steps = {"adam": dp.Adam(), "adamw": dp.AdamW(), "sgd": dp.SGD()}[solver]
+    history = dp.fit(
+        net, X, target, solver=steps, max_epochs=4, batch_size=5, seed=seeds,
+        privacy=dp.Privacy(1.0, 0.3, 3), engine="reference",
+    )  # fmt: skip
+    np.testing.assert_array_equal(model.network_.theta, net.theta)
+    assert model.loss_curve_ == history.loss_curve
+    assert model.privacy_epsilon(1e-5) == history.epsilon(1e-5) == dp.Privacy(1.0).epsilon(1e-5, 4)
+
+
+def test_the_loss_on_the_rows_stops_no_estimator():
+    assert estimator(tol=1e6, n_iter_no_change=1, max_iter=30).fit(X, CLASSES).n_iter_ == 30
+    model = estimator(tol=1e6, n_iter_no_change=1, max_iter=30, early_stopping=True)
+    assert model.fit(X, CLASSES, X_val=X + 1, y_val=CLASSES).n_iter_ == 3
+    model = estimator(tol=1e6, n_iter_no_change=1, max_iter=30, warm_start=True).fit(X, CLASSES)
+    assert model.set_params(privacy=None).fit(X, CLASSES).n_iter_ == 3
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"early_stopping": True}, r"validation is a fraction of the rows, 0\.1"),
+        ({"class_weight": "balanced"}, "class_weight='balanced' is computed from the rows"),
+        ({"solver": "lbfgs"}, "SGD, Adam or AdamW, got LBFGS"),
+        ({"solver": dp.KFAC()}, "SGD, Adam or AdamW, got KFAC"),
+        ({"learning_rate": "adaptive"}, "schedule Adaptive depends on the loss on the rows"),
+        ({"engine": dp.Xla("bfloat16")}, "dtype of Xla is 'bfloat16'"),
+        ({"privacy": 4.0}, "The 'privacy' parameter of MLPClassifier must be"),
+    ],
+)
+def test_what_would_leak_from_an_estimator_is_refused(parameters, message):
+    model = estimator(**parameters)
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, CLASSES)
+    assert not hasattr(model, "coefs_")
+
+
+def test_weights_of_classes_that_do_not_depend_on_the_rows_are_allowed():
+    weights = {0: 1.0, 1: 2.0, 2: 0.5}
+    assert np.isfinite(estimator(class_weight=weights).fit(X, CLASSES).loss_)
+
+
+@pytest.mark.parametrize("how", ["partial_fit", "warm_start"])
+def test_an_estimator_that_goes_on_adds_to_the_account(how):
+    model = estimator(max_iter=2, warm_start=True).fit(X, CLASSES)
+    before = model.privacy_epsilon(1e-5)
+    assert before == dp.Privacy(1.0).epsilon(1e-5, 2)
+    again = model.partial_fit if how == "partial_fit" else model.fit
+    epochs = 3 if how == "partial_fit" else 4
+    assert again(X, CLASSES).privacy_epsilon(1e-5) == dp.Privacy(1.0).epsilon(1e-5, epochs)
+    model.set_params(privacy=None)
+    assert again(X, CLASSES).privacy_epsilon(1e-5) == np.inf
+    model.set_params(privacy=dp.Privacy(1.0))
+    assert again(X, CLASSES).privacy_epsilon(1e-5) == np.inf
+    model.set_params(warm_start=False)
+    assert model.fit(X, CLASSES).privacy_epsilon(1e-5) == before
+
+
+def test_what_can_be_asked_of_the_account():
+    with pytest.raises(NotFittedError):
+        estimator().privacy_epsilon(1e-5)
+    assert estimator().set_params(privacy=None).fit(X, CLASSES).privacy_epsilon(1e-5) == np.inf
+    with pytest.raises(ValueError, match=r"delta must be a number in \(0, 1\), got 2"):
+        estimator().fit(X, CLASSES).privacy_epsilon(2)
+
+
+def test_a_saved_estimator_has_the_account_and_not_the_noise(tmp_path):
+    model = estimator(privacy=dp.Privacy(2.0)).fit(X, CLASSES)
+    dp.save(model, tmp_path / "model.dp")
+    for copied in (dp.load(tmp_path / "model.dp"), pickle.loads(pickle.dumps(model))):
+        assert copied.privacy == dp.Privacy(2.0)
+        assert copied.privacy_epsilon(1e-5) == model.privacy_epsilon(1e-5)
+        assert copied._progress.noise_seed is None
+
+
+def test_an_estimator_goes_on_from_a_checkpoint_with_its_account(tmp_path):
+    parameters = {"checkpoint": dp.Checkpoint(tmp_path, steps=3), "privacy": dp.Privacy(2.0)}
+    first = estimator(max_iter=2, **parameters).fit(X, CLASSES)
+    more = estimator(max_iter=5, **parameters).fit(X, CLASSES)
+    assert first.privacy_epsilon(1e-5) == dp.Privacy(2.0).epsilon(1e-5, 2)
+    assert more.privacy_epsilon(1e-5) == dp.Privacy(2.0).epsilon(1e-5, 5)

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from deltaprop.errors import InputError
-from deltaprop.optim.privacy import Privacy
 
 DEFAULT_MEMORY = "400MB"
 MOST_UNITS = 10**8  # of one hidden layer; more would overflow the size of an array
@@ -95,6 +94,8 @@ class ModelOptions:
 
     def parameters(self) -> dict[str, Any]:
         """The parameters of :class:`deltaprop.TabularClassifier` or ``TabularRegressor``."""
+        from deltaprop.optim.privacy import Privacy
+
         return {
             "hidden_layer_sizes": layer_sizes(self.hidden),
             "activation": self.activation,

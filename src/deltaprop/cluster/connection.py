@@ -13,21 +13,22 @@ from typing import Any
 from deltaprop.errors import InputError
 
 LOCAL = "local"
-ONE_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+CLUSTER_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 @contextmanager
 def connected(address: str | None) -> Iterator[Any]:
     """The connected module `ray`. A connection that was opened here is closed at the end.
 
-    None uses the connection that the program already has, or else the environment variable
-    RAY_ADDRESS, or else "local": a Ray cluster on this machine that listens on 127.0.0.1 only.
+    With None, it is the existing connection of the program, or else the one at the environment
+    variable RAY_ADDRESS, or else "local": a Ray cluster on this machine that listens on 127.0.0.1
+    only.
     """
     wanted = address or os.environ.get("RAY_ADDRESS") or LOCAL
     if wanted == LOCAL and "ray" not in sys.modules:
-        # Unless this variable says at import time that Ray serves a single machine, Ray replaces
-        # 127.0.0.1 by the address of a network card and listens there.
-        os.environ.setdefault(ONE_MACHINE, "0")
+        # Unless this variable is 0 when ray is imported, Ray replaces 127.0.0.1 by the address of
+        # a network card and listens there.
+        os.environ.setdefault(CLUSTER_VARIABLE, "0")
     ray = _imported()
     if ray.is_initialized():
         here = ray.get_runtime_context().gcs_address
@@ -39,15 +40,16 @@ def connected(address: str | None) -> Iterator[Any]:
         yield ray
         return
     if wanted == LOCAL:
-        # Without a dashboard Ray Train logs harmless complaints every second.
+        # Without a dashboard, Ray Train logs harmless messages every second.
         quiet = {"include_dashboard": False, "log_to_driver": False}
         ray.init(LOCAL, _node_ip_address="127.0.0.1", **quiet)
         _disable_dashboard_lookup()
         if not (here := ray.get_runtime_context().gcs_address).startswith("127.0.0.1:"):
             warnings.warn(
                 f"The Ray cluster on this machine listens at {here}, where others on the network "
-                f"may reach it, because the program imported ray earlier. Set {ONE_MACHINE}=0 in "
-                "the environment before ray is imported, so that it listens on 127.0.0.1 only.",
+                "may reach it, because the program imported ray earlier. Set "
+                f"{CLUSTER_VARIABLE}=0 in the environment before ray is imported, so that it "
+                "listens on 127.0.0.1 only.",
                 stacklevel=4,
             )
     else:

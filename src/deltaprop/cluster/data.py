@@ -1,4 +1,4 @@
-"""The rows that a worker is given: all of them, or a part of a Ray Dataset."""
+"""The rows of a worker: all rows, or a part of a Ray Dataset."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Workers = int | tuple[int, int]
 
 @dataclass(frozen=True)
 class Whole:
-    """All rows for every worker, which takes its share of each batch, as in one process.
+    """All rows for every worker, which computes its part of each batch.
 
     Attributes
     ----------
@@ -39,12 +39,12 @@ class Whole:
 
 @dataclass(frozen=True)
 class Parts:
-    """Separate rows for each worker, the same number for all, and the same number per batch.
+    """Different rows for each worker, the same number for all of them.
 
     Attributes
     ----------
     tables : sequence of sequences of references to Arrow tables
-        Those of each worker. The tables stay in Ray's object store, because the workers occupy the
+        The tables of each worker. They stay in Ray's object store, because the workers occupy the
         CPUs that reading the Dataset would need.
     """
 
@@ -66,7 +66,7 @@ def is_dataset(X: Any) -> bool:
 
 
 def parts_of(dataset: Any, target: str | None, model: Any, workers: Workers) -> Parts:
-    """A Ray Dataset, read by the cluster and divided among the workers in the order of its rows."""
+    """Read a Ray Dataset on the cluster and divide its rows among the workers, in order."""
     if target is None:
         raise InputError("target must name the column of a Ray Dataset that is y; it is missing.")
     if not isinstance(model, Network):
@@ -76,14 +76,14 @@ def parts_of(dataset: Any, target: str | None, model: Any, workers: Workers) -> 
         )
     if not isinstance(workers, int):
         raise InputError(f"workers must be an int for a Ray Dataset, got {workers!r}.")
-    # Otherwise blocks that are read in parallel arrive in the order in which they are finished.
+    # Otherwise blocks that are read in parallel arrive in the order in which they finish.
     dataset.context.execution_options.preserve_order = True
     parts = dataset.split(workers, equal=True)
     return Parts([part.to_arrow_refs() for part in parts], target)
 
 
-def own_batch(batch_size: int | str, workers: int) -> int | str:
-    """The number of rows that a worker with rows of its own contributes to a batch."""
+def batch_per_worker(batch_size: int | str, workers: int) -> int | str:
+    """The number of rows that each worker contributes to a batch of a Ray Dataset."""
     if isinstance(batch_size, str):
         return batch_size
     if batch_size % workers:

@@ -39,7 +39,7 @@ def fit_many(
     X, y : array-like
         The data that all models are trained on.
     rows : sequence of int arrays, optional
-        The rows of X to train on, for each model.
+        Indices of the rows of X to train on, for each model.
     address : str, optional
         The address of the Ray cluster, such as ``"10.0.0.5:6379"``; ``"local"`` starts one on this
         machine. The default is the cluster that the program is connected to, or else that of the
@@ -59,8 +59,8 @@ def fit_many(
     ImportError
         If Ray is not installed.
     ValueError
-        If a model is given twice, or `rows` has another length. An error in one model ends the
-        training of the others.
+        If a model is given twice, or `rows` has another length than `models`. An error in one model
+        ends the training of the others.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def fit_many(
         data = ray.put((X, y))
         parts: Sequence[Any] = [None] * len(models) if rows is None else rows
         jobs = [
-            (model, data, part, many.apart(settings, i))
+            (model, data, part, many.with_own_folder(settings, i))
             for i, (model, part) in enumerate(zip(models, parts, strict=True))
         ]
         results = []
@@ -133,7 +133,7 @@ def cross_validate(
 
 
 def _fit(model: Any, data: tuple[Any, Any], rows: Any, settings: dict[str, Any]) -> tuple[Any, Any]:
-    """The trained model, and what `fit_many` returns for it."""
+    """The trained model, and its entry in the result of `fit_many`."""
     model = writable(model)
     return model, many.fit_one(model, *data, rows, settings)
 

@@ -14,7 +14,15 @@ from typing import Any
 
 from deltaprop import engines
 from deltaprop.cluster.connection import connected
-from deltaprop.cluster.data import Parts, Whole, Workers, absolute, is_dataset, own_batch, parts_of
+from deltaprop.cluster.data import (
+    Parts,
+    Whole,
+    Workers,
+    absolute,
+    batch_per_worker,
+    is_dataset,
+    parts_of,
+)
 from deltaprop.cluster.transfer import adopt
 from deltaprop.cluster.worker import Job, train
 from deltaprop.data.streamed_rows import refuse_with_stream
@@ -37,9 +45,9 @@ def fit(
     max_failures: int = 3,
     **fit_arguments: Any,
 ) -> Any:
-    """Train one network or estimator on many workers, with the result of a single one.
+    """Train one network or estimator on many workers, with the same result as on one.
 
-    Each worker takes its share of every batch, and the gradients are summed over all workers. The
+    Each worker computes a part of every batch, and the gradients are summed over all workers. The
     parameters are therefore those of ``dp.fit(net, X, y, ...)`` and ``estimator.fit(X, y)`` up to
     rounding, for any number of workers (for a stream, up to the row order). If a worker dies, all
     of them restart from the newest checkpoint, with the same final result.
@@ -49,16 +57,16 @@ def fit(
     model : Network or estimator
         Changed in place.
     X : array-like, DataFrame, path of a table, Stream, or Ray Dataset
-        The workers themselves read a table at a path, which all of them must be able to reach. They
-        also read the files of a :func:`deltaprop.tables.stream`: each worker reads its part of
-        every epoch and uses no more memory than the `memory` of the stream. Of a Ray Dataset each
-        worker holds a part in memory.
+        Each worker reads a table from its path, which must be accessible to all of them. Each
+        worker also reads its part of every epoch of a :func:`deltaprop.tables.stream`, and uses no
+        more memory than the `memory` of the stream. A Ray Dataset is divided among the workers,
+        which keep their parts in memory.
     y : array-like, optional
-        May be omitted if `target` is given, or if X is a stream, which names its own target.
+        The target. Must be omitted if `target` is given or if X is a stream.
     target : str, optional
-        The column of X to predict.
+        The column of X to predict, in place of `y`. A stream has its own target.
     workers : int or (int, int), default=2
-        The number of workers, or the least and the largest number if the cluster grows and shrinks.
+        The number of workers, or the minimum and maximum number if the cluster grows and shrinks.
     gpus : bool, default=False
         Whether each worker uses a GPU. Otherwise they compute on CPUs.
     address : str, optional
@@ -85,7 +93,7 @@ def fit(
     ImportError
         If Ray is not installed.
     ValueError, TypeError
-        If an argument is out of range, and for what the training itself would raise.
+        If an argument is out of range, or if the training raises one of these errors.
 
     Examples
     --------
@@ -139,7 +147,7 @@ def _job(
     workers: Any,
     fit_arguments: dict[str, Any],
 ) -> Job:
-    """What the workers are sent. How to train is an argument of the fit or of the estimator."""
+    """What is sent to the workers. The engine is an argument of dp.fit or of the estimator."""
     is_network = isinstance(model, Network)
     engine = engines.for_processes(
         fit_arguments.get("engine", "xla") if is_network else model.engine, data.shared
@@ -148,7 +156,7 @@ def _job(
     if not is_network:
         return Job(model, data, gpus, settings, fit_arguments)
     if not data.shared:
-        settings["batch_size"] = own_batch(fit_arguments.get("batch_size", "auto"), workers)
+        settings["batch_size"] = batch_per_worker(fit_arguments.get("batch_size", "auto"), workers)
     return Job(model, data, gpus, {}, fit_arguments | settings)
 
 

@@ -1,4 +1,4 @@
-"""What each worker does: connect to the others, then train as one process would."""
+"""The code that each worker runs: connect to the others, then train as a single process does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deltaprop.training.fitting import fit
 
 @dataclass(frozen=True)
 class Job:
-    """What all workers are sent.
+    """What is sent to all workers.
 
     Attributes
     ----------
@@ -32,10 +32,10 @@ class Job:
 
 
 def train(job: Job) -> tuple[Any, Any] | Exception | None:
-    """The trained model and what its fit returned, from rank 0.
+    """Train. Returns the trained model and the result of its fit on rank 0, and None elsewhere.
 
-    An error in an argument occurs in all workers and would occur in the next attempt too, so it is
-    returned. Any other error, as when a worker dies, is raised, so that Ray starts again.
+    A ValueError or TypeError would occur again after a restart, so it is returned. Any other error
+    is raised, so that Ray restarts the workers.
     """
     import ray.train
 

@@ -1,4 +1,4 @@
-"""From a table to X and y: reading files, recognising the task, encoding columns, streams.
+"""From tables to X and y: reading files, recognising the task, encoding columns, streaming.
 
 The public names are in :mod:`deltaprop.tables`.
 """

@@ -1,7 +1,7 @@
-"""``TableEncoder``: the columns of a table as the float32 matrix that a network takes.
+"""``TableEncoder``: converts the columns of a table to a float32 matrix.
 
-skrub's TableVectorizer chooses and fits a chain of transformers for each column. From then on only
-these chains are used, so that an encoder behaves the same before and after it was saved.
+skrub's TableVectorizer chooses and fits a chain of transformers for each column. After that, only
+these chains are used, so that an encoder behaves the same after it is saved and loaded.
 """
 
 from __future__ import annotations
@@ -30,10 +30,14 @@ def as_frame(X: Any) -> Any:
     X : pandas, polars or Arrow table, or array-like (N, D)
         Columns of an array are named x0, x1, …
 
+    Returns
+    -------
+    pandas.DataFrame
+
     Raises
     ------
     TableError
-        If X has no rows or is an array of another shape.
+        If X has no rows or is an array that is not 2-d.
 
     Examples
     --------
@@ -57,10 +61,10 @@ def as_frame(X: Any) -> Any:
 class TableEncoder(TransformerMixin, BaseEstimator):
     """Encode numbers, categories, dates and text, with missing values, as float32 columns.
 
-    Numbers stay numbers, a column of few categories becomes one column per category, dates become
-    year, month, day and so on, and text becomes 30 columns of its n-grams (skrub's StringEncoder).
-    Missing values are replaced by the median and marked in an additional column. All columns are
-    scaled robustly (skrub's SquashingScaler).
+    Numbers are kept, a column with few categories becomes one column per category, dates become
+    year, month, day and so on, and text becomes 30 columns derived from its n-grams (skrub's
+    StringEncoder). Missing values are replaced by the median and marked in an additional column.
+    All columns are scaled robustly (skrub's SquashingScaler).
 
     Parameters
     ----------
@@ -97,7 +101,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> TableEncoder:
-        """Learn how to encode the columns of X; y is ignored."""
+        """Learn how to encode the columns of X.
+
+        Parameters
+        ----------
+        X : pandas, polars or Arrow table, or array-like (N, D)
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
         from sklearn.impute import SimpleImputer
         from skrub import SquashingScaler
 
@@ -119,7 +133,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> Float[np.ndarray, "N D"]:
-        """Encode the rows of X; its columns may be in any order, and others are ignored."""
+        """Encode the rows of X.
+
+        Parameters
+        ----------
+        X : pandas, polars or Arrow table, or array-like (N, D)
+            The columns may be in any order. Columns that were not seen in ``fit`` are ignored.
+
+        Returns
+        -------
+        ndarray of float32 (N, n_encoded)
+        """
         check_is_fitted(self)
         filled = self.imputer_.transform(self._encode(as_frame(X)))
         scaled = self.scaler_.transform(filled)
@@ -133,10 +157,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         text = StringEncoder(random_state=self.random_state)
         vectorizer = TableVectorizer(high_cardinality=text)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about dates and text whose format skrub guessed
+            warnings.simplefilter("ignore")  # skrub warns about guessed formats of dates
             vectorizer.fit(frame)
         found = vectorizer.all_processing_steps_
-        return {name: transformers.without_formalities(found[name]) for name in frame.columns}
+        return {name: transformers.encoding_steps(found[name]) for name in frame.columns}
 
     def _encode(self, frame: Any) -> Float[np.ndarray, "N D"]:
         from deltaprop.data import transformers

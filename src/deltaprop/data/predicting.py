@@ -32,9 +32,10 @@ def predictions(model: Any, frame: Any, proba: bool = False) -> Any:
     Returns
     -------
     pandas.DataFrame
-        One column with the name of the target. With ``loss="gaussian_nll"`` a second one,
-        ``NAME_std``, holds the standard deviation; with several quantiles there is one column
-        ``NAME_qLEVEL`` for each. Probabilities are in ``probability_LABEL``.
+        One column with the name of the target, or ``prediction`` if it has none. With
+        ``loss="gaussian_nll"`` a second one, ``NAME_std``, contains the standard deviation. With
+        several quantiles there is one column ``NAME_qLEVEL`` for each. Probabilities are in
+        ``probability_LABEL``.
 
     Raises
     ------

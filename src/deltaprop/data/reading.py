@@ -23,8 +23,9 @@ def read_table(path: str | Path) -> Any:
     Parameters
     ----------
     path : str or Path
-        The ending of the name says which format it is. Text files may be compressed (.gz, .bz2,
-        .xz or .zst). In a .csv file, semicolons and tabs are recognised as separators.
+        The suffix determines the format: .csv, .tsv, .parquet, .pq, .arrow, .feather or .ipc. Text
+        files may be compressed (.gz, .bz2, .xz or .zst). In a .csv file, semicolons and tabs are
+        recognised as separators as well.
 
     Returns
     -------
@@ -69,7 +70,7 @@ def first_line(error: Exception) -> str:
 
 
 def _ending_of(path: Path) -> str:
-    """The ending that names the format, without the one of the compression."""
+    """The suffix that determines the format, without that of the compression."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] in COMPRESSED:
         suffixes.pop()
@@ -98,7 +99,7 @@ def _read_text(path: Path, separator: str) -> Any:
     if path.stat().st_size == 0:
         raise TableError(f"{str(path)!r} is empty.")
     header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str)
-    if header.shape[1] == 1:  # perhaps the separator is another one
+    if header.shape[1] == 1:
         line = str(header.iloc[0, 0])
         separator = next((other for other in (";", "\t") if other in line), separator)
         header = pd.read_csv(path, sep=separator, header=None, nrows=1, dtype=str)

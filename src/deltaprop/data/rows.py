@@ -1,7 +1,7 @@
-"""Rows to train on: X, y and sample weights that travel together.
+"""Rows to train on: X, y and sample weights.
 
-:class:`Rows` holds arrays in memory, :class:`deltaprop.data.streamed_rows.StreamedRows` the rows of
-a stream. Both implement :class:`TrainingRows`, which is all that the training loop knows of them.
+:class:`Rows` are arrays in memory, :class:`deltaprop.data.streamed_rows.StreamedRows` the rows of a
+stream. Both implement :class:`TrainingRows`, the interface that the training loop uses.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from deltaprop.optim.state import TrainingState
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Num
 
-PROBE_ROWS = 256  # enough that a unit that is off on all of them is off on 99 % of all rows
+PROBE_ROWS = 256  # a unit that is active on 1 % of all rows is active on one of these (p = 0.92)
 
 
 class TrainingRows(Protocol):
-    """The rows of an epoch, wherever they are kept."""
+    """The rows of an epoch, in memory or in a stream."""
 
     def __len__(self) -> int: ...
 
@@ -40,19 +40,19 @@ class TrainingRows(Protocol):
         """The rows to train on, and held-out rows in memory."""
 
     def next_order(self, state: TrainingState, rng: np.random.RandomState) -> Array:
-        """Draw the row order of the next epoch and keep in `state` what it follows from."""
+        """Draw the row order of the next epoch, and store in `state` what reproduces it."""
 
     def present_order(self, state: TrainingState) -> Array | None:
         """The row order of the epoch in progress; None if rows are not shuffled."""
 
     def require_in_memory(self, what: str) -> None:
-        """Raise ValueError if the rows are not in memory, because `what` needs them there."""
+        """Raise ValueError if the rows are not in memory; `what` begins the message."""
 
     def require_distinct(self, why: str) -> None:
-        """Raise ValueError if a row comes more than once in an epoch; `why` ends the message."""
+        """Raise ValueError if an epoch contains a row more than once; `why` ends the message."""
 
     def fingerprint(self) -> dict[str, Any]:
-        """What a checkpoint compares, to see that training continues on the same rows."""
+        """What a checkpoint compares to verify that training continues on the same rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,15 +62,15 @@ class Rows:
     Parameters
     ----------
     X : ndarray or CSR matrix (N, D)
-        In the dtype of the network, or in a narrower one that engines widen batch by batch.
+        In the dtype of the network, or in a narrower one that engines convert batch by batch.
     y : ndarray (N,) or (N, K)
         Checked, but not yet encoded by the loss.
     w : ndarray (N,) or None
         Sample weights.
     index : ndarray of int (M,) or None
-        Which rows are used, in this order; they may repeat. None uses all of them.
+        Indices of the rows that are used, in this order; they may repeat. None uses all rows.
     labels : ndarray or None
-        The target as the user gave it, for scorers that compare with it.
+        The target before encoding, for scorers.
     """
 
     X: Num[Array, "N D"]
@@ -83,7 +83,7 @@ class Rows:
     def checked(
         cls, network: Expects, X: Any, y: Any, sample_weight: Any = None, index: Any = None
     ) -> Self:
-        """Rows from what a user passes, checked against what the network expects."""
+        """Rows from the arguments of the user, checked against what the network expects."""
         X, y = check_X_y(network, X, y)
         w = check_weights(sample_weight, X)
         return cls(X, y, w, None if index is None else _checked_index(index, X.shape[0]))
@@ -101,18 +101,18 @@ class Rows:
 
     @property
     def used(self) -> Rows:
-        """The same rows with the index applied, as arrays of their own."""
+        """The same rows with the index applied."""
         return self if self.index is None else self.take(np.arange(len(self)))
 
     def take(self, places: Int[np.ndarray, " M"]) -> Rows:
-        """The rows at these places, copied."""
+        """A copy of the rows at these positions, after the index is applied."""
         rows = places if self.index is None else self.index[places]
         w = None if self.w is None else self.w[rows]
         labels = None if self.labels is None else self.labels[rows]
         return Rows(self.X[rows], self.y[rows], w, None, labels)
 
     def batch(self, rows: Any) -> tuple[Array, np.ndarray, Float[np.ndarray, " B"] | None]:
-        """X, y and weights of a slice or of row numbers; the index does not apply."""
+        """X, y and weights of a slice or of row numbers, without applying the index."""
         return self.X[rows], self.y[rows], None if self.w is None else self.w[rows]
 
     def split(
@@ -122,7 +122,7 @@ class Rows:
         rng: np.random.RandomState,
         stratify: np.ndarray | None = None,
     ) -> tuple[Rows, Rows]:
-        """Rows to train on, which stay where they are, and a random fraction of them held out."""
+        """Rows to train on, which are not copied, and a copy of a random fraction held out."""
         from sklearn.model_selection import train_test_split
 
         places = np.arange(len(self)) if self.index is None else self.index
@@ -133,7 +133,7 @@ class Rows:
         return replace(self, index=kept), replace(self, index=None).take(held)
 
     def probe(self, most: int = PROBE_ROWS) -> Int[np.ndarray, " M"]:
-        """The numbers of at most `most` evenly spaced rows."""
+        """The indices of at most `most` evenly spaced rows."""
         N = len(self)
         places = np.linspace(0, N - 1, min(N, most)).round().astype(np.int64)
         return places if self.index is None else self.index[places]
@@ -171,7 +171,7 @@ class Rows:
 
 
 def sketch(values: Any) -> float:
-    """A number that other data are unlikely to share and that reveals no single entry."""
+    """A checksum of the values that does not reveal any single value."""
     stored = np.asarray(values.data if hasattr(values, "tocsr") else values)
     sizes = np.abs(stored.astype(np.float64)).ravel()
     weights = 1 + np.cos(np.arange(len(sizes)))

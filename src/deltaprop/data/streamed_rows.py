@@ -28,7 +28,7 @@ INSTEAD = {
 class StreamedRows:
     """A :class:`deltaprop.tables.Stream` that is trained on.
 
-    The order of an epoch follows from a seed: an array of all row numbers may not fit in memory.
+    A seed represents the row order, because an array of all row numbers may not fit in memory.
     """
 
     stream: Stream
@@ -75,7 +75,7 @@ class StreamedRows:
 
 
 def refuse_with_stream(**arguments: Any) -> None:
-    """Raise ValueError if an argument is given that a stream makes superfluous or impossible."""
+    """Raise ValueError if an argument is given that cannot be combined with a stream."""
     for name, value in arguments.items():
         if value is not None:
             hint = INSTEAD.get(name, "it needs rows in memory")

@@ -34,7 +34,7 @@ def split_target(frame: Any, target: str) -> tuple[Any, Any, int]:
     Raises
     ------
     TableError
-        If there is no such column, it has no value, or there is no other column.
+        If there is no such column, all its values are missing, or there is no other column.
 
     Examples
     --------
@@ -90,8 +90,8 @@ def recognise_task(y: Any) -> str:
     Raises
     ------
     TableError
-        If the target suits neither: dates, strings that are mostly unique, infinite values, or
-        only one distinct value.
+        If the target is suitable for neither: dates, strings that are mostly unique, infinite
+        values, or only one distinct value.
 
     Examples
     --------
@@ -105,9 +105,9 @@ def recognise_task(y: Any) -> str:
     counts = y.value_counts()
     counts = counts[counts > 0]  # categories that do not occur count 0
     if len(counts) < 2:
-        raise _unsuitable(y, "has the same value in every row, so there is nothing to learn.")
+        raise _unsuitable(y, "has the same value in every row, so nothing can be learned.")
     if is_datetime64_any_dtype(y):
-        raise _unsuitable(y, "holds dates; turn them into numbers first.")
+        raise _unsuitable(y, "contains dates; turn them into numbers first.")
     if is_numeric_dtype(y) and not is_bool_dtype(y):
         return "classification" if _are_classes(y, counts) else "regression"
     if len(counts) > max(20, len(y) // 2):
@@ -123,7 +123,7 @@ def _are_classes(y: Any, counts: Any) -> bool:
     """Whether numbers stand for classes: few distinct integers, each of which repeats."""
     values = y.to_numpy(dtype=float)
     if not np.isfinite(values).all():
-        raise _unsuitable(y, "holds infinite values.")
+        raise _unsuitable(y, "contains infinite values.")
     integers = bool((values == np.floor(values)).all())
     return integers and len(counts) <= MOST_INTEGER_CLASSES and bool(counts.min() >= 2)
 

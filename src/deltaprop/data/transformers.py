@@ -1,6 +1,6 @@
 """The transformers that skrub's TableVectorizer chains for a column, and how to run them.
 
-skrub is imported with this module, so import it inside functions.
+Importing this module imports skrub, which is slow, so import it inside functions only.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Chain = list[Any]
 """The fitted transformers of one column, in their order."""
 
 
-def without_formalities(steps: list[Any]) -> Chain:
-    """The steps that change values, not names or the final dtype."""
+def encoding_steps(steps: list[Any]) -> Chain:
+    """The steps that change values, without those that change only names or the final dtype."""
     return [step for step in steps if not isinstance(step, (PassThrough, ShortReprDict, dict))]
 
 
 def kind_of(chain: Chain) -> str:
-    """What the column holds: "numeric", "category", "date", "text" or "dropped"."""
+    """The kind of the column: "numeric", "category", "date", "text" or "dropped"."""
     last = chain[-1] if chain else None
     if isinstance(last, DropUninformative) and last.drop_:
         return "dropped"
@@ -41,13 +41,13 @@ def kind_of(chain: Chain) -> str:
 
 
 def run(chain: Chain, column: pd.Series) -> pd.DataFrame:
-    """The encoded column."""
+    """Encode a column with its fitted transformers."""
     value: Any = column.reset_index(drop=True)
     if isinstance(chain[-1], (OneHotEncoder, StringEncoder)):
-        # Categories are compared as text, whatever the dtype: 1 and "1" are the same one.
+        # Categories are compared as text: 1 and "1" are the same category.
         value = value.astype(object).where(value.notna(), None)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an unknown category is encoded as zeros, on purpose
+        warnings.simplefilter("ignore")  # unknown categories are encoded as zeros, as intended
         for step in chain:
             value = apply(step, value)
     return value if isinstance(value, pd.DataFrame) else value.to_frame()
@@ -55,7 +55,7 @@ def run(chain: Chain, column: pd.Series) -> pd.DataFrame:
 
 @singledispatch
 def apply(step: Any, value: Any) -> Any:
-    """The output of a fitted step. Some steps have to be more tolerant here than in skrub."""
+    """The output of a fitted step. Some steps must accept more dtypes than in skrub."""
     return step.transform(value)
 
 
@@ -79,14 +79,14 @@ def _(step: Any, value: Any) -> Any:
 @apply.register
 def _(step: DurationToFloat, value: Any) -> Any:
     try:
-        durations = pd.to_timedelta(value, errors="coerce")  # in CSV files they are text
+        durations = pd.to_timedelta(value, errors="coerce")  # in CSV files, durations are text
     except TypeError as error:
         raise TableError(f"Column {value.name!r} must hold durations: {error}.") from error
     return step.transform(durations)
 
 
 def _category(value: Any) -> str:
-    """A category's name. 3.0 is "3": integers with missing values are read as floats."""
+    """The name of a category; "3" for 3.0, as integers with missing values are read as floats."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)

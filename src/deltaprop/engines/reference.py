@@ -127,7 +127,7 @@ class ReferenceTrainer:
             factors = self._fisher_factors(result, shares, masks)
         step = Step(
             model.theta, learning_rate, state.step + 1, self._penalised,
-            total if batch.reduction == "sum" else 1.0, factors,
+            run.gradient.total(batch, total), factors,
         )  # fmt: skip
         change, state.solver_state = run.chain.update(g, state.solver_state, step, model.n_layers)
         theta = model.theta

@@ -12,10 +12,8 @@ __all__ = ["MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegress
 
 
 def __getattr__(name: str) -> Any:
-    if name in (
-        "TabularClassifier",
-        "TabularRegressor",
-    ):  # imported on demand, for skrub and pandas
+    if name in ("TabularClassifier", "TabularRegressor"):
+        # Imported on demand, because importing pandas and skrub is slow.
         from deltaprop.estimators import tabular
 
         return getattr(tabular, name)

@@ -23,7 +23,12 @@ from deltaprop.data.streamed_rows import StreamedRows, refuse_with_stream
 from deltaprop.data.streams.stream import Stream
 from deltaprop.errors import InputError
 from deltaprop.estimators._callbacks import SklearnTasks, print_epoch
-from deltaprop.estimators._saving import EstimatorState, require_prediction, state_of, take_over
+from deltaprop.estimators._saving import (
+    EstimatorState,
+    require_prediction,
+    restore_attributes,
+    state_of,
+)
 from deltaprop.estimators.parameters import OwnParameters, SklearnParameters
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.losses import Loss
@@ -44,7 +49,7 @@ from deltaprop.training.validation import Validation
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-KEPT = [np.float64, np.float32, *(name for name in NARROW if name != "bfloat16")]
+INPUT_DTYPES = [np.float64, np.float32, *(name for name in NARROW if name != "bfloat16")]
 SKLEARN_NAMES = {"learning_rate": "learning_rate_init", "nesterov": "nesterovs_momentum"}
 """The settings of solvers that scikit-learn calls by other names."""
 
@@ -96,8 +101,8 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
         """Validate the rows.
 
-        With task "learn" the target's classes or number of columns are learned from y, with "same"
-        y must have the same ones, and with "within" y must not have others.
+        With task "learn", the classes or the number of columns of the target are learned from y.
+        With "same", y must have the same ones, and with "within", y must not have others.
         """
 
     @abstractmethod
@@ -117,7 +122,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         """The labels that a scorer compares predictions with, decoded from y."""
 
     def _forget_target(self) -> None:
-        """Remove what an earlier fit learned about the target, so that `fit` learns it again."""
+        """Remove what an earlier fit learned about the target."""
 
     def _stratify(self, rows: Rows, n_held: int) -> np.ndarray | None:
         """The labels by which a random split is stratified, or None if it is not."""
@@ -149,8 +154,8 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights of the rows, not all zero.
         X_val, y_val, sample_weight_val : array-like, optional
-            Validation data. Its loss and score are recorded after each epoch. With
-            ``early_stopping=True`` it decides when training stops, and no rows of X are held out.
+            Validation data, whose loss and score are recorded after each epoch. With
+            ``early_stopping=True`` they decide when training stops, and no rows of X are held out.
 
         Returns
         -------
@@ -183,7 +188,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         stopping = self.early_stopping and isinstance(solver, FirstOrder)
         self._check_privacy(validation[0], stopping)
         rows, y_seen = self._training_rows(X, y, sample_weight, reset=first, task=task)
-        state = self._state(incremental)
+        state = self._state(incremental, first)
         net = self._new_network(rows, state) if first else self._known_network(rows)
         net.encode(y_seen[:1])
         check_domain(net, y_seen)
@@ -235,7 +240,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         return StreamedRows(X.encoded(None, encode)), y_seen
 
     def _check_privacy(self, X_val: Any, stopping: bool) -> None:
-        """Raise ValueError if something besides the noisy gradient would reveal the rows."""
+        """Raise ValueError if training depends on the rows other than by the noisy gradient."""
         if self.privacy is None:
             return
         if getattr(self, "class_weight", None) == "balanced":
@@ -246,17 +251,20 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         held = self.validation_fraction if stopping and X_val is None else X_val
         self.privacy.check_stopping(self._schedule(), held, stopping)
 
-    def _state(self, incremental: bool) -> TrainingState:
+    def _state(self, incremental: bool, first: bool) -> TrainingState:
         """A new training state, or with partial_fit a copy of the last one."""
-        if incremental and hasattr(self, "_progress"):
-            state = copy.deepcopy(self._progress)  # a failed call must not change it
+        last: TrainingState | None = getattr(self, "_progress", None)
+        if incremental and last is not None:
+            state = copy.deepcopy(last)  # a failed call must not change it
+        elif not first and last is not None:  # the weights go on, and with them what they reveal
+            state = TrainingState(mu_squared=last.mu_squared)
         else:
             state = TrainingState()
         state.rng = state.rng or check_random_state(self.random_state)
         return state
 
     def _settings(self, solver: Solver, incremental: bool) -> Settings:
-        """The settings of a training run, from the parameters of the same name and others."""
+        """The settings of a training run, from the parameters of the estimator."""
         parameters = self.get_params(deep=False)
         shared = {f.name: parameters[f.name] for f in fields(Settings) if f.name in parameters}
         return Settings(
@@ -291,7 +299,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         return history
 
     def _solver(self) -> Solver:
-        """The solver object. If `solver` is a name, its settings are our parameters."""
+        """The solver. If it is given by name, its settings are parameters of this estimator."""
         if isinstance(self.solver, Solver):
             return self.solver
         solver, parameters = solvers.BY_NAME[self.solver], self.get_params(deep=False)
@@ -369,7 +377,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
     def encode_rows(self, X: Any) -> Any:
         check_is_fitted(self)
         return by_rows(
-            validate_data(self, X, accept_sparse=["csr", "csc"], dtype=KEPT, reset=False)
+            validate_data(self, X, accept_sparse=["csr", "csc"], dtype=INPUT_DTYPES, reset=False)
         )
 
     def feature_names(self) -> list[str] | None:
@@ -402,14 +410,14 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         self.__dict__.update(self._attributes_of(net))
 
     def _output(self, X: Any) -> Float[np.ndarray, "N H"]:
-        """The network's output for the rows of X, after validation."""
+        """The network's output for the rows of X, which are validated."""
         if not hasattr(self, "network_"):  # faster than check_is_fitted
             check_is_fitted(self)
         net = self._network()
         z = None if hasattr(self, "feature_names_in_") else net.predictor.few(X)
         if z is not None:
             return z
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=KEPT, reset=False)
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=INPUT_DTYPES, reset=False)
         return net.predictor(X)
 
     def _network(self) -> Network:
@@ -427,7 +435,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
     def _set_aside(
         self, net: Network, rows: TrainingRows, state: TrainingState
     ) -> tuple[TrainingRows, Rows]:
-        """The rows to train on, and the rows on which training stops."""
+        """The rows to train on, and the held-out rows for early stopping."""
         assert state.rng is not None
         if isinstance(rows, Rows):
             n_held = int(np.ceil(self.validation_fraction * len(rows)))
@@ -468,7 +476,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         return evaluate
 
     def _view(self) -> Any:
-        """This estimator without feature names, for scorers, which get validated arrays."""
+        """A view of this estimator without feature names, as scorers receive validated arrays."""
         view = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
         view.__dict__.pop("feature_names_in_", None)
@@ -485,6 +493,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
 
     def _record(self, history: History, N: int, validated: bool, stopping: bool) -> None:
         self._progress = history.progress
+        self._progress.noise_seed = None  # with it the noise could be removed from a saved model
         self.n_iter_ = history.n_epochs
         self.records_ = history.records
         self._signal = history.signal
@@ -506,6 +515,36 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
             best = max(self.validation_scores_ or [float("-inf")])
             self.best_validation_score_ = self._plateau.best if stopping else best
 
+    def privacy_epsilon(self, delta: float) -> float:
+        """ε of the (ε, δ)-differential privacy of the fitted weights.
+
+        Every epoch of ``fit`` that was begun counts, and those of all earlier calls from whose
+        weights it went on (``partial_fit``, ``warm_start``). The result is infinite if one of them
+        ran without `privacy`. If training could have stopped early because of what it saw, state
+        ``privacy.epsilon(delta, max_iter)`` instead.
+
+        Parameters
+        ----------
+        delta : float
+            δ in (0, 1), well below one over the number of rows.
+
+        Raises
+        ------
+        ValueError
+            If `delta` is out of range.
+        NotFittedError
+            If the estimator has not been fitted.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> model = dp.MLPRegressor(privacy=dp.Privacy(noise=4.0), max_iter=20, random_state=0)
+        >>> model.fit([[0.0], [1.0]], [1.0, 2.0]).privacy_epsilon(delta=1e-5)
+        4.983...
+        """
+        check_is_fitted(self)
+        return History(progress=self._progress).epsilon(delta)
+
     # ------------------------------------------------------------ model files
 
     _saved_attributes: ClassVar[tuple[str, ...]] = (
@@ -513,7 +552,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         "validation_scores_", "validation_loss_curve_", "best_validation_score_", "n_iter_", "t_",
         "stop_reason_", "_progress", "_plateau",
     )  # fmt: skip
-    """The fitted attributes that a model file may hold; the network is stored beside them."""
+    """The fitted attributes that a model file may contain; the network is stored beside them."""
 
     def __deltaprop_state__(self) -> EstimatorState:
         """What :func:`deltaprop.save` stores."""
@@ -524,8 +563,8 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         return state
 
     def __deltaprop_restore__(self, fitted: dict[str, Any], network: Network) -> None:
-        """Take over what `__deltaprop_state__` returned; ModelFileError if it is inconsistent."""
-        take_over(self, fitted, self._saved_attributes)
+        """Restore what `__deltaprop_state__` returned; ModelFileError if it is inconsistent."""
+        restore_attributes(self, fitted, self._saved_attributes)
         self._attach(network)
         self._require_consistent()
         if "_plateau" in fitted:
@@ -579,7 +618,7 @@ def by_rows(X: Any) -> Any:
 
 
 def _per_layer(name: str, value: Any, n_layers: int, single: Any) -> list[Any]:
-    """The value for each hidden layer, from one for all layers or a sequence of them."""
+    """The value of each hidden layer, from a single value or a sequence."""
     if isinstance(value, single):
         return [value] * n_layers
     values = list(value)

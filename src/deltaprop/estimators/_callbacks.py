@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deltaprop.data.rows import Rows, TrainingRows
+from deltaprop.data.streamed_rows import StreamedRows
 from deltaprop.training.history import Epoch
 
 
@@ -12,11 +13,7 @@ class SklearnTasks:
     """Notifies the callbacks set with ``set_callbacks`` of the fit and of each epoch."""
 
     def __init__(self, estimator: Any, rows: TrainingRows, max_epochs: int) -> None:
-        if isinstance(rows, Rows):
-            rows = rows.used
-            self._data: dict[str, Any] = {"X": rows.X, "y": rows.labels}
-        else:
-            self._data = {"X": rows, "y": None}
+        self._data = _data_of(rows)
         self._estimator = estimator
         self._fit = estimator._init_callback_context(max_subtasks=max_epochs)
         self._epoch: Any = None
@@ -42,6 +39,15 @@ class SklearnTasks:
             reconstruction_attributes=lambda: estimator._attributes_of(estimator.network_.copy()),
             **self._data,
         )
+
+
+def _data_of(rows: TrainingRows) -> dict[str, Any]:
+    """The rows to train on as callbacks get them; a stream holds its target."""
+    if isinstance(rows, StreamedRows):
+        return {"X": rows.stream, "y": None}
+    assert isinstance(rows, Rows)
+    used = rows.used
+    return {"X": used.X, "y": used.labels}
 
 
 def print_epoch(event: Epoch) -> None:

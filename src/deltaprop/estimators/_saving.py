@@ -1,8 +1,8 @@
-"""What a model file holds of an estimator, and the checks when it is read.
+"""The state of an estimator in a model file, and its checks when a file is read.
 
 :func:`deltaprop.save` calls ``estimator.__deltaprop_state__()`` and :func:`deltaprop.load` calls
-``estimator.__deltaprop_restore__(fitted, part)`` on a new estimator with the saved parameters. The
-files know nothing else about estimators.
+``estimator.__deltaprop_restore__(fitted, part)`` on a new estimator with the saved parameters. They
+use nothing else of estimators.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ OBSOLETE = ("_given",)  # attributes in files of earlier versions, which are ign
 
 @dataclass(frozen=True)
 class EstimatorState:
-    """The content of a model file.
+    """What a model file contains of an estimator.
 
     Attributes
     ----------
     parameters : dict of str to value
-        Those of the constructor; callbacks and functions are replaced by None, the default.
+        The parameters of the constructor; callbacks and functions are replaced by None, the
+        default.
     fitted : dict of str to value
-        Fitted attributes.
+        The fitted attributes.
     part : Network or estimator
         The network of an MLP, the MLP of a tabular estimator.
     """
@@ -39,7 +40,7 @@ class EstimatorState:
 
 
 def state_of(estimator: Any, attributes: Sequence[str], part: Any) -> EstimatorState:
-    """The state of a fitted estimator that consists of these attributes, where they are set."""
+    """The state of a fitted estimator, with those of these attributes that are set."""
     parameters = {
         name: None if name in NOT_SAVED or isinstance(value, (FunctionType, MethodType)) else value
         for name, value in estimator.get_params(deep=False).items()
@@ -50,18 +51,18 @@ def state_of(estimator: Any, attributes: Sequence[str], part: Any) -> EstimatorS
     return EstimatorState(parameters, fitted, part)
 
 
-def take_over(estimator: Any, fitted: dict[str, Any], attributes: Sequence[str]) -> None:
+def restore_attributes(estimator: Any, fitted: dict[str, Any], attributes: Sequence[str]) -> None:
     """Set the fitted attributes of an estimator; ModelFileError for any that is not listed."""
     for name, value in fitted.items():
         if name in OBSOLETE:
             continue
         if name not in attributes:
-            raise ModelFileError(f"it holds an unknown attribute, {name!r}")
+            raise ModelFileError(f"it contains an unknown attribute, {name!r}")
         setattr(estimator, name, value)
 
 
 def require_prediction(estimator: Any, X: Any) -> None:
-    """Let an estimator whose parts do not fit together fail now and not on the user's rows."""
+    """Predict once, so that an estimator with inconsistent parts fails when it is loaded."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         estimator.predict(X)

@@ -20,7 +20,7 @@ from sklearn.utils.validation import validate_data
 from deltaprop.data.rows import Rows
 from deltaprop.errors import InputError
 from deltaprop.estimators._base import (
-    KEPT,
+    INPUT_DTYPES,
     BaseMLP,
     Task,
     by_rows,
@@ -51,8 +51,8 @@ def _gives_probabilities(estimator: MLPClassifier) -> bool:
 class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
     """A fully connected network for classification, compatible with scikit-learn's.
 
-    It replaces scikit-learn's class by changing the import line: parameters, attributes and
-    defaults have the same names and meaning. More parameters follow those of scikit-learn.
+    To replace scikit-learn's class, change the import: parameters, attributes and defaults have the
+    same names and meanings. Additional parameters follow those of scikit-learn.
 
     Attributes
     ----------
@@ -93,9 +93,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
     The cross-entropy is the loss of equation (1.3). With a softmax or logistic output its error
     signal simplifies to δ = ŷ - y.
 
-    There are two differences from scikit-learn. The split of early stopping is stratified for more
-    than two classes as well, provided that each class has at least two rows. ``partial_fit``
-    continues with the random numbers of the previous call instead of starting again from
+    Two of the differences from scikit-learn (``docs/scikit-learn.md``): the split of early stopping
+    is stratified for more than two classes as well, if each class has at least two rows, and
+    ``partial_fit`` continues the random numbers of the previous call instead of starting again from
     `random_state`.
 
     Examples
@@ -180,7 +180,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
 
     @available_if(_gives_probabilities)
     def predict_log_proba(self, X: Any) -> Float[np.ndarray, "N C"]:
-        """Predict the logarithm of the probability of each class; see ``predict_proba``."""
+        """Predict the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+            The logarithm of ``predict_proba(X)``.
+        """
         return cast(np.ndarray, np.log(self.predict_proba(X)))
 
     @available_if(lambda self: self._has_decision_function())
@@ -214,13 +224,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
         X, y = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True,
-            dtype=KEPT, reset=reset,
+            dtype=INPUT_DTYPES, reset=reset,
         )  # fmt: skip
         y = y.toarray() if hasattr(y, "toarray") else y
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         check_classification_targets(y)
-        self._know_classes(y, task)
+        self._learn_or_check_classes(y, task)
         w = check_weights(sample_weight, X)
         if self.class_weight is not None:
             balance = compute_sample_weight(self.class_weight, y).astype(working_dtype(X))
@@ -234,10 +244,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
     def _stream_target(self, rows: Stream, task: Task) -> tuple[Any, np.ndarray]:
         labels = self.classes_ if hasattr(self, "classes_") else rows.values()
         check_classification_targets(labels)
-        self._know_classes(labels, task)
-        return self._known_codes, self._codes(labels)
+        self._learn_or_check_classes(labels, task)
+        return self._checked_codes, self._codes(labels)
 
-    def _known_codes(self, y: np.ndarray) -> np.ndarray:
+    def _checked_codes(self, y: np.ndarray) -> np.ndarray:
         known = np.isin(y, self.classes_)
         if not known.all():
             raise InputError(
@@ -252,7 +262,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
     def _forget_target(self) -> None:
         self.__dict__.pop("classes_", None)
 
-    def _know_classes(self, y: np.ndarray, task: Task) -> None:
+    def _learn_or_check_classes(self, y: np.ndarray, task: Task) -> None:
         kind = type_of_target(y, input_name="y")
         if kind == "multiclass-multioutput":
             raise InputError(
@@ -278,7 +288,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
             )
 
     def _codes(self, y: np.ndarray) -> np.ndarray:
-        """0/1 for two classes or many labels, otherwise the index of each row's class."""
+        """0 and 1 for two classes or several labels, otherwise the index of each row's class."""
         if self._kind == "multilabel":
             return y.astype(np.int8)
         if self._kind == "multiclass" or self._one_hot():
@@ -287,7 +297,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         return positive if len(self.classes_) > 1 else np.zeros_like(positive)
 
     def _one_hot(self) -> bool:
-        """Whether each of two classes has an output, as the categorical cross-entropy requires."""
+        """Whether two classes have one output each, as the categorical cross-entropy requires."""
         return self.loss != "log_loss" and losses.get(self.loss).encoding.one_hot_pairs
 
     def _output_layer(self) -> tuple[Loss, int, str]:

@@ -1,4 +1,4 @@
-"""How an estimator's parameter is declared: once, as a dataclass field made by :func:`parameter`.
+"""Declaration of an estimator's parameters, each as a dataclass field by :func:`parameter`.
 
 ``__init__`` is generated from the fields, as for any dataclass. :func:`with_parameters` derives
 scikit-learn's ``_parameter_constraints`` and the "Parameters" section of the docstring from them.
@@ -24,23 +24,24 @@ def parameter(default: T, kind: str, constraints: list[object], description: str
     default : object
         An immutable value.
     kind : str
-        The type as the docstring states it, such as "float >= 0".
+        The type in the docstring, such as "float >= 0".
     constraints : list
-        The valid values in the terms of scikit-learn's ``_parameter_constraints``.
+        The valid values, as in scikit-learn's ``_parameter_constraints``.
     description : str
-        The text of the docstring, which is wrapped to its lines.
+        The text in the docstring, which is wrapped.
     """
     metadata = {"kind": kind, "constraints": constraints, "description": description}
     return field(default=default, metadata=metadata)
 
 
 def with_parameters(like: type | None = None) -> Callable[[E], E]:
-    """A class decorator that derives the constraints and the docstring of an estimator's fields.
+    """A class decorator that derives constraints and a docstring from an estimator's fields.
 
     Parameters
     ----------
     like : type, optional
-        The estimator that documents the parameters which this one declares with a default only.
+        The estimator from which parameters that are declared without :func:`parameter` take their
+        type, constraints and description.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What the rest of the library may ask of a fitted estimator."""
+"""The interface of fitted estimators that the rest of the library uses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from deltaprop.network import Network
     from deltaprop.training.history import History
 
-# One class for each row, several labels for each row, or numbers.
+# One class per row, several labels per row, or numbers.
 TargetKind = Literal["classes", "labels", "numbers"]
 
 
@@ -32,13 +32,13 @@ class Fitted(Protocol):
     """
 
     def fitted_mlp(self) -> Any:
-        """The MLPClassifier or MLPRegressor that holds the network; often the estimator itself."""
+        """The MLPClassifier or MLPRegressor with the network; often the estimator itself."""
 
     def fitted_network(self) -> Network:
         """The fitted network, including changes that the user made to ``coefs_``."""
 
     def encode_rows(self, X: Any) -> Num[Array, "N D"]:
-        """Rows as the network takes them, from rows as ``predict`` takes them."""
+        """The input of the network for rows that ``predict`` accepts."""
 
     def feature_names(self) -> list[str] | None:
         """The names of the columns that `encode_rows` returns; None if they have none."""
@@ -53,13 +53,13 @@ class Fitted(Protocol):
         """What the estimator predicts."""
 
     def encode_target(self, y: Any) -> Num[np.ndarray, "N ..."]:
-        """The target as the network's loss takes it, from the target as ``fit`` takes it.
+        """The target in the form that the network's loss needs, from one that ``fit`` accepts.
 
         Raises ValueError if `y` has classes that were not in the training data.
         """
 
     def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
-        """The prediction that belongs to one row of the network's output; None for labels."""
+        """The prediction for one row of the network's output, as text; None for labels."""
 
     def fit_history(self) -> History:
         """The curves of the last fit, as :func:`deltaprop.fit` returns them."""

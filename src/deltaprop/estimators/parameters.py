@@ -71,7 +71,7 @@ class SklearnParameters:
     solver: str | Solver = parameter(
         "adam", "str or Solver", [StrOptions(set(solvers.NAMES)), Solver],
         f"Optimizer: {_listed(solvers.NAMES)}, whose settings are parameters of this estimator, or "
-        "an object with settings of its own, such as ``deltaprop.KFAC()``.",
+        "an object that contains its settings, such as ``deltaprop.KFAC()``.",
     )
     alpha: float = parameter(
         0.0001, "float >= 0", [NON_NEGATIVE],
@@ -109,7 +109,7 @@ class SklearnParameters:
     )
     tol: float = parameter(
         1e-4, "float >= 0", [NON_NEGATIVE],
-        "Minimum improvement of the loss, or of the validation score, that counts as one. L-BFGS "
+        "Minimum change of the loss or the validation score that counts as an improvement. L-BFGS "
         "stops when the largest component of the projected gradient is below it.",
     )
     verbose: bool | int = parameter(
@@ -162,7 +162,7 @@ class SklearnParameters:
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class OwnParameters:
-    """The parameters that both estimators have beyond scikit-learn's."""
+    """The parameters of both estimators that scikit-learn's classes do not have."""
 
     out_activation: str | Activation = parameter(
         "auto", "str or Activation", [StrOptions({"auto", *activations.NAMES}), Activation],
@@ -206,7 +206,7 @@ class OwnParameters:
     n_threads: int | None = parameter(
         None, "int >= 1 or None", [None, COUNT],
         "Number of threads of the fused engine. None uses all cores, or ``OMP_NUM_THREADS`` if it "
-        "is set, or one thread inside a parallel job of joblib.",
+        "is smaller, or one thread inside a parallel job of joblib.",
     )
     reproducible: bool = parameter(
         False, "bool", ["boolean"],
@@ -220,12 +220,12 @@ class OwnParameters:
     checkpoint: str | PathLike[str] | Checkpoint | None = parameter(
         None, "str, Path, Checkpoint or None", [None, str, PathLike, Checkpoint],
         "Folder in which ``fit`` saves the state of training, and from which it resumes; see "
-        ":class:`deltaprop.Checkpoint`. Each fit needs a folder of its own. ``partial_fit`` does "
+        ":class:`deltaprop.Checkpoint`. Each fit needs a separate folder. ``partial_fit`` does "
         "not use it.",
     )
     privacy: Privacy | None = parameter(
         None, "Privacy or None", [None, Privacy],
-        "Bound what the fitted parameters reveal about any row, by clipping and noise; see "
+        "Limits what the fitted weights reveal about any row, by clipping and noise; see "
         ":class:`deltaprop.Privacy`.",
     )
 
@@ -278,8 +278,8 @@ class RegressorParameters(OwnParameters, SklearnParameters, _RegressorOnly):
 class TabularParameters:
     """The network and how it is trained.
 
-    The parameters that are declared with a default only are those of the MLP estimators, which
-    document them.
+    Parameters that are declared without :func:`parameter` have the types and descriptions of those
+    of the MLP estimators.
     """
 
     hidden_layer_sizes: int | Sequence[int] | np.ndarray = (128, 64)

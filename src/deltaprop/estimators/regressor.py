@@ -13,7 +13,7 @@ from sklearn.utils.validation import validate_data
 
 from deltaprop.data.rows import Rows
 from deltaprop.errors import InputError
-from deltaprop.estimators._base import KEPT, BaseMLP, Task, by_rows, keeps_fit_on_failure
+from deltaprop.estimators._base import INPUT_DTYPES, BaseMLP, Task, by_rows, keeps_fit_on_failure
 from deltaprop.estimators.declaration import with_parameters
 from deltaprop.estimators.fitted import TargetKind
 from deltaprop.estimators.parameters import RegressorParameters
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
     """A fully connected network for regression, compatible with scikit-learn's.
 
-    It replaces scikit-learn's class by changing the import line: parameters, attributes and
-    defaults have the same names and meaning. More parameters follow those of scikit-learn.
+    To replace scikit-learn's class, change the import: parameters, attributes and defaults have the
+    same names and meanings. Additional parameters follow those of scikit-learn.
 
     Attributes
     ----------
@@ -70,8 +70,8 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
     -----
     For several targets, the squared error is summed over the targets. scikit-learn reports the mean
     over the targets but uses the gradient of the sum (its issue 8349). Therefore the fitted weights
-    agree for first-order solvers, ``loss_`` differs by the number of targets, and L-BFGS uses a
-    loss and a gradient that belong together.
+    agree for first-order solvers, ``loss_`` differs by a factor, the number of targets, and L-BFGS
+    uses a loss and a gradient that are consistent.
 
     Examples
     --------
@@ -94,7 +94,7 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
         X : array-like or sparse matrix of shape (n_samples, n_features), or Stream
             Features.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Numbers.
+            Target values.
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights of the rows, not all zero.
 
@@ -176,7 +176,7 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
         X, y = validate_data(
             self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True,
-            dtype=KEPT, reset=reset,
+            dtype=INPUT_DTYPES, reset=reset,
         )  # fmt: skip
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)

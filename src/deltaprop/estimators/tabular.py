@@ -17,7 +17,12 @@ from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
 from deltaprop.errors import InputError
 from deltaprop.estimators._base import BaseMLP, diagram
-from deltaprop.estimators._saving import EstimatorState, require_prediction, state_of, take_over
+from deltaprop.estimators._saving import (
+    EstimatorState,
+    require_prediction,
+    restore_attributes,
+    state_of,
+)
 from deltaprop.estimators.classifier import MLPClassifier
 from deltaprop.estimators.declaration import with_parameters
 from deltaprop.estimators.fitted import TargetKind
@@ -55,7 +60,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     def _new_mlp(self, kind: type[Any], n_rows: int) -> Any:
         """An MLP estimator with the parameters of this estimator and settings for tables."""
         batch = self.batch_size
-        if batch == "auto":  # about twenty steps per epoch, on small tables as well
+        if batch == "auto":  # about twenty steps per epoch, even for small tables
             batch = int(np.clip(n_rows // 20, 16, 256))
         parameters = {f.name: getattr(self, f.name) for f in fields(self)} | {
             "batch_size": min(batch, n_rows),
@@ -108,7 +113,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
         return cast("str | None", self.mlp_.output_in_words(z))
 
-    # ------------------------------------------------------------ encoding
+    # ------------------------------------------------------------ notebooks
 
     def _html_repr(self) -> str:
         return diagram(self, self.mlp_.network_ if hasattr(self, "mlp_") else None)
@@ -118,18 +123,18 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     _saved_attributes: ClassVar[tuple[str, ...]] = (
         "n_features_in_", "feature_names_in_", "encoder_", "target_name_",
     )  # fmt: skip
-    """The fitted attributes that a model file may hold; `mlp_` is stored beside them."""
+    """The fitted attributes that a model file may contain; `mlp_` is stored beside them."""
 
     def __deltaprop_state__(self) -> EstimatorState:
         """What :func:`deltaprop.save` stores."""
         return state_of(self, self._saved_attributes, self.mlp_)
 
     def __deltaprop_restore__(self, fitted: dict[str, Any], mlp: BaseMLP) -> None:
-        """Take over what `__deltaprop_state__` returned; ModelFileError if it is inconsistent."""
-        take_over(self, fitted, self._saved_attributes)
+        """Restore what `__deltaprop_state__` returned; ModelFileError if it is inconsistent."""
+        restore_attributes(self, fitted, self._saved_attributes)
         self.mlp_ = mlp
         if not isinstance(fitted.get("encoder_"), TableEncoder):
-            raise ModelFileError("it holds no preprocessing")
+            raise ModelFileError("it contains no preprocessing")
         self._require_consistent()
         # A row of missing values and a row of strings go through every step.
         columns = self.encoder_.chains_
@@ -157,7 +162,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         self.n_features_in_ = self.encoder_.n_features_in_
 
     def _encode_stream(self, X: Stream, y: Any, sample_weight: Any) -> Stream:
-        """The rows of the stream, with an encoding that is learned from a random sample of them."""
+        """The rows of the stream, with an encoding that is learned from a random sample."""
         refuse_with_stream(y=y, sample_weight=sample_weight)
         self.target_name_ = X.target
         sample = X.sample(SAMPLE, every_category=True)[list(X.features)]
@@ -305,9 +310,9 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
     A :class:`deltaprop.tables.TableEncoder` encodes categories, dates, text and missing values. A
     fraction of the rows is held out for early stopping, and the weights of the best epoch are kept.
 
-    The target is scaled for training, and predictions are converted back to its original scale:
-    losses for any numbers use the standardized target, and losses for counts and amounts
-    ("poisson", "gamma", "tweedie") use the target divided by its mean.
+    The target is scaled for training, and predictions are converted back to its original scale.
+    "poisson", "gamma" and "tweedie" use the target divided by its mean, the other built-in losses
+    the standardized target.
 
     Attributes
     ----------
@@ -388,7 +393,7 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
         self.y_mean_, self.y_scale_ = 0.0, 1.0
         if name in ON_ANY_SCALE:
             self.y_mean_, self.y_scale_ = mean, deviation or 1.0
-        elif name in ON_A_RATIO_SCALE and mean > 0:  # initially exp(a) is near 1
+        elif name in ON_A_RATIO_SCALE and mean > 0:  # exp(a), the prediction, is initially near 1
             self.y_scale_ = mean
 
     def encode_target(self, y: Any) -> np.ndarray:

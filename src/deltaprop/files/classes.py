@@ -1,8 +1,8 @@
-"""The closed list of classes whose instances a model file may hold.
+"""The complete list of classes whose instances a model file may contain.
 
-The solvers and schedules are all those that the modules of :mod:`deltaprop.optim` define, so a new
-one needs no entry here. All other classes are named, and imported when a file holds one of them:
-importing skrub takes long.
+It includes all solvers and schedules that the modules of :mod:`deltaprop.optim` define. All other
+classes are listed by name and imported only when a file contains one of them, because importing
+skrub takes long.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ NAMED = {
 
 
 def storable(name: str) -> Storable | None:
-    """The class that files call `name`; None if they may not hold it.
+    """The class with this name in model files; None if they may not contain it.
 
     Examples
     --------
@@ -74,7 +74,7 @@ def _solvers_and_schedules() -> dict[str, type]:
 
 
 def _is_concrete(cls: Any) -> bool:
-    """Whether this is a solver or a schedule, and no base class of them."""
+    """Whether this is a solver or a schedule, and not a base class of these."""
     return (
         isinstance(cls, type)
         and issubclass(cls, (Solver, Schedule))
@@ -84,17 +84,17 @@ def _is_concrete(cls: Any) -> bool:
 
 
 def _categories_are_consistent(encoder: Any) -> bool:
-    """Whether fitting to these categories gives this OneHotEncoder."""
-    again = type(encoder)(**encoder.get_params())
+    """Whether fitting a new OneHotEncoder to the categories gives the same one."""
+    refitted = type(encoder)(**encoder.get_params())
     names = list(encoder.feature_names_in_)
     categories = np.concatenate(encoder.categories_)
     if len(names) != 1 or len(encoder.categories_) != 1 or encoder._infrequent_enabled:
         return False
     import pandas as pd
 
-    again.set_output(transform="default").fit(pd.DataFrame({names[0]: categories}))
+    refitted.set_output(transform="default").fit(pd.DataFrame({names[0]: categories}))
     return all(
-        np.array_equal(getattr(again, name), getattr(encoder, name))
+        np.array_equal(getattr(refitted, name), getattr(encoder, name))
         for name in ("_n_features_outs", "drop_idx_", "_drop_idx_after_grouping")
     )
 
@@ -105,7 +105,7 @@ def _vocabulary_is_consistent(vectorizer: Any) -> bool:
     return vectorizer.input == "content" and numbers == list(range(len(numbers)))
 
 
-# Compiled code of scikit-learn and SciPy trusts the fitted sizes and indices of these.
+# Compiled code of scikit-learn and SciPy does not check the fitted sizes and indices of these.
 CHECKS: dict[str, Callable[[Any], bool]] = {
     "OneHotEncoder": _categories_are_consistent,
     "TfidfVectorizer": _vocabulary_is_consistent,

@@ -26,7 +26,7 @@ NETWORK = "Network"
 
 
 class Part(NamedTuple):
-    """What an estimator contains: its key in the header, and its kind."""
+    """The network or estimator inside an estimator: its key in the header and its kind."""
 
     key: str
     kind: str
@@ -93,12 +93,12 @@ def load(path: Place, custom: Mapping[str, Activation | Loss] | None = None) -> 
     path : str or Path
         A path or URL, as for :func:`save`.
     custom : mapping of name to Activation or Loss, optional
-        The custom functions that the model uses.
+        The custom activations and losses that the model uses.
 
     Returns
     -------
     Network or estimator
-        Its predictions are the same to the last bit, and its training can be continued.
+        Its predictions are bitwise identical, and its training can be continued.
 
     Raises
     ------
@@ -110,7 +110,7 @@ def load(path: Place, custom: Mapping[str, Activation | Loss] | None = None) -> 
     try:
         model = _decode(header["kind"], header["model"], reader)
         if len(reader.used) != len(tensors):
-            raise ModelFileError("it holds tensors that its header does not name")
+            raise ModelFileError("it contains tensors that its header does not name")
     except ModelFileError as error:
         raise ModelFileError(f"{str(path)!r} cannot be loaded: {error}.") from error
     except Exception as error:
@@ -122,7 +122,23 @@ def load(path: Place, custom: Mapping[str, Activation | Loss] | None = None) -> 
 
 
 def describe(path: Place) -> dict[str, Any]:
-    """The header of a model file: format, version, kind and the model's description."""
+    """Read the header of a model file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A path or URL, as for :func:`save`.
+
+    Returns
+    -------
+    dict
+        Its format, the version of deltaprop, the kind of model and the description of the model.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged, truncated, not a model, or has a newer format.
+    """
     return _read(path)[0]
 
 
@@ -130,7 +146,7 @@ def describe(path: Place) -> dict[str, Any]:
 
 
 def _encode(model: Any, writer: Writer) -> dict[str, Any]:
-    """A model as the header describes it; estimators say what they consist of."""
+    """The entry ``model`` of the header."""
     if isinstance(model, Network):
         return _encode_network(model, writer)
     from sklearn.utils.validation import check_is_fitted
@@ -179,7 +195,7 @@ def _decode_network(body: dict[str, Any], reader: Reader) -> Network:
     expected = sum(D * H + H for D, H in pairwise(sizes))
     theta = reader.decode(body["theta"])
     if not isinstance(theta, np.ndarray) or theta.shape != (expected,):
-        raise ModelFileError(f"its layers need {expected} parameters, which it does not hold")
+        raise ModelFileError(f"theta does not have the {expected} parameters of its layers")
     if theta.dtype.name != config["dtype"]:
         raise ModelFileError(f"its parameters are {theta.dtype.name}, not {config['dtype']!r}")
     if not np.isfinite(theta).all():
@@ -198,7 +214,7 @@ def _read(path: Place) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         metadata, tensors = unpack(data)
         header = json.loads(metadata["deltaprop"])
         if not isinstance(header, dict):
-            raise ModelFileError("its header is not one of deltaprop")
+            raise ModelFileError("it was not written by deltaprop")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         reason = str(error) if isinstance(error, ModelFileError) else "it is damaged or truncated"
         raise ModelFileError(f"{str(path)!r} is not a model file, or {reason}.") from error
@@ -207,11 +223,11 @@ def _read(path: Place) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         folder = os.path.dirname(path)  # noqa: PTH120  # may be a URL
         raise ModelFileError(
             f"{str(path)!r} is a checkpoint of a training run, not a model. Repeat the call with "
-            f"checkpoint={folder!r}: training continues from it, or returns at once if it had "
+            f"checkpoint={folder!r}: training continues from it, or returns immediately if it had "
             "finished."
         )
     if header.get("kind") not in KINDS or not isinstance(header.get("model"), dict):
-        raise ModelFileError(f"{str(path)!r} is damaged: it does not say what model it holds.")
+        raise ModelFileError(f"{str(path)!r} is damaged: its header has no known kind of model.")
     return header, tensors
 
 
@@ -227,14 +243,14 @@ def _require_known_format(path: Place, header: dict[str, Any]) -> None:
 
 
 def _versions() -> dict[str, str]:
-    """The versions of the packages whose transformers a file holds."""
+    """The versions of the packages whose transformers a file contains."""
     from importlib.metadata import version
 
     return {name: version(name) for name in ("scikit-learn", "skrub")}
 
 
 def _other_versions(header: dict[str, Any]) -> str:
-    """The likely reason for a failure, if the file's preprocessing is from other versions."""
+    """A hint for the error message if the preprocessing was saved with other versions."""
     saved = header.get("versions")
     if not isinstance(saved, dict) or saved == (here := _versions()):
         return ""

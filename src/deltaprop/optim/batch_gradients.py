@@ -61,6 +61,9 @@ class BatchGradient(Protocol):
         `column` contains the weights of the rows, `total` is their sum.
         """
 
+    def total(self, batch: Batch, total: Any) -> Any:
+        """The number for which the reduced gradient / total is that of the mean loss."""
+
     def samples(
         self, X: Sequence[Array], delta: Sequence[Array]
     ) -> tuple[Sequence[Array], Sequence[Array]]:
@@ -81,6 +84,9 @@ class ExactGradient:
     def scales(self, batch: Batch, column: Any, total: Any) -> tuple[Any, Any]:
         weights, l2 = scaled(batch.reduction, batch.l2, column, total)
         return weights, l2 * batch.share if batch.reduction == "sum" else l2
+
+    def total(self, batch: Batch, total: Any) -> Any:
+        return total if batch.reduction == "sum" else 1.0
 
     def samples(
         self, X: Sequence[Array], delta: Sequence[Array]
@@ -115,6 +121,9 @@ class PrivateGradient:
 
     def scales(self, batch: Batch, column: Any, total: Any) -> tuple[Any, Any]:
         return column, 0.0
+
+    def total(self, batch: Batch, total: Any) -> Any:
+        return float(batch.full) if batch.reduction == "sum" else 1.0
 
     def samples(
         self, X: Sequence[Array], delta: Sequence[Array]

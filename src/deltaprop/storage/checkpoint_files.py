@@ -53,7 +53,7 @@ class Folder:
         Raises
         ------
         ModelFileError
-            If all checkpoints are damaged, one cannot be read, or it has a newer format.
+            If all checkpoints are damaged, or if one cannot be read or has a newer format.
         """
         files = self._files()
         for _, name in reversed(files):
@@ -110,7 +110,7 @@ def decoded(path: str, data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
             f"{head['format']}; this version reads formats up to {FORMAT}). Upgrade deltaprop to "
             "continue."
         )
-    # Copies are aligned as arrays of an uninterrupted run are, so that results are the same bits.
+    # Copies have the memory alignment of NumPy's arrays, which bitwise identical results require.
     reader = Reader({name: tensor.copy() for name, tensor in tensors.items()})
     return head, reader.decode(head.pop("state"))
 

@@ -1,10 +1,10 @@
-"""Fitted state as JSON and tensors, and back. A file never decides which code runs.
+"""Convert fitted state to JSON and tensors, and back. A file cannot choose which code runs.
 
-JSON values stand for themselves. Any other value is an object with one key that starts with "$": an
-array, a tuple, a dtype, a function of deltaprop by name, or an instance of a class. Which classes
-may occur is not known here: whoever reads or writes passes a function that looks them up in a
-closed list (:func:`deltaprop.files.classes.storable`). Reading makes instances of these without
-calling their constructors, sets attributes that are themselves such values, and calls nothing else.
+JSON values are stored as they are. Any other value is an object with one key that starts with "$":
+an array, a tuple, a dtype, a function of deltaprop by name, or an instance of a class. The caller
+passes a function that looks up the permitted classes (:func:`deltaprop.files.classes.storable`).
+Reading creates instances without calling their constructors, sets their attributes to decoded
+values, and calls nothing else.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from deltaprop.functions import activations, losses
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.losses import Loss
 
-DEEPEST = 40
+MAX_DEPTH = 40
 DATES = re.compile(r"datetime64\[(s|ms|us|ns), [A-Za-z0-9_+\-:]+(/[A-Za-z0-9_+\-]+)*\]")
-LARGEST_STRINGS = 1_000_000_000  # bytes of an array of strings
+MAX_STRING_BYTES = 1_000_000_000  # bytes of an array of strings
 
 
 class ModelFileError(InputError):
@@ -31,18 +31,18 @@ class ModelFileError(InputError):
 
 
 class Storable(NamedTuple):
-    """A class whose instances a file may hold, and a check of the instances that are read."""
+    """A class whose instances a file may contain, and a check of the instances that are read."""
 
     cls: type
     is_consistent: Callable[[Any], bool] | None = None
 
 
 FindClass = Callable[[str], Storable | None]
-"""Looks up the class that a file calls by a name; None if files may not hold it."""
+"""Looks up a class by its name in files; returns None if files may not contain it."""
 
 
 def no_classes(name: str) -> Storable | None:
-    """The list of a file that holds numbers and text only."""
+    """Permit no classes, for files that contain only numbers and text."""
     return None
 
 
@@ -52,7 +52,7 @@ class Writer:
     Parameters
     ----------
     find_class : callable, default=no_classes
-        The classes that may be stored.
+        Looks up the classes that may be stored.
 
     Examples
     --------
@@ -124,26 +124,26 @@ class Writer:
             return dtype
         raise ModelFileError(
             f"{path}: a value of type {type(value).__module__}.{name} cannot be saved. Model files "
-            "hold numbers, text and the known parts of a model, never code."
+            "contain numbers, text and the known parts of a model, never code."
         )
 
 
 class Reader:
-    """Decodes what :class:`Writer` encoded; anything else is a ModelFileError.
+    """Decodes what :class:`Writer` encoded; raises ModelFileError for anything else.
 
     Parameters
     ----------
     tensors : dict of str to ndarray
-        Those of the file.
+        The tensors of the file.
     custom : mapping of str to Activation or Loss, optional
-        Custom functions, of which files hold only the names.
+        Custom functions, which files contain by name only.
     find_class : callable, default=no_classes
-        The classes that the file may hold.
+        Looks up the classes that the file may contain.
 
     Attributes
     ----------
     used : set of str
-        The tensors that were referred to so far.
+        The tensors that decoded values have referred to so far.
 
     Examples
     --------
@@ -161,8 +161,8 @@ class Reader:
         self._find_class = find_class
 
     def decode(self, value: Any, depth: int = 0) -> Any:
-        """The value that this JSON stands for."""
-        if depth > DEEPEST:
+        """The value that this JSON encodes."""
+        if depth > MAX_DEPTH:
             raise ModelFileError("its header is nested too deeply")
         if isinstance(value, list):
             return [self.decode(item, depth + 1) for item in value]
@@ -170,9 +170,9 @@ class Reader:
             return value
         tags = [key for key in value if key.startswith("$")]
         if len(tags) != 1:
-            raise ModelFileError("its header holds an object that is not one of the known kinds")
+            raise ModelFileError("its header contains an object that is not one of the known kinds")
         if tags[0] not in self._decoders:
-            raise ModelFileError(f"its header holds an unknown kind of value, {tags[0]!r}")
+            raise ModelFileError(f"its header contains an unknown kind of value, {tags[0]!r}")
         return self._decoders[tags[0]](self, value, depth + 1)
 
     def custom_function(self, name: Any, kind: Literal["activation", "loss"]) -> Any:
@@ -192,7 +192,7 @@ class Reader:
     def _float(self, value: dict[str, Any], depth: int) -> float:
         text = value["$float"]
         if text not in ("nan", "inf", "-inf"):
-            raise ModelFileError(f"its header holds {text!r} instead of a number")
+            raise ModelFileError(f"its header contains {text!r} instead of a number")
         return float(text)
 
     def _scalar(self, value: dict[str, Any], depth: int) -> np.generic:
@@ -219,15 +219,15 @@ class Reader:
     def _array(self, value: dict[str, Any], depth: int) -> np.ndarray:
         items, shape = self.decode(value["$array"], depth), value["shape"]
         if math.prod(shape) != len(items):
-            raise ModelFileError("its header holds an array whose shape does not fit its entries")
+            raise ModelFileError("its header contains an array of a wrong shape")
         array = np.empty(len(items), dtype=object)
         array[:] = items
         array = array.reshape(shape)
         if value["dtype"] != "U":
             return array
         longest = max((len(str(item)) for item in items), default=0)
-        if 4 * longest * len(items) > LARGEST_STRINGS:  # NumPy pads all strings to the longest
-            raise ModelFileError("its header holds strings that would fill the memory")
+        if 4 * longest * len(items) > MAX_STRING_BYTES:  # NumPy pads all strings to the longest
+            raise ModelFileError("its header contains strings that would fill the memory")
         return array.astype(str)
 
     def _dtype(self, value: dict[str, Any], depth: int) -> np.dtype:
@@ -241,14 +241,14 @@ class Reader:
 
         text = value["$pandas"]
         if not isinstance(text, str) or not DATES.fullmatch(text):
-            raise ModelFileError(f"its header holds {text!r} instead of a dtype")
+            raise ModelFileError(f"its header contains {text!r} instead of a dtype")
         return pd.api.types.pandas_dtype(text)
 
     def _random(self, value: dict[str, Any], depth: int) -> np.random.RandomState:
         state = self.decode(value["$random"], depth)
         key, position = state["state"]["key"], state["state"]["pos"]
         if state["bit_generator"] != "MT19937" or key.shape != (624,) or not 0 <= position <= 624:
-            raise ModelFileError("its header holds an invalid random state")
+            raise ModelFileError("its header contains an invalid random state")
         generator = np.random.RandomState()
         generator.set_state(state)
         return generator
@@ -266,17 +266,17 @@ class Reader:
         name = value["$object"]
         found = self._find_class(name)
         if found is None:
-            raise ModelFileError(f"its header names a class that files may not hold, {name!r}")
-        made: Any = object.__new__(found.cls)
+            raise ModelFileError(f"its header names a class that files may not contain, {name!r}")
+        instance: Any = object.__new__(found.cls)
         for key, item in value["state"].items():
             if not isinstance(key, str) or not key.isidentifier() or key.startswith("__"):
-                raise ModelFileError(f"its header holds an invalid name of an attribute, {key!r}")
+                raise ModelFileError(f"its header contains an invalid attribute name, {key!r}")
             if callable(getattr(found.cls, key, None)):
                 raise ModelFileError(f"its header would replace a method of {name}, {key!r}")
-            made.__dict__[key] = self.decode(item, depth)
-        if found.is_consistent is not None and not found.is_consistent(made):
+            instance.__dict__[key] = self.decode(item, depth)
+        if found.is_consistent is not None and not found.is_consistent(instance):
             raise ModelFileError(f"the parts of its {name} do not fit together")
-        return made
+        return instance
 
     _decoders: ClassVar[dict[str, Callable[[Reader, dict[str, Any], int], Any]]] = {
         "$float": _float, "$scalar": _scalar, "$tuple": _tuple, "$set": _set, "$dict": _dict,
@@ -299,7 +299,7 @@ def _pandas_dtype(value: Any) -> dict[str, str] | None:
 
 def _checked_dtype(dtype: Any) -> str:
     if not isinstance(dtype, str) or len(dtype) > 20 or dtype[1:2] not in "biufmMOUST":
-        raise ModelFileError(f"its header holds {dtype!r} instead of a dtype")
+        raise ModelFileError(f"its header contains {dtype!r} instead of a dtype")
     return dtype
 
 

@@ -1,4 +1,4 @@
-"""Folders that hold files: on a disk, or at a URL that fsspec supports (S3, GCS, HDFS, …)."""
+"""Folders of files, on a disk or at a URL that fsspec supports (S3, GCS, HDFS, …)."""
 
 from __future__ import annotations
 

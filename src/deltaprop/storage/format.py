@@ -1,4 +1,4 @@
-"""The container of model files and checkpoints: safetensors with a header of JSON."""
+"""The container of model files and checkpoints: safetensors with a JSON header."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from deltaprop.storage.codec import ModelFileError
 
-LONGEST_HEADER = 100_000_000
+MAX_HEADER_BYTES = 100_000_000
 
 
 def pack(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
-    """The bytes of a file that holds these tensors and texts."""
+    """The bytes of a file with these tensors and this metadata."""
     from safetensors.numpy import save
 
     data: bytes = save(tensors, metadata=metadata)
@@ -47,11 +47,11 @@ def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def header_of(data: bytes) -> dict[str, Any]:
-    """The metadata of a safetensors file, which is a part of the file's own header."""
+    """The metadata of a safetensors file, which is a part of its header."""
     if len(data) < 8:
         raise ModelFileError("it is too short")
     (length,) = struct.unpack("<Q", data[:8])
-    if length > min(len(data) - 8, LONGEST_HEADER):
+    if length > min(len(data) - 8, MAX_HEADER_BYTES):
         raise ModelFileError("it is truncated")
     metadata: dict[str, Any] = json.loads(data[8 : 8 + length])["__metadata__"]
     return metadata

@@ -15,7 +15,7 @@ from deltaprop.storage.codec import ModelFileError
 
 Place = str | os.PathLike[str]
 TEMPORARY = ".deltaprop.*.tmp"
-HERE = ("file://", "local://")
+LOCAL_SCHEMES = ("file://", "local://")
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"}
 
 
@@ -28,7 +28,7 @@ class OutputError(ModelFileError):
 
 def is_address(place: Place) -> bool:
     """Whether this is a URL (it contains ``://``) rather than a local path or file URL."""
-    return "://" in str(place) and not str(place).startswith(HERE)
+    return "://" in str(place) and not str(place).startswith(LOCAL_SCHEMES)
 
 
 def ending(place: Place) -> str:
@@ -37,7 +37,7 @@ def ending(place: Place) -> str:
 
 
 def unwritable(place: Place) -> str | None:
-    """The reason why no file can be written there; None if there is no obvious one."""
+    """The reason why no file can be written at this place; None if none is apparent."""
     if is_address(place):
         files, there = filesystem_at(str(place))
         folder, _, name = there.rpartition("/")
@@ -93,8 +93,8 @@ def write_bytes(place: Place, data: bytes) -> None:
 def replacing(place: Place) -> Iterator[Path]:
     """A temporary file to write, which replaces the file at `place` once it is complete.
 
-    On a disk, it is in the same folder and is renamed. At a URL, it is uploaded, which object
-    stores do in one step. If anything fails, the old file stays as it was.
+    On a disk, it is in the same folder and is renamed. For a URL, it is uploaded, which object
+    stores do in one step. If anything fails, the existing file is unchanged.
     """
     temporary: Path | None = None
     try:
@@ -138,9 +138,9 @@ def filesystem_at(address: str) -> tuple[Any, str]:
 
 @contextlib.contextmanager
 def as_file_errors(what: str, kind: type[ModelFileError] = ModelFileError) -> Iterator[None]:
-    """Turn any exception of a file system, except FileNotFoundError, into a `kind`.
+    """Turn any exception except FileNotFoundError into a `kind` whose message starts with `what`.
 
-    Remote file systems raise many exceptions that are not an OSError.
+    Remote file systems raise many exceptions that are not subclasses of OSError.
     """
     try:
         yield
@@ -151,13 +151,13 @@ def as_file_errors(what: str, kind: type[ModelFileError] = ModelFileError) -> It
 
 
 def is_object_store(files: Any) -> bool:
-    """Whether folders of this file system are only prefixes of names."""
+    """Whether folders of this file system are only prefixes of file names."""
     protocols = files.protocol
     return not OBJECT_STORES.isdisjoint([protocols] if isinstance(protocols, str) else protocols)
 
 
 def missing_folder(files: Any, folder: str) -> str | None:
-    """The reason why a folder of a file system cannot hold files; None if it can.
+    """The reason why no file can be written to a folder; None if it exists.
 
     In object stores folders exist through their files, so only the bucket has to exist.
     """
@@ -172,13 +172,13 @@ def missing_folder(files: Any, folder: str) -> str | None:
 
 def _path(place: Place) -> Path:
     text = str(place)
-    for scheme in HERE:
+    for scheme in LOCAL_SCHEMES:
         text = text.removeprefix(scheme)
     return Path(text)
 
 
 def _is_device(path: Path) -> bool:
-    """Whether a path is a device or a pipe, which is written to and never replaced."""
+    """Whether a path is a device or a pipe, which must be written to and not replaced."""
     if str(path.absolute()).startswith(("/dev/std", "/dev/fd/", "/proc/")):
         return True
     try:

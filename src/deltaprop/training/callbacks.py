@@ -1,4 +1,4 @@
-"""Callbacks: what the training loop calls before and after each epoch, and at the end."""
+"""Callbacks, which the training loop calls before and after each epoch and at the end."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Callbacks:
     """The callbacks of a training run.
 
     A callback is any callable that takes an :class:`Epoch`. It may also have the methods
-    ``begin_epoch()``, called before each epoch, and ``finish()``, called once when the training has
-    ended, however it ended.
+    ``begin_epoch()``, called before each epoch, and ``finish()``, called once at the end of the
+    training, after an error as well.
     """
 
     def __init__(self, callbacks: Iterable[Callback]) -> None:
@@ -33,7 +33,7 @@ class Callbacks:
             hook()
 
     def end_epoch(self, event: Epoch) -> bool:
-        """Whether a callback asks to stop. Every callback sees every epoch."""
+        """Call every callback. Returns whether training should stop."""
         return any([bool(callback(event)) for callback in self._after])  # noqa: C419
 
     def finish(self) -> None:

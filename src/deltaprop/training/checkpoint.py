@@ -22,14 +22,19 @@ class Checkpoint:
     Parameters
     ----------
     folder : str or Path
-        A folder for this run alone; it is created if it does not exist. A name that contains
-        ``://`` is an address of any storage that fsspec supports, such as ``"s3://bucket/run"``.
+        A folder for this run only, which is created if it does not exist. It may be a URL that
+        fsspec supports, such as ``"s3://bucket/run"``.
     seconds : float or None, default=60.0
-        Save when this many seconds have passed since the last save. None never saves by time.
+        Save when this many seconds have passed since the last checkpoint; None disables this.
     steps : int, optional
-        Save after every `steps` optimization steps (iterations of L-BFGS).
+        Save after every `steps` optimization steps (iterations of L-BFGS) as well.
     keep : int, default=3
         How many of the newest checkpoints are kept.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range or of the wrong type.
 
     Examples
     --------

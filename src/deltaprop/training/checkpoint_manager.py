@@ -1,4 +1,4 @@
-"""Saving the state of a training run from time to time, and restoring it."""
+"""Saving the state of a training run at intervals, and restoring it."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 UNLIMITED = 2**62
 ROWS, DATA = "number of rows", "data"
-SAME = 1e-5  # relative tolerance: preprocessing is rounded differently on other processors
+RTOL = 1e-5  # of `DATA`, because preprocessing is rounded differently on other processors
 
 
 class Checkpoints(Protocol):
-    """What the training loop asks between steps."""
+    """The interface of checkpoints for the training loop."""
 
     in_progress: EpochInProgress
     splits_epochs: bool
@@ -44,14 +44,14 @@ class Checkpoints(Protocol):
         """Save if it is time. Raises KeyboardInterrupt if the training must stop here."""
 
     def finish(self) -> None:
-        """The training has ended by itself."""
+        """Call when the training has ended without an interruption."""
 
     def awaiting_signals(self) -> Any:
-        """A context in which signals wait until the next call of `between_steps`."""
+        """A context in which signals take effect at the next call of `between_steps`."""
 
 
 class NoCheckpoints:
-    """A training run that is not saved."""
+    """The checkpoints of a training run that is not saved."""
 
     splits_epochs = False
 
@@ -79,14 +79,14 @@ class CheckpointManager:
     ----------
     checkpoint : Checkpoint
     identity : dict
-        What must not change when training continues: :func:`identity_of`.
+        The result of :func:`identity_of`, which must not differ when training continues.
     layout : dict of str to str or int
-        What must not change for the result to be the same bit for bit.
+        What must not differ if the result is to be bitwise identical.
     theta, state, plateau, history
         The objects of the run that are saved and restored in place.
     writes : bool
-        Whether this process saves. Of the processes that train together one does; all of them
-        continue from what it saved.
+        Whether this process writes checkpoints. Of several processes that train together only one
+        does; all of them read its files.
     """
 
     splits_epochs = True
@@ -116,7 +116,7 @@ class CheckpointManager:
         self._interruption = Interruption()
         self._restore()
 
-    # ------------------------------------------------------------ when
+    # ------------------------------------------------------------ when to save
 
     def steps_until_save(self) -> int:
         steps = self._settings.steps
@@ -128,7 +128,7 @@ class CheckpointManager:
         if must_stop or self._is_due():
             self._save()
         if must_stop:
-            interruption.heeded = True
+            interruption.ended_training = True
             self._history.signal = interruption.signal
             raise KeyboardInterrupt
 
@@ -147,17 +147,17 @@ class CheckpointManager:
     def _steps(self) -> int:
         return self._history.n_epochs * self.in_progress.steps + self.in_progress.done
 
-    # ------------------------------------------------------------ what
+    # ------------------------------------------------------------ what is saved
 
     def _save(self) -> None:
-        """Write a checkpoint. If that fails, training continues without it."""
-        now = self._steps(), self._history.stop_reason
-        if not self._writes or now == self._saved or not np.isfinite(self._theta).all():
+        """Write a checkpoint, unless one of this step exists. A failure is only a warning."""
+        position = self._steps(), self._history.stop_reason
+        if not self._writes or position == self._saved or not np.isfinite(self._theta).all():
             return
         try:
             head = {"search": self._identity, "layout": self._layout}  # the names of the format
             self._folder.write(head, self._contents())
-            self._saved = now
+            self._saved = position
         except ModelFileError as error:
             warnings.warn(
                 f"{error} Training continues without this checkpoint; earlier ones are kept.",
@@ -166,12 +166,17 @@ class CheckpointManager:
         self._since = time.monotonic()
 
     def _contents(self) -> dict[str, Any]:
-        state, history, now = self._state, self._history, self.in_progress
+        state, history, current = self._state, self._history, self.in_progress
         solver_state = tuple(np.asarray(part) for part in state.solver_state)
-        position = {"steps": now.steps, "first": now.first, "done": now.done, "loss": now.loss}
+        position = {
+            "steps": current.steps,
+            "first": current.first,
+            "done": current.done,
+            "loss": current.loss,
+        }
         return {
             "theta": self._theta,
-            "best_theta": now.best_theta,
+            "best_theta": current.best_theta,
             "progress": {**vars(state), "solver_state": solver_state},
             "under_way": position,
             "plateau": {"best": self._plateau.best, "count": self._plateau.count},
@@ -192,40 +197,40 @@ class CheckpointManager:
         head, contents = found
         self._require_same(head["search"])
         history, state = self._history, TrainingState(**contents["progress"])
-        now = EpochInProgress(best_theta=contents["best_theta"], **contents["under_way"])
+        current = EpochInProgress(best_theta=contents["best_theta"], **contents["under_way"])
         if self._must_restart_epoch(head["layout"]):
-            now = EpochInProgress(best_theta=contents["best_theta"])
+            current = EpochInProgress(best_theta=contents["best_theta"])
         require_sound(state, self._theta)
-        self._require_fitting(state, now)
+        self._require_fitting(state, current)
         self._theta[...] = contents["theta"]
         rng = self._state.rng
         if rng is not None and state.rng is not None:
             rng.set_state(state.rng.get_state())
         vars(self._state).update({**vars(state), "rng": rng})
         vars(self._plateau).update(contents["plateau"])
-        self.in_progress = now
+        self.in_progress = current
         for name, value in contents["history"].items():
             setattr(history, name, value.tolist() if isinstance(value, np.ndarray) else value)
         self._saved = self._steps(), history.stop_reason
 
-    def _require_fitting(self, state: TrainingState, now: EpochInProgress) -> None:
+    def _require_fitting(self, state: TrainingState, current: EpochInProgress) -> None:
         N = self._identity[ROWS]
         if state.order is not None and len(state.order) != N:
             raise ModelFileError(
                 f"The row order in the checkpoint has {len(state.order)} row(s), expected {N}."
             )
-        if not 0 <= now.done < max(1, now.steps):
+        if not 0 <= current.done < max(1, current.steps):
             raise ModelFileError(
-                f"The checkpoint is at step {now.done} of an epoch of {now.steps} step(s)."
+                f"The checkpoint is at step {current.done} of an epoch of {current.steps} step(s)."
             )
 
     def _require_same(self, saved: dict[str, Any]) -> None:
         changed = [
-            f"{name} is {now}, was {saved[name]}"
-            for name, now in self._identity.items()
-            if name != DATA and name in saved and saved[name] != now
+            f"{name} is {value}, was {saved[name]}"
+            for name, value in self._identity.items()
+            if name != DATA and name in saved and saved[name] != value
         ]
-        if not changed and not np.allclose(self._identity[DATA], saved[DATA], rtol=SAME):
+        if not changed and not _same(self._identity[DATA], saved[DATA]):
             changed = [
                 "the training rows are different (if some are held out for validation, the seed or "
                 "random_state must be an int for them to be the same)"
@@ -233,12 +238,12 @@ class CheckpointManager:
         if changed:
             raise InputError(
                 f"checkpoint={str(self._settings.folder)!r} belongs to a different run: "
-                f"{'; '.join(changed)}. Restore these settings to continue it, or name another "
+                f"{'; '.join(changed)}. Restore these settings to continue it, or use another "
                 "folder to start over."
             )
 
     def _must_restart_epoch(self, saved: dict[str, Any]) -> bool:
-        """Warn if results will not be the same bit for bit."""
+        """Whether the epoch in progress must start over. Warns if results will not be identical."""
         changed = {
             name: f"{name} is {self._layout.get(name)}, was {was}"
             for name, was in saved.items()
@@ -246,7 +251,7 @@ class CheckpointManager:
         }
         if not changed:
             return False
-        # Each process would continue inside another part of a stream.
+        # The parts of a stream that the processes read depend on the number of processes.
         restarts = "processes" in changed and self._identity["memory"] != str(None)
         then = "results agree up to rounding, not bit for bit"
         if restarts:
@@ -262,14 +267,14 @@ class CheckpointManager:
 def identity_of(
     model: Model, rows: TrainingRows, settings: Settings, *, validated: bool, stops: bool
 ) -> dict[str, Any]:
-    """What a run is: network, data and settings, in words and numbers that people can compare.
+    """The network, the data and the settings of a run, in a form that error messages can show.
 
     Parameters
     ----------
     validated : bool
         Whether there are validation data.
     stops : bool
-        Whether training stops on them.
+        Whether they decide when training stops.
     """
     config = model.config()
     layers = config["layers"]
@@ -287,6 +292,10 @@ def identity_of(
         "validated": str(validated),
         "restore_best": str(stops),
     }
+
+
+def _same(now: list[float], saved: list[float]) -> bool:
+    return len(now) == len(saved) and np.allclose(now, saved, rtol=RTOL)
 
 
 def _array(values: list[float] | None) -> Float[np.ndarray, " E"] | None:

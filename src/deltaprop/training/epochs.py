@@ -1,8 +1,8 @@
 """Epochs of a first-order solver: row orders, learning rates, and the calls of a trainer.
 
-If nothing happens between epochs, a trainer runs several of them in one call. If it turns out that
-training should have ended after the first of these, the others are undone. With checkpoints, a long
-epoch runs in parts, so that training can be saved and interrupted inside it.
+If nothing happens between epochs, a trainer runs several of them in one call. If training should
+have ended before the last of these, the epochs after its end are undone. With checkpoints, a long
+epoch runs in parts, so that training can be saved and interrupted within an epoch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deltaprop.training.loop import TrainingLoop
 if TYPE_CHECKING:
     from jaxtyping import Int
 
-# The largest part of an epoch between two looks at the clock and at signals.
+# Limits of one part of an epoch. Checkpoints and signals are handled between parts.
 MOST_STEPS, MOST_MULTIPLICATIONS = 1000, 5e9
 
 
@@ -32,7 +32,7 @@ class Epochs:
     rows : TrainingRows
         Draws the row orders.
     learning_rate : float
-        Of the solver, before the schedule.
+        The learning rate of the solver, to which the schedule is applied.
     rng : RandomState
     """
 
@@ -51,10 +51,10 @@ class Epochs:
         self._before: Any = None
 
     def advance(self, loop: TrainingLoop) -> bool:
-        now = loop.checkpoints.in_progress
-        if not now.done:
-            now.first = loop.state.step
-        now.steps = self._steps
+        current = loop.checkpoints.in_progress
+        if not current.done:
+            current.first = loop.state.step
+        current.steps = self._steps
         loop.begin_epoch()
         n = self._epochs_at_once(loop)
         self._rates = [self._learning_rates(loop, e) for e in range(n or 1)]
@@ -68,7 +68,7 @@ class Epochs:
         return True
 
     def _epochs_at_once(self, loop: TrainingLoop) -> int:
-        """How many epochs one call may run; 0 runs the next one in parts."""
+        """How many epochs one call may run; 0 if the next one is to run in parts."""
         checkpoints = loop.checkpoints
         most = 1 if loop.acts_between_epochs else self._trainer.epochs_per_call
         if checkpoints.splits_epochs:
@@ -94,26 +94,26 @@ class Epochs:
         return self._trainer.run(orders, self._rates)
 
     def _run_in_parts(self, loop: TrainingLoop) -> float:
-        """The loss of one epoch, between whose parts the training may be saved.
+        """The loss of one epoch that runs in parts, between which checkpoints may be saved.
 
-        Where the parts end depends on the training run alone, never on the clock, and so does the
-        sum of their losses.
+        Where the parts end does not depend on the clock, so that the sum of their losses is
+        reproducible.
         """
         checkpoints, part_size = loop.checkpoints, self._steps_per_part(loop)
-        now, (rates,) = checkpoints.in_progress, self._rates
-        order = self._next_order(loop) if now.done == 0 else self._rows.present_order(loop.state)
-        while now.done < self._steps:
-            if now.done:
+        current, (rates,) = checkpoints.in_progress, self._rates
+        order = self._next_order(loop) if current.done == 0 else self._present_order(loop)
+        while current.done < self._steps:
+            if current.done:
                 checkpoints.between_steps()
-            end = now.done - now.done % part_size + part_size
-            part = rates[now.done : min(end, now.done + checkpoints.steps_until_save())]
-            now.loss += self._trainer.run([order], [part], now.done)[0]
-            now.done += len(part)
-        loss, now.done, now.loss = now.loss, 0, 0.0
+            end = current.done - current.done % part_size + part_size
+            part = rates[current.done : min(end, current.done + checkpoints.steps_until_save())]
+            current.loss += self._trainer.run([order], [part], current.done)[0]
+            current.done += len(part)
+        loss, current.done, current.loss = current.loss, 0, 0.0
         return loss
 
     def _steps_per_part(self, loop: TrainingLoop) -> int:
-        """The steps of a part of an epoch: about a second of them at most."""
+        """The number of steps of one part of an epoch, which takes about one second at most."""
         multiplications = 3 * self._trainer.batch_size * loop.model.theta.size
         return max(1, min(MOST_STEPS, int(MOST_MULTIPLICATIONS / multiplications)))
 
@@ -126,6 +126,9 @@ class Epochs:
         self._rng.set_state(random_state)
         for _ in range(n):
             self._next_order(loop)
+
+    def _present_order(self, loop: TrainingLoop) -> Order:
+        return self._rows.present_order(loop.state) if loop.settings.shuffle else None
 
     def _next_order(self, loop: TrainingLoop) -> Order:
         if not loop.settings.shuffle:

@@ -60,20 +60,22 @@ def fit(
     net : Network
         Changed in place.
     X : array-like or SciPy sparse matrix (N, D), or Stream
-        A :func:`deltaprop.tables.stream` reads rows that need not fit in memory, with their target
-        and weights.
+        The rows of a :func:`deltaprop.tables.stream` need not fit in memory. It includes the target
+        and the sample weights.
     y : array-like (N,) or (N, K)
         As for :meth:`Network.loss`.
     sample_weight : array-like (N,), optional
     rows : array-like of int (M,), optional
-        The rows of X to train on, if not all; they are read in place. Rows may repeat.
+        Indices of the rows of X to train on, which are not copied. They may repeat. The default is
+        all rows.
     validation : float, (X, y) or (X, y, sample_weight), optional
-        A fraction of the rows to hold out, or separate data. Their loss, or the score of `scorer`,
-        is then monitored instead of the training loss.
+        A fraction of the rows to hold out, in (0, 1), or separate data. The loss on these rows, or
+        the score of `scorer`, is then monitored instead of the training loss.
     scorer : callable ``scorer(net, X, y)``, optional
-        Higher is better.
+        The score on the validation data; higher is better.
     resume : History, optional
-        Of an earlier call with the same network and rows: continue as if it had not stopped.
+        The History of an earlier call with the same network and rows. Training continues as if that
+        call had not stopped.
     **settings
         How to train: `solver`, `schedule`, `batch_size`, `max_epochs`, `clip_norm`, `shuffle`,
         `seed`, `tol`, `patience`, `restore_best`, `engine`, `n_threads`, `reproducible`,
@@ -83,6 +85,7 @@ def fit(
     Returns
     -------
     History
+        The loss curves, the reason why training stopped, and the state that `resume` needs.
 
     Raises
     ------
@@ -92,10 +95,10 @@ def fit(
 
     Notes
     -----
-    Ctrl-C ends the training, not the program: the best θ so far stays in the network (the latest
-    one without `validation`), a warning says so, and ``history.stop_reason`` is ``"interrupted"``.
-    With `checkpoint` the state is saved first, and SIGTERM has the same effect; ``history.signal``
-    says which signal it was.
+    Ctrl-C ends the training, not the program. The network keeps the best θ so far (the latest one
+    without `validation`), a warning is shown, and ``history.stop_reason`` is ``"interrupted"``.
+    With `checkpoint` the state is saved first, SIGTERM has the same effect, and
+    ``history.signal`` is the signal that was received.
 
     Examples
     --------
@@ -109,22 +112,22 @@ def fit(
     """
     if not isinstance(net, Model):
         raise InputTypeError(f"net must be a deltaprop.Network, got {net!r}.")
-    how = _settings(settings)
+    checked = _settings(settings)
     if resume is not None and not isinstance(resume, History):
         raise InputTypeError(
             f"resume must be a History that dp.fit returned, or None; got {resume!r}."
         )
     state = TrainingState() if resume is None else resume.progress
     if state.rng is None:
-        state.rng = random_state(how.seed)
+        state.rng = random_state(checked.seed)
     train_on = _rows(net, X, y, sample_weight, rows)
-    if how.privacy is not None:
-        how.privacy.check_stopping(how.schedule, validation, how.restore_best)
+    if checked.privacy is not None:
+        checked.privacy.check_stopping(checked.schedule, validation, checked.restore_best)
     validated = None
     if validation is not None:
         train_on, held = held_out(net, train_on, validation, state.rng)
-        validated = on_rows(net, held, scorer, how.restore_best)
-    return train(net, train_on, how, validated, state=state)
+        validated = on_rows(net, held, scorer, checked.restore_best)
+    return train(net, train_on, checked, validated, state=state)
 
 
 def train(
@@ -136,14 +139,18 @@ def train(
     state: TrainingState,
     plateau: Plateau | None = None,
 ) -> History:
-    """Train on checked rows. If the training fails, θ is left as it was.
+    """Train on checked rows. If an error occurs, θ is restored.
 
     Parameters
     ----------
     state : TrainingState
         Updated in place. Its ``rng`` draws the row orders.
     plateau : Plateau, optional
-        Of an earlier call, to continue to count from there.
+        The counter of an earlier call, which is continued.
+
+    Returns
+    -------
+    History
     """
     before, engine = model.theta.copy(), settings.compute_engine()
     callbacks = Callbacks(settings.callbacks)
@@ -165,7 +172,7 @@ def train(
             raise
         finally:
             callbacks.finish()
-            state.noise_seed = None  # whoever knows it can remove the noise
+            state.noise_seed = None  # it can be used to remove the noise
     _warn_if_interrupted(loop)
     return loop.history
 
@@ -201,11 +208,11 @@ def _rows(net: Model, X: Any, y: Any, sample_weight: Any, index: Any) -> Trainin
 
 
 def _restore_checkpoint(loop: TrainingLoop, rows: TrainingRows, engine: Engine) -> None:
-    """Let the loop save checkpoints, after it has taken over the newest one in the folder."""
+    """Restore the newest checkpoint in the folder, and let the loop save further ones."""
     settings, state, processes = loop.settings, loop.state, engine.processes
     assert state.rng is not None
     processes.check_same_order(state.rng)
-    state.noise_seed = None  # a new one for each call, unless a checkpoint holds it
+    state.noise_seed = None  # a new one for each call, unless a checkpoint contains it
     if settings.checkpoint is None:
         return
     validation = loop.validation
@@ -221,27 +228,27 @@ def _restore_checkpoint(loop: TrainingLoop, rows: TrainingRows, engine: Engine) 
 
 
 def _prepare_privacy(loop: TrainingLoop, rows: TrainingRows, engine: Engine) -> None:
-    """Draw the seed of the noise, and start or end the account of the privacy loss."""
-    state, privacy, validation = loop.state, loop.settings.privacy, loop.validation
+    """Draw the seed of the noise, or record that the training is not private."""
+    state, privacy = loop.state, loop.settings.privacy
     if privacy is None:
         state.mu_squared = math.inf
         return
     rows.require_distinct(
-        "but privacy counts on each being used once an epoch. Name each row once."
+        "but privacy counts on each being used once per epoch. Name each row once."
     )
-    if validation is None or not validation.stops:
-        loop.plateau.patience = math.inf
     if state.noise_seed is None:
         drawn = secrets.randbits(128) if privacy.seed is None else privacy.seed
         state.noise_seed = engine.processes.first(drawn)
 
 
 def _driver(loop: TrainingLoop, rows: TrainingRows, engine: Engine) -> Driver:
-    """What changes θ: epochs of a trainer, or iterations of L-BFGS."""
-    solver, observer = loop.settings.solver, _recorder(loop, rows)
+    """The object that runs epochs of a trainer or iterations of L-BFGS."""
+    solver = loop.settings.solver
     if isinstance(solver, LBFGS):
+        observer = _recorder(loop, rows, loop.history.n_epochs)
         return Iterations(_objective(loop.model, rows, engine), solver, observer)
     assert isinstance(solver, FirstOrder)
+    observer = _recorder(loop, rows, loop.state.step)
     trainer = trainer_for(engine, loop.model, rows, _run(loop, rows, observer))
     assert loop.state.rng is not None
     return Epochs(trainer, rows, solver.learning_rate, loop.state.rng)
@@ -261,7 +268,7 @@ def _objective(model: Model, rows: TrainingRows, engine: Engine) -> Any:
 
 
 def _run(loop: TrainingLoop, rows: TrainingRows, observer: StepObserver | None) -> Run:
-    """What the trainer needs to know; draws the seed of dropout masks."""
+    """The description of the run for the trainer. Draws the seed of the dropout masks."""
     settings, state = loop.settings, loop.state
     chain = settings.chain()
     random = chain.needs_fisher or any(layer.dropout for layer in loop.model.layers)
@@ -278,15 +285,16 @@ def _run(loop: TrainingLoop, rows: TrainingRows, observer: StepObserver | None) 
     )
 
 
-def _recorder(loop: TrainingLoop, rows: TrainingRows) -> Recorder | None:
-    record, state = loop.settings.record, loop.state
+def _recorder(loop: TrainingLoop, rows: TrainingRows, step: int) -> Recorder | None:
+    """What records the signals, with its first record, if the settings ask for any."""
+    record = loop.settings.record
     if record is None:
         return None
     rows.require_in_memory("record looks at the same rows in each of its steps")
     assert isinstance(rows, Rows)
-    recorder = Recorder(record, loop.model, rows, state.step)
+    recorder = Recorder(record, loop.model, rows, step)
     loop.history.records = recorder.records
-    recorder.at(state.step, state.epoch, None)
+    recorder.at(step, loop.state.epoch, None)
     return recorder
 
 

@@ -24,12 +24,12 @@ class Epoch:
     loss : float
         The training loss.
     learning_rate : float or None
-        At the end of the epoch; None for L-BFGS.
+        The learning rate at the end of the epoch; None for L-BFGS.
     validation_loss, validation_score : float or None
     seconds : float
-        Since the training began.
+        The time since the training began.
     network : Network
-        With the current parameters.
+        The network with its current parameters.
     """
 
     epoch: int
@@ -53,17 +53,17 @@ class History:
     validation_loss_curve, validation_scores : list of float or None
         On the validation data after each epoch, if there are any.
     n_epochs : int
-        The number of epochs (iterations of L-BFGS) of this call, including those before a
-        checkpoint from which it continued.
+        The number of epochs (iterations of L-BFGS) of this call, including those that a checkpoint
+        restored.
     stop_reason : {"converged", "max_epochs", "callback", "interrupted", "diverged"}
     signal : int or None
         The signal that interrupted a training run with checkpoints.
     best_epoch : int or None
         The epoch whose θ was restored, if validation data chose one.
     progress : TrainingState
-        For ``dp.fit(..., resume=history)``.
+        The state that ``dp.fit(..., resume=history)`` continues from.
     records : list of RecordedStep
-        What ``record=`` asked for, step by step.
+        The records that ``record=`` requested, in the order of the steps.
     """
 
     loss_curve: list[float] = field(default_factory=list)
@@ -88,12 +88,21 @@ class History:
             self.validation_scores = [*(self.validation_scores or []), score]
 
     def epsilon(self, delta: float) -> float:
-        """ε of the (ε, δ)-differential privacy of this training run and all that it continued.
+        """ε of the (ε, δ)-differential privacy of this training run and those it continued.
 
-        Every epoch that was begun counts, whether it ended or not. The result is infinite if a part
-        of the training ran without ``privacy=``. If the training could have stopped early because
-        of what it saw, state the ε of all epochs that it might have run:
+        Every epoch that was started counts, even if it was not completed. If the data could have
+        stopped the training early, report the ε of all epochs that might have run instead:
         ``privacy.epsilon(delta, max_epochs)``.
+
+        Parameters
+        ----------
+        delta : float
+            δ, in (0, 1).
+
+        Returns
+        -------
+        float
+            Infinite if a part of the training ran without ``privacy=``.
 
         Examples
         --------

@@ -19,7 +19,7 @@ class Iterations:
     """Drives a :class:`TrainingLoop` with the iterations of L-BFGS.
 
     SciPy does not expose its approximation of the Hessian, so a run that continues from a
-    checkpoint starts with a new one.
+    checkpoint starts with an empty one.
 
     Parameters
     ----------
@@ -94,7 +94,8 @@ def _warn_of_failure(result: Any) -> None:
 
     warnings.warn(
         f"lbfgs failed to converge after {result.nit} iteration(s) (status={result.status}): "
-        f"{result.message}. Increase the number of iterations (max_iter), or scale the data.",
+        f"{result.message}. Increase the number of iterations (max_iter or "
+        "max_epochs), or scale the data.",
         ConvergenceWarning,
         stacklevel=2,
     )

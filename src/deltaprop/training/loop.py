@@ -77,13 +77,15 @@ class TrainingLoop:
 
     @property
     def acts_between_epochs(self) -> bool:
-        """Whether something happens after each epoch, so that engines must stop there."""
+        """Whether something happens after each epoch, so that engines run one epoch per call."""
         private = self.settings.privacy is not None
         return bool(self.callbacks) or self.validation is not None or private
 
     def run(self, driver: Driver) -> None:
         """Run until `max_epochs`, a plateau, a callback that returns True, Ctrl-C or divergence."""
-        self._monitors_loss = driver.monitors_training_loss
+        # What stops private training must not depend on the rows that it protects.
+        private = self.settings.privacy is not None
+        self._monitors_loss = driver.monitors_training_loss and not private
         try:
             while not self.ended and driver.advance(self):
                 pass
@@ -134,7 +136,7 @@ class TrainingLoop:
         return not (self.plateau.reached or not np.isfinite(loss))
 
     def settle(self, learning_rate: float | None) -> None:
-        """Call when the driver has undone what it ran ahead: draw the consequences, and save."""
+        """Stop or save if it is time. Call when the driver has undone any epochs run in excess."""
         history = self.history
         if not np.isfinite(history.loss_curve[-1]) and not np.isfinite(self.model.theta).all():
             history.stop_reason = "diverged"

@@ -33,8 +33,9 @@ def fit_many(
 ) -> list[Any]:
     """Train independent networks or estimators, as many at a time as there are cores.
 
-    The compiled engine releases Python's global lock, so threads of one process suffice: nothing is
-    pickled and X is shared. Each model trains on one thread, with the same bits as on its own.
+    The compiled engine releases Python's global interpreter lock, so that threads of one process
+    suffice: nothing is pickled, and X is shared. Each model trains on one thread, with results that
+    are bitwise identical to training it alone on one thread.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ def fit_many(
     X, y : array-like
         The data that all models are trained on.
     rows : sequence of int arrays, optional
-        The rows of X to train on, for each model: folds, or draws with replacement (bagging).
+        Indices of the rows of X to train on, for each model, such as folds or bootstrap samples.
     n_jobs : int, optional
         How many models train at a time. The default is one per core.
     **settings
@@ -58,8 +59,8 @@ def fit_many(
     Raises
     ------
     ValueError
-        If a model is given twice, or `rows` has another length. An error in one model ends the
-        training of the others.
+        If a model is given twice, or `rows` has another length than `models`. An error in one model
+        ends the training of the others.
 
     Examples
     --------
@@ -73,10 +74,12 @@ def fit_many(
     """
     models = checked_models(models, rows)
 
-    def one(i: int) -> Any:
-        return fit_one(models[i], X, y, None if rows is None else rows[i], apart(settings, i))
+    def fit_number(i: int) -> Any:
+        return fit_one(
+            models[i], X, y, None if rows is None else rows[i], with_own_folder(settings, i)
+        )
 
-    return _in_threads(one, range(len(models)), n_jobs)
+    return _in_threads(fit_number, range(len(models)), n_jobs)
 
 
 def cross_validate(
@@ -90,8 +93,8 @@ def cross_validate(
 ) -> Float[np.ndarray, "M F"]:
     """The score of each estimator on each fold, with all fits in parallel threads.
 
-    This computes what ``GridSearchCV`` does, without copying the data to other processes. Clones of
-    the estimators are fitted; they themselves are not changed.
+    Unlike in ``GridSearchCV``, the data is not copied to other processes. Clones of the estimators
+    are fitted; they themselves are not changed.
 
     Parameters
     ----------
@@ -124,13 +127,13 @@ def cross_validate(
     folds = [fold_of(X, y, *split) for split in splits_for(models, X, y, cv)]
     scores = np.full((len(models), len(folds)), np.nan)
 
-    def one(job: int) -> None:
+    def score_number(job: int) -> None:
         m, fold = divmod(job, len(folds))
         scores[m, fold], problem = fold_score(models[m], folds[fold], scoring)
         if problem is not None:
             warnings.warn(f"{models[m]!r} failed on fold {fold}: {problem}", stacklevel=2)
 
-    _in_threads(one, range(len(models) * len(folds)), n_jobs)
+    _in_threads(score_number, range(len(models) * len(folds)), n_jobs)
     return scores
 
 
@@ -154,7 +157,7 @@ def fit_one(model: Any, X: Any, y: Any, rows: Any, settings: dict[str, Any]) -> 
 
 
 def splits_for(models: list[Any], X: Any, y: Any, cv: Any) -> list[tuple[Any, Any]]:
-    """The rows to train on and to test on, for each fold."""
+    """The indices of the training rows and the test rows of each fold."""
     from sklearn.base import is_classifier
     from sklearn.model_selection import check_cv
 
@@ -163,12 +166,12 @@ def splits_for(models: list[Any], X: Any, y: Any, cv: Any) -> list[tuple[Any, An
 
 
 def fold_of(X: Any, y: Any, train: Any, test: Any) -> Fold:
-    """X and y to train on, X and y to test on."""
+    """The training and test data of a fold: X_train, y_train, X_test, y_test."""
     return _take(X, train), _take(y, train), _take(X, test), _take(y, test)
 
 
 def fold_score(model: Any, fold: Fold, scoring: Any) -> tuple[float, str | None]:
-    """The score of a fitted clone, or NaN and the reason, so that other models can go on."""
+    """The score of a fitted clone and None, or NaN and the error message if the fit failed."""
     from sklearn.base import clone
     from sklearn.metrics import check_scoring
 
@@ -180,8 +183,8 @@ def fold_score(model: Any, fold: Fold, scoring: Any) -> tuple[float, str | None]
         return float("nan"), str(error)
 
 
-def _in_threads(one: Callable[[int], Any], jobs: Iterable[int], n_jobs: int | None) -> list[Any]:
-    """one(i) for each job. Ctrl-C or an error ends the others after their current epoch."""
+def _in_threads(call: Callable[[int], Any], jobs: Iterable[int], n_jobs: int | None) -> list[Any]:
+    """The results of call(i) for all jobs. Ctrl-C or an error ends the others after an epoch."""
     from joblib import Parallel, delayed
 
     from deltaprop.engines.fused.threads import available
@@ -191,7 +194,7 @@ def _in_threads(one: Callable[[int], Any], jobs: Iterable[int], n_jobs: int | No
     def guarded(i: int) -> Any:
         token = cancelled.set(stop)
         try:
-            return one(i)
+            return call(i)
         except BaseException:
             stop.set()
             raise
@@ -206,8 +209,8 @@ def _in_threads(one: Callable[[int], Any], jobs: Iterable[int], n_jobs: int | No
         stop.set()
 
 
-def apart(settings: dict[str, Any], i: int) -> dict[str, Any]:
-    """The settings with a checkpoint folder for model number i."""
+def with_own_folder(settings: dict[str, Any], i: int) -> dict[str, Any]:
+    """The settings with a separate checkpoint folder for model number i."""
     checkpoint = check_checkpoint(settings.get("checkpoint"))
     if checkpoint is None:
         return settings

@@ -10,7 +10,7 @@ from deltaprop.training.history import Epoch
 class Progress:
     """A callback that shows epoch, loss, validation loss and score during training.
 
-    It is silent if standard error is neither a terminal nor a notebook, so scripts can keep it.
+    It prints nothing if standard error is neither a terminal nor a notebook.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Progress:
             self._bar = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"score": self.score, "_bar": None}  # a copy draws its own bar
+        return {"score": self.score, "_bar": None}  # a copy has its own bar
 
 
 def _bar() -> Any:

@@ -1,8 +1,8 @@
-"""Signals at chosen steps of a training run.
+"""Records of a network's signals at chosen steps of a training run.
 
-Every quantity of the derivation follows from θ. Training therefore only copies θ at the chosen
-steps, and the summary (or the full trace) is computed when it is first accessed. This keeps
-training fast, and the records of all engines agree as closely as their θ do.
+θ and the rows determine every quantity of the derivation. Training therefore only copies θ at the
+chosen steps; the summary or the full trace is computed on access. This keeps training fast, and the
+records of different engines agree as closely as their θ.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ class Record:
     steps : sequence of int, optional
         The steps after which to record, instead of `every`; 0 is before the first step.
     rows : sequence of int, optional
-        The rows of X on which traces are taken. The default is at most 256 evenly spaced training
-        rows.
+        Indices of the rows of X for which traces are computed. The default is at most 256 evenly
+        spaced training rows.
     arrays : bool, default=False
-        Keep θ of every record, so that each has its full arrays (``.trace``). Otherwise the first
-        64 MB are kept, and later records have only their summary.
+        Whether to keep the θ of every record, which ``.trace`` needs. Otherwise the first 64 MB are
+        kept, and later records have only their loss and summary.
 
     Raises
     ------
     ValueError, TypeError
-        For a number of steps below 1, or steps or rows that are not whole numbers from 0.
+        If `every` is not an int >= 1, or `steps` or `rows` are not ints >= 0.
 
     Examples
     --------
@@ -72,21 +72,23 @@ class Record:
         if not isinstance(self.arrays, bool):
             raise InputTypeError(f"arrays of a Record must be True or False, got {self.arrays!r}.")
         if self.steps is not None:
-            object.__setattr__(self, "steps", tuple(sorted(_whole("steps", self.steps))))
+            object.__setattr__(
+                self, "steps", tuple(sorted(_non_negative_ints("steps", self.steps)))
+            )
         if self.rows is not None:
-            object.__setattr__(self, "rows", tuple(_whole("rows", self.rows)))
+            object.__setattr__(self, "rows", tuple(_non_negative_ints("rows", self.rows)))
 
     def after(self, step: int) -> int:
-        """The next step to record."""
+        """The first step after `step` that is to be recorded."""
         if self.steps is None:
             return step + int(self.every) - step % int(self.every)
-        place = bisect_right(self.steps, step)
-        return self.steps[place] if place < len(self.steps) else NEVER
+        next_index = bisect_right(self.steps, step)
+        return self.steps[next_index] if next_index < len(self.steps) else NEVER
 
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """The rows on which all records of a training run are taken, and a network for their θ."""
+    """The rows on which all records of a training run are computed, and a network for their θ."""
 
     model: Model
     rows: Rows
@@ -99,7 +101,7 @@ class Probe:
 
 @dataclass(eq=False)
 class RecordedStep:
-    """The state after one optimization step. All records are taken on the same rows.
+    """The state after one optimization step. All records of a run are computed on the same rows.
 
     Attributes
     ----------
@@ -146,7 +148,7 @@ class RecordedStep:
 
     @cached_property
     def summary(self) -> Signals:
-        """A few numbers per layer, with how far the weights moved since the last record."""
+        """Statistics of each layer, with the change of its weights since the previous record."""
         trace = self.trace
         signals = trace.summary()
         if self._before is None:
@@ -162,7 +164,7 @@ class RecordedStep:
 
 
 class Recorder:
-    """Takes the records of one training run: a :class:`deltaprop.engines.protocol.StepObserver`."""
+    """The :class:`deltaprop.engines.protocol.StepObserver` that records one training run."""
 
     def __init__(self, record: Record, model: Model, rows: Rows, step: int = 0) -> None:
         picked = replace(rows, index=None).take(_row_numbers(record, rows))
@@ -184,18 +186,18 @@ class Recorder:
             return
         self._next = self._record.after(step)
         theta = self._theta.copy()
-        taken = RecordedStep(step, epoch, learning_rate, self._probe, theta, self._last)
-        self.records.append(taken)
+        recorded = RecordedStep(step, epoch, learning_rate, self._probe, theta, self._last)
+        self.records.append(recorded)
         self._last = step, theta
         self._kept += theta.nbytes
         if self._kept > KEPT_BYTES and not self._record.arrays:
-            taken.settle()
+            recorded.settle()
 
     def forget_after(self, step: int) -> None:
-        """The steps after this one have been undone."""
+        """Remove the records after this step, because the steps have been undone."""
         while self.records and self.records[-1].step > step:
-            taken_back = self.records.pop()
-            self._last = taken_back._before
+            removed = self.records.pop()
+            self._last = removed._before
             self._kept -= self._theta.nbytes
         self._next = self._record.after(step)
 
@@ -221,7 +223,7 @@ def _row_numbers(record: Record, rows: Rows) -> Int[np.ndarray, " K"]:
     return numbers
 
 
-def _whole(name: str, values: Any) -> list[int]:
+def _non_negative_ints(name: str, values: Any) -> list[int]:
     values = list(values)
     if not values or not all(
         isinstance(v, Integral) and not isinstance(v, bool) and int(v) >= 0 for v in values

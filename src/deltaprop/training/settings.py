@@ -1,4 +1,4 @@
-"""The settings of a training run: one object that validates itself and is passed on as a whole."""
+"""The settings of a training run, validated and passed on as one object."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IDENTITY = {"identity": True}
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train: everything that :func:`deltaprop.fit` is told besides the network and the data.
+    """The settings of :func:`deltaprop.fit`: how to train, apart from the network and the data.
 
     Parameters
     ----------
@@ -47,33 +47,35 @@ class Settings:
         Training stops when the monitored value has not improved by `tol` for more than `patience`
         epochs. For L-BFGS `tol` bounds the projected gradient.
     restore_best : bool, default=True
-        With validation data: whether training stops on them and the θ of the best epoch is restored
-        at the end.
+        With validation data: whether they decide when training stops, and the θ of the best epoch
+        is restored at the end.
     engine : {"auto", "reference", "fused", "xla"} or Xla, default="auto"
-        "fused" is compiled with Numba, once for a machine, and shares the work among threads. Where
-        it cannot run, training falls back to "reference" with a warning. "auto" is "fused" without
-        waiting for the compiler: "reference" runs the epochs until the compiled code is ready.
-        "xla" is JAX, on GPUs, TPUs and many devices; :class:`deltaprop.Xla` holds its settings.
+        "reference" uses NumPy. "fused" is compiled with Numba, once per machine, and uses several
+        threads; where it does not support the network, training falls back to "reference" with a
+        warning. "auto" runs epochs with "reference" until the compiled code of "fused" is ready.
+        "xla" uses JAX on CPUs, GPUs, TPUs and many devices; :class:`deltaprop.Xla` contains its
+        settings.
     n_threads : int, optional
         The number of threads of the fused engine. The default is the number of available cores,
         ``OMP_NUM_THREADS`` if it is smaller, or 1 inside a parallel job of joblib.
     reproducible : bool, default=False
-        Divide the work of the fused engine so that its results are the same bits for any number of
-        threads. Without it, they are the same bits for the same number of threads.
+        Whether the results of the fused engine are bitwise identical for any number of threads.
+        Otherwise they are bitwise identical for the same number of threads only.
     callbacks : iterable of callables
         Called with an :class:`~deltaprop.training.history.Epoch` after each epoch; training stops
-        if one returns True. If a callback has a method ``finish()``, it is called when training has ended,
-        however it ended.
+        if one returns True. If a callback has a method ``finish()``, it is called at the end of
+        training, after an error as well.
     record : int or Record, optional
         Record the signals of the network every `record` steps, in ``history.records``.
     checkpoint : str, Path or Checkpoint, optional
-        A folder in which the state of the training run is saved, every minute or as the
-        :class:`~deltaprop.Checkpoint` says. The same call continues from the newest checkpoint in
-        it, or returns the result at once if the run has ended. `max_epochs` may be increased.
+        A folder in which the state of the training run is saved every minute, or a
+        :class:`~deltaprop.Checkpoint` with other intervals. The same call continues from the newest
+        checkpoint in it, or returns the result immediately if the run has ended. `max_epochs` may
+        be increased.
     privacy : Privacy, optional
         Bound what θ reveals about any row, by clipping and noise: see :class:`deltaprop.Privacy`.
-        The training loss then does not stop the training: `tol` and `patience` apply to validation
-        data alone.
+        The training loss then does not stop the training: `tol` and `patience` apply only to
+        validation data.
     horizon : int, optional
         The number of epochs that the schedule is made for. The default is `max_epochs`.
 
@@ -132,7 +134,7 @@ class Settings:
         return Chain((*clip, *self.solver.transformations()))
 
     def plateau(self) -> Plateau:
-        """What decides that training no longer improves."""
+        """A new counter of the epochs without an improvement."""
         return Plateau(self.tol, self.patience)
 
     def identity(self) -> dict[str, str]:

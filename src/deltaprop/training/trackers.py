@@ -1,8 +1,8 @@
 """Callbacks that log a training run to TensorBoard, MLflow or Weights & Biases.
 
 Each of them uses the library of the tracker. ``pip install 'deltaprop[track]'`` installs the first
-two; W&B must be installed separately. All of them log ``loss``, ``learning_rate``,
-``validation_loss``, ``validation_score`` and ``seconds`` after each epoch, as far as they exist.
+two; W&B must be installed separately. After each epoch they log ``loss``, ``learning_rate``,
+``validation_loss``, ``validation_score`` and ``seconds``, except for values that are None.
 
 Examples
 --------

@@ -1,4 +1,4 @@
-"""Validation data: what is evaluated after each epoch, and what of it is monitored."""
+"""Validation data: the loss and score after each epoch, and which of them is monitored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deltaprop.errors import InputError, InputTypeError
 from deltaprop.model import Model
 
 Evaluate = Callable[[], tuple[float | None, float | None]]
-"""Loss and score on the validation data at the current θ; None where there is none."""
+"""Loss and score on the validation data at the current θ; None for one that is not computed."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Validation:
     evaluate : callable
         Returns loss and score.
     stops : bool, default=True
-        Whether the training stops when they no longer improve, and restores the best θ.
+        Whether training stops when the monitored one no longer improves, and restores the best θ.
     monitor_loss : bool, default=False
-        Whether the loss is monitored although there is a score.
+        Whether the loss is monitored even if there is a score.
     """
 
     evaluate: Evaluate
@@ -37,7 +37,7 @@ class Validation:
     monitor_loss: bool = False
 
     def over(self, processes: Processes) -> Validation:
-        """The same with means over all processes, so that all of them stop together."""
+        """The same with means over all processes, so that all of them stop in the same epoch."""
 
         def evaluate() -> tuple[float | None, float | None]:
             loss, score = processes.mean(self.evaluate())
@@ -46,7 +46,7 @@ class Validation:
         return replace(self, evaluate=evaluate)
 
     def monitored(self, loss: float | None, score: float | None) -> float:
-        """What the training maximizes: the score, or else minus the loss."""
+        """The value whose improvement is monitored: the score, or the negative loss."""
         if score is not None and not self.monitor_loss:
             return score
         assert loss is not None
@@ -69,13 +69,13 @@ def held_out(
     if isinstance(validation, Real) and not isinstance(validation, bool):
         if not 0 < float(validation) < 1:
             raise InputError(
-                "validation must be a share in (0, 1), (X, y) or (X, y, sample_weight); "
+                "validation must be a fraction in (0, 1), (X, y) or (X, y, sample_weight); "
                 f"got {validation!r}."
             )
         return rows.split(model, float(validation), rng)
     if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
         raise InputTypeError(
-            "validation must be a share in (0, 1), (X, y) or (X, y, sample_weight); "
+            "validation must be a fraction in (0, 1), (X, y) or (X, y, sample_weight); "
             f"got {type(validation).__name__}."
         )
     return rows, Rows.checked(model, *validation)

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def numbers(batch: Any, name: str) -> Num[np.ndarray, " n"]:
-    """A column of finite numbers; TableError if it holds anything else."""
+    """A column of finite numbers; TableError if it contains anything else."""
     column = batch.column(name)
     try:
         found: np.ndarray = column.to_numpy(zero_copy_only=False)
         if found.dtype.kind not in "biuf":
             found = found.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise TableError(f"Column {name!r} holds {column.type}, not numbers.") from error
+        raise TableError(f"Column {name!r} contains {column.type}, not numbers.") from error
     if found.dtype.kind == "f" and not np.isfinite(found).all():
         raise TableError(
             f"Column {name!r} has missing or infinite values. Remove these rows; if the column is "
@@ -56,7 +56,7 @@ def decoded(column: Any) -> Any:
 
 
 def without_views(batch: Any) -> Any:
-    """The batch with string views as plain strings: few functions of Arrow accept views yet."""
+    """The batch with string views as plain strings, as few functions of Arrow accept views."""
     import pyarrow as pa
 
     for i, field in enumerate(batch.schema):
@@ -66,7 +66,7 @@ def without_views(batch: Any) -> Any:
 
 
 def holds_strings(arrow_type: Any) -> bool:
-    """Whether a column of this Arrow type holds strings, dictionary-encoded ones included."""
+    """Whether a column of this Arrow type contains strings, dictionary-encoded ones included."""
     from pyarrow import types
 
     values = arrow_type.value_type if types.is_dictionary(arrow_type) else arrow_type
@@ -75,7 +75,7 @@ def holds_strings(arrow_type: Any) -> bool:
 
 
 def holds_numbers(arrow_type: Any) -> bool:
-    """Whether a column of this Arrow type holds integers, floats, decimals or booleans."""
+    """Whether a column of this Arrow type contains integers, floats, decimals or booleans."""
     from pyarrow import types
 
     tests = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)

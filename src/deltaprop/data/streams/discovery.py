@@ -27,7 +27,7 @@ def find_dataset(source: Source) -> Any:
     formats = {_format_of(path) for path in paths}
     if len(formats) != 1:
         raise TableError(
-            f"{described(source)} holds files of several kinds ({', '.join(sorted(formats))}); "
+            f"{described(source)} contains files of several kinds ({', '.join(sorted(formats))}); "
             "select files of one kind, for example with a glob."
         )
     try:
@@ -58,7 +58,7 @@ def _find(source: Source) -> tuple[Any, list[str]]:
 def _local(text: str) -> list[str]:
     path = Path(text)
     if glob.has_magic(text) and not path.exists():
-        matching = glob.glob(text, recursive=True)  # noqa: PTH207  # Path.glob takes no absolute one
+        matching = glob.glob(text, recursive=True)  # noqa: PTH207  # Path.glob accepts no absolute ones
         found = sorted(match for match in matching if Path(match).is_file())
     elif path.is_dir():
         found = sorted(str(p) for p in path.rglob("*") if p.is_file() and _is_data(p.name))

@@ -1,7 +1,7 @@
 """Which rows are held out for validation.
 
-A hash of each row's position decides, so that the split needs no memory, no pass over the data, and
-is the same whichever rows are read first.
+A hash of each row's position decides. So the split needs no memory and no pass over the data, and
+does not depend on the order in which rows are read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Holdout(NamedTuple):
     Attributes
     ----------
     seed : int
-        Selects the split.
+        Determines the split.
     share : float
         Expected fraction of held-out rows, in [0, 1].
     held_out : bool
@@ -40,7 +40,7 @@ class Holdout(NamedTuple):
     held_out: bool
 
     def keeps(self, first: int, n: int) -> Bool[np.ndarray, " n"]:
-        """For the n rows from position `first` of the table on: which ones are on this side."""
+        """Whether each of the n rows from position `first` of the table on is on this side."""
         inside = uniform_hash(np.arange(first, first + n), self.seed) < self.share
         return inside if self.held_out else ~inside
 

@@ -12,7 +12,7 @@ from deltaprop.data.streams.stream import Stream
 from deltaprop.data.task import require_columns
 from deltaprop.errors import InputError
 
-PANDAS_INDEX = re.compile("__index_level_[0-9]+__")  # the column of an index in Parquet files
+PANDAS_INDEX = re.compile("__index_level_[0-9]+__")  # how pandas names an index in Parquet files
 MEMORY = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([kmgt]?)i?b?\s*")
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
@@ -45,19 +45,19 @@ def stream(
     Returns
     -------
     Stream
-        Nothing but the files' metadata has been read yet.
+        Only metadata has been read so far, except that CSV files are read once to count their rows.
 
     Raises
     ------
     TableError
-        If nothing is found, files are of an unknown kind or damaged, or a column is missing.
+        If no file is found, a file is damaged or of an unknown format, or a column is missing.
     ValueError
         If `memory` is less than 1 MB or not a size.
 
     Notes
     -----
     Parquet files with row groups of 10,000 to 1,000,000 rows work best: each epoch visits the row
-    groups in a random order and shuffles as many of them together as fit into `memory`. A text
+    groups in a random order and shuffles as many of them together as fit into `memory`. A CSV
     file can only be read from front to back, so several files shuffle better than one.
 
     Examples
@@ -105,7 +105,7 @@ def memory_bytes(memory: int | float | str) -> int:
 def _features(
     names: list[str], target: str | None, weight: str | None, columns: Sequence[str] | None
 ) -> tuple[str, ...]:
-    """The columns that go into the network; TableError if one that was named is missing."""
+    """The columns that are features; TableError if a given name is missing."""
     for role, given in (("target", target), ("weight", weight)):
         if given is not None:
             require_columns(names, [given], role)

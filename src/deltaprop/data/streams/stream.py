@@ -1,7 +1,7 @@
 """``Stream``: the rows of a table that is larger than memory.
 
-A stream names rows and how to encode them. Nothing is read before somebody iterates, and then only
-a few batches are in memory at a time. ``engines/streamed.py`` trains on it.
+A stream describes rows and how to encode them. Rows are read only during iteration, a few batches
+at a time. ``engines/streamed.py`` trains on it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Stream:
     Attributes
     ----------
     features : tuple of str
-        The columns that go into the network, in their order.
+        The columns that are features, in their order.
     target, weight : str or None
         The columns of the target and of the sample weights.
     memory : int
@@ -96,7 +96,7 @@ class Stream:
     def rows(
         self, pieces: Sequence[Piece] | None = None, skip: int = 0
     ) -> Iterator[tuple[Any, Any, Any]]:
-        """The same rows as (X, y, w), checked; X is a list of columns if nothing encodes it."""
+        """The rows in batches (X, y, w), checked; X is a list of columns if no encoder is set."""
         for batch in self.frames(pieces, skip):
             y, w = self._target_of(batch), self._weights_of(batch)
             if self.encode_X is not None:
@@ -121,7 +121,7 @@ class Stream:
     def in_memory(
         self, dtype: Any
     ) -> tuple[Float[np.ndarray, "N D"], np.ndarray, Float[np.ndarray, " N"] | None]:
-        """All rows as arrays X, y and w."""
+        """All rows as arrays X, y and w; w is None without weights."""
         parts = list(self.rows())
         if not parts:
             raise TableError("No row was held out for validation; hold out a larger fraction.")
@@ -148,7 +148,7 @@ class Stream:
     # ------------------------------------------------------------ one pass over all rows
 
     def values(self) -> Shaped[np.ndarray, " C"]:
-        """The distinct values of the target, which are classes."""
+        """The distinct values of the target, for a classification."""
         assert self.target is not None
         return distinct_values(self.frames(columns=[self.target]), self.target)
 
@@ -196,35 +196,35 @@ class Stream:
         )  # fmt: skip
 
     def set_aside(self, share: float, seed: int) -> tuple[Stream, Stream]:
-        """The rows to train on, and a random `share` of held-out rows."""
+        """The rows to train on, and a random fraction `share` of held-out rows."""
         rest, held_out = Holdout(seed, share, False), Holdout(seed, share, True)
         return replace(self, holdout=rest)._counted(), replace(self, holdout=held_out)._counted()
 
     def share_in_memory(self, share: float) -> float:
-        """`share`, or less if that many rows would not fit into a quarter of the memory."""
+        """`share`, reduced if that fraction of the rows exceeds a quarter of the memory."""
         room = self.memory / 4 / (8 * (self.shape[1] + 2))
         return min(share, room / max(1, len(self)))
 
     def with_target_known(self) -> Stream:
-        """The rows whose target is not missing: one pass over one column."""
+        """The rows whose target is not missing. Needs one pass over that column."""
         assert self.target is not None
         return replace(self, target_known=True)._counted()
 
     # ------------------------------------------------------------ checks
 
     def require_numbers(self) -> None:
-        """Raise TableError if a feature is not numeric and nothing encodes it."""
+        """Raise TableError if a feature is not numeric and no encoder is set."""
         if self.encode_X is not None:
             return
         for name in self.features:
             column_type = self.schema.field(name).type
             if not arrow.holds_numbers(column_type):
                 raise TableError(
-                    f"Column {name!r} holds {column_type}, not numbers. Use TabularClassifier or "
-                    "TabularRegressor, which encode strings and dates, or leave the column out."
+                    f"Column {name!r} contains {column_type}, not numbers. Use TabularClassifier "
+                    "or TabularRegressor, which encode strings and dates, or leave the column out."
                 )
 
-    # ------------------------------------------------------------ parts
+    # ------------------------------------------------------------ implementation
 
     @property
     def _columns(self) -> list[str]:
@@ -266,7 +266,7 @@ class Stream:
         return None if self.holdout is None else self.holdout.keeps(piece.first, piece.rows)
 
     def _counted(self) -> Stream:
-        """The same stream with the number of kept rows of each piece brought up to date."""
+        """The same stream with updated numbers of kept rows for each piece."""
         pieces = [piece._replace(kept=self._count(piece)) for piece in self.pieces]
         return replace(self, pieces=tuple(piece for piece in pieces if piece.kept))
 
@@ -278,5 +278,5 @@ class Stream:
 
 
 def _matrix(X: Any) -> Any:
-    """The features as a matrix, whether they come as columns or encoded."""
+    """The features as a matrix, from a list of columns or a matrix."""
     return np.column_stack(X) if isinstance(X, list) else X

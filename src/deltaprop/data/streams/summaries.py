@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from jaxtyping import Shaped
 
 MOST_CLASSES = 10_000
-MOST_CATEGORIES = 50  # a column with more strings is encoded as text: the sample may miss some
+MOST_CATEGORIES = 50  # columns with more are encoded as text, for which a sample is enough
 
 
 class NewCategories:
-    """Finds the rows where a column holds a string for the first time.
+    """Finds the rows in which a string occurs in a column for the first time.
 
-    Columns that turn out to hold more than ``MOST_CATEGORIES`` different strings are dropped.
+    Columns with more than ``MOST_CATEGORIES`` different strings are ignored once this is known.
     """
 
     def __init__(self, schema: Any, columns: Sequence[str]) -> None:
@@ -29,7 +29,7 @@ class NewCategories:
         }
 
     def rows_of(self, batch: Any) -> list[int]:
-        """The indices of the rows of `batch` that hold a new string."""
+        """The indices of the rows of `batch` that contain a new string."""
         import pyarrow.compute as pc
 
         rows = []
@@ -49,16 +49,16 @@ class NewCategories:
 def sampled(
     batches: Iterable[Any], share: float, seed: int, categories: NewCategories | None
 ) -> Iterator[Any]:
-    """The batches with each row kept with probability `share`, and the rows of new categories."""
+    """The batches, reduced to a random fraction `share` of rows and those of new categories."""
     import pyarrow as pa
 
     rng = np.random.default_rng(seed)
     for batch in batches:
-        taken = rng.random(batch.num_rows) < share
+        mask = rng.random(batch.num_rows) < share
         if categories is not None:
-            taken[categories.rows_of(batch)] = True
-        if taken.any():
-            yield batch.filter(pa.array(taken))
+            mask[categories.rows_of(batch)] = True
+        if mask.any():
+            yield batch.filter(pa.array(mask))
 
 
 def distinct_values(batches: Iterable[Any], name: str) -> Shaped[np.ndarray, " C"]:

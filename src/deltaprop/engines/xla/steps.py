@@ -111,11 +111,12 @@ class Optimized(NamedTuple):
 
 
 class BatchResult(NamedTuple):
-    """Loss and gradient of a batch, the sum of its sample weights, and its Fisher factors."""
+    """Loss and gradient of a batch, the sum of its weights, and `total` and `factors` of Step."""
 
     loss: Scalar
     g: Float[jax.Array, "..."]
-    total: Scalar
+    weight: Scalar
+    total: Any
     factors: tuple[Float[jax.Array, "n n"], ...]
 
 
@@ -138,15 +139,14 @@ def run(
     def one(now: Optimized, this: Steps) -> tuple[Optimized, Scalar]:
         result = _batch(plan, mesh, now.theta, inputs, this.rows, this.counts, now.step)
         factors = jax.tree.map(partial(devices.spread, mesh, devices.EVERYWHERE), result.factors)
-        total = result.total if plan.reduction == "sum" else 1.0
         # A Python float makes t float64, while arrays keep their dtype.
         t = (now.step + 1) * 1.0
-        step = Step(now.theta, this.rates, t, inputs.penalised, total, factors)
+        step = Step(now.theta, this.rates, t, inputs.penalised, result.total, factors)
         with jax.default_matmul_precision("highest"):
             change, state = plan.chain.update(result.g, now.state, step, len(plan.layers))
         after, loss = Optimized(now.theta + change, state, now.step + 1), result.loss
         if inputs.data.w is not None and plan.gradient.skips_empty:
-            has_weight = result.total > 0
+            has_weight = result.weight > 0
             after = jax.tree.map(lambda new, old: jnp.where(has_weight, new, old), after, now)
             loss = jnp.where(has_weight, loss, 0)
         return _placed(plan, mesh, after), devices.spread(mesh, devices.EVERYWHERE, loss)
@@ -210,7 +210,7 @@ def _batch(
         l2, penalised = l2 + l2_after, inputs.penalised
         loss = loss + 0.5 * l2 * jnp.sum(penalised * theta * theta)
         g = g + l2 * (penalised * theta)
-    return BatchResult(loss, g, total, factors)
+    return BatchResult(loss, g, total, plan.gradient.total(batch, total), factors)
 
 
 def _places(plan: Plan, mesh: Mesh, w: Any, count: Int[jax.Array, ""]) -> Places:
