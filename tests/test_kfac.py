@@ -609,7 +609,7 @@ BLOCK_BUGS = {
     "no input for the bias": ("xp.ones_like(x[:, :1])", "xp.zeros_like(x[:, :1])"),
     "the bias first": ("[x, xp.ones_like(x[:, :1])]", "[xp.ones_like(x[:, :1]), x]"),
     "no root": ("xp.sqrt(_information(yhat, function, xp))", "_information(yhat, function, xp)"),
-    "no dropout": ("X, a, W, f, masks)\n    found", "X, a, W, f)\n    found"),
+    "no dropout": ("X, a, W, f, masks)\n    result", "X, a, W, f)\n    result"),
     "A of the layer above": ("else X[l]  #", "else X[l + 1]  #"),
     "unweighted": ("d.T @ (shares * d)", "d.T @ d / len(d)"),
 }  # fmt: skip

@@ -107,7 +107,7 @@ def check_X_y(
     X, y = check_X(network, X, narrow=narrow), check_y(network, y)
     if X.shape[0] != y.shape[0]:
         raise InputError(
-            f"X has {X.shape[0]} row(s), but y has {y.shape[0]}; both must have the same number."
+            f"X has {X.shape[0]} row(s) and y has {y.shape[0]}; both must have the same number."
         )
     return X, y
 

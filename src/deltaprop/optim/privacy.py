@@ -137,7 +137,7 @@ class Privacy:
         if uses_rows:
             raise InputError(
                 "privacy needs a solver that uses the rows only through the noisy gradient: SGD, "
-                f"Adam or AdamW; got {type(solver).__name__}."
+                f"Adam or AdamW, got {type(solver).__name__}."
             )
 
     def check_stopping(self, schedule: Schedule, validation: Any, restore_best: bool) -> None:
