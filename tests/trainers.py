@@ -34,6 +34,6 @@ def run_epoch(trainer, order, learning_rates, first=0):
     return loss
 
 
-def objective(engine, net, X, y, w=None, n_threads=None):
+def objective(engine, net, X, y, w=None, n_threads=None, reproducible=False):
     """L and ∂L/∂θ at the current θ, as L-BFGS gets them."""
-    return engines.get(engine, n_threads).objective(net, Rows(X, y, w))()
+    return engines.get(engine, n_threads, reproducible).objective(net, Rows(X, y, w))()

@@ -5,7 +5,7 @@ The functions of `deltaprop.functions` and custom functions are plain Python ove
 scalars of that dtype (a float64 constant would silently promote the whole loop), `xp` becomes
 vector.namespace, and the functions that it calls are specialised in turn. A block wraps a loop over
 rows and columns around it. If a function is not elementwise, its kernel form
-(`deltaprop.functions.kernels`) says which loops that takes.
+(`deltaprop.functions.kernels`) determines the loops.
 
 The kernel of a training run calls blocks by their address, so it is compiled once for all networks.
 
@@ -116,7 +116,7 @@ def forward_block(activation: Activation, dtype: str) -> Any:
 
 
 def pull_back_block(activation: Activation, dtype: str) -> Any:
-    """g ← f′(a) ⊙ g, equation (1.8), or the product with the Jacobian of f."""
+    """g ← f′(a) ⊙ g, equations (1.8) and (1.9), or the product with the Jacobian of f."""
     kernel = activation.kernel
     if isinstance(kernel, Normalized):
         return _normalized_pull_back(kernel, dtype)
@@ -188,11 +188,11 @@ def _after_bias(apply: Any, dtype: str) -> Any:
     def block(a_at, z_at, b_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
         if b_at != 0:
             a, b = matrix(one, a_at, N, H), vector(one, b_at, H)
-            turned = matrix(one, a_at, H, N)
+            a_by_unit = matrix(one, a_at, H, N)
             if by_unit:
                 for h in range(H):
                     for n in range(N):
-                        turned[h, n] += b[h]
+                        a_by_unit[h, n] += b[h]
             else:
                 for n in range(N):
                     for h in range(H):
@@ -326,8 +326,8 @@ def _bound(
 ) -> Any:  # fmt: skip
     """`function` of these scalars and xp, specialised and with the loss's parameters filled in.
 
-    By default the result takes the same arguments, else those of `signature`. The parameter that
-    `level` names is filled in with the argument ``level``.
+    The result takes the same arguments, or those of `signature` if it is given. The parameter
+    whose name is `level` receives the argument ``level``.
     """
     T = np.dtype(dtype).type
 
@@ -348,7 +348,7 @@ def _bound(
 
 
 def _each_entry(loss: Loss, activation: str, dtype: str) -> Any:
-    """An elementwise loss; a `PerOutput` parameter has the level of the column."""
+    """An elementwise loss; a `PerOutput` parameter has one value (level) for each column."""
     one, xp = np.dtype(dtype).type(1), namespace(dtype)
     zero = one - one
     closed = dict(loss.closed).get(activation)
@@ -508,7 +508,7 @@ def _log_probabilities(kernel: LogProbabilities, loss: Loss, dtype: str) -> Any:
             if H == 1:
                 rows[n], d[n] = single(t[n], z[n], xp), zero
                 continue
-            top, mass, total, both = a[n * step_n], zero, zero, zero
+            top, mass, total, q_sum = a[n * step_n], zero, zero, zero
             for h in range(1, H):
                 top = max(top, a[n * step_n + h * step_h])
             for h in range(H):
@@ -518,10 +518,10 @@ def _log_probabilities(kernel: LogProbabilities, loss: Loss, dtype: str) -> Any:
                 log_z = a[i] - top - log(mass)
                 value, d[i] = terms(t[i], z[i], log_z, xp)
                 total += value
-                both += d[i]
+                q_sum += d[i]
             for h in range(H):
                 i = n * step_n + h * step_h
-                d[i] -= z[i] * both
+                d[i] -= z[i] * q_sum
             rows[n] = total
 
     return block
@@ -534,7 +534,9 @@ def gather_block(source: str, dtype: str) -> Any:
     """Rows `order` of X, which has any source dtype and layout, converted to the working dtype."""
     T, one = types.float32 if dtype == "float32" else types.float64, np.dtype(dtype).type(1)
     item = np.dtype(SOURCES[source]).type(1)
-    widened = {"float16": _of_half, "bfloat16": _of_brain}.get(source, inlined(lambda x: T(x)))
+    widened = {"float16": _of_float16, "bfloat16": _of_bfloat16}.get(
+        source, inlined(lambda x: T(x))
+    )
     size = item.itemsize
 
     @plain(GATHER)
@@ -555,7 +557,7 @@ def gather_block(source: str, dtype: str) -> Any:
 
 
 @inlined
-def _of_half(bits):  # type: ignore[no-untyped-def]
+def _of_float16(bits):  # type: ignore[no-untyped-def]
     """float16 from its bits. A product shifts the exponent, which also handles subnormals."""
     size = float32_of_bits(np.int32((np.int32(bits) & 0x7FFF) << 13)) * np.float32(2.0**112)
     if (bits & 0x7C00) == 0x7C00:
@@ -564,5 +566,5 @@ def _of_half(bits):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _of_brain(bits):  # type: ignore[no-untyped-def]
+def _of_bfloat16(bits):  # type: ignore[no-untyped-def]
     return float32_of_bits(np.int32(np.int32(bits) << 16))

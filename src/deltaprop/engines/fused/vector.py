@@ -1,4 +1,4 @@
-"""exp, tanh, log, erf, … of scalars, written so that loops over them become vector instructions.
+"""exp, tanh, log, erf, … of scalars, written so that loops over them are vectorized.
 
 `namespace(dtype)` is a module that replaces ``numpy`` when activations and losses are compiled:
 they receive it as `xp` and run on scalars of that dtype.
@@ -323,7 +323,7 @@ def _softplus(F: Format) -> Any:
 
 @functools.cache
 def namespace(dtype: str) -> ModuleType:
-    """The replacement of ``numpy`` for scalars of that dtype."""
+    """The replacement of ``numpy`` for scalars of `dtype`."""
     F = Format(dtype)
     T: Any = F.T
     zero, one, tiny = F.numbers(0, 1, F.tiny)
