@@ -47,12 +47,12 @@ AsJson = Annotated[
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Which table to train on, and how to use its columns and rows.
+    """The table to train on, and how to use its columns and rows.
 
     Raises
     ------
     InputError
-        If the task is unknown, or the share of held-out rows or the seed is out of range.
+        If the task is unknown, or the fraction of held-out rows or the seed is out of range.
     """
 
     table: str
@@ -94,7 +94,7 @@ class ModelOptions:
     max_norm: float
 
     def parameters(self) -> dict[str, Any]:
-        """The parameters of :class:`deltaprop.TabularClassifier` or ``TabularRegressor``."""
+        """Return the parameters of :class:`deltaprop.TabularClassifier` and ``TabularRegressor``."""
         return {
             "hidden_layer_sizes": layer_sizes(self.hidden),
             "activation": self.activation,
@@ -113,7 +113,7 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where the training runs, and how it is saved and shown meanwhile."""
+    """Where the training runs, and how it is saved and shown during the run."""
 
     checkpoint: str | None
     checkpoint_seconds: float
@@ -134,7 +134,7 @@ class OutputOptions:
 
 
 def layer_sizes(hidden: str) -> tuple[int, ...]:
-    """The number of units of each hidden layer.
+    """Return the number of units of each hidden layer.
 
     Examples
     --------
