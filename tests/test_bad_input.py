@@ -133,7 +133,7 @@ def assert_unchanged(model: BaseEstimator, before: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
-def test_a_failed_partial_fit_leaves_no_trace_in_later_ones(solver: str) -> None:
+def test_a_failed_partial_fit_does_not_change_later_calls(solver: str) -> None:
     """Also the solver's memory and the random numbers are as if it had not been tried."""
     touched, untouched = (regressor(solver=solver, dropout=0.2).fit(X, NUMBERS) for _ in range(2))
     with warnings.catch_warnings():
@@ -204,7 +204,7 @@ def test_prediction_before_fit() -> None:
     refuses(lambda: regressor().predict(X), NotFittedError, "MLPRegressor", "fit")
 
 
-def test_standard_deviation_needs_a_model_of_it() -> None:
+def test_return_std_requires_gaussian_nll() -> None:
     model = regressor().fit(X, NUMBERS)
     refuses(lambda: model.predict(X, return_std=True), ValueError, "return_std", "gaussian_nll")
 
@@ -505,7 +505,7 @@ SEARCHES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("case", SEARCHES)
-def test_bad_searches(case: str) -> None:
+def test_bad_arguments_of_fit(case: str) -> None:
     params, words = SEARCHES[case]
     net = network()
     before = net.theta.copy()
@@ -538,11 +538,11 @@ def test_bad_solvers_and_schedules(case: str) -> None:
     refuses(make, (ValueError, TypeError), *words)
 
 
-def test_a_network_that_is_none() -> None:
+def test_fit_rejects_other_types_than_network() -> None:
     refuses(lambda: dp.fit(None, X, INDICES), TypeError, "net", "Network", "None")
 
 
-def test_a_diverging_search_keeps_the_network() -> None:
+def test_a_diverging_fit_keeps_the_network() -> None:
     net = dp.Network(4, [dp.Dense(1)], loss="squared_error", seed=0)
     before = net.theta.copy()
     with warnings.catch_warnings():
@@ -553,7 +553,7 @@ def test_a_diverging_search_keeps_the_network() -> None:
     np.testing.assert_array_equal(net.theta, before)
 
 
-def test_an_error_in_a_callback_is_the_callers() -> None:
+def test_an_error_in_a_callback_is_raised_unchanged() -> None:
     def broken(epoch: Any) -> None:
         raise LookupError("mine")
 
@@ -584,7 +584,7 @@ class CtrlC:
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
-def test_ctrl_c_keeps_the_weights_and_says_so(solver: str) -> None:
+def test_ctrl_c_keeps_the_weights_and_warns(solver: str) -> None:
     ctrl_c = CtrlC(at=4)
     model = regressor(solver=solver, max_iter=100, callbacks=[ctrl_c])
     with pytest.warns(UserWarning, match="interrupted"):

@@ -37,7 +37,7 @@ def network(seed, **settings):
     return dp.Network(4, layers, loss="cross_entropy", reduction="mean", seed=seed, **settings)
 
 
-def test_networks_train_as_they_do_in_threads():
+def test_networks_on_a_cluster_match_local_threads():
     there, here = [network(s) for s in range(4)], [network(s) for s in range(4)]
     rows = [np.random.RandomState(s).randint(150, size=100) for s in range(4)]
     search = {"max_epochs": 5, "engine": "fused", "rows": rows}
@@ -50,7 +50,7 @@ def test_networks_train_as_they_do_in_threads():
         assert history.loss_curve == local.loss_curve
 
 
-def test_estimators_come_back_fitted():
+def test_estimators_on_a_cluster_match_local_threads():
     there, here = (
         [dp.MLPClassifier(5, max_iter=20, random_state=s, engine="fused") for s in range(3)]
         for _ in range(2)
@@ -61,7 +61,7 @@ def test_estimators_come_back_fitted():
         np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
 
 
-def test_scores_of_folds_are_the_same():
+def test_cross_validate_on_a_cluster_matches_local_scores():
     models = [dp.MLPClassifier(5, max_iter=30, alpha=a, random_state=0) for a in (1e-4, 1.0)]
     models = [model.set_params(engine="fused") for model in models]
     np.testing.assert_array_equal(
@@ -69,7 +69,7 @@ def test_scores_of_folds_are_the_same():
     )
 
 
-def test_a_model_that_fails_is_told_of_and_costs_the_others_nothing():
+def test_a_failed_model_is_reported_and_the_others_are_scored():
     models = [dp.MLPClassifier(5, max_iter=5, solver="none"), dp.MLPClassifier(5, max_iter=5)]
     with pytest.warns(UserWarning, match="failed on fold 1: .*solver"):
         scores = dp.cluster.cross_validate(models, X, y, cv=2)
@@ -77,7 +77,7 @@ def test_a_model_that_fails_is_told_of_and_costs_the_others_nothing():
     assert np.isfinite(scores[1]).all()
 
 
-def test_an_error_is_the_one_of_the_local_function():
+def test_cluster_errors_match_the_local_functions():
     with pytest.raises(ValueError, match="max_epochs must be an int"):
         dp.cluster.fit_many([network(0)], X, y, max_epochs=0)
     net = network(0)
@@ -85,7 +85,7 @@ def test_an_error_is_the_one_of_the_local_function():
         dp.cluster.fit_many([net, net], X, y)
 
 
-def test_another_ray_than_the_connected_one_is_refused():
+def test_a_different_ray_address_is_rejected():
     with pytest.raises(ValueError, match=r"already connected to the Ray at '127\.0\.0\.1"):
         dp.cluster.fit_many([network(0)], X, y, address="10.0.0.5:6379")
 
@@ -131,7 +131,7 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_two_workers_train_what_one_process_does(undisturbed):
+def test_two_workers_match_one_process(undisturbed):
     net, history, folder = undisturbed
     first, second = (np.load(folder / f"theta-{rank}.npy") for rank in (0, 1))
     np.testing.assert_array_equal(first, second)
@@ -144,7 +144,7 @@ def test_two_workers_train_what_one_process_does(undisturbed):
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_changes_nothing(undisturbed, tmp_path):
+def test_a_killed_worker_does_not_change_the_result(undisturbed, tmp_path):
     net = network(0)
     address = f"file://{tmp_path}/run"  # through fsspec, as s3:// would be
     history = dp.cluster.fit(
@@ -161,7 +161,7 @@ def test_a_worker_that_is_killed_changes_nothing(undisturbed, tmp_path):
     np.testing.assert_allclose(history.loss_curve, undisturbed[1].loss_curve, rtol=1e-12)
 
 
-def test_what_is_wrong_is_said_before_workers_start():
+def test_bad_arguments_raise_before_workers_start():
     net = network(0)
     with pytest.raises(ValueError, match=r"workers must be an int >= 1.*got 0"):
         dp.cluster.fit(net, X, y, workers=0)
@@ -176,7 +176,7 @@ def test_what_is_wrong_is_said_before_workers_start():
 
 
 @pytest.mark.slow
-def test_workers_read_a_stream_once_between_them(tmp_path):
+def test_workers_split_a_stream(tmp_path):
     """Each its half of every epoch, as the processes of tests/test_xla.py do."""
     table = pd.DataFrame(X_many[:401], columns=list("abcd")).assign(y=y_many[:401])
     (tmp_path / "rows").mkdir()
@@ -191,7 +191,7 @@ def test_workers_read_a_stream_once_between_them(tmp_path):
 
 
 @pytest.mark.slow
-def test_what_is_wrong_in_the_workers_is_said_once():
+def test_an_error_in_all_workers_is_raised_once():
     net = network(0)
     before = net.theta.copy()
     with pytest.raises(ValueError, match="max_epochs must be an int >= 1, got 0"):
@@ -200,7 +200,7 @@ def test_what_is_wrong_in_the_workers_is_said_once():
 
 
 @pytest.mark.slow
-def test_parts_of_a_dataset_train_as_one_table(tmp_path):
+def test_parts_of_a_ray_dataset_match_one_table(tmp_path):
     import ray.data
 
     (tmp_path / "rows").mkdir()
@@ -285,7 +285,7 @@ sys.exit(0 if seen("equal") else 1)
 
 
 @pytest.mark.slow
-def test_a_machine_that_dies_and_comes_back(tmp_path):
+def test_training_survives_a_machine_that_fails_and_returns(tmp_path):
     """Two machines, then one, then two again: the parameters of one process all the same."""
     (tmp_path / "machines.py").write_text(MACHINES, encoding="utf-8")
     command = [sys.executable, str(tmp_path / "machines.py"), str(tmp_path)]
@@ -308,7 +308,7 @@ def checkout(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_commands_of_the_page(checkout):
+def test_commands_in_the_cluster_docs_run(checkout):
     (command,) = blocks("console")
     result = CliRunner().invoke(app, [*shlex.split(command)[1:], "--json"])
     assert result.exit_code == 0, result.output
@@ -316,7 +316,7 @@ def test_the_commands_of_the_page(checkout):
 
 
 @pytest.mark.slow
-def test_the_lines_of_the_page(checkout):
+def test_python_code_in_the_cluster_docs_runs(checkout):
     names = {}
     for block in blocks("python"):
         if not block.startswith("# train.py"):

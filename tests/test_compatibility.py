@@ -117,7 +117,7 @@ def test_every_activation_loss_schedule_and_solver_is_in_a_fixture():
 
 
 @pytest.mark.parametrize("name", made.NETWORKS)
-def test_a_network_computes_what_it_did(name, tmp_path):
+def test_old_network_files_give_the_same_outputs(name, tmp_path):
     arrays = expected(made.MODELS, name)
     theta = arrays.pop("theta")
     for net in loaded(name, tmp_path, custom_of(name)):
@@ -129,7 +129,7 @@ def test_a_network_computes_what_it_did(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", made.ESTIMATORS)
-def test_an_estimator_predicts_what_it_did_and_learns_on(name, tmp_path):
+def test_old_estimator_files_predict_the_same_and_continue_training(name, tmp_path):
     described, arrays = made.ESTIMATORS[name], expected(made.MODELS, name)
     theta, later = arrays.pop("theta"), arrays.pop("theta_later", None)
     X, y = described.rows()
@@ -147,7 +147,7 @@ def test_an_estimator_predicts_what_it_did_and_learns_on(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", made.TABULARS)
-def test_a_tabular_estimator_predicts_what_it_did(name, tmp_path):
+def test_old_tabular_files_predict_the_same(name, tmp_path):
     for package in ("scikit-learn", "skrub"):  # whose objects such a file holds
         if _minor(version(package)) != _minor(VERSIONS[package]):
             pytest.skip(f"the file was written with {package} {VERSIONS[package]}")
@@ -168,7 +168,7 @@ def _minor(number):
     return number.split(".")[:2]
 
 
-def test_a_model_with_the_user_s_own_functions_asks_for_them(tmp_path):
+def test_old_files_with_custom_functions_require_custom(tmp_path):
     path = _named(made.MODELS / f"custom.dp{made.SUFFIX}", tmp_path)
     with pytest.raises(ValueError, match=r"'sine'.*custom="):
         dp.load(path)
@@ -197,7 +197,7 @@ def going_on(fixture, folder, run):
 
 
 @pytest.mark.parametrize("name", made.SEARCHES)
-def test_a_search_goes_on_to_the_same_end(name, tmp_path):
+def test_old_checkpoints_resume_to_the_same_result(name, tmp_path):
     search, arrays = made.SEARCHES[name], expected(made.CHECKPOINTS, name)
     arrays.pop("theta_before", None)
     if isinstance(search.settings["engine"], dp.Xla):
@@ -207,7 +207,7 @@ def test_a_search_goes_on_to_the_same_end(name, tmp_path):
     compare_facts(made.search_facts(search, history, seen), SAID[name])
 
 
-def test_a_search_that_had_ended_returns_at_once(tmp_path):
+def test_old_checkpoints_of_finished_runs_return_immediately(tmp_path):
     name = "reference_more_epochs"
     search, arrays = made.SEARCHES[name], expected(made.CHECKPOINTS, name)
     made.put(made.CHECKPOINTS / name, tmp_path)
@@ -218,7 +218,7 @@ def test_a_search_that_had_ended_returns_at_once(tmp_path):
     np.testing.assert_array_equal(history.loss_curve, arrays["loss_curve"][: search.epochs])
 
 
-def test_an_estimator_s_fit_goes_on_to_the_same_end(tmp_path):
+def test_old_estimator_checkpoints_resume_to_the_same_result(tmp_path):
     name = made.CLASSIFIER
     model, seen = going_on(made.CHECKPOINTS / name, tmp_path, made.classifier_goes_on)
     found = {"theta": model.network_.theta, "predict_proba": model.predict_proba(made.data()["X"])}

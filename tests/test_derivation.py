@@ -104,7 +104,7 @@ def verified(problem: Problem, formats: tuple[str, ...] = FORMATS) -> None:
 
 @settings(max_examples=200)
 @given(problems())
-def test_what_is_printed_computes_what_the_network_computes(problem):
+def test_printed_equations_give_the_values_of_the_network(problem):
     """Depths, widths from 1, activations, losses, L2, reductions, weights: in all three formats."""
     verified(problem)
     net = problem.network()
@@ -215,7 +215,7 @@ def planted_problem() -> Problem:
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("error", PLANTED)
-def test_a_wrong_formula_turns_red(error, format, monkeypatch):
+def test_a_wrong_formula_is_detected(error, format, monkeypatch):
     verified(planted_problem(), (format,))
     table, name, wrong = PLANTED[error]
     monkeypatch.setitem(table, name, wrong)
@@ -224,13 +224,13 @@ def test_a_wrong_formula_turns_red(error, format, monkeypatch):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_forgotten_brackets_turn_red(format, monkeypatch):
+def test_missing_brackets_are_detected(format, monkeypatch):
     monkeypatch.setattr(Writer, "_level", lambda self, x: 4)
     with pytest.raises(AssertionError):
         verified(planted_problem(), (format,))
 
 
-def test_a_transpose_or_a_shape_that_is_wrong_turns_red(monkeypatch):
+def test_a_wrong_transpose_or_shape_is_detected(monkeypatch):
     problem = make_problem(0, ("tanh", "identity"), (3, 3), "squared_error", D=3)
     monkeypatch.setattr(Latex, "transpose", lambda self, x: x)
     with pytest.raises((AssertionError, ValueError)):
@@ -242,7 +242,7 @@ def test_a_transpose_or_a_shape_that_is_wrong_turns_red(monkeypatch):
         verified(problem, ("latex",))
 
 
-def test_katex_refuses_what_is_no_latex():
+def test_katex_rejects_invalid_latex():
     from py_mini_racer import JSEvalException
 
     with pytest.raises(JSEvalException, match="ParseError"):
@@ -285,7 +285,7 @@ def computed(tex: str) -> Any:
     return interpreter.Reader(interpreter._plain(tex, []), values).whole()
 
 
-def test_numbers_beside_the_symbols():
+def test_substituted_numbers_give_the_results():
     """Each result is the engine's, and each right side with numbers in it gives its result."""
     problem = make_problem(
         5, ("tanh", "softmax", "logistic"), (3, 2, 2), "squared_error",
@@ -402,13 +402,13 @@ def test_custom_functions_that_need_arrays_are_printed_by_name():
     lambda a, xp: xp.where((a > 0) & (a < 1), a, 0 * a), lambda a, xp: a[:, ::-1],
     lambda a, xp: xp.where(a == 0, a, 2 * a), lambda a, xp: xp.exp(a - xp.max(a)),
 ])  # fmt: skip
-def test_what_symbols_cannot_say_is_never_guessed(f):
+def test_functions_that_symbols_cannot_express_are_printed_by_name(f):
     own = dp.Activation("own", f, lambda a, z, xp: xp.ones_like(a))
     net = dp.Network(2, [dp.Dense(3, own)], loss="squared_error")
     assert "X_1 = own(a_0)" in str(net.derivation())
 
 
-def test_a_name_that_is_markup_stays_text():
+def test_markup_in_names_is_escaped():
     bold = dp.Activation("<b>&", lambda a, xp: np.sin(a), lambda a, z, xp: np.cos(a))
     net = dp.Network(1, [dp.Dense(1, bold)], loss="squared_error")
     assert "<b>" not in net.derivation().html
@@ -420,7 +420,7 @@ def test_a_name_that_is_markup_stays_text():
 # ---------------------------------------------------------------- the object
 
 
-def test_format_is_what_str_gives_and_notebooks_show_mathml():
+def test_str_uses_the_format_and_notebooks_show_mathml():
     net = dp.Network(2, [dp.Dense(2, "tanh")], loss="squared_error", seed=0)
     d = net.derivation()
     assert str(d) == d.unicode

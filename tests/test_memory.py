@@ -43,7 +43,7 @@ def test_memory_does_not_grow_with_the_data(source, solver):
     assert used < N * D * 4 / 2  # far from a copy of X in the working dtype
 
 
-def test_prediction_takes_a_tile_and_the_outputs():
+def test_prediction_allocates_one_tile_and_the_outputs():
     layers = [dp.Dense(H, "relu"), dp.Dense(10, "softmax")]
     net = dp.Network(D, layers, loss="cross_entropy", dtype="float32", seed=0)
     X = SOURCES["float32"]

@@ -23,5 +23,5 @@ def test_a_notebook_runs(path):
     assert any(cell.outputs for cell in code)
 
 
-def test_there_is_one_for_newcomers():
+def test_the_notebook_for_beginners_exists():
     assert [path.stem for path in NOTEBOOKS] == ["back-propagation-on-your-own-data"]

@@ -80,7 +80,7 @@ def matrix(answer, key):
 
 
 @pytest.mark.parametrize("path", ["", "app.js", "api/network", "nothing"])
-def test_a_request_without_the_token_or_with_another_one_is_refused(page, path):
+def test_a_request_without_the_right_token_is_rejected(page, path):
     parts = urlsplit(page.url)
     root = f"http://{parts.netloc}/"
     for url in (root, root + "x" * 32 + "/", page.url[:-2] + "/"):
@@ -89,7 +89,7 @@ def test_a_request_without_the_token_or_with_another_one_is_refused(page, path):
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example:80"])
-def test_a_request_for_another_host_is_refused(page, host):
+def test_a_request_for_another_host_is_rejected(page, host):
     assert ask(page.url, host=host)[0] == 403
     assert ask(page.url, "api/trace", body={}, host=host)[0] == 403
     assert ask(page.url, host=f"localhost:{urlsplit(page.url).port}")[0] == 200
@@ -99,7 +99,7 @@ def test_only_this_machine_can_connect(page):
     assert page._server.server_address[0] == "127.0.0.1"
 
 
-def test_answers_allow_nothing_from_elsewhere(page):
+def test_responses_forbid_other_sources(page):
     for path in ("", "app.js", "api/network", "nothing"):
         _, headers, _ = ask(page.url, path)
         assert headers["Content-Security-Policy"].startswith("default-src 'self'")
@@ -109,11 +109,11 @@ def test_answers_allow_nothing_from_elsewhere(page):
 @pytest.mark.parametrize(
     "path", ["nothing", "../server.py", "..%2fserver.py", "static/app.js", "__init__.py"]
 )
-def test_files_beside_the_page_s_own_are_not_there(page, path):
+def test_other_files_are_not_served(page, path):
     assert ask(page.url, path)[0] == 404
 
 
-def test_bad_requests_get_a_message_and_the_page_goes_on(page):
+def test_bad_requests_get_a_message_and_do_not_stop_the_server(page):
     for body, words in [
         ({"step": "c_0"}, "step must be one of"),
         ({"first": 150}, "from 0 to 149"),
@@ -132,7 +132,7 @@ def test_bad_requests_get_a_message_and_the_page_goes_on(page):
     assert trace(page)["step"] == "a_0"
 
 
-def test_every_step_gives_what_net_trace_gives(page):
+def test_every_step_matches_net_trace(page):
     net, rows = page.net, slice(7, 12)
     before, x = net.theta.copy(), X[rows].copy()
     x[1, 2] = 3.25
@@ -233,7 +233,7 @@ def test_a_custom_function_that_is_known_by_name_only():
         assert answer["worked"]["text"] == f"rows({inside})₁ = {short(t.X[2][0, 1])}"
 
 
-def test_numbers_that_are_not_finite_arrive_as_words():
+def test_non_finite_numbers_are_sent_as_strings():
     net = dp.Network(1, [dp.Dense(1, "exp"), dp.Dense(1)], loss="squared_error", seed=0)
     with net.explore([[1.0]], [0.0], open_browser=False) as page:
         answer = trace(page, step="X_1", W=[[0, 0, 0, 1e6]])
@@ -269,7 +269,7 @@ def test_a_table_goes_through_its_encoder():
     assert answer["matrices"]["X_0"]["edits"] is None  # its entries follow from the row
 
 
-def test_every_kind_of_model_speaks_its_own_words():
+def test_labels_and_predictions_of_every_kind_of_model():
     table = dp.tables.read_table("data/penguins.csv").dropna()
     frame, mass = table.drop(columns="body_mass_g"), table["body_mass_g"]
     words = np.array(["no", "yes"])
@@ -352,7 +352,7 @@ def test_labels_that_the_model_does_not_know_are_named():
         dp.explore(model, X[:1], ["rosa"], open_browser=False)
 
 
-def test_a_closed_page_is_gone():
+def test_a_closed_page_is_not_served():
     page = small_network().explore(X, Y, open_browser=False)
     page.close()
     page.close()
@@ -360,7 +360,7 @@ def test_a_closed_page_is_gone():
         ask(page.url)
 
 
-def test_what_the_page_loads_lies_beside_it():
+def test_the_page_loads_only_its_own_files():
     from importlib.resources import files
 
     static = files("deltaprop.page") / "static"
@@ -514,7 +514,7 @@ def test_controls_have_names(page, tab):
     assert nameless == []
 
 
-def test_editing_a_weight_and_an_input_shows_python_s_trace_of_the_same_edit(page, tab):
+def test_edits_show_the_trace_of_the_edited_network(page, tab):
     twin, x = page.net.copy(), X[:1].copy()
     go_to(tab, page, "a_0")
     # a weight, by the keyboard alone: two rows down, one to the right, Enter, a number, Enter
@@ -550,7 +550,7 @@ def test_editing_a_weight_and_an_input_shows_python_s_trace_of_the_same_edit(pag
     assert_shown(tab, "dW_1", page.net.trace(X[:1], Y[:1]).dW[1])
 
 
-def test_a_refused_edit_says_why_and_is_forgotten(page, tab):
+def test_a_rejected_edit_shows_the_error_and_is_undone(page, tab):
     go_to(tab, page, "a_0")
     field = "dp-row .fields >> nth=0 >> input >> nth=0"
     tab.fill(field, "")
@@ -599,7 +599,7 @@ def test_the_worked_line_follows_the_selected_entry(page, tab):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone_and_can_be_read(page, tab, scheme):
+def test_the_page_fits_a_phone_and_has_enough_contrast(page, tab, scheme):
     tab.emulate_media(color_scheme=scheme)
     tab.set_viewport_size({"width": 390, "height": 844})
     for step in ("a_0", "delta_0", "dW_0", "loss"):
@@ -690,7 +690,7 @@ def test_training_is_followed_live(tab):
         assert_shown(tab, "a_0", net.trace(X[:1], Y[:1]).a[0])  # of the weights after training
 
 
-def test_what_is_written_down_while_training():
+def test_epochs_and_layers_are_recorded_during_training():
     net = small_network(dtype="float32")
     with dp.Watch(net, X[:30], Y[:30], open_browser=False) as watch:
         history = dp.fit(net, X, Y, max_epochs=7, validation=0.2, callbacks=[watch])
@@ -723,7 +723,7 @@ def test_an_estimator_is_watched_from_before_its_first_fit():
         assert len(model.coefs_[0]) == 4
 
 
-def test_many_epochs_come_thinned():
+def test_many_epochs_are_thinned():
     net = dp.Network(1, [dp.Dense(1)], loss="squared_error", seed=0)
     with dp.Watch(net, [[1.0]], [1.0], open_browser=False) as watch:
         dp.fit(net, [[1.0]], [1.0], max_epochs=3000, tol=0.0, patience=9999, callbacks=[watch])
@@ -733,7 +733,7 @@ def test_many_epochs_come_thinned():
         assert news["epochs"][-1]["epoch"] == 3000
 
 
-def test_a_browser_that_does_not_read_holds_nobody_up():
+def test_a_stalled_browser_does_not_block_training():
     import socket
 
     net = small_network()
@@ -753,7 +753,7 @@ def test_a_browser_that_does_not_read_holds_nobody_up():
 RUN = [sys.executable, "-m", "deltaprop.cli"]
 
 
-def test_train_watch_ends_by_itself_where_there_is_no_terminal(tmp_path):
+def test_train_watch_ends_without_a_terminal(tmp_path):
     done = subprocess.run(
         [*RUN, "train", str(Path("data/penguins.csv").resolve()), "--target", "species",
          "--epochs", "5", "--watch", "--json"],
@@ -765,7 +765,7 @@ def test_train_watch_ends_by_itself_where_there_is_no_terminal(tmp_path):
     assert (tmp_path / "model.dp").exists()
 
 
-def test_train_watch_goes_on_to_the_model_until_ctrl_c(tmp_path):
+def test_train_watch_serves_the_model_until_ctrl_c(tmp_path):
     ours, theirs = pty.openpty()
     run = subprocess.Popen(
         [*RUN, "train", str(Path("data/penguins.csv").resolve()), "--target", "body_mass_g",

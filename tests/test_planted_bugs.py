@@ -93,7 +93,7 @@ def oracle_error(problem: Problem) -> float:
     return disagreement(blocks_of(gradient), complex_step(problem), problem)
 
 
-def test_all_is_green_without_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_checks_pass_without_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = square_problem()
     assert oracle_error(problem) <= 1e-12
     assert problem.network().check(*problem.data).ok
@@ -106,7 +106,7 @@ def test_all_is_green_without_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("bug", BUGS)
-def test_oracle_turns_red(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oracle_detects_the_bug(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = square_problem()
     old, new, _ = BUGS[bug]
     plant(mutated(old, new), monkeypatch)
@@ -114,7 +114,9 @@ def test_oracle_turns_red(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("bug", BUGS)
-def test_check_turns_red_and_names_the_equation(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_detects_the_bug_and_names_the_equation(
+    bug: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     problem = square_problem()
     net = problem.network()
     net.check(*problem.data)  # imports what the proof needs, so that planting reaches it
@@ -128,7 +130,7 @@ def test_check_turns_red_and_names_the_equation(bug: str, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
 @pytest.mark.parametrize("bug", ["sign of δ_{l-1}", "λ/N", "X of the wrong layer"])
-def test_check_turns_red_on_unscaled_data(
+def test_check_detects_the_bug_on_unscaled_data(
     bug: str, scale: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problem = square_problem()

@@ -70,7 +70,7 @@ def test_any_small_product(shape, dtype, transposed, more, panels, copied):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("copied", [False, True])
-def test_blocks_add_up(dtype, transposed, copied):
+def test_products_of_several_blocks(dtype, transposed, copied):
     """More than one block of rows and of k, none of them whole at the end."""
     M, K = 2 * constants.MC + 7, 2 * constants.KC + 5
     check((M, 3 * width(dtype) + 1, K), dtype, transposed, True, True, copied)
@@ -93,7 +93,7 @@ def check(shape, dtype, transposed, more, panels, copied):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("transposed", [False, True])
-def test_the_same_bits_for_any_division_of_the_rows(dtype, transposed):
+def test_results_are_bit_equal_for_any_division_of_the_rows(dtype, transposed):
     rng = np.random.RandomState(0)
     A, B = rng.randn(3 * constants.MR + 5, 500).astype(dtype), rng.randn(500, 45).astype(dtype)
     whole = np.zeros((len(A), 45), dtype)

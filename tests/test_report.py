@@ -68,7 +68,7 @@ def evil_file(evil_page, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_the_page_opens_quietly_offline_at_any_width(width, scheme, evil_file, tmp_path):
+def test_the_page_opens_offline_without_errors_at_any_width(width, scheme, evil_file, tmp_path):
     with chromium_page(tmp_path, width=width, color_scheme=scheme) as page:
         page.goto(evil_file.as_uri())
         assert page.complaints == []
@@ -220,7 +220,7 @@ def test_a_path_that_cannot_be_written_leaves_nothing(small, tmp_path, monkeypat
     assert old.read_text() == "old"
 
 
-def test_without_matplotlib_it_says_what_to_install(small, monkeypatch, tmp_path):
+def test_missing_matplotlib_is_reported(small, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 'deltaprop\[report\]'"):
         dp.report(*small)
@@ -275,7 +275,7 @@ def test_the_loss_curve_display_draws_what_was_recorded():
     assert again.ax_ is display.ax_
 
 
-def test_the_loss_curve_display_says_what_it_lacks(small):
+def test_the_loss_curve_display_reports_missing_data(small):
     with pytest.raises(ValueError, match="early_stopping=True or with X_val"):
         LossCurveDisplay.from_estimator(small[0], kind="score")
     with pytest.raises(ValueError, match="'loss' or 'score'"):
@@ -292,7 +292,7 @@ def test_the_signal_flow_is_the_root_mean_square_of_the_trace(small):
         np.testing.assert_allclose(rms[name], expected, rtol=1e-6)
 
 
-def test_a_dead_signal_has_no_place_on_the_axis():
+def test_zero_signals_are_not_drawn():
     net = dp.Network(2, [dp.Dense(3, "relu"), dp.Dense(1)], loss="squared_error")
     net.theta[...] = 0
     net.b[0][...] = -1  # every unit is dead

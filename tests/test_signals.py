@@ -27,9 +27,7 @@ def example(seed=0, N=12, f="tanh", reduction="mean", l2=0.3):
     seed=st.integers(0, 2**31), N=st.integers(2, 30), weighted=st.booleans(),
     reduction=st.sampled_from(["sum", "mean", "sklearn"]), l2=st.sampled_from([0.0, 0.7]),
 )  # fmt: skip
-def test_the_noise_is_that_of_gradients_taken_one_sample_at_a_time(
-    seed, N, weighted, reduction, l2
-):
+def test_noise_matches_per_sample_gradients(seed, N, weighted, reduction, l2):
     net, X, y, w = example(seed, N, reduction=reduction, l2=l2)
     w = w if weighted else None
     trace = net.trace(X, y, w)
@@ -41,7 +39,7 @@ def test_the_noise_is_that_of_gradients_taken_one_sample_at_a_time(
             assert layer.snr == pytest.approx(signal / noise, rel=1e-4)
 
 
-def test_the_numbers_are_those_of_the_arrays():
+def test_summary_matches_the_arrays_of_the_trace():
     net, X, y, _ = example()
     trace = net.trace(X, y)
     signals = trace.summary()
@@ -78,7 +76,7 @@ def test_saturation_is_seen_in_the_slope(f):
     assert net.trace(X, y).summary().layers[0].saturated > 0.95
 
 
-def test_which_functions_are_sigmoids():
+def test_which_functions_are_flat_at_both_ends():
     found = {f for f in NAMES if flat_at_both_ends(dp.activations.get(f))}
     assert found == {"logistic", "sigmoid", "tanh", "softmax"}
 
@@ -101,7 +99,7 @@ def test_a_sparse_X_has_the_summary_of_the_dense_one():
         assert a == pytest.approx(b, nan_ok=True)
 
 
-def test_forms():
+def test_summary_as_text_and_data_frames():
     net, X, y, _ = example()
     signals = net.trace(X, y).summary()
     frame = signals.to_frame()
@@ -115,7 +113,7 @@ def test_forms():
     assert "step/‖W‖" not in text  # columns without a number are left out
 
 
-def test_a_trace_keeps_the_weights_it_was_taken_at():
+def test_a_trace_keeps_its_weights():
     net, X, y, _ = example()
     trace = net.trace(X, y)
     before = str(trace.summary())

@@ -101,7 +101,7 @@ def test_scikit_learns_suite_passes(results: dict[str, str]) -> None:
     assert sum(outcome == "passed" for outcome in results.values()) >= 50
 
 
-def test_exceptions_fail_for_want_of_the_private_attribute(results: dict[str, str]) -> None:
+def test_exceptions_fail_for_the_missing_private_attribute(results: dict[str, str]) -> None:
     for case, outcome in results.items():
         if function_of(case) in EXCEPTIONS and outcome != "passed":
             assert outcome.startswith("failure: ")

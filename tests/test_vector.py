@@ -126,7 +126,7 @@ def test_edges(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_least_and_the_greatest_numbers(dtype):
+def test_the_smallest_and_largest_numbers(dtype):
     info = np.finfo(dtype)
     x = np.array([info.smallest_subnormal, info.smallest_normal / 3, info.max], dtype)
     for name in ("log", "log1p", "expm1", "tanh", "softplus"):

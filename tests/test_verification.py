@@ -103,7 +103,7 @@ PLANTED = {
 
 
 @pytest.mark.parametrize("planted", PLANTED)
-def test_exactly_what_is_wrong_is_named(planted):
+def test_exactly_the_wrong_functions_are_named(planted):
     network, wrong, follows = PLANTED[planted]
     report = verified(**network)
     assert {row.equation for row in report.wrong} == wrong, str(report)
@@ -116,14 +116,14 @@ def test_exactly_what_is_wrong_is_named(planted):
         assert name in report.conclusion
 
 
-def test_causes_are_told_apart():
+def test_causes_are_distinguished():
     report = verified(first=sine(**WRONG_DF), loss=quartic(**WRONG_D))
     because = {row.equation.split(" = ")[0]: row.because for row in report.rows if row.because}
     assert because["δ_1"] == ("quartic′ at ŷ",)
     assert because["δ_0"] == ("sine′ at a_0", "quartic′ at ŷ")
 
 
-def test_where_it_fails_is_the_entry_that_is_wrong():
+def test_where_names_the_wrong_entry():
     """Only one row and column of a is beyond 1.5, and only there is f′ wrong."""
     bad = dp.Activation(
         "bent", lambda a, xp: a * a, lambda a, z, xp: xp.where(a > 50, 2.5 * a, 2 * a)
@@ -138,7 +138,7 @@ def test_where_it_fails_is_the_entry_that_is_wrong():
     assert row.where == "layer 0, row 4, column 2"
 
 
-def test_wrong_derivatives_show_on_data_that_saturates():
+def test_wrong_derivatives_are_found_on_saturating_data():
     """The tolerance that spares cancellation does not spare a wrong f′."""
     almost = dp.Activation("almost", lambda a, xp: xp.tanh(a), lambda a, z, xp: 1.001 * (1 - z * z))
     net = dp.Network(3, [dp.Dense(6, almost), dp.Dense(2)], loss="squared_error", seed=0)

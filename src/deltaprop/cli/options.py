@@ -94,7 +94,7 @@ class ModelOptions:
     max_norm: float
 
     def parameters(self) -> dict[str, Any]:
-        """Return the parameters of :class:`deltaprop.TabularClassifier` and ``TabularRegressor``."""
+        """Return the parameters of ``TabularClassifier`` and ``TabularRegressor``."""
         return {
             "hidden_layer_sizes": layer_sizes(self.hidden),
             "activation": self.activation,
