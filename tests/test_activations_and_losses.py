@@ -1,4 +1,4 @@
-"""f, f′, f″ and the losses on their own: against the definitions, far out, and in float32."""
+"""f, f′, f″ and the losses: against their definitions, at extreme inputs, and in float32."""
 
 import jax
 import jax.numpy as jnp
@@ -209,7 +209,7 @@ def test_slopes_are_the_diagonal_of_the_jacobian():
 
 
 def tempered():
-    """A softmax at the temperature 2."""
+    """Return a custom softmax with temperature 2."""
     soft = activations.get("softmax")
     return dp.Activation(
         "tempered", lambda a, xp: soft.f(a / 2, xp), lambda a, z, xp: soft.df(a, z, xp) / 2,
@@ -221,7 +221,7 @@ def tempered():
 
 
 def tanh_and_softplus():
-    """tanh for the first half of the columns, softplus for the second."""
+    """Return a custom activation: tanh for the first half of the columns, softplus for the rest."""
     parts = [activations.get(name) for name in ("tanh", "softplus")]
 
     def both(functions, *arrays, xp):
@@ -237,7 +237,7 @@ def tanh_and_softplus():
 
 
 def copy_of(name, **settings):
-    """A built-in loss as a custom one: its kernel forms must do without its name."""
+    """Return a built-in loss as a custom one; its kernel forms cannot depend on the name."""
     loss = losses.get(name, **settings)
     return dp.Loss(
         f"my_{name}", loss.value, loss.d, loss.d2, dict(loss.params), closed=loss.closed,

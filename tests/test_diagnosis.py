@@ -1,4 +1,4 @@
-"""Sick networks are told what they have; healthy ones are told nothing."""
+"""dp.diagnose finds planted faults, and nothing in healthy networks."""
 
 import numpy as np
 import pytest
@@ -7,20 +7,20 @@ import deltaprop as dp
 from deltaprop.files import ModelFileError
 from deltaprop.inspect.diagnosis import FAULTS
 
-from .patients import HEALTHY, SICK, classifier, dead, table
+from .faulty_networks import FAULTY, HEALTHY, classifier, dead, table
 
 
-@pytest.mark.parametrize("patient", HEALTHY, ids=lambda patient: patient.__name__)
-def test_healthy_networks_have_no_findings(patient):
-    model, X, y, history, validation = patient()
+@pytest.mark.parametrize("case", HEALTHY, ids=lambda case: case.__name__)
+def test_healthy_networks_have_no_findings(case):
+    model, X, y, history, validation = case()
     diagnosis = dp.diagnose(model, X, y, history, validation)
     assert not diagnosis, str(diagnosis)
 
 
-@pytest.mark.parametrize("patient", SICK, ids=lambda patient: patient.__name__)
-def test_planted_faults_are_found(patient):
-    fault, layer, companions = SICK[patient]
-    model, X, y, history, validation = patient()
+@pytest.mark.parametrize("case", FAULTY, ids=lambda case: case.__name__)
+def test_planted_faults_are_found(case):
+    fault, layer, companions = FAULTY[case]
+    model, X, y, history, validation = case()
     diagnosis = dp.diagnose(model, X, y, history, validation)
     assert fault in diagnosis.faults, str(diagnosis)
     assert set(diagnosis.faults) <= {fault, *companions}, str(diagnosis)
@@ -33,7 +33,7 @@ def test_planted_faults_are_found(patient):
 
 
 def test_every_fault_is_planted():
-    assert {fault for fault, _, _ in SICK.values()} == set(FAULTS)
+    assert {fault for fault, _, _ in FAULTY.values()} == set(FAULTS)
 
 
 def test_records_show_when_a_fault_began():
@@ -42,7 +42,7 @@ def test_records_show_when_a_fault_began():
 
 
 def test_saturation_of_custom_activations_is_found_from_their_slope():
-    """Neither name nor range of the user's f is known; its f′ says that all is flat."""
+    """Only f′ of a custom activation shows that its units are flat."""
     soft = dp.Activation(
         "softsign", lambda a, xp: a / (1 + xp.abs(a)), lambda a, z, xp: 1 / (1 + xp.abs(a)) ** 2
     )

@@ -1,4 +1,4 @@
-"""Model files: what goes in comes out, and nothing else can."""
+"""Model files: saving and loading keeps models, and invalid files are rejected."""
 
 import errno
 import inspect
@@ -123,7 +123,7 @@ def test_loading_custom_functions_requires_custom(tmp_path):
     np.testing.assert_array_equal(loaded.predict(X), estimator.predict(X))
 
 
-# ---------------------------------------------------------------- files that are no models
+# ---------------------------------------------------------------- invalid files
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def good(tmp_path_factory):
 
 
 def rewritten(good, path, change):
-    """The good file with its header changed by `change`, and valid in every other respect."""
+    """Write the good file with its header changed by `change`, otherwise valid."""
     data = good.read_bytes()
     header = describe(good)
     tensors = from_bytes(data)
@@ -157,7 +157,7 @@ def nested(depth):
     return value
 
 
-HOSTILE = {
+MALICIOUS = {
     "a class of its own": (("model", "fitted", "t_"), {"$object": "Popen", "state": {}}),
     "a method replaced": (
         ("model", "fitted", "t_"),
@@ -191,9 +191,9 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("attack", HOSTILE)
+@pytest.mark.parametrize("attack", MALICIOUS)
 def test_a_malicious_header_raises_a_clear_error(attack, good, tmp_path):
-    keys, value = HOSTILE[attack]
+    keys, value = MALICIOUS[attack]
     bad = rewritten(good, tmp_path / "bad.dp", lambda h, t: set_in(h, keys, value))
     with pytest.raises(ModelFileError, match=r"bad\.dp"):
         dp.load(bad)
@@ -203,24 +203,24 @@ def in_progress(header, name):
     return next(pair for pair in header["model"]["fitted"]["_progress"]["$dict"] if pair[0] == name)
 
 
-SEARCH = {
-    "a memory of another size": ("solver_state", {"$tuple": [{"$tensor": "t1"}] * 2}),
-    "a memory that is none": ("solver_state", {"$tuple": [1, 2]}),
-    "rows that are not there": ("order", [0, 1, 2**40]),
-    "steps that count down": ("step", -1),
-    "a seed of words": ("dropout_seed", "1"),
-    "random numbers of words": ("rng", "1"),
+INVALID_PROGRESS = {
+    "a state of another size": ("solver_state", {"$tuple": [{"$tensor": "t1"}] * 2}),
+    "a state without arrays": ("solver_state", {"$tuple": [1, 2]}),
+    "rows that do not exist": ("order", [0, 1, 2**40]),
+    "a negative step": ("step", -1),
+    "a seed that is a string": ("dropout_seed", "1"),
+    "a random state that is a string": ("rng", "1"),
 }
 
 
-@pytest.mark.parametrize("attack", SEARCH)
+@pytest.mark.parametrize("attack", INVALID_PROGRESS)
 def test_sizes_and_indices_that_kernels_use_are_validated(attack, good, tmp_path):
-    """Sizes and indices that a kernel takes on trust could reach into foreign memory."""
-    name, value = SEARCH[attack]
+    """Kernels do not check sizes and indices, so wrong ones could access invalid memory."""
+    name, value = INVALID_PROGRESS[attack]
 
     def change(header, tensors):
         tensors = dict(tensors)
-        if attack.startswith("a memory of"):
+        if attack.startswith("a state of"):
             value["$tuple"] = in_progress(header, name)[1]["$tuple"]
             victim = value["$tuple"][0]["$tensor"]
             tensors[victim] = tensors[victim][:-1].copy()
@@ -263,7 +263,7 @@ def good_table(tmp_path_factory):
 
 
 def states(header, name):
-    """The states of all objects of a class in a header."""
+    """Return the states of all objects of a class in a header."""
     found, rest = [], [header]
     while rest:
         item = rest.pop()
@@ -346,7 +346,7 @@ def test_damaged_bytes_never_crash_or_give_a_partial_model(good, tmp_path_factor
         model = dp.load(bad)
     except ModelFileError:
         return
-    assert model.predict_proba(X).shape == (60, 3)  # the flip hit a number
+    assert model.predict_proba(X).shape == (60, 3)  # the flipped byte was in a weight
 
 
 @pytest.mark.parametrize(
@@ -366,7 +366,7 @@ def test_missing_files_and_folders_raise_clear_errors(tmp_path):
         dp.load(tmp_path)
 
 
-# ---------------------------------------------------------------- addresses
+# ---------------------------------------------------------------- URLs
 
 
 def test_models_are_saved_to_and_loaded_from_a_url():
@@ -397,7 +397,7 @@ def test_a_failed_upload_keeps_the_old_file(monkeypatch):
 
 
 def test_any_failure_of_a_url_raises_model_file_error(monkeypatch):
-    """Networks fail in ways that are no OSError, as botocore's."""
+    """Network errors need not be OSErrors; those of botocore are not."""
     from fsspec.implementations.memory import MemoryFileSystem
 
     class NoConnection(Exception):

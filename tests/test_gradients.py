@@ -1,4 +1,4 @@
-"""The gradient is the derivative: complex step, JAX, PyTorch and the equations all say so."""
+"""The gradient matches the complex step, JAX, PyTorch and the equations."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ thorough = settings(max_examples=2000, deadline=None, suppress_health_check=list
 
 
 def pair_problem(f: str, loss: str, **options: Any) -> Problem:
-    """One hidden layer, whose activation varies from pair to pair, then (f, loss)."""
+    """Return a network with one hidden layer, and f and loss at the output."""
     seed = 1000 * OUTPUT_ACTIVATIONS.index(f) + LOSSES.index(loss)
     hidden = ACTIVATIONS[seed % len(ACTIVATIONS)]
     options = {"weighted": True, "l2": 0.3, "params": PARAMS.get(loss)} | options
@@ -59,7 +59,7 @@ def gradient_of(problem: Problem) -> list[np.ndarray]:
     return blocks_of(problem.network().gradient(*problem.data))
 
 
-# ---------------------------------------------------------------- the oracle is right itself
+# ---------------------------------------------------------------- the oracle
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
@@ -97,7 +97,7 @@ def test_losses_match_scikit_learn_half_deviances(
     f = "exp" if loss in ("poisson", "gamma", "tweedie") else "identity"
     net = dp.Network(1, [dp.Dense(1, f)], loss=dp.losses.get(loss, **params))
     net.theta[:] = [1, 0]
-    # Scikit-learn leaves out what does not depend on the prediction.
+    # scikit-learn omits the terms that do not depend on the prediction.
     expected = theirs.loss(y, a).sum() + theirs.constant_to_optimal_zero(y).sum()
     assert net.loss(a[:, None], y) == pytest.approx(expected, rel=1e-12)
 
@@ -113,7 +113,7 @@ def test_cross_entropies_match_pytorch() -> None:
         return net.loss(a, target)
 
     logits = torch.tensor(a)
-    # PyTorch 2.13 smooths first and weighs the classes afterwards, as the definition here.
+    # PyTorch 2.13 smooths first and then applies the class weights, as the definition here.
     theirs = F.cross_entropy(
         logits, torch.tensor(y), torch.tensor(w).double(), label_smoothing=0.1, reduction="sum"
     )
@@ -490,7 +490,7 @@ def test_large_pre_activations_give_finite_values(f: str, loss: str, y: Any, dty
 
 
 def test_loss_of_confident_mistakes_is_their_logit() -> None:
-    """Stable closed forms: -log p is 1000 where p underflows to 0."""
+    """The collapsed form is stable: -log p is 1000 although p underflows to 0."""
     net = dp.Network(2, [dp.Dense(2, "softmax")], loss="cross_entropy")
     net.W[0][...], net.b[0][...] = np.eye(2), 0
     assert net.loss([[-1000.0, 0.0]], [0]) == pytest.approx(1000)
@@ -584,7 +584,7 @@ def test_check_names_the_wrong_function(f: dp.Activation, loss: dp.Loss, named: 
 
 @pytest.mark.parametrize("own", [dp.Activation, dp.Loss])
 def test_custom_functions_cannot_take_names_of_built_ins(own) -> None:
-    """Collapsed forms and model files go by name: "logistic" means our logistic."""
+    """Collapsed forms and model files use names: "logistic" is the built-in function."""
     name = "logistic" if own is dp.Activation else "huber"
     with pytest.raises(ValueError, match=f"{name}.*taken by a built-in"):
         own(name, lambda a, xp: a, lambda a, z, xp: 1 + 0 * a)
@@ -594,7 +594,7 @@ def test_custom_functions_cannot_take_names_of_built_ins(own) -> None:
 
 
 def generic_pass(problem: Problem, xp: Any) -> Any:
-    """The equations on arrays of another library."""
+    """Evaluate the equations on arrays of another library."""
 
     def arrays(parts: Any) -> list[Any]:
         return [xp.asarray(np.asarray(part)) for part in parts]

@@ -1,4 +1,4 @@
-"""Many models at once, on threads."""
+"""dp.fit_many and dp.cross_validate on threads."""
 
 import signal
 import threading
@@ -29,12 +29,12 @@ def network(seed):
 def test_fit_many_matches_separate_fits(n_jobs, engine):
     together, alone = [network(s) for s in range(5)], [network(s) for s in range(5)]
     rows = [rng.randint(150, size=100) for _ in range(5)]  # with replacement
-    search = {"max_epochs": 5, "batch_size": 20, "engine": engine}
-    histories = dp.fit_many(together, X, y, rows=rows, n_jobs=n_jobs, **search)
+    settings = {"max_epochs": 5, "batch_size": 20, "engine": engine}
+    histories = dp.fit_many(together, X, y, rows=rows, n_jobs=n_jobs, **settings)
     for one, other, part, history in zip(together, alone, rows, histories, strict=True):
-        apart = dp.fit(other, X[part], y[part], n_threads=1, **search)
+        separate = dp.fit(other, X[part], y[part], n_threads=1, **settings)
         np.testing.assert_array_equal(one.theta, other.theta)
-        assert history.loss_curve == apart.loss_curve
+        assert history.loss_curve == separate.loss_curve
 
 
 @pytest.mark.parametrize("solver", [dp.LBFGS(), dp.Adam(0.01)])
@@ -114,5 +114,5 @@ def test_ctrl_c_stops_all_fits():
     assert time.perf_counter() - started < 30
     thetas = [net.theta.copy() for net in nets]
     time.sleep(0.3)
-    for net, theta in zip(nets, thetas, strict=True):  # nothing goes on behind our back
+    for net, theta in zip(nets, thetas, strict=True):  # no thread continues to train
         np.testing.assert_array_equal(net.theta, theta)

@@ -1,4 +1,4 @@
-"""Rows, checkpoints, models and predictions in a bucket: an S3 on this machine."""
+"""Rows, checkpoints, models and predictions in an S3 bucket, served on this machine."""
 
 import io
 import json
@@ -73,12 +73,12 @@ def test_training_resumes_from_a_bucket(bucket):
     for folder in ("s3://bucket/cut", "s3://bucket/straight"):
         net = dp.Network(3, [dp.Dense(8), dp.Dense(3)], loss="squared_error", seed=0)
         checkpoint = dp.Checkpoint(folder, seconds=None, steps=3)
-        search = {"checkpoint": checkpoint, "max_epochs": 6, "engine": "reference"}
+        settings = {"checkpoint": checkpoint, "max_epochs": 6, "engine": "reference"}
         if folder.endswith("cut"):
-            with pytest.warns(UserWarning, match="goes on from 's3://bucket/cut'"):
-                dp.fit(net, X, y, callbacks=[interrupted_after_two], **search)
+            with pytest.warns(UserWarning, match="continues from 's3://bucket/cut'"):
+                dp.fit(net, X, y, callbacks=[interrupted_after_two], **settings)
             net = dp.Network(3, [dp.Dense(8), dp.Dense(3)], loss="squared_error", seed=0)
-        history = dp.fit(net, X, y, **search)
+        history = dp.fit(net, X, y, **settings)
         assert history.n_epochs == 6
         thetas.append(net.theta)
     np.testing.assert_array_equal(*thetas)

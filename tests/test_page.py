@@ -1,4 +1,4 @@
-"""The interactive page, in a real browser and over bare HTTP."""
+"""The interactive page, in a browser and over HTTP."""
 
 import http.client
 import json
@@ -49,11 +49,11 @@ def page():
         yield page
 
 
-# ---------------------------------------------------------------- over bare HTTP
+# ---------------------------------------------------------------- over HTTP
 
 
 def ask(url, path="", body=None, host=None, method=None):
-    """The status, headers and parsed body of one request."""
+    """Send one request; return the status, headers and parsed body."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection("127.0.0.1", parts.port, timeout=10)
     content = None if body is None else body if isinstance(body, str) else json.dumps(body)
@@ -185,7 +185,7 @@ def test_the_operands_of_each_equation_give_its_result(f, loss, y, reduction):
 
 
 def test_any_entry_can_be_written_out(page):
-    """The numbers in the line are those of the operands, and the marks say where they stand."""
+    """The line contains the numbers of the operands, and the marks are their rows and columns."""
     answer = trace(page, step="dW_1", first=3, count=2, entry=[4, 2])
     X, delta, W = (matrix(answer, key) for key in ("X_1", "delta_1", "W_1"))
     text = (
@@ -207,7 +207,7 @@ def bracketed(value):
 
 
 def test_a_custom_function_that_is_known_by_name_only():
-    """Its formula cannot be evaluated, but its numbers are the network's."""
+    """Its formula cannot be evaluated, but the numbers are those of the network."""
     named = dp.Activation(
         "named",
         lambda a, xp: np.asarray(a, dtype=float) * 2,
@@ -266,7 +266,7 @@ def test_a_table_goes_through_its_encoder():
     np.testing.assert_array_equal(matrix(answer, "X_0"), model.encoder_.transform(row))
     assert answer["prediction"] == model.predict(row)[0]
     np.testing.assert_allclose(answer["yhat"], model.predict_proba(row)[0], rtol=1e-6)
-    assert answer["matrices"]["X_0"]["edits"] is None  # its entries follow from the row
+    assert answer["matrices"]["X_0"]["edits"] is None  # its entries are computed from the row
 
 
 def test_labels_and_predictions_of_every_kind_of_model():
@@ -386,7 +386,7 @@ def browser():
 
 @pytest.fixture
 def tab(browser):
-    """A tab that must log no error and ask nobody but 127.0.0.1."""
+    """A tab that must log no error and send requests to 127.0.0.1 only."""
     tab = browser.new_page()
     problems, requests = [], []
     tab.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
@@ -414,7 +414,7 @@ def at_step(tab, step):
 
 
 def shown(tab, key):
-    """The numbers that a matrix prints."""
+    """Return the numbers that a matrix shows."""
     rows = tab.locator(f'dp-matrix[data-key="{key}"] tbody tr')
     return np.array([
         [as_number(cell) for cell in row.locator("td").all_inner_texts()] for row in rows.all()
@@ -426,7 +426,7 @@ def as_number(text):
 
 
 def assert_shown(tab, key, expected):
-    """What the page prints is the expected to its three digits (two where it writes 1.2e−5)."""
+    """Assert that a matrix shows `expected` to three digits (two in 1.2e−5)."""
     found, expected = shown(tab, key), np.atleast_2d(expected)
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=0.051, atol=0)
@@ -453,7 +453,7 @@ def test_stepping_forward_and_back_shows_the_numbers_of_net_trace(page, tab):
         if name != "loss":
             value = getattr(expected, name)[int(l)]
             assert_shown(tab, key, value)
-            assert readout(tab, key) == np.atleast_2d(value)[0, 0]  # to the last digit
+            assert readout(tab, key) == np.atleast_2d(value)[0, 0]  # all digits
         assert tab.inner_text("#where") == f"{i + 1} of {len(keys)}"
         if i + 1 < len(keys):
             tab.click("#next" if i % 2 else "nav >> text=Next")
@@ -517,7 +517,7 @@ def test_controls_have_names(page, tab):
 def test_edits_show_the_trace_of_the_edited_network(page, tab):
     twin, x = page.net.copy(), X[:1].copy()
     go_to(tab, page, "a_0")
-    # a weight, by the keyboard alone: two rows down, one to the right, Enter, a number, Enter
+    # A weight by keyboard: two rows down, one to the right, Enter, a number, Enter.
     tab.focus('dp-matrix[data-key="W_0"] td[tabindex="0"]')
     for key in ("ArrowDown", "ArrowDown", "ArrowRight", "Enter"):
         tab.keyboard.press(key)
@@ -527,7 +527,7 @@ def test_edits_show_the_trace_of_the_edited_network(page, tab):
     tab.wait_for_selector('dp-matrix[data-key="W_0"] td.edited')
     assert_shown(tab, "W_0", twin.W[0])
     assert_shown(tab, "a_0", twin.trace(x, Y[:1]).a[0])
-    # an input, in the row's form
+    # An input in the form of the row.
     tab.fill("dp-row .fields >> nth=0 >> input >> nth=3", "1.75")
     tab.keyboard.press("Enter")
     x[0, 3] = 1.75
@@ -535,7 +535,7 @@ def test_edits_show_the_trace_of_the_edited_network(page, tab):
     expected = twin.trace(x, Y[:1])
     assert_shown(tab, "X_0", x)
     assert_shown(tab, "a_0", expected.a[0])
-    # another target
+    # Another target.
     tab.select_option("dp-row select", "virginica")
     tab.wait_for_selector("dp-row label.edited select")
     expected = twin.trace(x, [2])
@@ -544,7 +544,7 @@ def test_edits_show_the_trace_of_the_edited_network(page, tab):
         go_to(tab, page, key)
         assert_shown(tab, key, getattr(expected, name)[int(l)])
         assert readout(tab, key) == np.atleast_2d(getattr(expected, name)[int(l)])[0, 0]
-    # and back
+    # Undo.
     tab.click("dp-row .undo")
     tab.wait_for_selector("dp-row .undo", state="hidden")
     assert_shown(tab, "dW_1", page.net.trace(X[:1], Y[:1]).dW[1])
@@ -561,7 +561,7 @@ def test_a_rejected_edit_shows_the_error_and_is_undone(page, tab):
     at_step(tab, "X_1")
     assert_shown(tab, "X_1", page.net.trace(X[:1], Y[:1]).X[1])
     assert tab.is_hidden("#message")
-    assert "400" in tab.problems.pop()  # the browser notes that answer itself
+    assert "400" in tab.problems.pop()  # the browser logs this response
 
 
 def test_other_rows_and_several_at_once(page, tab):
@@ -655,10 +655,10 @@ def test_a_large_matrix_is_painted_and_can_still_be_read_and_edited(tab):
             """() => [...document.querySelector('dp-matrix[data-key="W_0"] canvas')
             .getContext("2d").getImageData(2, 1, 1, 1).data]"""
         )
-        assert blue == [8, 81, 156, 255]  # the largest entry now, and positive
+        assert blue == [8, 81, 156, 255]  # it is now the largest entry, and positive
 
 
-# ---------------------------------------------------------------- while training
+# ---------------------------------------------------------------- during training
 
 
 def test_training_is_followed_live(tab):
@@ -687,7 +687,7 @@ def test_training_is_followed_live(tab):
         tab.wait_for_selector("dp-training .status >> text=Finished after epoch 12")
         assert went_on == [True]
         tab.wait_for_timeout(400)
-        assert_shown(tab, "a_0", net.trace(X[:1], Y[:1]).a[0])  # of the weights after training
+        assert_shown(tab, "a_0", net.trace(X[:1], Y[:1]).a[0])  # with the weights after training
 
 
 def test_epochs_and_layers_are_recorded_during_training():
@@ -696,7 +696,7 @@ def test_epochs_and_layers_are_recorded_during_training():
         history = dp.fit(net, X, Y, max_epochs=7, validation=0.2, callbacks=[watch])
         status, _, news = ask(watch.url, "api/epochs?after=0")
         assert status == 200
-        assert news["finished"]  # training told its callbacks
+        assert news["finished"]  # fit called `finish` of its callbacks
         assert [e["loss"] for e in news["epochs"]] == history.loss_curve
         assert [e["validation_loss"] for e in news["epochs"]] == history.validation_loss_curve
         assert [e["epoch"] for e in ask(watch.url, "api/epochs?after=5")[2]["epochs"]] == [6, 7]
@@ -719,7 +719,7 @@ def test_an_estimator_is_watched_from_before_its_first_fit():
         assert network["outputs"] == list(IRIS.target_names)
         assert trace(watch, step="X_2")["yhat"] == pytest.approx(model.predict_proba(X[:1])[0])
         with pytest.raises(ValueError, match="network expects 3"):
-            model.fit(X[:, :3], labels)  # with other columns, so the rows of the page no longer fit
+            model.fit(X[:, :3], labels)  # other columns, which do not fit the rows of the page
         assert len(model.coefs_[0]) == 4
 
 
@@ -742,7 +742,7 @@ def test_a_stalled_browser_does_not_block_training():
         silent = [socket.create_connection(("127.0.0.1", parts.port)) for _ in range(20)]
         request = f"GET {parts.path}api/epochs?after=0 HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n"
         for connection in silent[:10]:
-            connection.sendall(request.encode())  # and never reads the answer
+            connection.sendall(request.encode())  # the response is never read
         history = dp.fit(net, X, Y, max_epochs=20, callbacks=[watch])
         assert history.n_epochs == 20
         assert ask(watch.url, "api/epochs?after=0")[2]["total"] == 20

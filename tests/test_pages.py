@@ -1,4 +1,4 @@
-"""The prose pages: their commands are those that CI runs, and their links lead somewhere."""
+"""README, CONTRIBUTING and docs: CI runs their commands, and their links exist."""
 
 import re
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_contributing_gives_the_command_of_the_readme():
 
 
 def anchors(page):
-    """The anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

@@ -1,4 +1,4 @@
-"""The report page, in a browser and as text, and the displays that it is made of."""
+"""The report, in a browser and as text, and its displays."""
 
 import errno
 import json
@@ -43,7 +43,7 @@ def sections(page):
 
 @pytest.fixture(scope="module")
 def evil():
-    """A table, and a model of it, whose every name and value wants to be markup."""
+    """A table, and a model of it, in which every name and value is markup."""
     rng = np.random.RandomState(0)
     size = rng.normal(size=120)
     word = np.where(rng.uniform(size=120) < 0.5, EVIL_VALUE, "plain")
@@ -96,7 +96,7 @@ def test_names_and_values_of_the_data_are_text_and_never_markup(evil_file, tmp_p
         assert page.complaints == []
 
 
-# ---------------------------------------------------------------- what it says
+# ---------------------------------------------------------------- contents
 
 
 def of(data, model):
@@ -180,7 +180,7 @@ def test_a_notebook_shows_the_page_in_a_frame(evil_page):
     assert "&lt;title&gt;TabularClassifier: &amp;lt;b&amp;gt;target" in shown
 
 
-# ---------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------- errors
 
 
 @pytest.fixture(scope="module")
@@ -310,7 +310,7 @@ def test_weights_and_importances(small):
     with pytest.raises(ValueError, match="0 to 1, got 2"):
         WeightsDisplay.from_estimator(model, 2)
     X = X.copy()
-    X[:, 3] = 0  # a constant tells nothing
+    X[:, 3] = 0  # a constant column has no importance
     shown = PermutationImportanceDisplay.from_estimator(model, X, y, most=4)
     assert shown.importances[3].max() == 0
     assert len(shown.ax_.patches) == 4

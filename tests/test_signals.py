@@ -1,4 +1,4 @@
-"""Summaries of a trace say what its arrays say."""
+"""Summaries of a trace match its arrays."""
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_dead_units_are_counted_and_named():
     assert layer.dead == len(layer.dead_units) / 5
     off = (net.trace(X, y).X[1] == 0).mean(axis=0)
     np.testing.assert_allclose(layer.flat, off)
-    assert np.isnan(layer.saturated)  # being off on some rows is how a ReLU works
+    assert np.isnan(layer.saturated)  # undefined for ReLU, which is flat on one side only
 
 
 @pytest.mark.parametrize("f", ["tanh", "logistic", SOFTSIGN])
@@ -110,7 +110,7 @@ def test_summary_as_text_and_data_frames():
     np.testing.assert_array_equal(units.loc[1, "flat"], signals.layers[1].flat)
     text = str(signals)
     assert len(text.splitlines()) == 4
-    assert "step/‖W‖" not in text  # columns without a number are left out
+    assert "step/‖W‖" not in text  # columns without numbers are omitted
 
 
 def test_a_trace_keeps_its_weights():

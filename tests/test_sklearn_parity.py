@@ -1,4 +1,4 @@
-"""Ours against scikit-learn's from the same seed, epoch by epoch; then what ours adds."""
+"""MLPs match scikit-learn's from the same seed, epoch by epoch; then deltaprop's extensions."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ DATA: dict[str, tuple[str, Data, dict[str, Any]]] = {
     "multioutput": ("MLPRegressor", amounts(3), {}),
     "poisson": ("MLPRegressor", counts(), {"loss": "poisson"}),
 }
-SEARCHES: dict[str, dict[str, Any]] = {
+SOLVERS: dict[str, dict[str, Any]] = {
     "sgd": {"solver": "sgd", "learning_rate_init": 0.02},
     "sgd, no momentum": {"solver": "sgd", "learning_rate_init": 0.02, "momentum": 0.0},
     "sgd, plain momentum": {
@@ -82,7 +82,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "sgd, invscaling": {
         "solver": "sgd",
         "learning_rate": "invscaling",
-        "learning_rate_init": 0.1,  # at 0.3 rounding grows to 1e-6 within these epochs
+        "learning_rate_init": 0.1,  # at 0.3 rounding errors grow to 1e-6 within these epochs
         "power_t": 0.3,
     },
     "sgd, adaptive": {
@@ -114,7 +114,7 @@ COMMON: dict[str, Any] = {
 
 
 def both(kind: str, X: Any, y: Any, weight: Any = None, **params: Any) -> tuple[Any, Any]:
-    """Ours and scikit-learn's, fitted the same way."""
+    """Fit deltaprop's and scikit-learn's estimator with the same arguments."""
     mine = getattr(dp, kind)(**params).fit(X, y, sample_weight=weight)
     reference = getattr(theirs, kind)(**params).fit(X, y, sample_weight=weight)
     return mine, reference
@@ -144,14 +144,14 @@ def assert_same_model(mine: Any, reference: Any, X: Any, rtol: float = 1e-6) -> 
     assert mine.predict(X).dtype == reference.predict(X).dtype
 
 
-# ---------------------------------------------------------------- the same, epoch by epoch
+# ---------------------------------------------------------------- equal to scikit-learn
 
 
-@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("data", [name for name in DATA if name != "multioutput"])
-def test_every_epoch_matches_scikit_learn(data: str, search: str) -> None:
+def test_every_epoch_matches_scikit_learn(data: str, solver: str) -> None:
     kind, (X, y), more = DATA[data]
-    mine, reference = both(kind, X, y, **{**COMMON, **more, **SEARCHES[search]})
+    mine, reference = both(kind, X, y, **{**COMMON, **more, **SOLVERS[solver]})
     np.testing.assert_allclose(mine.loss_curve_, reference.loss_curve_, rtol=1e-6)
     assert isinstance(mine.loss_curve_, list)
     assert mine.loss_ == mine.loss_curve_[-1]
@@ -207,12 +207,12 @@ def test_parameters_have_the_order_of_scikit_learn() -> None:
             assert signature(mine).parameters[p.name].kind == p.kind, p.name
 
 
-@pytest.mark.parametrize("search", ["sgd", "adam"])
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
 @pytest.mark.parametrize("data", [name for name in DATA if name != "multioutput"])
-def test_sample_weight_matches_scikit_learn(data: str, search: str) -> None:
+def test_sample_weight_matches_scikit_learn(data: str, solver: str) -> None:
     kind, (X, y), more = DATA[data]
     weight = np.random.default_rng(1).uniform(0.1, 4, len(X))
-    mine, reference = both(kind, X, y, weight, **{**COMMON, **more, **SEARCHES[search]})
+    mine, reference = both(kind, X, y, weight, **{**COMMON, **more, **SOLVERS[solver]})
     np.testing.assert_allclose(mine.loss_curve_, reference.loss_curve_, rtol=1e-6)
     assert_same_model(mine, reference, X)
 
@@ -233,11 +233,11 @@ def test_early_stopping_matches_scikit_learn(data: str, weighted: bool) -> None:
 
 
 @pytest.mark.parametrize("container", [scipy.sparse.csr_array, scipy.sparse.csc_matrix])
-@pytest.mark.parametrize("search", ["adam", "sgd, in order"])
-def test_sparse_input_matches_scikit_learn(container: Any, search: str) -> None:
+@pytest.mark.parametrize("solver", ["adam", "sgd, in order"])
+def test_sparse_input_matches_scikit_learn(container: Any, solver: str) -> None:
     X, y = classes(3)
     X = container(np.where(np.abs(X) > 0.8, X, 0))
-    mine, reference = both("MLPClassifier", X, y, **COMMON | SEARCHES[search])
+    mine, reference = both("MLPClassifier", X, y, **COMMON | SOLVERS[solver])
     np.testing.assert_allclose(mine.loss_curve_, reference.loss_curve_, rtol=1e-6)
     assert_same_model(mine, reference, X)
     np.testing.assert_allclose(mine.predict_proba(X.toarray()), mine.predict_proba(X), rtol=1e-12)
@@ -289,18 +289,18 @@ def test_same_seed_same_model_and_seeds_differ() -> None:
 # ---------------------------------------------------------------- deliberate differences
 
 
-@pytest.mark.parametrize("search", ["sgd", "adam"])
-def test_multioutput_gradient_matches_and_the_loss_is_its_integral(search: str) -> None:
-    """scikit-learn divides the loss by n_outputs, but not its gradient (its issue 8349)."""
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_multioutput_gradient_matches_and_the_loss_is_its_integral(solver: str) -> None:
+    """scikit-learn divides the loss by n_outputs, but not its gradient (scikit-learn #8349)."""
     kind, (X, y), _ = DATA["multioutput"]
-    params = COMMON | SEARCHES[search] | {"alpha": 0.0}
+    params = COMMON | SOLVERS[solver] | {"alpha": 0.0}
     mine, reference = both(kind, X, y, **params, tol=0, n_iter_no_change=100)
     assert_same_model(mine, reference, X)
     np.testing.assert_allclose(mine.loss_curve_, 3 * np.array(reference.loss_curve_), rtol=1e-6)
 
 
 def test_multioutput_lbfgs_reaches_a_lower_loss() -> None:
-    """A line search with scikit-learn's pair of loss and gradient stops short of the minimum."""
+    """With scikit-learn's inconsistent loss and gradient, the line search stops too early."""
     _, (X, y), _ = DATA["multioutput"]
     params: dict[str, Any] = {"solver": "lbfgs", "hidden_layer_sizes": 4, "alpha": 1.0}
     params |= {"max_iter": 3000, "tol": 1e-7, "random_state": 0}
@@ -317,7 +317,7 @@ def test_multioutput_lbfgs_reaches_a_lower_loss() -> None:
 
 
 def test_partial_fit_does_not_reseed() -> None:
-    """Scikit-learn draws the same batches in every call; ours go on as `fit` would."""
+    """scikit-learn draws the same batches in every call; deltaprop continues as `fit` would."""
     X, y = classes(3)
     params = COMMON | {"max_iter": 4, "tol": 0}
     whole = dp.MLPClassifier(**params).fit(X, y)
@@ -376,7 +376,7 @@ def test_schedules_apply_to_adam_too(name: str) -> None:
     assert rates[-1] < rates[0] == pytest.approx(1e-3)
 
 
-# ---------------------------------------------------------------- one activation a layer
+# ---------------------------------------------------------------- one activation per layer
 
 
 def test_one_activation_per_layer() -> None:
@@ -531,7 +531,7 @@ def test_dropout_trains_differently_and_predicts_deterministically() -> None:
 
 
 def test_dropout_keeps_the_expected_output() -> None:
-    """Were the kept outputs not scaled up by 1 / (1 - p), predictions would be off by that."""
+    """Kept outputs are multiplied by 1 / (1 - p); otherwise predictions would be wrong by that."""
     X, y = amounts(1)
     scores = [
         dp.MLPRegressor(
@@ -778,7 +778,7 @@ def test_callbacks_work_with_every_solver(solver: str) -> None:
 
 
 class Recorder:
-    """A callback of scikit-learn 1.9's interface."""
+    """A callback with the interface of scikit-learn 1.9."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.hooks: list[str] = []
@@ -859,7 +859,7 @@ def test_float32_and_float64_agree() -> None:
     np.testing.assert_allclose(wide.loss_curve_, narrow.loss_curve_, rtol=1e-4)
 
 
-# ---------------------------------------------------------------- living among scikit-learn
+# ---------------------------------------------------------------- use within scikit-learn
 
 
 def copies() -> list[Callable[[Any, Path], Any]]:

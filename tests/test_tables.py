@@ -1,4 +1,4 @@
-"""Tables in: files of every kind, the task, and columns of every kind."""
+"""Tables: file formats, recognition of the task, and encoding of columns."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Callbacks that write elsewhere, the progress line, and the estimators' diagram."""
+"""Callbacks for experiment trackers, the progress line, and the estimators' diagram."""
 
 import os
 import pickle

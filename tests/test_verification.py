@@ -1,4 +1,4 @@
-"""A wrong custom function is found and named; what fails only because of it is told apart."""
+"""A wrong custom function is named, apart from the equations that fail only because of it."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def quartic(**wrong):
 
 
 def collapsed(value=None, delta=None):
-    """The quartic loss with sine outputs, in terms of a."""
+    """Return the quartic loss with sine outputs in terms of a."""
     return {
         "sine": ClosedForm(
             value or (lambda t, a, z, xp: (xp.sin(a) - t) ** 4),
@@ -56,7 +56,7 @@ SIGNAL = "δ_2 = collapsed form of quartic with sine"
 BELOW_1 = {f"{sign}_{l}" for l in (0, 1) for sign in ("δ", "∂L/∂W", "∂L/∂b")}
 ALL = BELOW_1 | {"δ_2", "∂L/∂W_2", "∂L/∂b_2"}
 
-# What is planted: (network, what is wrong, what fails only because of it).
+# name: (network, the wrong equations, equations that fail only because of them)
 PLANTED = {
     "nothing": ({}, set(), set()),
     "f′ in the middle": (
@@ -124,7 +124,7 @@ def test_causes_are_distinguished():
 
 
 def test_where_names_the_wrong_entry():
-    """Only one row and column of a is beyond 1.5, and only there is f′ wrong."""
+    """f′ is wrong beyond 1.5, and only one entry of a is."""
     bad = dp.Activation(
         "bent", lambda a, xp: a * a, lambda a, z, xp: xp.where(a > 50, 2.5 * a, 2 * a)
     )
@@ -139,7 +139,7 @@ def test_where_names_the_wrong_entry():
 
 
 def test_wrong_derivatives_are_found_on_saturating_data():
-    """The tolerance that spares cancellation does not spare a wrong f′."""
+    """The tolerance for cancellation does not hide a wrong f′."""
     almost = dp.Activation("almost", lambda a, xp: xp.tanh(a), lambda a, z, xp: 1.001 * (1 - z * z))
     net = dp.Network(3, [dp.Dense(6, almost), dp.Dense(2)], loss="squared_error", seed=0)
     report = net.check(1000 * X, Y)
