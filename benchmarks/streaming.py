@@ -1,13 +1,13 @@
-"""``python -m benchmarks.streaming``: training on a table larger than the memory it is given.
+"""``python -m benchmarks.streaming``: training on a table that is larger than the memory.
 
-Makes a folder of Parquet files (20,000,000 rows of 28 numbers and a label by default), and trains
-an epoch of 28 → 128 → 64 → 2 on it, each contestant in a process of its own, in turns:
+Writes a folder of Parquet files (by default 20,000,000 rows of 28 numbers and a label), and trains
+28 → 128 → 64 → 2 on it for one epoch. Contestants take turns, each in a new process:
 
 - memory: ``dp.fit`` on arrays; loading them is not counted;
 - stream: ``dp.fit`` on ``dp.tables.stream``; reading is counted;
 - scikit-learn: ``MLPClassifier.partial_fit`` over pyarrow's batches, on a tenth of the rows.
 
-Prints rows a second and the largest memory of each process, as the system counts it.
+Prints rows per second and the peak memory of each contestant, as the system measures it.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def make(folder: Path, rows: int) -> None:
-    """The files, where they are not there yet."""
+    """Write the files that do not exist yet."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
