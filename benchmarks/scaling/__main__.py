@@ -44,7 +44,8 @@ def tested(points: list[Point]) -> Costs:
     print(
         f"a step: {1e6 * costs.fixed:.0f} µs + {1e-9 / costs.flop:.1f} Gflop/s + "
         f"{1e9 * costs.parameter:.2f} ns per parameter; all-reduce: "
-        f"{1e6 * costs.latency:.0f} µs per round + {1e-9 / max(costs.byte, 1e-12):.2f} GB/s; spread of steps {costs.spread:.2f}"
+        f"{1e6 * costs.latency:.0f} µs per round + {1e-9 / max(costs.byte, 1e-12):.2f} GB/s; "
+        f"spread of steps {costs.spread:.2f}"
     )
     print("\nheld out                           workers  batch  measured, µs  predicted    error")
     for point, error in zip(held_out, errors(costs, held_out), strict=True):

@@ -70,7 +70,7 @@ class Costs:
         )
 
     def on(self, latency: float, bandwidth: float, speed: float) -> Costs:
-        """Return the costs with another network (seconds, bytes/s) and `speed` times faster workers."""
+        """Return the costs for another network (s, bytes/s) and `speed` times faster workers."""
         return replace(
             self, latency=latency, byte=1 / bandwidth, flop=self.flop / speed,
             parameter=self.parameter / speed,
