@@ -31,7 +31,7 @@ def network():
     import deltaprop as dp
     return dp, dp.Network(28, [dp.Dense(128, "relu"), dp.Dense(64, "relu"), dp.Dense(2, "softmax")],
                           loss="cross_entropy", reduction="mean", dtype="float32", seed=0)
-def tell(rows, seconds):
+def print_result(rows, seconds):
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"rows_a_second": rows / seconds, "peak": peak}))
 """
@@ -49,7 +49,7 @@ for batch in ds.dataset(folder).to_batches():
 dp.fit(net, X[:2048], y[:2048], batch_size=1024, max_epochs=1, engine="fused")
 started = time.perf_counter()
 dp.fit(net, X, y, batch_size=1024, max_epochs=1, engine="fused")
-tell(rows, time.perf_counter() - started)
+print_result(rows, time.perf_counter() - started)
 """,
     "stream": """
 dp, net = network()
@@ -58,7 +58,7 @@ dp.fit(net, np.zeros((2048, 28), np.float32), np.zeros(2048, int), batch_size=10
 started = time.perf_counter()
 source = dp.tables.stream(folder, target="label")
 dp.fit(net, source, batch_size=1024, max_epochs=1, engine="fused")
-tell(rows, time.perf_counter() - started)
+print_result(rows, time.perf_counter() - started)
 """,
     "scikit-learn": """
 import pyarrow.dataset as ds
@@ -71,7 +71,7 @@ for batch in ds.dataset(folder).to_batches(batch_size=131_072):
     done += len(X)
     if done >= rows // 10:
         break
-tell(done, time.perf_counter() - started)
+print_result(done, time.perf_counter() - started)
 """,
 }
 

@@ -158,7 +158,7 @@ def nested(depth):
 
 
 MALICIOUS = {
-    "a class of its own": (("model", "fitted", "t_"), {"$object": "Popen", "state": {}}),
+    "an arbitrary class": (("model", "fitted", "t_"), {"$object": "Popen", "state": {}}),
     "a method replaced": (
         ("model", "fitted", "t_"),
         {"$object": "SimpleImputer", "state": {"transform": 1}},

@@ -624,9 +624,9 @@ CONTRAST = """() => {
     }
     return [255, 255, 255];
   };
-  const speaks = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+  const hasText = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
   const worst = [...document.querySelectorAll("body *")]
-    .filter((e) => e.offsetParent && !e.disabled && speaks(e))
+    .filter((e) => e.offsetParent && !e.disabled && hasText(e))
     .map((e) => {
       const [a, b] = [light(parse(getComputedStyle(e).color).slice(0, 3)), light(ground(e))];
       return (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
