@@ -13,7 +13,7 @@ def trainer(
     engine, net, X, y=None, w=None, *, index=None, state=None, rows_per_epoch=None, observer=None,
     batch_size=10, n_threads=None, reproducible=False, **settings,
 ):  # fmt: skip
-    """The engine's trainer for arrays that need no check, or for a stream.
+    """Return the engine's trainer for valid arrays, or for a stream.
 
     `engine` is a name or an Engine; `settings` are the solver and clip_norm of `dp.fit`.
     """
@@ -29,7 +29,7 @@ def trainer(
 
 
 def run_epoch(trainer, order, learning_rates, first=0):
-    """The loss of one epoch, or of the part of it that begins with step `first`."""
+    """Return the loss of one epoch, or of its part that begins with step `first`."""
     (loss,) = trainer.run([order], [learning_rates], first)
     return loss
 
