@@ -265,7 +265,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
 
     def _settings(self, solver: Solver, incremental: bool) -> Settings:
         """The settings of a training run, from the parameters of the estimator."""
-        parameters = self.get_params(deep=False)
+        parameters = vars(self)  # get_params would read the signature again, which takes long
         shared = {f.name: parameters[f.name] for f in fields(Settings) if f.name in parameters}
         return Settings(
             **shared | {
@@ -302,7 +302,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         """The solver. If it is given by name, its settings are parameters of this estimator."""
         if isinstance(self.solver, Solver):
             return self.solver
-        solver, parameters = solvers.BY_NAME[self.solver], self.get_params(deep=False)
+        solver, parameters = solvers.BY_NAME[self.solver], vars(self)
         settings = {}
         for setting in fields(solver):
             name = SKLEARN_NAMES.get(setting.name, setting.name)

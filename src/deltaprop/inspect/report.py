@@ -89,7 +89,7 @@ def report(
         If X and y do not fit together, or y has several columns.
     deltaprop.storage.places.OutputError
         If `path` cannot be written. An existing file is then unchanged.
-    deltaprop.files.ModelFileError
+    deltaprop.storage.places.OutputError
         If `model` is a path that is not a model file that can be read.
 
     Notes

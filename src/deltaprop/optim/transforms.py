@@ -99,7 +99,8 @@ class ClipByNorm(Transformation):
         self, g: Float[Array, " P"], state: State, step: Step
     ) -> tuple[Float[Array, " P"], State]:
         xp = namespace(g)
-        return g / xp.maximum(xp.sqrt(g @ g) / self.max_norm, 1), state
+        norm = xp.sqrt(xp.sum(g * g))  # not g @ g: divided among devices, g is a matrix
+        return g / xp.maximum(norm / self.max_norm, 1), state
 
 
 @dataclass(frozen=True)

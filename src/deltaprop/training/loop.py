@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Protocol
 
@@ -126,19 +127,20 @@ class TrainingLoop:
                 history.best_epoch = state.epoch
         elif self._monitors_loss:
             self.plateau.update(-loss)
-        seconds = time.perf_counter() - self._started
-        event = Epoch(
-            state.epoch, self.horizon, loss, learning_rate, validation_loss, score, seconds,
-            self.model,
-        )  # fmt: skip
-        if self.callbacks.end_epoch(event):
-            history.stop_reason = "callback"
-        return not (self.plateau.reached or not np.isfinite(loss))
+        if self.callbacks:
+            seconds = time.perf_counter() - self._started
+            event = Epoch(
+                state.epoch, self.horizon, loss, learning_rate, validation_loss, score, seconds,
+                self.model,
+            )  # fmt: skip
+            if self.callbacks.end_epoch(event):
+                history.stop_reason = "callback"
+        return math.isfinite(loss) and not self.plateau.reached
 
     def settle(self, learning_rate: float | None) -> None:
         """Stop or save if it is time. Call when the driver has undone any epochs run in excess."""
         history = self.history
-        if not np.isfinite(history.loss_curve[-1]) and not np.isfinite(self.model.theta).all():
+        if not math.isfinite(history.loss_curve[-1]) and not np.isfinite(self.model.theta).all():
             history.stop_reason = "diverged"
         if self.plateau.reached and history.stop_reason == "max_epochs":
             if not self._reduce_learning_rate(learning_rate):

@@ -31,9 +31,10 @@ class Frame:
     def __init__(self, net: Model, rows: KernelRows, room: Room) -> None:
         self.net, self.room = net, room
         self.compiled = units.compiled(net, rows.source)
-        record = np.zeros(1, constants.FRAME)
+        memory, errors = np.zeros(constants.FRAME.itemsize, np.uint8), np.zeros(2, np.int64)
+        record = memory.view(constants.FRAME)
         self.at = {name: record[name] for name in constants.FRAME.names or ()}
-        self._place, errors = address(record), np.zeros(2, np.int64)
+        self._place = address(memory)
         self._error = address(errors)  # required by Numba's calling convention; unused
         self._kept: list[Any] = [rows, errors]
         self._set_network()
@@ -45,7 +46,7 @@ class Frame:
         layers["forward"], layers["pull_back"] = compiled.forward, compiled.pull_back
         layers["dropout"] = [float(layer.dropout) for layer in net.layers]
         self.set(
-            theta=net.theta, P=net.theta.size, layers=layers, L=net.n_layers,
+            theta=net.theta, P=net.theta.size, layers=layers.view(np.uint8), L=net.n_layers,
             loss=compiled.loss, collapsed=compiled.collapsed, gather=compiled.gather,
             rows_times=compiled.rows_times, columns_times=compiled.columns_times,
         )  # fmt: skip
@@ -82,6 +83,9 @@ class Frame:
 
 
 def address(array: Shaped[np.ndarray, "..."]) -> int:
-    """The address of an array's first number (faster than ``array.ctypes``)."""
+    """The address of an array's first number.
+
+    Faster than ``array.ctypes`` for arrays of numbers, but slow for arrays of records.
+    """
     at: int = array.__array_interface__["data"][0]
     return at

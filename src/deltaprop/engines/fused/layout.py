@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import dis
 from collections.abc import Sequence
+from functools import cache
 from itertools import pairwise
+from types import CodeType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -156,10 +158,12 @@ def _places(
 
 def reads_only_z(f: Activation) -> bool:
     """Whether f′ reads z = f(a) but not a, and the compiled f can write z over a."""
-    if f.kernel is not None:
-        return False
-    code = f.df.__code__
-    return not any(
+    return f.kernel is None and not _reads_first_argument(f.df.__code__)
+
+
+@cache  # disassembling takes as long as some epochs
+def _reads_first_argument(code: CodeType) -> bool:
+    return any(
         step.argval == code.co_varnames[0] and step.opname.startswith("LOAD")
         for step in dis.get_instructions(code)
     )

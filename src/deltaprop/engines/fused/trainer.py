@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -173,7 +173,7 @@ def fused_objective(
     room = training_room(
         model, kernel_rows.K, N, n_threads or threads.available(), kernel_rows.sparse, reproducible
     )
-    frame, result = Frame(model, kernel_rows, room), np.zeros(2)
+    frame, result, shared = Frame(model, kernel_rows, room), np.zeros(2), room.n_threads > 1
     G = np.zeros_like(model.theta)
     frame.set(
         G=G, result=result, batch=N, rows_of_epoch=N, n_steps=1, rates=np.zeros(1), order=order,
@@ -185,7 +185,7 @@ def fused_objective(
     def evaluate() -> tuple[float, Float[np.ndarray, " P"]]:
         result[:] = 0
         G[:] = 0  # for sparse rows the kernel adds up only the entries that are present
-        with threads.interrupt_between_calls() as check:
+        with threads.interrupt_between_calls() if shared else nullcontext(_nothing) as check:
             frame.call(frame.compiled.run)
             check()
         return float(result[1]), G
