@@ -61,7 +61,7 @@ def _replacements(dtype: str) -> dict[Any, Any]:
     floored, erf, expit, softplus = xp.floored, xp.erf, xp.expit, xp.softplus
     eps = np.finfo(dtype).eps
 
-    def power(base, exponent, xp):  # type: ignore[no-untyped-def]
+    def power(base, exponent, xp):
         return (max(base, eps) if exponent < 0 else base) ** exponent
 
     return {
@@ -129,7 +129,7 @@ def _elementwise(activation: Activation, dtype: str) -> Any:
     one, xp, f = np.dtype(dtype).type(1), namespace(dtype), specialised(activation.f, dtype)
 
     @plain
-    def shifted(a, b, z, rows, columns, by_unit):  # type: ignore[no-untyped-def]
+    def shifted(a, b, z, rows, columns, by_unit):
         for i in range(rows):
             if by_unit:
                 shift = b[i]
@@ -142,7 +142,7 @@ def _elementwise(activation: Activation, dtype: str) -> Any:
                     z[i, j] = f(a[i, j], xp)
 
     @plain
-    def shifted_in_place(a, b, rows, columns, by_unit):  # type: ignore[no-untyped-def]
+    def shifted_in_place(a, b, rows, columns, by_unit):
         for i in range(rows):
             if by_unit:
                 shift = b[i]
@@ -153,7 +153,7 @@ def _elementwise(activation: Activation, dtype: str) -> Any:
                     a[i, j] = f(a[i, j] + b[j], xp)
 
     @plain(BLOCK)
-    def block(a_at, z_at, b_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(a_at, z_at, b_at, s_at, N, H, by_unit):
         rows, columns = (H, N) if by_unit else (N, H)
         a, z = matrix(one, a_at, rows, columns), matrix(one, z_at, rows, columns)
         b = vector(one, b_at, H)
@@ -173,7 +173,7 @@ def _elementwise_pull_back(activation: Activation, dtype: str) -> Any:
     one, xp, df = np.dtype(dtype).type(1), namespace(dtype), specialised(activation.df, dtype)
 
     @plain(BLOCK)
-    def block(a_at, z_at, g_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(a_at, z_at, g_at, s_at, N, H, by_unit):
         a, z, g = vector(one, a_at, N * H), vector(one, z_at, N * H), vector(one, g_at, N * H)
         for i in range(N * H):
             g[i] *= df(a[i], z[i], xp)
@@ -185,7 +185,7 @@ def _after_bias(apply: Any, dtype: str) -> Any:
     one = np.dtype(dtype).type(1)
 
     @plain(BLOCK)
-    def block(a_at, z_at, b_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(a_at, z_at, b_at, s_at, N, H, by_unit):
         if b_at != 0:
             a, b = matrix(one, a_at, N, H), vector(one, b_at, H)
             a_by_unit = matrix(one, a_at, H, N)
@@ -207,7 +207,7 @@ def _normalized(kernel: Normalized, dtype: str) -> Any:
     zero = one - one
 
     @plain
-    def rows(a, z, N, H):  # type: ignore[no-untyped-def]
+    def rows(a, z, N, H):
         for n in range(N):
             top = a[n, 0]
             for h in range(1, H):
@@ -221,7 +221,7 @@ def _normalized(kernel: Normalized, dtype: str) -> Any:
                 z[n, h] /= total
 
     @plain
-    def units(a, z, top, total, N, H):  # type: ignore[no-untyped-def]
+    def units(a, z, top, total, N, H):
         for n in range(N):
             top[n], total[n] = a[0, n], zero
         for h in range(1, H):
@@ -236,7 +236,7 @@ def _normalized(kernel: Normalized, dtype: str) -> Any:
                 z[h, n] /= total[n]
 
     @plain
-    def apply(a_at, z_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def apply(a_at, z_at, s_at, N, H, by_unit):
         if by_unit:
             s = matrix(one, s_at, 2, N)
             units(matrix(one, a_at, H, N), matrix(one, z_at, H, N), s[0], s[1], N, H)
@@ -251,7 +251,7 @@ def _normalized_pull_back(kernel: Normalized, dtype: str) -> Any:
     zero = one - one
 
     @plain(BLOCK)
-    def block(a_at, z_at, g_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(a_at, z_at, g_at, s_at, N, H, by_unit):
         step_n, step_h = (1, N) if by_unit else (H, 1)
         z, g = vector(one, z_at, N * H), vector(one, g_at, N * H)
         for n in range(N):
@@ -271,7 +271,7 @@ def _two_halves(kernel: TwoHalves, dtype: str) -> Any:
     first, second = (specialised(f, dtype) for f in kernel.f)
 
     @plain
-    def apply(a_at, z_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def apply(a_at, z_at, s_at, N, H, by_unit):
         step_n, step_h = (1, N) if by_unit else (H, 1)
         a, z = vector(one, a_at, N * H), vector(one, z_at, N * H)
         K = H // 2
@@ -288,7 +288,7 @@ def _two_halves_pull_back(kernel: TwoHalves, dtype: str) -> Any:
     first, second = (specialised(df, dtype) for df in kernel.df)
 
     @plain(BLOCK)
-    def block(a_at, z_at, g_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(a_at, z_at, g_at, s_at, N, H, by_unit):
         step_n, step_h = (1, N) if by_unit else (H, 1)
         a, z, g = vector(one, a_at, N * H), vector(one, z_at, N * H), vector(one, g_at, N * H)
         for n in range(N):
@@ -363,7 +363,7 @@ def _each_entry(loss: Loss, activation: str, dtype: str) -> Any:
     )
 
     @plain(LOSS)
-    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):
         t, a, z = vector(one, t_at, N * H), vector(one, a_at, N * H), vector(one, z_at, N * H)
         d, rows = vector(one, d_at, N * H), vector(one, rows_at, N)
         if by_unit:
@@ -394,7 +394,7 @@ def _log_likelihood(kernel: LogLikelihood, loss: Loss, dtype: str) -> Any:
     weight = _bound(kernel.weight, "t", loss, dtype)
 
     @plain
-    def by_row(t, a, z, d, rows, N, H):  # type: ignore[no-untyped-def]
+    def by_row(t, a, z, d, rows, N, H):
         for n in range(N):
             top, largest, mass, dot = a[n, 0], z[n, 0], zero, zero
             for h in range(H):
@@ -406,7 +406,7 @@ def _log_likelihood(kernel: LogLikelihood, loss: Loss, dtype: str) -> Any:
             rows[n] = -mass * log(largest) - dot
 
     @plain
-    def by_units(t, a, z, d, rows, mass, most, N, H):  # type: ignore[no-untyped-def]
+    def by_units(t, a, z, d, rows, mass, most, N, H):
         for n in range(N):
             mass[n], most[n], rows[n] = weight(t[0, n], xp), a[0, n], zero
         for h in range(1, H):
@@ -426,7 +426,7 @@ def _log_likelihood(kernel: LogLikelihood, loss: Loss, dtype: str) -> Any:
             rows[n] -= mass[n] * log(most[n])
 
     @plain(LOSS)
-    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):
         rows, s = vector(one, rows_at, N), matrix(one, s_at, 2, N)
         if by_unit:
             t, a = matrix(one, t_at, H, N), matrix(one, a_at, H, N)
@@ -447,7 +447,7 @@ def _mean_and_spread(kernel: MeanAndSpread, loss: Loss, closed: bool, dtype: str
     terms = _bound(kernel.terms, "t, m, s", loss, dtype)
 
     @plain(LOSS)
-    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):
         step_n, step_h = (1, N) if by_unit else (H, 1)
         K = H // 2
         step_t = 1 if by_unit else K
@@ -472,7 +472,7 @@ def _each_class(kernel: EachClass, loss: Loss, dtype: str) -> Any:
     terms = _bound(kernel.terms, "a, z", loss, dtype)
 
     @plain(LOSS)
-    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):
         step_n, step_h = (1, N) if by_unit else (H, 1)
         t, a, z = vector(one, t_at, N * H), vector(one, a_at, N * H), vector(one, z_at, N * H)
         d, rows = vector(one, d_at, N * H), vector(one, rows_at, N)
@@ -500,7 +500,7 @@ def _log_probabilities(kernel: LogProbabilities, loss: Loss, dtype: str) -> Any:
     single = _bound(kernel.single, "t, z", loss, dtype)
 
     @plain(LOSS)
-    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):
         step_n, step_h = (1, N) if by_unit else (H, 1)
         t, a, z = vector(one, t_at, N * H), vector(one, a_at, N * H), vector(one, z_at, N * H)
         d, rows = vector(one, d_at, N * H), vector(one, rows_at, N)
@@ -540,7 +540,7 @@ def gather_block(source: str, dtype: str) -> Any:
     size = item.itemsize
 
     @plain(GATHER)
-    def block(X_at, row, column, order_at, first, N, D, out_at, by_unit):  # type: ignore[no-untyped-def]
+    def block(X_at, row, column, order_at, first, N, D, out_at, by_unit):
         step_n, step_d = (1, N) if by_unit else (D, 1)
         out, order = vector(one, out_at, N * D), vector(N, order_at, N)
         for n in range(N):
@@ -557,7 +557,7 @@ def gather_block(source: str, dtype: str) -> Any:
 
 
 @inlined
-def _of_float16(bits):  # type: ignore[no-untyped-def]
+def _of_float16(bits):
     """float16 from its bits. A product shifts the exponent, which also handles subnormals."""
     size = float32_of_bits(np.int32((np.int32(bits) & 0x7FFF) << 13)) * np.float32(2.0**112)
     if (bits & 0x7C00) == 0x7C00:
@@ -566,5 +566,5 @@ def _of_float16(bits):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _of_bfloat16(bits):  # type: ignore[no-untyped-def]
+def _of_bfloat16(bits):
     return float32_of_bits(np.int32(np.int32(bits) << 16))
