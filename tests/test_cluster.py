@@ -86,7 +86,7 @@ def test_cluster_errors_match_the_local_functions():
 
 
 def test_a_different_ray_address_is_rejected():
-    with pytest.raises(ValueError, match=r"already connected to the Ray at '127\.0\.0\.1"):
+    with pytest.raises(ValueError, match=r"already connected to the Ray cluster at '127\.0\.0\.1"):
         dp.cluster.fit_many([network(0)], X, y, address="10.0.0.5:6379")
 
 
