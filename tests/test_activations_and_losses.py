@@ -106,6 +106,25 @@ def test_equal_losses_are_equal_and_survive_pickling(name):
     assert pickle.loads(pickle.dumps(loss)) == loss
 
 
+def _fourth(t, yhat, xp):
+    return (yhat - t) ** 4
+
+
+def _fourth_d(t, yhat, xp):
+    return 4 * (yhat - t) ** 3
+
+
+def test_copies_of_a_custom_loss_are_equal_to_it():
+    """As a copy of an estimator contains, such as the one that a grid search makes."""
+    import copy
+    import pickle
+
+    loss = dp.Loss("fourth_power", _fourth, _fourth_d)
+    for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
+        assert other == loss
+        assert hash(other) == hash(loss)
+
+
 def test_losses_with_different_parameters_are_unequal():
     assert losses.get("huber", delta=1.0) != losses.get("huber", delta=2.0)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import numpy as np
 
-from deltaprop.errors import InputError, raised_as_input_error
+from deltaprop.errors import InputError
 from deltaprop.functions.arrays import Array
 from deltaprop.model.inputs import Expects, check_weights, check_X_y
 from deltaprop.optim.state import TrainingState
@@ -126,10 +126,15 @@ class Rows:
         from sklearn.model_selection import train_test_split
 
         places = np.arange(len(self)) if self.index is None else self.index
-        with raised_as_input_error():
+        try:
             kept, held = train_test_split(
                 places, test_size=float(fraction), random_state=rng, stratify=stratify
             )
+        except ValueError as error:
+            raise InputError(
+                f"Cannot hold out a fraction of {fraction:g} of {len(self)} rows for validation: "
+                f"{error} Use a larger validation fraction, or more rows."
+            ) from error
         return replace(self, index=kept), replace(self, index=None).take(held)
 
     def probe(self, most: int = PROBE_ROWS) -> Int[np.ndarray, " M"]:

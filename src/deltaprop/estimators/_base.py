@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from deltaprop.data.rows import Rows, TrainingRows
 from deltaprop.data.streamed_rows import StreamedRows, refuse_with_stream
 from deltaprop.data.streams.stream import Stream
-from deltaprop.errors import InputError
+from deltaprop.errors import InputError, raised_as_input_error
 from deltaprop.estimators._callbacks import SklearnTasks, print_epoch
 from deltaprop.estimators._saving import (
     EstimatorState,
@@ -376,9 +376,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
 
     def encode_rows(self, X: Any) -> Any:
         check_is_fitted(self)
-        return by_rows(
-            validate_data(self, X, accept_sparse=["csr", "csc"], dtype=INPUT_DTYPES, reset=False)
-        )
+        return by_rows(self._validated(X))
 
     def feature_names(self) -> list[str] | None:
         names = getattr(self, "feature_names_in_", None)
@@ -417,8 +415,14 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         z = None if hasattr(self, "feature_names_in_") else net.predictor.few(X)
         if z is not None:
             return z
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], dtype=INPUT_DTYPES, reset=False)
-        return net.predictor(X)
+        return net.predictor(self._validated(X))
+
+    def _validated(self, X: Any) -> Any:
+        """X as an array of the fitted number of columns, or an error that says what is wrong."""
+        with raised_as_input_error():
+            return validate_data(
+                self, X, accept_sparse=["csr", "csc"], dtype=INPUT_DTYPES, reset=False
+            )
 
     def _network(self) -> Network:
         """The fitted network, with the arrays that the user has assigned to `coefs_`."""

@@ -18,7 +18,7 @@ from sklearn.utils.multiclass import (
 from sklearn.utils.validation import validate_data
 
 from deltaprop.data.rows import Rows
-from deltaprop.errors import InputError
+from deltaprop.errors import InputError, raised_as_input_error
 from deltaprop.estimators._base import (
     INPUT_DTYPES,
     BaseMLP,
@@ -222,18 +222,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
             raise ModelFileError(f"it has an unknown kind of target, {self._kind!r}")
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
-        X, y = validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], multi_output=True,
-            dtype=INPUT_DTYPES, reset=reset,
-        )  # fmt: skip
-        y = y.toarray() if hasattr(y, "toarray") else y
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
+        with raised_as_input_error():
+            X, y = validate_data(
+                self, X, y, accept_sparse=["csr", "csc"], multi_output=True,
+                dtype=INPUT_DTYPES, reset=reset,
+            )  # fmt: skip
+            y = y.toarray() if hasattr(y, "toarray") else y
+            if y.ndim == 2 and y.shape[1] == 1:
+                y = column_or_1d(y, warn=True)
+            check_classification_targets(y)
         self._learn_or_check_classes(y, task)
         w = check_weights(sample_weight, X)
         if self.class_weight is not None:
-            balance = compute_sample_weight(self.class_weight, y).astype(working_dtype(X))
+            with raised_as_input_error():
+                balance = compute_sample_weight(self.class_weight, y).astype(working_dtype(X))
             if (balance < 0).any():
                 raise InputError(
                     f"class_weight must hold weights >= 0 for each class, got {self.class_weight}."

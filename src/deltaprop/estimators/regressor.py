@@ -12,7 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import validate_data
 
 from deltaprop.data.rows import Rows
-from deltaprop.errors import InputError
+from deltaprop.errors import InputError, raised_as_input_error
 from deltaprop.estimators._base import INPUT_DTYPES, BaseMLP, Task, by_rows, keeps_fit_on_failure
 from deltaprop.estimators.declaration import with_parameters
 from deltaprop.estimators.fitted import TargetKind
@@ -174,10 +174,11 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
     _saved_attributes: ClassVar = (*BaseMLP._saved_attributes, "_n_targets")
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
-        X, y = validate_data(
-            self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True,
-            dtype=INPUT_DTYPES, reset=reset,
-        )  # fmt: skip
+        with raised_as_input_error():
+            X, y = validate_data(
+                self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True,
+                dtype=INPUT_DTYPES, reset=reset,
+            )  # fmt: skip
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         n_targets = 1 if y.ndim == 1 else y.shape[1]

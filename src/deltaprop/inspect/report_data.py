@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop.errors import InputError
+from deltaprop.errors import InputError, raised_as_input_error
 from deltaprop.estimators.fitted import as_labels
 from deltaprop.inspect.opening import OpenedModel, fitted_estimator, loaded, open_model
 from deltaprop.inspect.scores import classification, point_prediction, regression
@@ -28,7 +28,8 @@ class Case:
         self.estimator = fitted_estimator(self.model)
         self.mlp = self.estimator.fitted_mlp()
         self.X = _rows(X)
-        check_consistent_length(self.X, y)
+        with raised_as_input_error():
+            check_consistent_length(self.X, y)
         values = np.asarray(y)
         values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
         if values.ndim != 1:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 
-from deltaprop.errors import InputError
+from deltaprop.errors import InputError, raised_as_input_error
 from deltaprop.functions.arrays import Array
 from deltaprop.functions.losses import Loss
 
@@ -59,9 +59,10 @@ def check_X(network: Expects, X: Any, *, narrow: bool = True) -> Num[Array, "N D
 
         if name == "bfloat16":  # which check_array does not support
             X = X.astype(network.dtype)
-        X = check_array(
-            X, accept_sparse=["csr", "csc"], dtype=[network.dtype, *allowed], input_name="X"
-        )
+        with raised_as_input_error():
+            X = check_array(
+                X, accept_sparse=["csr", "csc"], dtype=[network.dtype, *allowed], input_name="X"
+            )
     if X.shape[1] != network.n_features:
         raise InputError(
             f"X has {X.shape[1]} column(s), but the network expects {network.n_features} "
@@ -121,7 +122,10 @@ def check_weights(sample_weight: Any, X: Num[Array, "N D"]) -> Float[np.ndarray,
         return None
     from sklearn.utils.validation import _check_sample_weight
 
-    w: np.ndarray = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+    with raised_as_input_error():
+        w: np.ndarray = _check_sample_weight(
+            sample_weight, X, dtype=X.dtype, ensure_non_negative=True
+        )
     if not w.any():
         raise InputError("sample_weight is zero for every sample; at least one must be > 0.")
     return w
