@@ -574,7 +574,7 @@ def kill_many(n, folder, chance, engine):
             checkpoint_files.decoded(file.name, file.read_bytes())
         if out.exists():
             dp.load(out)
-        if process.returncode == 0:  # it had ended: the next ones begin anew
+        if process.returncode == 0:  # it had ended: the next ones start from the beginning
             assert printed == straight
             ended += 1
             run = folder / f"run{ended}"

@@ -369,7 +369,7 @@ def estimator_outputs(model: Any, X: Any) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Search:
-    """A search with checkpoints that is cut off, and goes on from the last of them.
+    """A training with checkpoints that is interrupted, and continues from the last of them.
 
     Attributes
     ----------

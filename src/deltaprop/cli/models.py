@@ -27,8 +27,8 @@ def load_tabular(path: str) -> Tabular:
     model = load(path)
     if not isinstance(model, (TabularClassifier, TabularRegressor)):
         raise ModelFileError(
-            f"{path!r} holds a {type(model).__name__}, which knows no table columns; use a "
-            "model written by `deltaprop train`, or a TabularClassifier or TabularRegressor."
+            f"{path!r} contains a {type(model).__name__}, which does not store table columns. Use "
+            "a model written by `deltaprop train`, or a TabularClassifier or TabularRegressor."
         )
     return model
 

@@ -93,7 +93,7 @@ def _require_numbers(y: pd.Series, who: str, hint: str = "") -> None:
 
     if not pd.api.types.is_numeric_dtype(y):
         raise TableError(
-            f"{who} needs numbers, but column {y.name!r} holds words such as {y.iloc[0]!r}.{hint}"
+            f"{who} needs numbers, but column {y.name!r} contains text such as {y.iloc[0]!r}.{hint}"
         )
     if not np.isfinite(y.to_numpy(dtype=float)).all():
         raise TableError(

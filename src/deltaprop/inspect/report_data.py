@@ -109,7 +109,7 @@ class Case:
             return -float(mean_absolute_error(y, point_prediction(model, X)))
         if self.probabilities is None:
             return float(accuracy_score(y, model.predict(X)))
-        return float(np.mean(np.log(self.of_truth(np.asarray(model.predict_proba(X)), y))))
+        return float(np.mean(np.log(self.of_true_class(np.asarray(model.predict_proba(X)), y))))
 
     @property
     def skill_name(self) -> str:
@@ -117,7 +117,7 @@ class Case:
             return "mean absolute error"
         return "error rate" if self.probabilities is None else "log loss"
 
-    def of_truth(self, P: Float[np.ndarray, "N C"], y: np.ndarray) -> Float[np.ndarray, " N"]:
+    def of_true_class(self, P: Float[np.ndarray, "N C"], y: np.ndarray) -> Float[np.ndarray, " N"]:
         """Return the predicted probability of each row's true class; 1e-15 for an unknown class."""
         column = np.searchsorted(self.mlp.classes_, y).clip(max=P.shape[1] - 1)
         P_true = np.where(self.mlp.classes_[column] == y, P[np.arange(len(y)), column], 0.0)

@@ -95,8 +95,8 @@ def worst_rows(case: Case) -> Markup:
         error = np.abs(case.y - case.predicted)
         extra: dict[str, np.ndarray] = {"y - ŷ": case.y - case.predicted}
     elif case.probabilities is not None:
-        of_truth = case.of_truth(case.probabilities, case.y)
-        error, extra = 1 - of_truth, {"P(true)": of_truth}
+        of_true_class = case.of_true_class(case.probabilities, case.y)
+        error, extra = 1 - of_true_class, {"P(true)": of_true_class}
     else:
         error, extra = (case.predicted != case.y).astype(float), {}
     rows = np.argsort(-error, kind="stable")[:WORST_ROWS]

@@ -81,7 +81,9 @@ def scores(case: Case) -> Markup:
     shown: dict[str, object] = {names[name]: value for name, value in scores.items()}
     if case.is_classifier:
         if case.probabilities is not None:
-            shown["log loss"] = -float(np.mean(np.log(case.of_truth(case.probabilities, case.y))))
+            shown["log loss"] = -float(
+                np.mean(np.log(case.of_true_class(case.probabilities, case.y)))
+            )
         _, counts = np.unique(case.y, return_counts=True)
         shown["accuracy of the most frequent class"] = float(counts.max() / counts.sum())
         heads = ("class", "precision", "recall", "f1", "rows")
