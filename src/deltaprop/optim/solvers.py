@@ -17,7 +17,7 @@ class Solver:
     """An optimizer. Its settings are dataclass fields, which are checked against `_ranges`."""
 
     name: ClassVar[str]
-    """The name of the solver in the `solver` parameter of estimators and on the command line."""
+    """The name of the solver. Estimators and the command line accept the names in `NAMES`."""
 
     _ranges: ClassVar[dict[str, tuple[float, float, str]]] = {}
 
