@@ -1,6 +1,6 @@
-"""How fast deltaprop is beside its peers: ``python -m benchmarks --help``.
+"""Compare the speed of deltaprop with other libraries: ``python -m benchmarks --help``.
 
-Everything is float32 on two threads in one process. The contestants of a case take turns, each with
-the same work, so that what else the machine does falls on all of them; the median of the turns is
-compared. Machines are noisy: read the ratios, not the microseconds.
+The contestants run in float32 on two threads in one process. Those of a case take turns at the same
+work, so that other load on the machine affects all of them, and the medians of the turns are
+compared. Ratios are more reliable than times, because machines are noisy.
 """

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: run cases, print tables, write numbers and the chart."""
+"""``python -m benchmarks``: run cases, print tables, write results and the chart."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Run the cases one after the other; what is done is on disk before the next begins."""
+    """Run the cases in order; results are written to disk after each case."""
     machine.pin(options.threads)  # before any library is imported
     quieten()
     from rich.console import Console
@@ -52,9 +52,10 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def parsed() -> argparse.Namespace:
-    """The command line. Names are checked later, when libraries may be loaded."""
+    """Parse the command line. Names are checked later, because that imports libraries."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Time deltaprop beside its peers."
+        prog="python -m benchmarks",
+        description="Compare the speed of deltaprop with other libraries.",
     )
     add = parser.add_argument
     add(
@@ -63,27 +64,36 @@ def parsed() -> argparse.Namespace:
         metavar="NAME",
         help="a case to run; may be repeated; ? lists them",
     )
-    add("--peers", type=lambda text: text.split(","), help="only these, such as torch,jax,floor")
+    add(
+        "--peers",
+        type=lambda text: text.split(","),
+        help="only these contestants, such as torch,jax,floor",
+    )
     add("--turns", type=int, default=7, help="timed turns of each contestant (default 7)")
-    add("--quick", action="store_true", help="one timed turn: does it run at all?")
+    add("--quick", action="store_true", help="one timed turn, to test the program")
     add("--threads", type=int, default=2, help="threads of each contestant (default 2)")
-    add("--json", type=Path, metavar="FILE", help="write all numbers there")
-    add("--chart", type=Path, metavar="FILE", help="draw the README's chart there (SVG)")
-    add("--load", type=Path, metavar="FILE", help="run nothing: take the numbers of --json's file")
+    add("--json", type=Path, metavar="FILE", help="write all results to this file")
+    add("--chart", type=Path, metavar="FILE", help="write the README's chart to this file (SVG)")
+    add(
+        "--load",
+        type=Path,
+        metavar="FILE",
+        help="run nothing; read the results from a file that --json wrote",
+    )
     options = parser.parse_args()
     options.turns = 1 if options.quick else max(1, options.turns)
     return options
 
 
 def check_names(option: str, given: list[str] | None, known: tuple[str, ...]) -> None:
-    """End the program at a name that is not known."""
+    """Exit with a message if a name is unknown."""
     for name in given or ():
         if name not in known:
-            raise SystemExit(f"{option} must be of {', '.join(known)}; got {name!r}.")
+            raise SystemExit(f"{option} must be one of {', '.join(known)}; got {name!r}.")
 
 
 def quieten() -> None:
-    """No warnings in between the tables, from the processes that contestants start neither."""
+    """Suppress warnings between the tables, also in the processes that contestants start."""
     warnings.simplefilter("ignore")
     os.environ["PYTHONWARNINGS"] = "ignore"
 

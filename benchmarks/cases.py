@@ -1,4 +1,4 @@
-"""All cases: what a turn does, who takes part, and the unit that its time is told in."""
+"""All cases: the work of a turn, its contestants, and the unit of its time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.turns import Build
 
 @dataclass(frozen=True)
 class Case:
-    """`scale` turns the seconds of a turn into `unit`; `contestants` takes the threads."""
+    """A case; `scale` converts seconds to `unit`, and `contestants` takes the number of threads."""
 
     name: str
     title: str
@@ -24,7 +24,7 @@ class Case:
 
 CASES = (
     *(
-        Case(p.name, p.title, "µs a step", 1e6 / p.steps, partial(peers.training, p))
+        Case(p.name, p.title, "µs per step", 1e6 / p.steps, partial(peers.training, p))
         for p in PROBLEMS
     ),
     Case(
@@ -37,7 +37,7 @@ CASES = (
     Case(
         "predict-one",
         "predict-one: probabilities of one row, 64 → 100 → 10",
-        "µs a call",
+        "µs per call",
         1e6 / prediction.CALLS,
         prediction.one_row,
     ),
@@ -57,12 +57,12 @@ CASES = (
     ),
 )
 NAMES = tuple(case.name for case in CASES)
-OURS = "deltaprop"  # what the others are compared with; names that begin so always run
+OURS = "deltaprop"  # the others are compared with it; names with this prefix always run
 PEERS = (*peers.MODULES, "onnxruntime")
 
 
 def chosen(case: Case, threads: int, names: list[str] | None) -> dict[str, Build]:
-    """The contestants of a case that were asked for."""
+    """Return the requested contestants of a case."""
     everyone = case.contestants(threads)
     if names is None:
         return everyone

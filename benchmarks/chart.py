@@ -1,4 +1,4 @@
-"""The README's chart: how many times as long as ours each peer takes, on a logarithmic scale."""
+"""The README's chart: times of other libraries over deltaprop's, on a logarithmic scale."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NETWORKS = ("tiny", "small", "medium", "large")
 SHOWN = ("scikit-learn", "torch", "torch.compile", "jax", "keras")
 LEFT, RIGHT, BAR, GAP, HEADER, FOOTER = 130, 60, 18, 26, 62, 30
 WIDTH = 760
-# An <img> does not see the page's theme, only the reader's: the background is the picture's own.
+# An <img> sees the theme of the browser but not that of the page, so it has its own background.
 STYLE = """
   .paper { fill: #ffffff; stroke: #d0d7de } .ink { fill: #1f2328 } .pale { fill: #59636e }
   .grid { stroke: #d8dee4 } .ours { stroke: #1f2328; stroke-width: 2 }
@@ -24,7 +24,7 @@ STYLE = """
 
 
 def svg(results: list[dict[str, Any]], machine: dict[str, Any]) -> str:
-    """The picture as text. Cases and peers that have no number are left out."""
+    """Return the picture as text. Cases and peers without numbers are left out."""
     groups = [(r["title"], bars) for r in _networks(results) if (bars := _bars(r))]
     if not groups:
         raise ValueError(f"a chart needs one of the cases {', '.join(NETWORKS)}")
@@ -56,14 +56,14 @@ def svg(results: list[dict[str, Any]], machine: dict[str, Any]) -> str:
 
 
 class _Scale:
-    """From a ratio to a place on the picture."""
+    """Maps a ratio to an x coordinate."""
 
     def __init__(self, low: float, high: float) -> None:
         self.low, self.high = math.log(low * 0.97), math.log(high)
 
     def __call__(self, ratio: float) -> float:
-        share = (math.log(ratio) - self.low) / (self.high - self.low)
-        return LEFT + share * (WIDTH - LEFT - RIGHT)
+        fraction = (math.log(ratio) - self.low) / (self.high - self.low)
+        return LEFT + fraction * (WIDTH - LEFT - RIGHT)
 
     def ticks(self) -> list[float]:
         powers = (factor * 10.0**k for k in range(-2, 4) for factor in (1, 2, 5))
@@ -80,7 +80,7 @@ def _bars(result: dict[str, Any]) -> list[tuple[str, float]]:
 
 
 def _bar(scale: _Scale, y: float, peer: str, ratio: float) -> str:
-    """From 1, which is ours, to the peer: leftwards where the peer is faster."""
+    """Return a bar from 1, which is deltaprop, to the peer; it goes left if the peer is faster."""
     left, right = sorted((scale(1), scale(ratio)))
     kind = peer.replace(".", "-")
     rect = (

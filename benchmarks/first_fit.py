@@ -1,10 +1,9 @@
-"""From nothing to a fitted model: start Python, import the library, train on iris, end.
+"""The time of a new process that imports a library and trains on iris.
 
-Every turn is a process of its own. 4 → 100 → 3, 200 steps over all 150 rows; the rows come from a
-file, so that nobody pays for another library's data sets. The estimators of deltaprop and
-scikit-learn run with their defaults; "deltaprop.fit" trains a Network, which imports no
-scikit-learn, and is what torch and JAX are to be compared with. What a library has compiled to disk
-in the first turn stays there for the others.
+The network is 4 → 100 → 3, with 200 steps over all 150 rows. The rows come from a file, so that no
+contestant imports the data sets of another library. The estimators of deltaprop and scikit-learn
+run with their defaults. "deltaprop.fit" trains a Network, which does not import scikit-learn;
+compare it with torch and JAX. Later turns use what a library compiled to disk in the first turn.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ PROGRAMS = {
 
 
 def contestants(threads: int) -> dict[str, Build]:
-    folder = tempfile.TemporaryDirectory()  # gone when the last contestant is
+    folder = tempfile.TemporaryDirectory()  # deleted with the last contestant
     rows = Path(folder.name) / "iris.npz"
     X, y = load_iris(return_X_y=True)
     np.savez(rows, X=X.astype(np.float32), y=y.astype(np.int64))
@@ -86,12 +85,12 @@ def contestants(threads: int) -> dict[str, Build]:
 
 def _build(code: str, rows: Path, folder: tempfile.TemporaryDirectory[str]) -> Turn:
     def turn(t: int) -> None:
-        # A folder that holds a package of the same name must not get in: hence -P.
+        # -P: a package of the same name in the working directory must not be imported.
         command = [sys.executable, "-P", "-c", code, str(rows)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            said = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-            raise Unavailable(said[-1].replace("ModuleNotFoundError: ", "not installed: "))
+        process = subprocess.run(command, capture_output=True, text=True)
+        if process.returncode:
+            message = process.stderr.strip().splitlines() or [f"exit status {process.returncode}"]
+            raise Unavailable(message[-1].replace("ModuleNotFoundError: ", "not installed: "))
 
-    turn.folder = folder  # type: ignore[attr-defined]  # keeps the rows
+    turn.folder = folder  # type: ignore[attr-defined]  # keeps the file of the rows
     return turn

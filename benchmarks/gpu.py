@@ -1,10 +1,10 @@
-"""Training on an accelerator: deltaprop's xla engine beside PyTorch, and the share of its peak.
+"""Training on an accelerator: the xla engine and PyTorch, as rows/s and fractions of the peak.
 
     python -m benchmarks.gpu            # on whatever JAX and PyTorch find
-    python -m benchmarks.gpu --quick    # tiny sizes, to see that it runs
+    python -m benchmarks.gpu --quick    # tiny sizes, to test the program
 
-All rows lie on the device before the clock starts, and everybody takes the same orders of rows.
-The median epoch of a few counts, the first left out.
+All rows are on the device before the time is taken, and all contestants use the same orders of
+rows. The result is the median of a few epochs without the first.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Epoch = Callable[[np.ndarray], None]
 
 
 def ours(dtype: str | None) -> Callable[[Problem], Epoch]:
-    """The xla engine, an epoch a call."""
+    """Return a builder for the xla engine, which runs one epoch per call."""
 
     def build(problem: Problem) -> Epoch:
         *hidden, H = problem.sizes[1:]
@@ -52,7 +52,7 @@ def ours(dtype: str | None) -> Callable[[Problem], Epoch]:
 
 
 def torch_with(mode: str | None, narrow: bool) -> Callable[[Problem], Epoch]:
-    """PyTorch with its fused Adam; `mode` is that of ``torch.compile``, None is eager."""
+    """Return a builder for PyTorch with its fused Adam; `mode` is that of ``torch.compile``."""
 
     def build(problem: Problem) -> Epoch:
         import torch
@@ -96,7 +96,7 @@ CONTESTANTS = {
 
 
 def seconds(problem: Problem, build: Callable[[Problem], Epoch]) -> float:
-    """The median epoch, after one that compiles."""
+    """Return the median seconds of an epoch, after one that compiles."""
     epoch, rng, times = build(problem), np.random.RandomState(0), []
     for _ in range(EPOCHS + 1):
         order = rng.permutation(problem.rows)
@@ -107,13 +107,13 @@ def seconds(problem: Problem, build: Callable[[Problem], Epoch]) -> float:
 
 
 def operations(problem: Problem) -> float:
-    """Of an epoch's products: forward, ∂W_l, and δ_l for all layers but the first."""
+    """Return the operations of an epoch: forward, ∂W_l, and δ_l for all layers but the first."""
     shapes = [D * H for D, H in zip(problem.sizes, problem.sizes[1:], strict=False)]
     return 2.0 * problem.rows * (3 * sum(shapes) - shapes[0])
 
 
 def peak(narrow: bool, quick: bool) -> float:
-    """Operations a second of large square products, measured: what a step could reach at best."""
+    """Measure the operations per second of large square products, the upper limit of a step."""
     import jax
     import jax.numpy as jnp
 
@@ -136,7 +136,7 @@ def smaller(problem: Problem) -> Problem:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to test the program")
     parser.add_argument("--cases", nargs="*", help="names of cases; by default all")
     options = parser.parse_args()
     import jax
@@ -154,13 +154,13 @@ def main() -> None:
         for name, (build, narrow) in CONTESTANTS.items():
             try:
                 took = seconds(problem, build)
-            except Exception as error:  # one that cannot run here does not end the others
+            except Exception as error:  # contestants that cannot run here do not stop the others
                 print(f"  {name:38} {type(error).__name__}: {str(error).splitlines()[0][:60]}")
                 continue
             if name.startswith("deltaprop"):
                 ours_took = took
-            share = operations(problem) / took / best[narrow]
-            print(f"  {name:38} {problem.rows / took:12,.0f} rows/s  {share:6.1%} of peak  "
+            fraction = operations(problem) / took / best[narrow]
+            print(f"  {name:38} {problem.rows / took:12,.0f} rows/s  {fraction:6.1%} of peak  "
                   f"{took / ours_took:6.2f} × ours")  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Cross-validation of 20 configurations on digits: 100 fits a turn, two at a time."""
+"""Cross-validation of 20 configurations on digits: 100 fits per turn, two at a time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def contestants(threads: int) -> dict[str, Build]:
 
 
 def _ours(threads: int) -> Turn:
-    """Threads suffice: the compiled engine does not hold Python's lock."""
+    """GridSearchCV on threads, because the compiled engine releases the GIL."""
     search = _search(dp.MLPClassifier(engine="fused", **_params()), threads)
 
     def fit(X: np.ndarray, y: np.ndarray) -> float:
@@ -42,7 +42,7 @@ def _ours(threads: int) -> Turn:
 
 
 def _scikit_learn(threads: int) -> Turn:
-    """joblib's processes, which stay from turn to turn."""
+    """GridSearchCV on joblib's processes, which are reused from turn to turn."""
     from sklearn.neural_network import MLPClassifier
 
     search = _search(MLPClassifier(**_params()), threads)
@@ -63,7 +63,7 @@ def _turn(best_score: Callable[[np.ndarray, np.ndarray], float]) -> Turn:
 
     def turn(t: int) -> float:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # few epochs: none of them converges
+            warnings.simplefilter("ignore")  # no model converges in so few epochs
             return best_score(X, y)
 
     return turn
@@ -73,7 +73,7 @@ def _turn(best_score: Callable[[np.ndarray, np.ndarray], float]) -> Turn:
 
 
 def _ours_at_once(threads: int) -> Turn:
-    """The only contestant that needs ``dp.cross_validate``; without it, it says so."""
+    """``dp.cross_validate``; unavailable in versions that do not have it."""
     if not hasattr(dp, "cross_validate"):
         raise Unavailable("this deltaprop has no cross_validate")
     models = [

@@ -1,4 +1,4 @@
-"""The machine: keep everything to a few cores, and say what it is."""
+"""Pin the process to a few cores, and describe the machine."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ PACKAGES = (
 
 
 def pin(threads: int) -> None:
-    """Keep this process and its children to that many cores, where the system can.
+    """Restrict this process and its children to `threads` cores, if the system supports it.
 
-    Every library then sizes its pool of threads by the same rule; there is no setting that all of
-    them obey. Call it before any of them is imported.
+    Every library then chooses the size of its thread pool by the number of cores; no other setting
+    works for all of them. Call this before a library is imported.
     """
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, _distinct_cores()[:threads])
 
 
 def describe() -> dict[str, Any]:
-    """What a reader has to know to judge the numbers."""
+    """Return the facts about the machine that the times depend on."""
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "processor": _processor(),
@@ -39,19 +39,19 @@ def describe() -> dict[str, Any]:
 
 
 def busy_seconds() -> float | None:
-    """How long our processors have worked, for whomever; None where the system does not say."""
+    """Return the seconds that our processors have been busy, or None if that is unknown."""
     statistics = Path("/proc/stat")
     if not statistics.exists():
         return None
     ours = {f"cpu{k}" for k in os.sched_getaffinity(0)}
     rows = [line.split() for line in statistics.read_text().splitlines()]
-    # user, nice, system, (idle, waiting,) interrupts twice, and stolen by other virtual machines
+    # user, nice, system, hardware and software interrupts, time stolen by other virtual machines
     ticks = sum(int(row[k]) for row in rows if row[0] in ours for k in (1, 2, 3, 6, 7, 8))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _distinct_cores() -> list[int]:
-    """The processors we may use, second hardware threads of a core last."""
+    """Return the allowed processors, those that share a core with an earlier one last."""
     allowed = sorted(os.sched_getaffinity(0))
     seen: set[str] = set()
     first: list[int] = []
@@ -81,7 +81,7 @@ def _version(name: str) -> str | None:
 
 
 def _blas() -> list[str]:
-    import scipy.linalg  # noqa: F401  # loads the BLAS of SciPy beside NumPy's
+    import scipy.linalg  # noqa: F401  # loads the BLAS of SciPy
     from threadpoolctl import threadpool_info
 
     return sorted(

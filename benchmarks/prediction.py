@@ -1,4 +1,4 @@
-"""The same network's probabilities from each library: for one row, and for many."""
+"""Prediction of the same network by each library: for one row, and for many."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.problem import Problem
 from benchmarks.turns import Build, Turn
 
 ONE = Problem("one row", (64, 100, 10), batch=1, rows=1000, passes=1)
-CALLS = 1000  # a turn's, for one row
+CALLS = 1000  # calls per turn, for one row
 BULK = Problem("bulk", (784, 256, 128, 10), batch=100_000, rows=100_000, passes=1)
 
 Predict = Callable[[np.ndarray], Any]
@@ -131,7 +131,7 @@ def _jax(problem: Problem, threads: int) -> Predict:
 
 
 def _floor() -> Turn:
-    """The products alone, with outputs made beforehand."""
+    """The matrix products alone, with preallocated outputs."""
     from benchmarks.peers.floor import products
 
     work = products(BULK, backward=False)
@@ -143,11 +143,11 @@ def _floor() -> Turn:
     return turn
 
 
-# ---------------------------------------------------------------- how they get the weights
+# ---------------------------------------------------------------- networks with given weights
 
 
 def _fitted(estimator: Any, problem: Problem) -> Any:
-    """An estimator of the problem's shape; its weights are to be replaced."""
+    """Return a fitted estimator with the shape of the problem; its weights are then replaced."""
     _, one_of_each = np.unique(problem.y[:1000], return_index=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -156,7 +156,7 @@ def _fitted(estimator: Any, problem: Problem) -> Any:
 
 
 def _onnx_model(problem: Problem) -> bytes:
-    """The network as an ONNX file, by hand."""
+    """Return the network as an ONNX file."""
     from onnx import TensorProto, helper, numpy_helper
 
     nodes, constants, name = [], [], "X"

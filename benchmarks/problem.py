@@ -1,4 +1,4 @@
-"""The training cases, and their data: the same rows, order and first weights for everybody."""
+"""The training cases and their data: rows, order and initial weights of all contestants."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 import scipy.sparse
 
 RATE = 1e-3
-ONES = 20  # in a row of a sparse X
+ONES = 20  # ones in each row of a sparse X
 
 
 @dataclass(frozen=True)
 class Problem:
     """A network to train: ReLU, then softmax or, with one output, the logistic function.
 
-    A turn is `passes` epochs over `rows` rows: enough for scikit-learn to take 0.3 to 1 s. Where
-    there are more rows than that, each turn takes another slice of them.
+    A turn is `passes` epochs over `rows` rows, which take scikit-learn 0.3 to 1 s. If the data has
+    more rows (`all_rows`), each turn takes another slice of them.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Problem:
 
     @property
     def steps(self) -> int:
-        """Of a turn."""
+        """The number of steps in a turn."""
         return self.rows // self.batch * self.passes
 
     @property
@@ -43,11 +43,11 @@ class Problem:
 
     @cached_property
     def X(self) -> Any:
-        """Normal numbers; where sparse, `ONES` ones a row in CSR, as one-hot words give."""
+        """Normal numbers; if sparse, a CSR matrix with `ONES` ones per row, like one-hot words."""
         rng, N, D = np.random.RandomState(0), max(self.rows, self.all_rows), self.sizes[0]
         if not self.sparse:
             return np.random.default_rng(0).standard_normal((N, D), dtype=np.float32)
-        # One column out of each of `ONES` equal groups: no column twice in a row.
+        # One column out of each of `ONES` equal groups, so that no column occurs twice in a row.
         columns = np.arange(ONES) * (D // ONES) + rng.randint(D // ONES, size=(N, ONES))
         ones = np.ones(N * ONES, np.float32)
         starts = np.arange(N + 1) * ONES
@@ -55,13 +55,13 @@ class Problem:
 
     @cached_property
     def columns(self) -> np.ndarray:
-        """Where the ones of a sparse X are, for libraries that look rows of W up instead."""
+        """The columns of the ones of a sparse X, for libraries that look up rows of W."""
         columns: np.ndarray = self.X.indices.reshape(-1, ONES).astype(np.int64)
         return columns
 
     @cached_property
     def y(self) -> np.ndarray:
-        """Class indices that a linear rule gives, so that there is something to learn."""
+        """Class indices from a linear rule, which can be learned."""
         K = self.sizes[-1]
         scores = self.X @ np.random.RandomState(1).randn(self.sizes[0], K).astype(np.float32)
         labels: np.ndarray = scores.argmax(axis=1) if K > 1 else (scores[:, 0] > 0).astype(np.int64)
@@ -69,19 +69,19 @@ class Problem:
 
     @cached_property
     def start(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """The first W and b of each layer, uniform as scikit-learn draws them for ReLU."""
+        """The initial W and b of each layer, uniform as scikit-learn draws them for ReLU."""
         rng = np.random.RandomState(2)
         shapes = list(zip(self.sizes, self.sizes[1:], strict=False))
         W = [rng.uniform(-1, 1, s).astype(np.float32) * np.sqrt(6 / sum(s)) for s in shapes]
         return [w.astype(np.float32) for w in W], [np.zeros(H, np.float32) for _, H in shapes]
 
     def slice(self, turn: int) -> slice:
-        """The rows of a turn."""
+        """Return the rows of a turn."""
         low = turn * self.rows % (max(self.all_rows, self.rows) - self.rows + 1)
         return slice(low, low + self.rows)
 
     def orders(self, turn: int) -> Iterator[np.ndarray]:
-        """The order of rows of each epoch: what deltaprop and scikit-learn draw with seed=turn."""
+        """Yield the row order of each epoch, which deltaprop and scikit-learn draw by seed=turn."""
         rng, order = np.random.RandomState(turn), np.arange(self.rows)
         for _ in range(self.passes):
             permutation = np.arange(self.rows)

@@ -1,4 +1,4 @@
-"""Cross-validated scores of our estimators beside scikit-learn's, with the same parameters.
+"""Cross-validated scores of deltaprop's and scikit-learn's estimators with the same parameters.
 
 Run ``python benchmarks/quality.py``; it takes a few minutes on one core and prints a Markdown
 table. Both libraries get the same rows, folds, seeds and parameters. "Within noise" means that the
@@ -29,8 +29,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 import deltaprop
 
 DATA = Path(__file__).resolve().parent.parent / "data"
-DIAMONDS = 3000  # of 53,940 rows
-SEARCHES: dict[str, dict[str, Any]] = {
+DIAMONDS = 3000  # rows, out of 53,940
+SOLVERS: dict[str, dict[str, Any]] = {
     "adam": {},
     "adam, early stopping": {"early_stopping": True},
     "sgd": {"solver": "sgd", "learning_rate_init": 0.01},
@@ -46,7 +46,7 @@ class Task(NamedTuple):
 
 
 def tasks() -> Iterator[Task]:
-    """The data sets, smallest first; targets of regressions are standardised."""
+    """Yield the data sets; targets of regressions are standardised."""
     for load in (load_iris, load_wine, load_breast_cancer, load_digits):
         X, y = load(return_X_y=True)
         yield Task(load.__name__.removeprefix("load_"), "MLPClassifier", X, y)
@@ -70,7 +70,7 @@ def tasks() -> Iterator[Task]:
 
 
 def pipeline(task: Task, library: Any, params: dict[str, Any]) -> Pipeline:
-    """Standardised numbers and one-hot categories in front of the estimator."""
+    """Return a pipeline that standardises numbers and encodes categories before the estimator."""
     estimator = getattr(library, task.kind)(**params)
     if isinstance(task.X, np.ndarray):
         return make_pipeline(StandardScaler(), estimator)
@@ -84,7 +84,7 @@ def pipeline(task: Task, library: Any, params: dict[str, Any]) -> Pipeline:
 
 
 def scores(task: Task, library: Any, params: dict[str, Any], seeds: int) -> np.ndarray:
-    """Accuracy or R² of each fold of each seed."""
+    """Return the accuracy or R² of each fold of each seed."""
     found = []
     for seed in range(seeds):
         model = pipeline(task, library, {**params, "random_state": seed})
@@ -94,12 +94,12 @@ def scores(task: Task, library: Any, params: dict[str, Any], seeds: int) -> np.n
     return np.concatenate(found)
 
 
-def row(task: Task, search: str, seeds: int) -> str:
-    """One line of the table."""
+def row(task: Task, solver: str, seeds: int) -> str:
+    """Return one line of the table."""
     results, seconds = {}, {}
     for library in (deltaprop, sklearn.neural_network):
         start = time.perf_counter()
-        results[library] = scores(task, library, SEARCHES[search], seeds)
+        results[library] = scores(task, library, SOLVERS[solver], seeds)
         seconds[library] = time.perf_counter() - start
     ours, theirs = results[deltaprop], results[sklearn.neural_network]
     difference = ours - theirs
@@ -107,7 +107,7 @@ def row(task: Task, search: str, seeds: int) -> str:
     within = abs(difference.mean()) <= 2 * error or not difference.any()
     cells = [
         task.name,
-        search,
+        solver,
         f"{ours.mean():.4f} ± {ours.std(ddof=1):.4f}",
         f"{theirs.mean():.4f} ± {theirs.std(ddof=1):.4f}",
         f"{difference.mean():+.1e} ± {error:.1e}",
@@ -121,19 +121,19 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="repetitions of 5-fold CV")
-    parser.add_argument("--only", default="", help="only data sets whose name has this text")
+    parser.add_argument("--only", default="", help="only data sets whose name contains this text")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
     print(
         f"Accuracy or R², 5 folds × {arguments.seeds} seeds, mean ± standard deviation over folds; "
         "difference ± standard error, paired by fold.\n"
     )
-    print("| data | search | deltaprop | scikit-learn | difference | within noise | seconds |")
+    print("| data | solver | deltaprop | scikit-learn | difference | within noise | seconds |")
     print("|---|---|---|---|---|---|---|")
     for task in tasks():
         if arguments.only in task.name:
-            for search in SEARCHES:
-                print(row(task, search, arguments.seeds), flush=True)
+            for solver in SOLVERS:
+                print(row(task, solver, arguments.seeds), flush=True)
 
 
 if __name__ == "__main__":

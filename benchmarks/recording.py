@@ -1,8 +1,8 @@
-"""``python -m benchmarks.recording``: what ``record=100`` costs a search, and a summary its reader.
+"""``python -m benchmarks.recording``: the costs of ``record=100`` and of reading summaries.
 
-A search with and one without take turns on the same rows and first weights; the medians are
-compared. The search keeps a copy of θ at each recorded step. Its summary is computed when it is
-first read, which the last columns tell: by itself, and if all are read in parts of the search.
+Training runs with and without records take turns on the same rows and initial weights; the medians
+are compared. A run only copies θ at each recorded step. A summary is computed when it is first
+read: the last columns show the time of one summary, and of all as a fraction of the run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.recording", description=__doc__)
     parser.add_argument("--turns", type=int, default=7, help="timed turns (default 7)")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=1.0, help="of a turn, about")
+    parser.add_argument("--seconds", type=float, default=1.0, help="approximate seconds of a turn")
     options = parser.parse_args()
     machine.pin(options.threads)  # before any library is imported
     head = ("", "steps", "µs/step", "recorded", "cost", "µs/summary", "all read")
@@ -42,7 +42,7 @@ def compare(name: str, turns: int, threads: int, seconds: float) -> None:
     start = net.theta.copy()
     import deltaprop as dp
 
-    def search(record: int | None, passes: int) -> tuple[float, dp.search.History]:
+    def train(record: int | None, passes: int) -> tuple[float, dp.search.History]:
         net.theta[...] = start
         began = time.perf_counter()
         history = dp.fit(
@@ -52,20 +52,20 @@ def compare(name: str, turns: int, threads: int, seconds: float) -> None:
         )  # fmt: skip
         return time.perf_counter() - began, history
 
-    search(None, 1)
-    once = search(None, 2)[0] / 2
-    an_epoch = problem.rows // problem.batch
-    passes = max(math.ceil(3 * EVERY / an_epoch), math.ceil(seconds / once))
-    steps = passes * an_epoch
+    train(None, 1)
+    epoch_seconds = train(None, 2)[0] / 2
+    epoch_steps = problem.rows // problem.batch
+    passes = max(math.ceil(3 * EVERY / epoch_steps), math.ceil(seconds / epoch_seconds))
+    steps = passes * epoch_steps
     plain, recorded, costs = [], [], []
     for turn in range(turns):
         for record in ((None, EVERY), (EVERY, None))[turn % 2]:
-            took, history = search(record, passes)
+            took, history = train(record, passes)
             (plain if record is None else recorded).append(took)
             if record is not None and len(history.records) > 1:
                 began = time.perf_counter()
-                for each in history.records[1:20]:
-                    _ = each.summary
+                for step in history.records[1:20]:
+                    _ = step.summary
                 costs.append((time.perf_counter() - began) / len(history.records[1:20]))
     without, with_ = statistics.median(plain), statistics.median(recorded)
     summary = statistics.median(costs)

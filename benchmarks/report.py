@@ -1,4 +1,4 @@
-"""What came out: a record for files, and a table for the eye."""
+"""The results of a case as a record for files and as a printed table."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from rich.table import Table
 from benchmarks.cases import OURS, Case
 from benchmarks.turns import Times
 
-BUSY = 0.3  # processors that others use: more than that, and the times are not worth reading
-ALIKE = 0.05  # relative difference of what contestants return; rounding alone grows to 0.03
+BUSY = 0.3  # processors that other programs may use; above this, the times are unreliable
+SAME = 0.05  # relative difference of the values of contestants; rounding alone grows to 0.03
 
 
 def record(case: Case, times: dict[str, Times], others: float | None) -> dict[str, Any]:
-    """A case's results as JSON-able values."""
+    """Return the results of a case as values for JSON."""
     ours = times[OURS].median
     return {
         "name": case.name,
@@ -37,7 +37,7 @@ def record(case: Case, times: dict[str, Times], others: float | None) -> dict[st
 
 
 def show(result: dict[str, Any], console: Console) -> None:
-    """A case's table, and our time beside the floor's."""
+    """Print the table of a case, and deltaprop's time as a multiple of the floor."""
     table = Table(title=result["title"], title_justify="left")
     table.add_column("", no_wrap=True)
     for heading in (
@@ -67,7 +67,9 @@ def show(result: dict[str, Any], console: Console) -> None:
             console.print(f"{name}: {it['error']}", style="dim", markup=False)
     others = result["processors_used_by_others"]
     if others is not None and others > BUSY:
-        console.print(f"Others used {others:.1f} of these processors: run it again.", style="red")
+        console.print(
+            f"Other programs used {others:.1f} of these processors; run it again.", style="red"
+        )
     ours, floor = values[OURS]["median"], values.get("floor", {}).get("median")
     if ours and floor:
         console.print(
@@ -84,8 +86,8 @@ def _number(x: float) -> str:
 
 
 def _value(value: float | None, ours: float | None) -> str:
-    """The number that must be alike, marked where it is not: then the work was not the same."""
+    """Format the value of a contestant, marked if it shows that the work was not the same."""
     if value is None:
         return ""
-    differs = ours is not None and abs(value - ours) > ALIKE * abs(ours)
+    differs = ours is not None and abs(value - ours) > SAME * abs(ours)
     return f"{value:.4g}{' (differs)' if differs else ''}"

@@ -1,13 +1,13 @@
-"""``python -m benchmarks.streaming``: training on a table larger than the memory it is given.
+"""``python -m benchmarks.streaming``: training on a table that is larger than the memory.
 
-Makes a folder of Parquet files (20,000,000 rows of 28 numbers and a label by default), and trains
-an epoch of 28 → 128 → 64 → 2 on it, each contestant in a process of its own, in turns:
+Writes a folder of Parquet files (by default 20,000,000 rows of 28 numbers and a label), and trains
+28 → 128 → 64 → 2 on it for one epoch. Contestants take turns, each in a new process:
 
 - memory: ``dp.fit`` on arrays; loading them is not counted;
 - stream: ``dp.fit`` on ``dp.tables.stream``; reading is counted;
 - scikit-learn: ``MLPClassifier.partial_fit`` over pyarrow's batches, on a tenth of the rows.
 
-Prints rows a second and the largest memory of each process, as the system counts it.
+Prints rows per second and the peak memory of each contestant, as the system measures it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def network():
     import deltaprop as dp
     return dp, dp.Network(28, [dp.Dense(128, "relu"), dp.Dense(64, "relu"), dp.Dense(2, "softmax")],
                           loss="cross_entropy", reduction="mean", dtype="float32", seed=0)
-def tell(rows, seconds):
+def print_result(rows, seconds):
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"rows_a_second": rows / seconds, "peak": peak}))
 """
@@ -49,7 +49,7 @@ for batch in ds.dataset(folder).to_batches():
 dp.fit(net, X[:2048], y[:2048], batch_size=1024, max_epochs=1, engine="fused")
 started = time.perf_counter()
 dp.fit(net, X, y, batch_size=1024, max_epochs=1, engine="fused")
-tell(rows, time.perf_counter() - started)
+print_result(rows, time.perf_counter() - started)
 """,
     "stream": """
 dp, net = network()
@@ -58,7 +58,7 @@ dp.fit(net, np.zeros((2048, 28), np.float32), np.zeros(2048, int), batch_size=10
 started = time.perf_counter()
 source = dp.tables.stream(folder, target="label")
 dp.fit(net, source, batch_size=1024, max_epochs=1, engine="fused")
-tell(rows, time.perf_counter() - started)
+print_result(rows, time.perf_counter() - started)
 """,
     "scikit-learn": """
 import pyarrow.dataset as ds
@@ -71,7 +71,7 @@ for batch in ds.dataset(folder).to_batches(batch_size=131_072):
     done += len(X)
     if done >= rows // 10:
         break
-tell(done, time.perf_counter() - started)
+print_result(done, time.perf_counter() - started)
 """,
 }
 
@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def make(folder: Path, rows: int) -> None:
-    """The files, where they are not there yet."""
+    """Write the files that do not exist yet."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq

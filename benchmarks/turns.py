@@ -1,4 +1,4 @@
-"""Contestants take turns at the same work; one that fails is told apart and stops no other."""
+"""Contestants take turns at the same work; a failure does not stop the others."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from dataclasses import dataclass, field
 
 from benchmarks import machine
 
-PAUSE = 0.1  # seconds between turns: the BLAS threads of the one before spin for about 0.02
+PAUSE = 0.1  # seconds between turns; BLAS threads of the previous turn spin for about 0.02
 
-# Does turn number t, and returns a number that must come out alike for all contestants: the loss of
-# its last epoch, the first probability, the best score. None where there is no such number.
+# Runs turn t. Returns a number that must agree between contestants (the loss of the last epoch, the
+# first probability or the best score), or None if there is no such number.
 Turn = Callable[[int], float | None]
 Build = Callable[[], Turn]
 
 
 class Unavailable(Exception):
-    """Why a contestant cannot take part."""
+    """The reason why a contestant cannot run."""
 
 
 @dataclass
 class Times:
-    """What a contestant needed: its first turn, which compiles, apart from the others."""
+    """The times of a contestant; its first turn, which compiles, is separate."""
 
     first: float | None = None
     seconds: list[float] = field(default_factory=list)
-    value: float | None = None  # what its first turn returned
+    value: float | None = None  # the value that its first turn returned
     error: str | None = None
 
     @property
@@ -36,9 +36,9 @@ class Times:
 
 
 def take_turns(contestants: dict[str, Build], turns: int) -> tuple[dict[str, Times], float | None]:
-    """A first turn and `turns` timed ones of each contestant, interleaved.
+    """Run a first turn and `turns` timed turns of each contestant, interleaved.
 
-    Returns the times, and how many processors others kept busy during the pauses, on average.
+    Returns the times, and the average number of processors that other programs used in the pauses.
     """
     pauses: list[float | None] = []
     times = {name: Times() for name in contestants}
@@ -49,7 +49,7 @@ def take_turns(contestants: dict[str, Build], turns: int) -> tuple[dict[str, Tim
         except Exception as error:
             times[name].error = in_one_line(error)
     for t in range(turns + 1):
-        # Back and forth, so that nobody always follows the same one.
+        # The order alternates, so that no contestant always follows the same one.
         for name in list(ready)[:: 1 if t % 2 == 0 else -1]:
             pauses.append(_pause())
             try:
@@ -69,7 +69,7 @@ def take_turns(contestants: dict[str, Build], turns: int) -> tuple[dict[str, Tim
 
 
 def _pause() -> float | None:
-    """Wait; how many processors somebody else used in the second half, when our threads rest."""
+    """Wait; return the number of processors that other programs used in the second half."""
     time.sleep(PAUSE / 2)
     started, before = time.perf_counter(), machine.busy_seconds()
     time.sleep(PAUSE / 2)
@@ -80,10 +80,10 @@ def _pause() -> float | None:
 
 
 def in_one_line(error: Exception) -> str:
-    """What a table can say about a failure."""
+    """Return a short description of a failure."""
     if isinstance(error, Unavailable):
         return str(error)
     if isinstance(error, ModuleNotFoundError):
         return f"not installed: {error.name}"
-    said = str(error).strip() or "no message"
-    return f"{type(error).__name__}: {said.splitlines()[0][:160]}"
+    message = str(error).strip() or "no message"
+    return f"{type(error).__name__}: {message.splitlines()[0][:160]}"

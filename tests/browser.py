@@ -1,4 +1,4 @@
-"""A real browser, for tests of pages: Chromium, without a window."""
+"""Headless Chromium for tests of pages."""
 
 import contextlib
 import shutil
@@ -14,7 +14,7 @@ FLAGS = [
 
 @contextlib.contextmanager
 def chromium(profile, **options):
-    """A fresh Chromium with its profile in the folder `profile`, closed at the end."""
+    """Start Chromium with its profile in the folder `profile`, and close it at the end."""
     if CHROMIUM is None:
         pytest.skip("chromium is not installed (apt-get install chromium)")
     api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install it")
@@ -30,10 +30,9 @@ def chromium(profile, **options):
 
 @contextlib.contextmanager
 def chromium_page(profile, width=1280, height=900, color_scheme="light"):
-    """A page of a fresh Chromium with its profile in the folder `profile`, closed at the end.
+    """Open a page in Chromium with its profile in the folder `profile`, and close it at the end.
 
-    Complaints of the page are in `page.complaints`, the addresses that it asked for in
-    `page.requests`.
+    `page.complaints` lists errors and warnings, `page.requests` the requested URLs.
     """
     viewport = {"width": width, "height": height}
     with chromium(profile, offline=True, viewport=viewport, color_scheme=color_scheme) as browser:

@@ -7,7 +7,7 @@ import sys
 
 from hypothesis import HealthCheck, settings
 
-# Compiling oracles and busy machines take their time: no deadline a case.
+# Compilation and busy machines are slow, so that no example has a deadline.
 settings.register_profile(
     "deltaprop", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=False
 )
@@ -15,8 +15,8 @@ settings.load_profile("deltaprop")
 
 
 def pytest_configure():
-    """Compile the fused engine before the first test: engine="auto" is then the fused one."""
-    if "PYTEST_XDIST_WORKER" in os.environ:  # where Ctrl-C is switched off, also for children
+    """Compile the fused engine before the first test, so that engine="auto" selects it."""
+    if "PYTEST_XDIST_WORKER" in os.environ:  # xdist ignores Ctrl-C, also in child processes
         signal.signal(signal.SIGINT, signal.default_int_handler)
     else:
         subprocess.run([sys.executable, "-m", "deltaprop.engines.fused.compiling"], check=True)

@@ -1,6 +1,6 @@
-"""Reads printed equations and computes them with NumPy; knows the notation, not the package.
+"""An interpreter of printed equations in NumPy, independent of the package.
 
-Terminal text is the language. LaTeX and MathML are first brought to it, sign by sign.
+It evaluates the text of the terminal. LaTeX and MathML are first translated to it, sign by sign.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SOURCE = re.compile(r"\s{2,}\((1\.\d|1\.\d, L2|L2|bias)\)$")
 
 
 class Printed(NamedTuple):
-    """left = right, the source, and (name, shape) for every symbol as printed."""
+    """left = right, the number in the derivation, and the printed (name, shape) of each symbol."""
 
     left: str
     right: str
@@ -36,7 +36,7 @@ class Printed(NamedTuple):
 
 
 class Reader:
-    """Recursive descent; the value is computed on the way."""
+    """A recursive descent parser that computes the value while it reads."""
 
     def __init__(self, text: str, values: dict[str, Any]) -> None:
         self.tokens = [*TOKEN.findall(text), ""]
@@ -173,7 +173,7 @@ class Reader:
 
 
 def run(equations: list[Printed], given: dict[str, Any]) -> dict[str, Any]:
-    """Compute one equation after the other; printed shapes must be those of the values."""
+    """Compute the equations in order; printed shapes must be those of the values."""
     values = dict(given) | {"π": np.pi}
     N = len(given["X_0"])
     with np.errstate(all="ignore"):
@@ -199,7 +199,7 @@ def run(equations: list[Printed], given: dict[str, Any]) -> dict[str, Any]:
 
 
 def from_unicode(text: str) -> Iterator[Printed]:
-    """The equations of a printed derivation (without numbers)."""
+    """Yield the equations of a printed derivation (without numbers)."""
     for block in text.split("\n\n"):
         lines = block.rstrip("\n").split("\n")
         if not lines[0].startswith("    "):
@@ -238,7 +238,7 @@ LATEX = {
 
 
 def from_latex(text: str) -> Iterator[Printed]:
-    """The equations of a derivation's LaTeX (without numbers)."""
+    """Yield the equations of a derivation's LaTeX (without numbers)."""
     for body in re.findall(r"\\begin\{align\*\}\n(.*?)\n\\end\{align\*\}", text, re.S):
         for line in body.split(" \\\\\n"):
             if line.startswith("&\\text"):
@@ -252,7 +252,7 @@ def from_latex(text: str) -> Iterator[Printed]:
 def _plain(tex: str, shapes: list[tuple[str, str]]) -> str:
     out = ""
     while tex:
-        if tex[0] == "{":  # a base that something is raised on, by brackets of its own
+        if tex[0] == "{":  # the base of a power, in brackets
             group, tex = _group(tex)
             out += f"({_plain(group, shapes)})"
         elif tex[0] in "^_":
@@ -280,7 +280,7 @@ def _command(tex: str) -> tuple[str, list[str], str]:
     if command == r"\sum":
         arguments, tex = [tex[2]], tex[4:]
     if command == r"\begin":
-        body, tex = tex.split(r"\end{cases}", 1)  # cases hold no cases
+        body, tex = tex.split(r"\end{cases}", 1)  # cases are not nested
         arguments = [body]
     return command, arguments, tex
 
@@ -323,7 +323,7 @@ def _group(tex: str) -> tuple[str, str]:
 
 
 def from_html(text: str) -> Iterator[Printed]:
-    """The equations of a derivation's HTML (without numbers); it must be well-formed."""
+    """Yield the equations of a derivation's HTML (without numbers); it must be well-formed."""
     for block in ET.fromstring(text).iter("div"):
         formula = block.find("div/div/math")
         if formula is None:
@@ -334,7 +334,7 @@ def from_html(text: str) -> Iterator[Printed]:
 
 
 def from_math(text: str) -> str:
-    """The plain text of MathML, such as a formula of the interactive page."""
+    """Return the plain text of MathML, such as a formula of the interactive page."""
     return _walk(ET.fromstring(f"<math>{text}</math>"), []).strip()
 
 

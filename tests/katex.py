@@ -1,4 +1,4 @@
-"""KaTeX in a JavaScript engine: it decides what is LaTeX."""
+"""KaTeX in a JavaScript engine, to validate LaTeX."""
 
 import json
 from functools import cache
@@ -18,7 +18,7 @@ def _engine() -> Any:
 
 
 def render(formula: str) -> str:
-    """The formula as HTML; raises JSEvalException where it is not valid LaTeX."""
+    """Return the formula as HTML; raise JSEvalException if it is not valid LaTeX."""
     options = "{displayMode: true, strict: 'error', output: 'html'}"
     html: str = _engine().eval(f"katex.renderToString({json.dumps(formula)}, {options})")
     return html

@@ -1,7 +1,7 @@
-"""The same networks once more, from the definitions, for three machines that differentiate.
+"""Reference gradients of networks, from the definition of L(W, b).
 
-The oracle knows nothing of δ: it writes down L(W, b) and lets JAX, PyTorch or a complex step find
-the derivative. Activations come from `jax.nn` and `torch.nn.functional` where these have them.
+The oracle does not use δ: it computes L(W, b), and JAX, PyTorch or a complex step differentiates
+it. Activations come from `jax.nn` and `torch.nn.functional` if these have them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SELU_SCALE, SELU_ALPHA = 1.0507009873554804934, 1.6732632423543772848
 
 @dataclass(frozen=True)
 class Problem:
-    """A network with its weights and its data: everything that L depends on."""
+    """A network with its weights and data: everything that L depends on."""
 
     activations: tuple[str, ...]
     W: tuple[np.ndarray, ...]
@@ -41,7 +41,7 @@ class Problem:
     sample_weight: np.ndarray | None = None
 
     def network(self, dtype: str = "float64") -> dp.Network:
-        """The package's network with these weights."""
+        """Return the package's network with these weights."""
         layers = [dp.Dense(W.shape[1], f) for W, f in zip(self.W, self.activations, strict=True)]
         net = dp.Network(
             self.X.shape[1],
@@ -57,11 +57,11 @@ class Problem:
 
     @property
     def data(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """What `trace`, `loss` and `gradient` take."""
+        """The arguments of `trace`, `loss` and `gradient`."""
         return self.X, self.y, self.sample_weight
 
     def with_(self, **changes: Any) -> Problem:
-        """The same problem with some parts changed."""
+        """Return the problem with some fields changed."""
         return replace(self, **changes)
 
 
@@ -227,7 +227,7 @@ LOSSES: dict[str, Callable[..., Any]] = {
 
 
 def encode(problem: Problem) -> np.ndarray:
-    """The target as the formulas use it."""
+    """Return the target as the formulas use it."""
     y, H = np.asarray(problem.y), problem.W[-1].shape[1]
     loss, params = problem.loss, problem.params
     eps = params.get("label_smoothing", 0.0)
@@ -249,7 +249,7 @@ def encode(problem: Problem) -> np.ndarray:
 
 
 def objective(W: Any, b: Any, problem: Problem, m: SimpleNamespace) -> Any:
-    """L(W, b): data term, L2 and reduction."""
+    """Return L(W, b): data term, L2 penalty and reduction."""
     z = m.asarray(problem.X)
     for l, name in enumerate(problem.activations):
         z = activate(name, z @ W[l] + b[l], m)
@@ -265,12 +265,12 @@ def objective(W: Any, b: Any, problem: Problem, m: SimpleNamespace) -> Any:
 
 
 def value(problem: Problem) -> float:
-    """L."""
+    """Return L."""
     return float(objective(problem.W, problem.b, problem, NUMPY))
 
 
 def complex_step(problem: Problem, h: float = 1e-30) -> list[np.ndarray]:
-    """∂L/∂W_l, then ∂L/∂b_l: Im L(θ + ih) / h, exact to rounding because nothing is subtracted."""
+    """Return ∂L/∂W_l, then ∂L/∂b_l, as Im L(θ + ih) / h, which is exact to rounding."""
     parameters = [p.astype(complex) for p in problem.W + problem.b]
     W, b = parameters[: len(problem.W)], parameters[len(problem.W) :]
     blocks = []
@@ -285,24 +285,24 @@ def complex_step(problem: Problem, h: float = 1e-30) -> list[np.ndarray]:
 
 
 def jax_gradient(problem: Problem) -> list[np.ndarray]:
-    """The blocks of ∂L/∂θ by `jax.grad`."""
+    """Return the blocks of ∂L/∂θ by `jax.grad`."""
     W, b = ([jnp.asarray(p) for p in ps] for ps in (problem.W, problem.b))
     dW, db = jax.grad(objective, argnums=(0, 1))(W, b, problem, JAX)
     return [np.asarray(g) for g in dW + db]
 
 
 def torch_gradient(problem: Problem) -> list[np.ndarray]:
-    """The blocks of ∂L/∂θ by PyTorch's autograd."""
+    """Return the blocks of ∂L/∂θ by PyTorch's autograd."""
     W, b = ([TORCH.asarray(p).requires_grad_() for p in ps] for ps in (problem.W, problem.b))
     gradients = torch.autograd.grad(objective(W, b, problem, TORCH), W + b, materialize_grads=True)
     return [g.numpy() for g in gradients]
 
 
 def magnitudes(problem: Problem) -> list[np.ndarray]:
-    """The gradient's blocks with every summand replaced by its modulus.
+    """Return the blocks of the gradient with every summand replaced by its modulus.
 
-    A sum cannot be more accurate than rounding times this: it is what "relative" means where
-    summands cancel (a softmax's Jacobian times a constant vector is 0, say).
+    The rounding error of a sum is proportional to this. Where summands cancel (the Jacobian of
+    softmax times a constant vector is 0, for example), relative errors refer to it.
     """
     h, L = 1e-30, len(problem.W)
     X, a = [problem.X.astype(float)], []
@@ -319,31 +319,31 @@ def magnitudes(problem: Problem) -> list[np.ndarray]:
 
     g = columns(lambda z: LOSSES[problem.loss](t, z, NUMPY, **problem.params), X[L]).sum(axis=1)
     scale = 1.0 if problem.reduction == "sum" else 1 / w.sum()
-    shrink = scale if problem.reduction == "sklearn" else 1.0
+    penalty_scale = scale if problem.reduction == "sklearn" else 1.0
     g = g * w[:, None] * scale
     dW: list[np.ndarray] = []
     db: list[np.ndarray] = []
     for l in reversed(range(L)):
         name = problem.activations[l]
-        if name == "softmax":  # its entries z_h (1{h=k} - z_k) are differences themselves
+        if name == "softmax":  # its entries z_h (1{h=k} - z_k) are differences
             z = X[l + 1]
             jacobian = z[:, :, None] * (np.eye(z.shape[1]) + z[:, None, :])
         else:
             jacobian = columns(lambda v, name=name: activate(name, v, NUMPY), a[l])
         delta = np.einsum("nh,nhk->nk", g, jacobian)
-        dW.insert(0, np.abs(X[l]).T @ delta + shrink * problem.l2 * np.abs(problem.W[l]))
+        dW.insert(0, np.abs(X[l]).T @ delta + penalty_scale * problem.l2 * np.abs(problem.W[l]))
         db.insert(0, delta.sum(axis=0))
         g = delta @ np.abs(problem.W[l]).T
     return dW + db
 
 
 def blocks_of(gradient: Any) -> list[np.ndarray]:
-    """The package's gradient in the oracle's order."""
+    """Return the package's gradient in the oracle's order."""
     return [np.asarray(g) for g in (*gradient.dW, *gradient.db)]
 
 
 def disagreement(ours: list[np.ndarray], reference: list[np.ndarray], problem: Problem) -> float:
-    """The largest norm-wise relative error of a block; a cancelled block is held to rounding.
+    """Return the largest norm-wise relative error of a block.
 
     Without cancellation this is ‖ours - reference‖ / ‖reference‖. Where summands of size m cancel
     to less than m / 100, the error is measured against m / 100.

@@ -1,4 +1,4 @@
-"""New processes that run code and print JSON last, alone or knowing of each other."""
+"""Processes that run code and print JSON on their last line, alone or in pairs."""
 
 import json
 import os
@@ -16,14 +16,14 @@ def started(code, **environment):
 
 
 def finished(process):
-    """What it printed last."""
+    """Wait for a process, and return the JSON of its last line."""
     out, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     return json.loads(out.strip().splitlines()[-1])
 
 
 def two(code, **environment):
-    """Two that find in RANK which they are, and in ADDRESS where rank 0 is."""
+    """Start two processes with the environment variables RANK, and ADDRESS for rank 0."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""Random networks with valid data: the space over which the gradient is proved.
+"""Random networks with valid data, on which the gradient is verified.
 
 Hypothesis chooses the structure; numbers come from a seeded generator, and every layer's
 pre-activations are moved into a range where the layer's function (at the output also the loss) is
@@ -50,7 +50,7 @@ REDUCTIONS = ("sum", "mean", "sklearn")
 KINKED = ("relu", "leaky_relu", "selu")
 
 ANYTHING = (-2.0, 2.0)
-# Where f(a) > 0, and where 0 < f(a) < 1: ranges of a for each f.
+# Ranges of a for each f in which f(a) > 0, and in which 0 < f(a) < 1.
 POSITIVE = dict.fromkeys(ACTIVATIONS, (0.2, 2.0)) | dict.fromkeys(
     ("softplus", "logistic", "exp", "softmax"), ANYTHING
 )
@@ -63,7 +63,7 @@ BETWEEN_0_AND_1 = dict.fromkeys(ACTIVATIONS, (0.15, 0.85)) | {
 
 
 def range_of_a(activation: str, loss: str, h: int, H: int) -> tuple[float, float]:
-    """Where the pre-activation of output h must lie so that the loss is defined."""
+    """Return the range of the pre-activation of output h in which the loss is defined."""
     first_half = h < H // 2
     if activation == "mean_variance":
         activation = "identity" if first_half else "exp"
@@ -77,7 +77,7 @@ def range_of_a(activation: str, loss: str, h: int, H: int) -> tuple[float, float
 
 
 def outputs_allowed(activation: str, loss: str, params: dict[str, Any], H: int) -> bool:
-    """Whether the loss is defined for H outputs of this activation."""
+    """Return whether the loss is defined for H outputs of this activation."""
     if H % 2 and (activation == "mean_variance" or loss == "gaussian_nll"):
         return False
     if loss == "quantile" and H % len(params["quantiles"]):
@@ -91,7 +91,7 @@ def outputs_allowed(activation: str, loss: str, params: dict[str, Any], H: int) 
 def target(
     rng: np.random.Generator, loss: str, params: dict[str, Any], N: int, H: int, form: str
 ) -> np.ndarray:
-    """A valid y; `form` chooses among "hard" (indices, counts, 0/1) and "soft"."""
+    """Return a valid y; `form` is "hard" (indices, counts, 0/1) or "soft"."""
     if loss == "quantile":
         return rng.normal(size=(N, H // len(params["quantiles"])))
     if loss == "gaussian_nll":
@@ -128,7 +128,7 @@ def make_problem(
     l2: float = 0.0,
     reduction: str = "sum",
 ) -> Problem:
-    """A network with random weights whose outputs lie in the domain of the loss."""
+    """Return a network with random weights whose outputs lie in the domain of the loss."""
     rng = np.random.default_rng(seed)
     params = params or {}
     X = rng.normal(size=(N, D))
@@ -153,7 +153,7 @@ def make_problem(
 
 
 def distance_to_kink(problem: Problem) -> float:
-    """How far the nearest a, residual or margin is from a point without a derivative."""
+    """Return the distance of the nearest a, residual or margin from a point without derivative."""
     z, nearest = problem.X, np.inf
     for l, name in enumerate(problem.activations):
         a = z @ problem.W[l] + problem.b[l]
@@ -173,7 +173,7 @@ def distance_to_kink(problem: Problem) -> float:
 
 @st.composite
 def loss_params(draw: st.DrawFn, loss: str, H: int) -> dict[str, Any]:
-    """Parameters of the loss, its defaults among them."""
+    """Draw parameters of the loss, including its defaults."""
     if loss == "huber":
         return draw(st.sampled_from([{}, {"delta": 0.3}, {"delta": 2.5}]))
     if loss == "quantile":
@@ -197,7 +197,7 @@ def loss_params(draw: st.DrawFn, loss: str, H: int) -> dict[str, Any]:
 def problems(
     draw: st.DrawFn, max_hidden: int = 5, max_width: int = 4, max_samples: int = 5
 ) -> Problem:
-    """Depth 0-5, widths and N from 1, any activations, any loss that they allow."""
+    """Draw problems with any activations and losses, 0 to 5 hidden layers, widths and N from 1."""
     loss = draw(st.sampled_from(LOSSES))
     depth = draw(st.integers(0, max_hidden))
     widths = st.integers(1, max_width)
@@ -226,7 +226,7 @@ def problems(
 
 
 def layouts(X: np.ndarray) -> dict[str, np.ndarray]:
-    """The same numbers, laid out in memory in every way that NumPy knows."""
+    """Return copies of X in all memory layouts of NumPy."""
     N = len(X)
     double = np.zeros((2 * N, *(2 * n for n in X.shape[1:])), dtype=X.dtype)
     every_other = (slice(None, None, 2),) * X.ndim

@@ -1,4 +1,4 @@
-"""f, f′, f″ and the losses on their own: against the definitions, far out, and in float32."""
+"""f, f′, f″ and the losses: against their definitions, at extreme inputs, and in float32."""
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ SAME_IN_JAX = {
 
 @pytest.mark.parametrize("name", NAMES)
 @given(st.floats(-30, 30).filter(lambda a: abs(a) > 1e-6))
-def test_f_and_its_derivatives_are_jax_s(name, a):
+def test_f_and_its_derivatives_match_jax(name, a):
     mine, theirs = activations.get(name), SAME_IN_JAX[name]
     x = np.array([[a]])
     z = mine.f(x, np)
@@ -47,7 +47,7 @@ def test_f_and_its_derivatives_are_jax_s(name, a):
 
 @pytest.mark.parametrize("name", [*NAMES, "softmax", "mean_variance"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_far_out_values_stay_finite_and_keep_the_dtype(name, dtype):
+def test_extreme_inputs_stay_finite_and_keep_the_dtype(name, dtype):
     f = activations.get(name)
     top = 80 if name in ("exp", "mean_variance") else 1e4
     a = np.array([[-1e4, -100, -1, 0, 1, top]], dtype=dtype)
@@ -59,7 +59,7 @@ def test_far_out_values_stay_finite_and_keep_the_dtype(name, dtype):
         assert part.dtype == dtype
 
 
-def test_softmax_is_a_jacobian_not_an_elementwise_derivative():
+def test_softmax_has_a_full_jacobian():
     softmax, rng = activations.get("softmax"), np.random.RandomState(0)
     a, g = rng.randn(5, 4), rng.randn(5, 4)
     z = softmax.f(a, np)
@@ -87,7 +87,7 @@ def test_probabilities_in_the_tails_keep_their_relative_precision():
         ("poisson", "exp", [[0.0, 3.0]]),
     ],
 )
-def test_collapsed_forms_stay_finite_where_the_general_chain_would_not(name, output, y):
+def test_collapsed_forms_stay_finite_where_the_chain_rule_does_not(name, output, y):
     y = np.array(y)
     net = dp.Network(1, [dp.Dense(y.shape[1], output)], loss=name)
     net.theta[...] = 0
@@ -106,11 +106,11 @@ def test_equal_losses_are_equal_and_survive_pickling(name):
     assert pickle.loads(pickle.dumps(loss)) == loss
 
 
-def test_losses_with_other_parameters_differ():
+def test_losses_with_different_parameters_are_unequal():
     assert losses.get("huber", delta=1.0) != losses.get("huber", delta=2.0)
 
 
-def test_label_smoothing_and_class_weights_are_what_their_formulas_say():
+def test_label_smoothing_and_class_weights_match_their_formulas():
     rng = np.random.RandomState(0)
     X, y = rng.randn(8, 3), rng.randint(0, 3, 8)
     loss = losses.CrossEntropy(label_smoothing=0.2, class_weight=(1.0, 2.0, 0.5))
@@ -132,7 +132,7 @@ def test_quantile_outputs_are_target_major():
 # ---------------------------------------------------------------- settings and encodings
 
 
-def test_functions_take_only_the_settings_that_they_use():
+def test_settings_are_stored_where_they_are_used():
     loss = losses.CrossEntropy(label_smoothing=0.2, class_weight=(1.0, 2.0))
     assert loss.params == ()
     assert loss.encoding == targets.Classes(0.2, (1.0, 2.0))
@@ -209,7 +209,7 @@ def test_slopes_are_the_diagonal_of_the_jacobian():
 
 
 def tempered():
-    """A softmax at the temperature 2."""
+    """Return a custom softmax with temperature 2."""
     soft = activations.get("softmax")
     return dp.Activation(
         "tempered", lambda a, xp: soft.f(a / 2, xp), lambda a, z, xp: soft.df(a, z, xp) / 2,
@@ -221,7 +221,7 @@ def tempered():
 
 
 def tanh_and_softplus():
-    """tanh for the first half of the columns, softplus for the second."""
+    """Return a custom activation: tanh for the first half of the columns, softplus for the rest."""
     parts = [activations.get(name) for name in ("tanh", "softplus")]
 
     def both(functions, *arrays, xp):
@@ -237,7 +237,7 @@ def tanh_and_softplus():
 
 
 def copy_of(name, **settings):
-    """A built-in loss as a custom one: its kernel forms must do without its name."""
+    """Return a built-in loss as a custom one; its kernel forms cannot depend on the name."""
     loss = losses.get(name, **settings)
     return dp.Loss(
         f"my_{name}", loss.value, loss.d, loss.d2, dict(loss.params), closed=loss.closed,

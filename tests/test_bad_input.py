@@ -1,4 +1,4 @@
-"""Bad input gives one clear error, and what was fitted before stays as it was."""
+"""Bad input raises one clear error, and fitted models do not change."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def network(H: int = 3, f: str = "softmax", loss: Any = "cross_entropy", **more:
 def refuses(
     call: Callable[[], Any], error: type[Exception] | tuple[type[Exception], ...], *words: str
 ) -> None:
-    """`call` raises `error`, and the message has all of the words."""
+    """Assert that `call` raises `error` with all of the words in its message."""
     with pytest.raises(error) as caught:
         call()
     message = str(caught.value).lower()
@@ -120,7 +120,7 @@ def test_bad_data_for_the_regressor(case: str) -> None:
 
 
 def assert_unchanged(model: BaseEstimator, before: dict[str, Any]) -> None:
-    """Fitted parameters, curves and the model's parameters are those of `before`."""
+    """Assert that weights, curves and parameters are those of `before`."""
     now = {k: v for k, v in model.__dict__.items() if not k.startswith("_")}
     assert now.keys() == {k for k in before if not k.startswith("_")}
     np.testing.assert_array_equal(now["network_"].theta, before["network_"].theta)
@@ -133,8 +133,8 @@ def assert_unchanged(model: BaseEstimator, before: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
-def test_a_failed_partial_fit_leaves_no_trace_in_later_ones(solver: str) -> None:
-    """Also the solver's memory and the random numbers are as if it had not been tried."""
+def test_a_failed_partial_fit_does_not_change_later_calls(solver: str) -> None:
+    """Solver state and random numbers are as if it had not been called."""
     touched, untouched = (regressor(solver=solver, dropout=0.2).fit(X, NUMBERS) for _ in range(2))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -204,7 +204,7 @@ def test_prediction_before_fit() -> None:
     refuses(lambda: regressor().predict(X), NotFittedError, "MLPRegressor", "fit")
 
 
-def test_standard_deviation_needs_a_model_of_it() -> None:
+def test_return_std_requires_gaussian_nll() -> None:
     model = regressor().fit(X, NUMBERS)
     refuses(lambda: model.predict(X, return_std=True), ValueError, "return_std", "gaussian_nll")
 
@@ -481,9 +481,9 @@ def test_theta_keeps_its_shape() -> None:
     np.testing.assert_array_equal(net.theta, before)
 
 
-# ---------------------------------------------------------------- the search
+# ---------------------------------------------------------------- dp.fit
 
-SEARCHES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+FIT_ARGUMENTS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "solver as text": ({"solver": "adam"}, ("solver", "adam", "Adam(")),
     "solver class": ({"solver": dp.Adam}, ("solver", "Adam")),
     "schedule as text": ({"schedule": "cosine"}, ("schedule", "cosine", "Cosine(")),
@@ -504,9 +504,9 @@ SEARCHES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("case", SEARCHES)
-def test_bad_searches(case: str) -> None:
-    params, words = SEARCHES[case]
+@pytest.mark.parametrize("case", FIT_ARGUMENTS)
+def test_bad_arguments_of_fit(case: str) -> None:
+    params, words = FIT_ARGUMENTS[case]
     net = network()
     before = net.theta.copy()
     refuses(
@@ -527,7 +527,7 @@ SOLVERS: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "negative decay": (lambda: dp.AdamW(weight_decay=-1), ("weight_decay", "-1", ">= 0")),
     "no evaluations": (lambda: dp.LBFGS(max_fun=0), ("max_fun", "0", ">= 1")),
     "negative power": (lambda: dp.schedules.InverseScaling(power=-1), ("power", "-1")),
-    "warm-up of twice the search": (lambda: dp.schedules.WarmUp(share=2), ("share", "2")),
+    "warm-up of twice the run": (lambda: dp.schedules.WarmUp(share=2), ("share", "2")),
     "warm-up to text": (lambda: dp.schedules.WarmUp(then="cosine"), ("then", "cosine")),
 }
 
@@ -538,11 +538,11 @@ def test_bad_solvers_and_schedules(case: str) -> None:
     refuses(make, (ValueError, TypeError), *words)
 
 
-def test_a_network_that_is_none() -> None:
+def test_fit_rejects_other_types_than_network() -> None:
     refuses(lambda: dp.fit(None, X, INDICES), TypeError, "net", "Network", "None")
 
 
-def test_a_diverging_search_keeps_the_network() -> None:
+def test_a_diverging_fit_keeps_the_network() -> None:
     net = dp.Network(4, [dp.Dense(1)], loss="squared_error", seed=0)
     before = net.theta.copy()
     with warnings.catch_warnings():
@@ -553,7 +553,7 @@ def test_a_diverging_search_keeps_the_network() -> None:
     np.testing.assert_array_equal(net.theta, before)
 
 
-def test_an_error_in_a_callback_is_the_callers() -> None:
+def test_an_error_in_a_callback_is_raised_unchanged() -> None:
     def broken(epoch: Any) -> None:
         raise LookupError("mine")
 
@@ -569,7 +569,7 @@ def test_an_error_in_a_callback_is_the_callers() -> None:
 
 
 class CtrlC:
-    """Raises KeyboardInterrupt in epoch `at` and remembers what it saw before."""
+    """A callback that raises KeyboardInterrupt in epoch `at` and records the epochs before."""
 
     def __init__(self, at: int, real: bool = False) -> None:
         self.at, self.real = at, real
@@ -584,7 +584,7 @@ class CtrlC:
 
 
 @pytest.mark.parametrize("solver", ["adam", "sgd", "lbfgs"])
-def test_ctrl_c_keeps_the_weights_and_says_so(solver: str) -> None:
+def test_ctrl_c_keeps_the_weights_and_warns(solver: str) -> None:
     ctrl_c = CtrlC(at=4)
     model = regressor(solver=solver, max_iter=100, callbacks=[ctrl_c])
     with pytest.warns(UserWarning, match="interrupted"):

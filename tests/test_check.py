@@ -1,4 +1,4 @@
-"""net.check neither rejects correct networks nor accepts what it could not look at."""
+"""net.check neither rejects correct networks nor passes equations that it could not check."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ import deltaprop as dp
 
 @pytest.mark.parametrize("loss", ["absolute_error", "huber", "quantile", "hinge"])
 def test_check_holds_where_the_bias_gradient_cancels(loss):
-    """δ is ±1: where as many are up as down Σ_n δ is 0, and rounding is not an error of 100 %."""
+    """δ is ±1. If Σ_n δ cancels to 0, rounding is not an error of 100 %."""
     for seed in range(60):
         rng = np.random.default_rng(seed)
         X = rng.normal(size=(20, 3))
@@ -40,8 +40,8 @@ def test_check_holds_at_a_perfect_fit():
         assert report.ok, str(report)
 
 
-def test_check_does_not_call_verified_what_it_could_not_look_at():
-    """Every point lies at a kink, and d is nonsense: no row may say that it holds."""
+def test_check_fails_equations_without_differentiable_points():
+    """Every point lies at a kink and d is wrong, so that no row may hold."""
     bad = dp.Loss("mine", lambda t, z, xp: xp.abs(z - t), lambda t, z, xp: 7 + 0 * z)
     net = dp.Network(2, [dp.Dense(1)], loss=bad, seed=0)
     X = np.random.default_rng(0).normal(size=(4, 2))

@@ -1,4 +1,4 @@
-"""A cluster: Ray on this machine, bound to 127.0.0.1."""
+"""dp.cluster on a Ray cluster on this machine, bound to 127.0.0.1."""
 
 import os
 import re
@@ -20,7 +20,7 @@ import deltaprop as dp
 from deltaprop.cli.app import app
 from deltaprop.cluster.connection import connected
 
-# ray is not imported here: one for this machine alone has to be told so before its import.
+# ray is not imported here: environment variables for a local Ray must be set before its import.
 ROOT = Path(__file__).parents[1]
 X, y = load_iris(return_X_y=True)
 
@@ -37,20 +37,20 @@ def network(seed, **settings):
     return dp.Network(4, layers, loss="cross_entropy", reduction="mean", seed=seed, **settings)
 
 
-def test_networks_train_as_they_do_in_threads():
+def test_networks_on_a_cluster_match_local_threads():
     there, here = [network(s) for s in range(4)], [network(s) for s in range(4)]
     rows = [np.random.RandomState(s).randint(150, size=100) for s in range(4)]
-    search = {"max_epochs": 5, "engine": "fused", "rows": rows}
-    histories = dp.cluster.fit_many(there, X, y, **search)
+    settings = {"max_epochs": 5, "engine": "fused", "rows": rows}
+    histories = dp.cluster.fit_many(there, X, y, **settings)
     for one, other, history, local in zip(
-        there, here, histories, dp.fit_many(here, X, y, **search), strict=True
+        there, here, histories, dp.fit_many(here, X, y, **settings), strict=True
     ):
         np.testing.assert_array_equal(one.theta, other.theta)
         assert np.shares_memory(one.W[0], one.theta)
         assert history.loss_curve == local.loss_curve
 
 
-def test_estimators_come_back_fitted():
+def test_estimators_on_a_cluster_match_local_threads():
     there, here = (
         [dp.MLPClassifier(5, max_iter=20, random_state=s, engine="fused") for s in range(3)]
         for _ in range(2)
@@ -61,7 +61,7 @@ def test_estimators_come_back_fitted():
         np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
 
 
-def test_scores_of_folds_are_the_same():
+def test_cross_validate_on_a_cluster_matches_local_scores():
     models = [dp.MLPClassifier(5, max_iter=30, alpha=a, random_state=0) for a in (1e-4, 1.0)]
     models = [model.set_params(engine="fused") for model in models]
     np.testing.assert_array_equal(
@@ -69,7 +69,7 @@ def test_scores_of_folds_are_the_same():
     )
 
 
-def test_a_model_that_fails_is_told_of_and_costs_the_others_nothing():
+def test_a_failed_model_is_reported_and_the_others_are_scored():
     models = [dp.MLPClassifier(5, max_iter=5, solver="none"), dp.MLPClassifier(5, max_iter=5)]
     with pytest.warns(UserWarning, match="failed on fold 1: .*solver"):
         scores = dp.cluster.cross_validate(models, X, y, cv=2)
@@ -77,7 +77,7 @@ def test_a_model_that_fails_is_told_of_and_costs_the_others_nothing():
     assert np.isfinite(scores[1]).all()
 
 
-def test_an_error_is_the_one_of_the_local_function():
+def test_cluster_errors_match_the_local_functions():
     with pytest.raises(ValueError, match="max_epochs must be an int"):
         dp.cluster.fit_many([network(0)], X, y, max_epochs=0)
     net = network(0)
@@ -85,7 +85,7 @@ def test_an_error_is_the_one_of_the_local_function():
         dp.cluster.fit_many([net, net], X, y)
 
 
-def test_another_ray_than_the_connected_one_is_refused():
+def test_a_different_ray_address_is_rejected():
     with pytest.raises(ValueError, match=r"already connected to the Ray at '127\.0\.0\.1"):
         dp.cluster.fit_many([network(0)], X, y, address="10.0.0.5:6379")
 
@@ -95,11 +95,11 @@ def test_another_ray_than_the_connected_one_is_refused():
 rng = np.random.RandomState(0)
 X_many = rng.randn(1600, 4)
 y_many = (X_many[:, 0] * X_many[:, 1] > 0).astype(int) + (X_many[:, 2] > 1)
-SEARCH = {"batch_size": 16, "max_epochs": 4, "solver": dp.Adam(0.01)}  # 100 steps an epoch
+SETTINGS = {"batch_size": 16, "max_epochs": 4, "solver": dp.Adam(0.01)}  # 100 steps per epoch
 
 
-class Witness:
-    """A callback that writes down each worker's θ; its rank 1 dies once, inside epoch 3."""
+class Recorder:
+    """A callback that saves θ of each worker; if `dies`, rank 1 is killed once in epoch 3."""
 
     def __init__(self, folder, dies=False):
         self.folder, self.dies = folder, dies
@@ -118,50 +118,50 @@ class Witness:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """A network that two workers trained, and the folder in which they wrote."""
-    folder = tmp_path_factory.mktemp("undisturbed")
+def without_failures(tmp_path_factory):
+    """A network that two workers trained without failures, and the folder of their records."""
+    folder = tmp_path_factory.mktemp("without_failures")
     net, before = network(0), signal.getsignal(signal.SIGINT)
     history = dp.cluster.fit(
-        net, X_many, y_many, callbacks=[Witness(folder)],
-        checkpoint=dp.Checkpoint(folder / "run", steps=70), **SEARCH,
+        net, X_many, y_many, callbacks=[Recorder(folder)],
+        checkpoint=dp.Checkpoint(folder / "run", steps=70), **SETTINGS,
     )  # fmt: skip
-    assert signal.getsignal(signal.SIGINT) is before  # Ray would keep Ctrl-C to itself
+    assert signal.getsignal(signal.SIGINT) is before  # Ray would replace the handler of Ctrl-C
     return net, history, folder
 
 
 @pytest.mark.slow
-def test_two_workers_train_what_one_process_does(undisturbed):
-    net, history, folder = undisturbed
+def test_two_workers_match_one_process(without_failures):
+    net, history, folder = without_failures
     first, second = (np.load(folder / f"theta-{rank}.npy") for rank in (0, 1))
     np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(first, net.theta)
     alone = network(0)
-    here = dp.fit(alone, X_many, y_many, engine="reference", **SEARCH)
+    here = dp.fit(alone, X_many, y_many, engine="reference", **SETTINGS)
     np.testing.assert_allclose(net.theta, alone.theta, rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(history.loss_curve, here.loss_curve, rtol=1e-9)
     assert history.n_epochs == here.n_epochs
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_changes_nothing(undisturbed, tmp_path):
+def test_a_killed_worker_does_not_change_the_result(without_failures, tmp_path):
     net = network(0)
     address = f"file://{tmp_path}/run"  # through fsspec, as s3:// would be
     history = dp.cluster.fit(
-        net, X_many, y_many, callbacks=[Witness(tmp_path, dies=True)],
-        checkpoint=dp.Checkpoint(address, steps=70), **SEARCH,
+        net, X_many, y_many, callbacks=[Recorder(tmp_path, dies=True)],
+        checkpoint=dp.Checkpoint(address, steps=70), **SETTINGS,
     )  # fmt: skip
     attempts = {}
     for line in (tmp_path / "epochs-1").read_text().splitlines():
         attempts.setdefault(line.split()[0], []).append(int(line.split()[1]))
     killed, resumed = attempts.values()
-    assert killed == [1, 2]  # and not 3: it died inside
+    assert killed == [1, 2]  # it was killed during epoch 3
     assert resumed[0] >= 2  # from a checkpoint, not from the beginning
-    np.testing.assert_array_equal(net.theta, undisturbed[0].theta)
-    np.testing.assert_allclose(history.loss_curve, undisturbed[1].loss_curve, rtol=1e-12)
+    np.testing.assert_array_equal(net.theta, without_failures[0].theta)
+    np.testing.assert_allclose(history.loss_curve, without_failures[1].loss_curve, rtol=1e-12)
 
 
-def test_what_is_wrong_is_said_before_workers_start():
+def test_bad_arguments_raise_before_workers_start():
     net = network(0)
     with pytest.raises(ValueError, match=r"workers must be an int >= 1.*got 0"):
         dp.cluster.fit(net, X, y, workers=0)
@@ -176,22 +176,22 @@ def test_what_is_wrong_is_said_before_workers_start():
 
 
 @pytest.mark.slow
-def test_workers_read_a_stream_once_between_them(tmp_path):
-    """Each its half of every epoch, as the processes of tests/test_xla.py do."""
+def test_workers_split_a_stream(tmp_path):
+    """Each worker reads its half of every epoch, as the processes of tests/test_xla.py do."""
     table = pd.DataFrame(X_many[:401], columns=list("abcd")).assign(y=y_many[:401])
     (tmp_path / "rows").mkdir()
     for i in range(3):
         table[i * 150 : (i + 1) * 150].to_parquet(tmp_path / f"rows/{i}.parquet", row_group_size=40)
     rows, net, alone = dp.tables.stream(tmp_path / "rows", "y"), network(0), network(0)
-    search = {"batch_size": 32, "max_epochs": 4, "shuffle": False}
-    dp.cluster.fit(net, rows, **search)
+    settings = {"batch_size": 32, "max_epochs": 4, "shuffle": False}
+    dp.cluster.fit(net, rows, **settings)
     order = [r + i for s in range(0, 200, 16) for r in (0, 200) for i in range(s, min(s + 16, 200))]
-    dp.fit(alone, X_many[order], y_many[order], engine="reference", **search)
+    dp.fit(alone, X_many[order], y_many[order], engine="reference", **settings)
     np.testing.assert_allclose(net.theta, alone.theta, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.slow
-def test_what_is_wrong_in_the_workers_is_said_once():
+def test_an_error_in_all_workers_is_raised_once():
     net = network(0)
     before = net.theta.copy()
     with pytest.raises(ValueError, match="max_epochs must be an int >= 1, got 0"):
@@ -200,25 +200,25 @@ def test_what_is_wrong_in_the_workers_is_said_once():
 
 
 @pytest.mark.slow
-def test_parts_of_a_dataset_train_as_one_table(tmp_path):
+def test_parts_of_a_ray_dataset_match_one_table(tmp_path):
     import ray.data
 
     (tmp_path / "rows").mkdir()
     table = pd.DataFrame(X_many[:401], columns=list("abcd")).assign(y=y_many[:401])
     for i in range(3):
         table[i * 150 : (i + 1) * 150].to_parquet(tmp_path / f"rows/{i}.parquet", row_group_size=40)
-    search = {"batch_size": 32, "max_epochs": 4, "shuffle": False}
+    settings = {"batch_size": 32, "max_epochs": 4, "shuffle": False}
     found = []
-    for _ in range(2):  # the second time from the checkpoint: nothing is left to do
+    for _ in range(2):  # the second run resumes from the last checkpoint and has nothing to do
         net = network(0)
         rows = ray.data.read_parquet(str(tmp_path / "rows"))
-        dp.cluster.fit(net, rows, target="y", checkpoint=tmp_path / "run", **search)
+        dp.cluster.fit(net, rows, target="y", checkpoint=tmp_path / "run", **settings)
         found.append(net.theta)
     np.testing.assert_array_equal(*found)
     n, b = 200, 16  # rows of each worker, and in each batch
     order = [r * n + i for s in range(0, n, b) for r in (0, 1) for i in range(s, min(s + b, n))]
     alone = network(0)
-    dp.fit(alone, X_many[order], y_many[order], engine="reference", **search)
+    dp.fit(alone, X_many[order], y_many[order], engine="reference", **settings)
     np.testing.assert_allclose(found[0], alone.theta, rtol=1e-9, atol=1e-12)
 
 
@@ -238,8 +238,8 @@ X = np.random.RandomState(0).randn(1600, 4)
 seen = lambda name: (folder / name).exists()
 
 
-class Witness:
-    # Writes down how many train; stops three epochs after the second machine is back.
+class Recorder:
+    # Records the number of processes; stops three epochs after the second machine is back.
 
     def __init__(self):
         self.epochs = 0
@@ -260,7 +260,7 @@ def network():
 def fit():
     net = network()
     history = dp.cluster.fit(
-        net, X, X[:, 0] * X[:, 1], workers=(1, 2), max_epochs=2000, tol=0, callbacks=[Witness()],
+        net, X, X[:, 0] * X[:, 1], workers=(1, 2), max_epochs=2000, tol=0, callbacks=[Recorder()],
         checkpoint=dp.Checkpoint(folder / "run", steps=10))
     alone = network()
     dp.fit(alone, X, X[:, 0] * X[:, 1], max_epochs=history.n_epochs, tol=0, engine="reference")
@@ -285,8 +285,8 @@ sys.exit(0 if seen("equal") else 1)
 
 
 @pytest.mark.slow
-def test_a_machine_that_dies_and_comes_back(tmp_path):
-    """Two machines, then one, then two again: the parameters of one process all the same."""
+def test_training_survives_a_machine_that_fails_and_returns(tmp_path):
+    """Two machines, then one, then two again: the parameters match those of one process."""
     (tmp_path / "machines.py").write_text(MACHINES, encoding="utf-8")
     command = [sys.executable, str(tmp_path / "machines.py"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=500)
@@ -308,7 +308,7 @@ def checkout(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_the_commands_of_the_page(checkout):
+def test_commands_in_the_cluster_docs_run(checkout):
     (command,) = blocks("console")
     result = CliRunner().invoke(app, [*shlex.split(command)[1:], "--json"])
     assert result.exit_code == 0, result.output
@@ -316,7 +316,7 @@ def test_the_commands_of_the_page(checkout):
 
 
 @pytest.mark.slow
-def test_the_lines_of_the_page(checkout):
+def test_python_code_in_the_cluster_docs_runs(checkout):
     names = {}
     for block in blocks("python"):
         if not block.startswith("# train.py"):
@@ -337,12 +337,12 @@ def test_the_script_for_launchers(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
-    said = {"JAX_COORDINATOR_ADDRESS": address, "JAX_COORDINATOR_BIND_ADDRESS": address}
-    said |= {"JAX_NUM_PROCESSES": "2", "JAX_PLATFORMS": "cpu"}
+    environment = {"JAX_COORDINATOR_ADDRESS": address, "JAX_COORDINATOR_BIND_ADDRESS": address}
+    environment |= {"JAX_NUM_PROCESSES": "2", "JAX_PLATFORMS": "cpu"}
     processes = [
         subprocess.Popen(
             [sys.executable, "train.py"], cwd=tmp_path,
-            env=os.environ | said | {"JAX_PROCESS_ID": str(rank)},
+            env=os.environ | environment | {"JAX_PROCESS_ID": str(rank)},
         )
         for rank in (0, 1)
     ]  # fmt: skip

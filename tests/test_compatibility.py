@@ -1,10 +1,10 @@
-"""Files of an earlier version: models predict what they did, searches go on to the same end.
+"""Files of an earlier version: models predict the same, checkpoints resume to the same result.
 
-The fixtures lie in ``tests/compatibility``, and ``make_fixtures.py`` there says how they were made.
-Only public names of deltaprop are used here: what a file means must not depend on where in the
-package its classes live. Numbers are compared up to rounding, because another processor may round
-otherwise; ``pytest tests/test_compatibility.py -rP`` shows which of them are the same to the bit.
-Predictions need not be: they come from compiled code where it is ready, else from the equations.
+``tests/compatibility/make_fixtures.py`` makes the fixtures. Only public names of deltaprop are used
+here, because files must not depend on the modules of its classes. Numbers are compared up to
+rounding, which depends on the processor; ``pytest tests/test_compatibility.py -rP`` shows which of
+them are bit-equal. Predictions need not be: they come from compiled code if it is ready, and from
+the equations otherwise.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import deltaprop as dp
 from .compatibility import make_fixtures as made
 
 WRITTEN = json.loads(made.EXPECTED.read_text())
-SAID, VERSIONS = {**WRITTEN["models"], **WRITTEN["checkpoints"]}, WRITTEN["written_with"]
+FACTS, VERSIONS = {**WRITTEN["models"], **WRITTEN["checkpoints"]}, WRITTEN["written_with"]
 TOLERANCE = {
     "float64": {"rtol": 1e-6, "atol": 1e-9},
     "float32": {"rtol": 1e-4, "atol": 1e-6},
@@ -30,7 +30,7 @@ TOLERANCE = {
 
 
 def expected(folder, name):
-    """The arrays that were written for that model or search, by name."""
+    """Return the arrays that were written for a model or training run, by name."""
     with np.load(folder / "expected.npz") as file:
         return {
             key.removeprefix(f"{name}/"): file[key] for key in file if key.startswith(f"{name}/")
@@ -38,7 +38,7 @@ def expected(folder, name):
 
 
 def compare(name, found, arrays, dtype="float64"):
-    """Compare all arrays of a kind, and print which of them are the same to the bit."""
+    """Compare all arrays, and print which of them are bit-equal."""
     assert set(found) == set(arrays)
     for what, array in arrays.items():
         value = np.asarray(found[what])
@@ -52,10 +52,10 @@ def compare(name, found, arrays, dtype="float64"):
             np.testing.assert_array_equal(value, array, err_msg=f"{name}/{what}")
 
 
-def compare_facts(found, said):
-    """Compare counts, words and curves; a number with a fraction up to rounding."""
-    assert set(found) == set(said)
-    for name, value in said.items():
+def compare_facts(found, written):
+    """Compare counts, strings and curves; compare floats up to rounding."""
+    assert set(found) == set(written)
+    for name, value in written.items():
         assert found[name] == (pytest.approx(value, rel=1e-6) if _is_curve(value) else value), name
 
 
@@ -65,14 +65,14 @@ def _is_curve(value):
 
 
 def loaded(name, folder, custom=None):
-    """The model of a fixture; saved and loaded once more, too, it has to be the same."""
+    """Return the model of a fixture, and the same model after saving and loading it again."""
     model = dp.load(_named(made.MODELS / f"{name}.dp{made.SUFFIX}", folder), custom=custom)
     dp.save(model, folder / "again.dp")
     return model, dp.load(folder / "again.dp", custom=custom)
 
 
 def _named(fixture, folder):
-    """A copy of a fixture under the name that deltaprop's files have."""
+    """Copy a fixture, with the file name that deltaprop expects."""
     return shutil.copyfile(fixture, folder / fixture.name.removesuffix(made.SUFFIX))
 
 
@@ -81,7 +81,7 @@ def custom_of(name):
 
 
 def compare_parameters(model, fresh):
-    """Compare what the estimator was made with."""
+    """Compare the parameters of two estimators."""
     found, given = model.get_params(deep=False), fresh.get_params(deep=False)
     assert set(found) == set(given)
     for name, value in given.items():
@@ -100,7 +100,7 @@ def test_every_fixture_has_a_case_and_every_case_a_fixture():
 
 
 def test_every_activation_loss_schedule_and_solver_is_in_a_fixture():
-    """Of those that there were; later ones need no fixture. Cosine stands inside WarmUp."""
+    """Functions that were added later need no fixture. A WarmUp contains the Cosine."""
     nets = [net.make() for net in made.NETWORKS.values()]
     activations = {f.name for net in nets for f in net.f}
     losses = {net.loss_function.name for net in nets}
@@ -117,7 +117,7 @@ def test_every_activation_loss_schedule_and_solver_is_in_a_fixture():
 
 
 @pytest.mark.parametrize("name", made.NETWORKS)
-def test_a_network_computes_what_it_did(name, tmp_path):
+def test_old_network_files_give_the_same_outputs(name, tmp_path):
     arrays = expected(made.MODELS, name)
     theta = arrays.pop("theta")
     for net in loaded(name, tmp_path, custom_of(name)):
@@ -129,7 +129,7 @@ def test_a_network_computes_what_it_did(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", made.ESTIMATORS)
-def test_an_estimator_predicts_what_it_did_and_learns_on(name, tmp_path):
+def test_old_estimator_files_predict_the_same_and_continue_training(name, tmp_path):
     described, arrays = made.ESTIMATORS[name], expected(made.MODELS, name)
     theta, later = arrays.pop("theta"), arrays.pop("theta_later", None)
     X, y = described.rows()
@@ -138,7 +138,7 @@ def test_an_estimator_predicts_what_it_did_and_learns_on(name, tmp_path):
         dtype = model.network_.dtype.name
         np.testing.assert_array_equal(model.network_.theta, theta)
         np.testing.assert_array_equal(model.coefs_[0].ravel(), theta[: model.coefs_[0].size])
-        assert made.facts(model) == SAID[name]
+        assert made.facts(model) == FACTS[name]
         compare(name, made.estimator_outputs(model, X), arrays, dtype)
         assert (later is not None) == described.goes_on
         if described.goes_on:
@@ -147,8 +147,8 @@ def test_an_estimator_predicts_what_it_did_and_learns_on(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", made.TABULARS)
-def test_a_tabular_estimator_predicts_what_it_did(name, tmp_path):
-    for package in ("scikit-learn", "skrub"):  # whose objects such a file holds
+def test_old_tabular_files_predict_the_same(name, tmp_path):
+    for package in ("scikit-learn", "skrub"):  # the file contains their objects
         if _minor(version(package)) != _minor(VERSIONS[package]):
             pytest.skip(f"the file was written with {package} {VERSIONS[package]}")
     unfitted, _ = made.TABULARS[name]
@@ -157,7 +157,7 @@ def test_a_tabular_estimator_predicts_what_it_did(name, tmp_path):
     for model in loaded(name, tmp_path):
         compare_parameters(model, unfitted)
         np.testing.assert_array_equal(model.mlp_.network_.theta, theta)
-        assert made.facts(model) == SAID[name]
+        assert made.facts(model) == FACTS[name]
         found = made.estimator_outputs(model, frame)
         new = made.estimator_outputs(model, made.new_rows())
         found |= {f"{what}_new": value for what, value in new.items()}
@@ -168,7 +168,7 @@ def _minor(number):
     return number.split(".")[:2]
 
 
-def test_a_model_with_the_user_s_own_functions_asks_for_them(tmp_path):
+def test_old_files_with_custom_functions_require_custom(tmp_path):
     path = _named(made.MODELS / f"custom.dp{made.SUFFIX}", tmp_path)
     with pytest.raises(ValueError, match=r"'sine'.*custom="):
         dp.load(path)
@@ -177,11 +177,11 @@ def test_a_model_with_the_user_s_own_functions_asks_for_them(tmp_path):
 # ---------------------------------------------------------------- checkpoints
 
 
-def going_on(fixture, folder, run):
-    """Run the second part of a search on a copy of its folder; its own next checkpoint follows.
+def resumed(fixture, folder, run):
+    """Resume a training run in a copy of its checkpoint folder; it must write a new checkpoint.
 
-    A warning that results will differ by rounding is printed: it says that the search is known
-    under another name, such as an engine's, than the one that was written down.
+    A warning that results will differ by rounding is printed. It is raised if the checkpoint has
+    another name, such as that of another engine, for the same settings.
     """
     made.put(fixture, folder)
     (before,) = folder.iterdir()
@@ -189,7 +189,7 @@ def going_on(fixture, folder, run):
         warnings.simplefilter("always")
         found = run(folder)
     for warning in caught:
-        if "goes on from" in str(warning.message):
+        if "continues from" in str(warning.message):
             print(warning.message)
     (after,) = folder.iterdir()
     assert after.name > before.name
@@ -197,17 +197,17 @@ def going_on(fixture, folder, run):
 
 
 @pytest.mark.parametrize("name", made.SEARCHES)
-def test_a_search_goes_on_to_the_same_end(name, tmp_path):
+def test_old_checkpoints_resume_to_the_same_result(name, tmp_path):
     search, arrays = made.SEARCHES[name], expected(made.CHECKPOINTS, name)
     arrays.pop("theta_before", None)
     if isinstance(search.settings["engine"], dp.Xla):
         pytest.importorskip("jax")
-    net, history, seen = going_on(made.CHECKPOINTS / name, tmp_path, search.go_on)
+    net, history, seen = resumed(made.CHECKPOINTS / name, tmp_path, search.go_on)
     compare(name, made.search_outputs(net, history), arrays, net.dtype.name)
-    compare_facts(made.search_facts(search, history, seen), SAID[name])
+    compare_facts(made.search_facts(search, history, seen), FACTS[name])
 
 
-def test_a_search_that_had_ended_returns_at_once(tmp_path):
+def test_old_checkpoints_of_finished_runs_return_immediately(tmp_path):
     name = "reference_more_epochs"
     search, arrays = made.SEARCHES[name], expected(made.CHECKPOINTS, name)
     made.put(made.CHECKPOINTS / name, tmp_path)
@@ -218,9 +218,9 @@ def test_a_search_that_had_ended_returns_at_once(tmp_path):
     np.testing.assert_array_equal(history.loss_curve, arrays["loss_curve"][: search.epochs])
 
 
-def test_an_estimator_s_fit_goes_on_to_the_same_end(tmp_path):
+def test_old_estimator_checkpoints_resume_to_the_same_result(tmp_path):
     name = made.CLASSIFIER
-    model, seen = going_on(made.CHECKPOINTS / name, tmp_path, made.classifier_goes_on)
+    model, seen = resumed(made.CHECKPOINTS / name, tmp_path, made.classifier_goes_on)
     found = {"theta": model.network_.theta, "predict_proba": model.predict_proba(made.data()["X"])}
     compare(name, found, expected(made.CHECKPOINTS, name))
-    compare_facts({**made.facts(model), "seen": seen}, SAID[name])
+    compare_facts({**made.facts(model), "seen": seen}, FACTS[name])

@@ -1,6 +1,6 @@
-"""What a derivation prints is parsed by KaTeX and computed by an interpreter of the tests' own.
+"""Derivations are parsed by KaTeX and computed by the independent interpreter of the tests.
 
-Neither looks at the package's expression trees: only the printed text counts.
+Both use the printed text only, not the package's expression trees.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SOURCES = {"1.1", "1.2", "1.3", "1.4", "1.7", "1.8", "1.9", "L2", "bias"}
 
 @cache
 def katex() -> Callable[[str], str]:
-    """KaTeX itself, in a JavaScript engine; raises at anything that is not LaTeX to it."""
+    """Return a function that renders LaTeX with KaTeX and raises if it is invalid."""
     from py_mini_racer import MiniRacer
 
     engine = MiniRacer()
@@ -51,7 +51,7 @@ def katex() -> Callable[[str], str]:
 
 
 def typeset(tex: str) -> int:
-    """Set every block of a derivation; their number."""
+    """Render every block of a derivation; return their number."""
     blocks = tex.strip().split("\n\n")
     for block in blocks:
         katex()(block)
@@ -63,8 +63,8 @@ def read(d: Derivation, format: str) -> list[interpreter.Printed]:
     return list(interpreter.READERS[format](text))
 
 
-def what_is_given(problem: Problem) -> dict[str, Any]:
-    """The symbols that a derivation starts from, under the names that it prints."""
+def given_values(problem: Problem) -> dict[str, Any]:
+    """Return the symbols that a derivation starts from, under their printed names."""
     encoding = ("label_smoothing", "class_weight")
     plain = {k: v for k, v in problem.params.items() if k not in encoding}
     known = {"X_0": problem.X, "y": encode(problem.with_(params=plain))}
@@ -76,20 +76,20 @@ def what_is_given(problem: Problem) -> dict[str, Any]:
 
 
 def agree(got: dict[str, Any], net: dp.Network, data: tuple[Any, ...]) -> None:
-    """Every printed quantity is the engine's."""
+    """Assert that every printed quantity is that of the network."""
     t, g = net.trace(*data), net.gradient(*data)
     same(got["L"], net.loss(*data), "L")
     same(got["ŷ"], t.X[-1], "ŷ")
     for l in range(net.n_layers):
-        wanted = {"a": t.a[l], "δ": t.delta[l], "∂L/∂W": g.dW[l], "∂L/∂b": g.db[l], "X": t.X[l]}
-        for name, value in wanted.items():
+        expected = {"a": t.a[l], "δ": t.delta[l], "∂L/∂W": g.dW[l], "∂L/∂b": g.db[l], "X": t.X[l]}
+        for name, value in expected.items():
             same(got[f"{name}_{l}"], value, f"{name}_{l}")
 
 
-def same(got: Any, wanted: Any, name: str) -> None:
-    assert np.shape(got) == np.shape(wanted), name
-    size = max(1.0, float(np.max(np.abs(wanted))))
-    np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-10 * size, err_msg=name)
+def same(got: Any, expected: Any, name: str) -> None:
+    assert np.shape(got) == np.shape(expected), name
+    size = max(1.0, float(np.max(np.abs(expected))))
+    np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-10 * size, err_msg=name)
 
 
 def verified(problem: Problem, formats: tuple[str, ...] = FORMATS) -> None:
@@ -99,12 +99,12 @@ def verified(problem: Problem, formats: tuple[str, ...] = FORMATS) -> None:
         printed = read(d, format)
         for equation in printed:
             assert set(equation.source.split(", ")) <= SOURCES
-        agree(interpreter.run(printed, what_is_given(problem)), net, problem.data)
+        agree(interpreter.run(printed, given_values(problem)), net, problem.data)
 
 
 @settings(max_examples=200)
 @given(problems())
-def test_what_is_printed_computes_what_the_network_computes(problem):
+def test_printed_equations_give_the_values_of_the_network(problem):
     """Depths, widths from 1, activations, losses, L2, reductions, weights: in all three formats."""
     verified(problem)
     net = problem.network()
@@ -135,7 +135,7 @@ def test_smoothed_and_weighted_targets(loss, last, params):
 
 
 def test_every_built_in_has_a_formula():
-    """An entry in formulas.py, or functions that can be called with symbols: never just a name."""
+    """Each has an entry in formulas.py or can be called with symbols; none is printed by name."""
     names = {dp.activations.get(name).name for name in dp.activations.NAMES}
     assert set(formulas.ACTIVATIONS) <= names
     for name in names - set(formulas.ACTIVATIONS):
@@ -174,7 +174,7 @@ def test_dropout_is_in_the_formulas(format):
 @settings(max_examples=50)
 @given(problems())
 def test_each_entry_written_out_gives_its_result(problem):
-    """An entry's numbers, put together as the written-out line says, are the engine's result."""
+    """The line of an entry, computed as it is written, gives the entry of the network."""
     net = problem.network()
     batch = batch_of(net, *problem.data)
     steps = steps_of(net, batch.form)
@@ -215,7 +215,7 @@ def planted_problem() -> Problem:
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("error", PLANTED)
-def test_a_wrong_formula_turns_red(error, format, monkeypatch):
+def test_a_wrong_formula_is_detected(error, format, monkeypatch):
     verified(planted_problem(), (format,))
     table, name, wrong = PLANTED[error]
     monkeypatch.setitem(table, name, wrong)
@@ -224,13 +224,13 @@ def test_a_wrong_formula_turns_red(error, format, monkeypatch):
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_forgotten_brackets_turn_red(format, monkeypatch):
+def test_missing_brackets_are_detected(format, monkeypatch):
     monkeypatch.setattr(Writer, "_level", lambda self, x: 4)
     with pytest.raises(AssertionError):
         verified(planted_problem(), (format,))
 
 
-def test_a_transpose_or_a_shape_that_is_wrong_turns_red(monkeypatch):
+def test_a_wrong_transpose_or_shape_is_detected(monkeypatch):
     problem = make_problem(0, ("tanh", "identity"), (3, 3), "squared_error", D=3)
     monkeypatch.setattr(Latex, "transpose", lambda self, x: x)
     with pytest.raises((AssertionError, ValueError)):
@@ -242,18 +242,18 @@ def test_a_transpose_or_a_shape_that_is_wrong_turns_red(monkeypatch):
         verified(problem, ("latex",))
 
 
-def test_katex_refuses_what_is_no_latex():
+def test_katex_rejects_invalid_latex():
     from py_mini_racer import JSEvalException
 
     with pytest.raises(JSEvalException, match="ParseError"):
         katex()(r"\begin{align*} a &= \underset{2}{W \end{align*}")
 
 
-# ---------------------------------------------------------------- numbers on the board
+# ---------------------------------------------------------------- numbers below the equations
 
 
-def board(d: Derivation) -> dict[str, tuple[str, str | None]]:
-    """From the LaTeX: for each left side the result, and the right side with numbers in it."""
+def substitutions(d: Derivation) -> dict[str, tuple[str, str | None]]:
+    """Return from the LaTeX, for each left side, the result and the right side with numbers."""
     found = {}
     for body in d.latex.strip().split("\n\n"):
         rows = [row.removesuffix(r"\end{align*}").strip() for row in body.split(" \\\\\n")]
@@ -272,7 +272,7 @@ def board(d: Derivation) -> dict[str, tuple[str, str | None]]:
 
 
 def computed(tex: str) -> Any:
-    """The value of LaTeX in which matrices of numbers stand for symbols."""
+    """Return the value of LaTeX that has matrices of numbers in place of symbols."""
     values: dict[str, Any] = {"π": np.pi}
 
     def named(match: re.Match[str]) -> str:
@@ -285,20 +285,20 @@ def computed(tex: str) -> Any:
     return interpreter.Reader(interpreter._plain(tex, []), values).whole()
 
 
-def test_numbers_beside_the_symbols():
-    """Each result is the engine's, and each right side with numbers in it gives its result."""
+def test_substituted_numbers_give_the_results():
+    """Each result is that of the network, and each right side with numbers gives its result."""
     problem = make_problem(
         5, ("tanh", "softmax", "logistic"), (3, 2, 2), "squared_error",
         N=4, weighted=True, l2=0.5, reduction="mean",
     )  # fmt: skip
     net, t = problem.network(), problem.network().trace(*problem.data)
-    shown = board(net.derivation(*problem.data))
-    wanted = {"L": t.loss, "ŷ": t.X[-1], "S": problem.sample_weight.sum()}
+    shown = substitutions(net.derivation(*problem.data))
+    expected = {"L": t.loss, "ŷ": t.X[-1], "S": problem.sample_weight.sum()}
     for l in range(3):
-        wanted |= {f"a_{l}": t.a[l], f"X_{l + 1}": t.X[l + 1], f"δ_{l}": t.delta[l],
+        expected |= {f"a_{l}": t.a[l], f"X_{l + 1}": t.X[l + 1], f"δ_{l}": t.delta[l],
                    f"∂L/∂W_{l}": t.dW[l], f"∂L/∂b_{l}": t.db[l]}  # fmt: skip
-    assert set(shown) == {*wanted, "g_1"}
-    for name, value in wanted.items():
+    assert set(shown) == {*expected, "g_1"}
+    for name, value in expected.items():
         result, _ = shown[name]
         np.testing.assert_allclose(computed(result), value, atol=6e-5, err_msg=name)
     written = {name for name, (_, right) in shown.items() if right is not None}
@@ -402,13 +402,13 @@ def test_custom_functions_that_need_arrays_are_printed_by_name():
     lambda a, xp: xp.where((a > 0) & (a < 1), a, 0 * a), lambda a, xp: a[:, ::-1],
     lambda a, xp: xp.where(a == 0, a, 2 * a), lambda a, xp: xp.exp(a - xp.max(a)),
 ])  # fmt: skip
-def test_what_symbols_cannot_say_is_never_guessed(f):
+def test_functions_that_symbols_cannot_express_are_printed_by_name(f):
     own = dp.Activation("own", f, lambda a, z, xp: xp.ones_like(a))
     net = dp.Network(2, [dp.Dense(3, own)], loss="squared_error")
     assert "X_1 = own(a_0)" in str(net.derivation())
 
 
-def test_a_name_that_is_markup_stays_text():
+def test_markup_in_names_is_escaped():
     bold = dp.Activation("<b>&", lambda a, xp: np.sin(a), lambda a, z, xp: np.cos(a))
     net = dp.Network(1, [dp.Dense(1, bold)], loss="squared_error")
     assert "<b>" not in net.derivation().html
@@ -420,7 +420,7 @@ def test_a_name_that_is_markup_stays_text():
 # ---------------------------------------------------------------- the object
 
 
-def test_format_is_what_str_gives_and_notebooks_show_mathml():
+def test_str_uses_the_format_and_notebooks_show_mathml():
     net = dp.Network(2, [dp.Dense(2, "tanh")], loss="squared_error", seed=0)
     d = net.derivation()
     assert str(d) == d.unicode
@@ -440,7 +440,7 @@ def test_the_penalty_is_printed_only_where_there_is_one():
 
 
 def test_a_hidden_layer_without_a_slope_has_no_factor():
-    """f′ of the identity is 1; nobody writes 1 ⊙ …"""
+    """f′ of the identity is 1, which is not printed."""
     net = dp.Network(1, [dp.Dense(2), dp.Dense(1)], loss="squared_error")
     assert "δ_0 = δ_1 W_1ᵀ" in str(net.derivation())
     assert "δ_1 =  ŷ  −  y" in str(net.derivation())

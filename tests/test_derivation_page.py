@@ -1,4 +1,4 @@
-"""docs/derivation.md names functions and tests that exist, and every equation of the document."""
+"""docs/derivation.md has every equation once, and names functions and tests that exist."""
 
 import ast
 import importlib
@@ -18,7 +18,7 @@ SECTIONS = re.split(r"^## ", TEXT, flags=re.MULTILINE)[1:]
 
 
 def resolve(path: str) -> object:
-    """The object of a dotted path: the longest module in it, then attributes."""
+    """Return the object of a dotted path: the longest module in it, then attributes."""
     parts = path.split(".")
     for length in range(len(parts), 0, -1):
         try:

@@ -1,4 +1,4 @@
-"""Sick networks are told what they have; healthy ones are told nothing."""
+"""dp.diagnose finds planted faults, and nothing in healthy networks."""
 
 import numpy as np
 import pytest
@@ -7,20 +7,20 @@ import deltaprop as dp
 from deltaprop.files import ModelFileError
 from deltaprop.inspect.diagnosis import FAULTS
 
-from .patients import HEALTHY, SICK, classifier, dead, table
+from .faulty_networks import FAULTY, HEALTHY, classifier, dead, table
 
 
-@pytest.mark.parametrize("patient", HEALTHY, ids=lambda patient: patient.__name__)
-def test_healthy_networks_are_told_nothing(patient):
-    model, X, y, history, validation = patient()
+@pytest.mark.parametrize("case", HEALTHY, ids=lambda case: case.__name__)
+def test_healthy_networks_have_no_findings(case):
+    model, X, y, history, validation = case()
     diagnosis = dp.diagnose(model, X, y, history, validation)
     assert not diagnosis, str(diagnosis)
 
 
-@pytest.mark.parametrize("patient", SICK, ids=lambda patient: patient.__name__)
-def test_sick_networks_are_told_what_they_have(patient):
-    fault, layer, companions = SICK[patient]
-    model, X, y, history, validation = patient()
+@pytest.mark.parametrize("case", FAULTY, ids=lambda case: case.__name__)
+def test_planted_faults_are_found(case):
+    fault, layer, companions = FAULTY[case]
+    model, X, y, history, validation = case()
     diagnosis = dp.diagnose(model, X, y, history, validation)
     assert fault in diagnosis.faults, str(diagnosis)
     assert set(diagnosis.faults) <= {fault, *companions}, str(diagnosis)
@@ -32,17 +32,17 @@ def test_sick_networks_are_told_what_they_have(patient):
     assert found.evidence in str(diagnosis)
 
 
-def test_every_fault_has_a_patient():
-    assert {fault for fault, _, _ in SICK.values()} == set(FAULTS)
+def test_every_fault_is_planted():
+    assert {fault for fault, _, _ in FAULTY.values()} == set(FAULTS)
 
 
-def test_what_was_recorded_dates_the_fault():
+def test_records_show_when_a_fault_began():
     model, X, y, history, _ = dead()
     assert "since step 0" in dp.diagnose(model, X, y, history)[0].evidence
 
 
-def test_an_activation_of_ones_own_is_judged_by_its_slope():
-    """Neither name nor range of the user's f is known; its f′ says that all is flat."""
+def test_saturation_of_custom_activations_is_found_from_their_slope():
+    """Only f′ of a custom activation shows that its units are flat."""
     soft = dp.Activation(
         "softsign", lambda a, xp: a / (1 + xp.abs(a)), lambda a, z, xp: 1 / (1 + xp.abs(a)) ** 2
     )
@@ -52,13 +52,13 @@ def test_an_activation_of_ones_own_is_judged_by_its_slope():
     assert dp.diagnose(net, X, y).faults == ["saturated units"]
 
 
-def test_numbers_that_overflowed_are_told():
+def test_overflow_is_reported():
     net, X, _, y, _ = classifier("iris", dp.Dense(4, "relu"))
     net.theta[...] = 1e200
     assert dp.diagnose(net, X, y).faults == ["exploding error signals"]
 
 
-def test_names_of_columns_are_told():
+def test_findings_name_the_columns_of_dataframes():
     pd = pytest.importorskip("pandas")
     X, _, y, _ = table("iris")
     frame = pd.DataFrame(X, columns=["length", "width", "height", "salary"])
@@ -68,7 +68,7 @@ def test_names_of_columns_are_told():
     assert "'salary'" in next(f.evidence for f in findings if f.fault == "unscaled inputs")
 
 
-def test_sparse_rows_are_looked_at_as_dense_ones_are():
+def test_sparse_rows_give_the_findings_of_dense_rows():
     sparse = pytest.importorskip("scipy.sparse")
     net, X, _, y, _ = classifier("digits", dp.Dense(10, "relu"))
     X = np.column_stack([X, 100.0 * (y == 3)])[:, 1:]

@@ -1,4 +1,4 @@
-"""Each parameter of an estimator is declared once; everything else follows from the declaration."""
+"""Signatures, docs and validation of estimators follow from the declarations of parameters."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TABULAR = (
     "validation_fraction=0.15"
 )
 RUN = "random_state=None, callbacks=None, engine='auto', record=None, checkpoint=None, privacy=None"
-# As written by hand in version 0.1, before they were derived from the declarations.
+# The signatures of version 0.1, which were written by hand.
 SIGNATURES = {
     dp.MLPClassifier: f"(hidden_layer_sizes=(100,), activation='relu', *, {SKLEARN}, "
     f"loss='log_loss', class_weight=None, {OWN})",
@@ -102,7 +102,7 @@ def test_a_solver_s_settings_are_the_estimator_s_parameters() -> None:
     for name, solver in expected.items():
         found = model.set_params(solver=name)._solver()
         assert found == solver
-        for field in dataclasses.fields(solver):  # a NumPy scalar would set the dtype of a step
+        for field in dataclasses.fields(solver):  # a NumPy scalar would change the dtype of a step
             assert type(getattr(found, field.name)) is type(field.default)
 
 

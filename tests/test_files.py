@@ -1,4 +1,4 @@
-"""Model files: what goes in comes out, and nothing else can."""
+"""Model files: saving and loading keeps models, and invalid files are rejected."""
 
 import errno
 import inspect
@@ -52,7 +52,7 @@ def table():
 
 
 @pytest.mark.parametrize("labels", LABELS)
-def test_a_classifier_comes_back_bit_by_bit_and_goes_on_training(labels, tmp_path):
+def test_a_saved_classifier_is_bit_equal_and_continues_training(labels, tmp_path):
     y = LABELS[labels]
     model = dp.MLPClassifier(8, max_iter=5, random_state=0, dropout=0.2).fit(X, y)
     dp.save(model, tmp_path / "m.dp")
@@ -83,7 +83,7 @@ def test_a_regressor_keeps_its_settings(settings, tmp_path):
     assert repr(loaded)[:60] == repr(model)[:60]
 
 
-def test_a_table_s_preprocessing_comes_back(table, tmp_path):
+def test_preprocessing_of_tables_is_restored(table, tmp_path):
     model = dp.TabularRegressor(max_iter=3, random_state=0).fit(table.drop(columns="y"), table["y"])
     dp.save(model, tmp_path / "m.dp")
     loaded = dp.load(tmp_path / "m.dp")
@@ -92,7 +92,7 @@ def test_a_table_s_preprocessing_comes_back(table, tmp_path):
         np.testing.assert_array_equal(loaded.predict(rows), model.predict(rows))
 
 
-def test_every_kind_of_category_comes_back(tmp_path):
+def test_every_kind_of_category_is_restored(tmp_path):
     n = 60
     X = pd.DataFrame(
         {
@@ -108,7 +108,7 @@ def test_every_kind_of_category_comes_back(tmp_path):
     np.testing.assert_array_equal(dp.load(tmp_path / "m.dp").predict(X), model.predict(X))
 
 
-def test_a_network_of_one_s_own_functions_needs_them_back(tmp_path):
+def test_loading_custom_functions_requires_custom(tmp_path):
     sine = dp.Activation("sine", lambda a, xp: xp.sin(a), lambda a, z, xp: xp.cos(a))
     fourth = dp.Loss("fourth", lambda t, o, xp: (o - t) ** 4, lambda t, o, xp: 4 * (o - t) ** 3)
     net = dp.Network(3, [dp.Dense(2, sine), dp.Dense(1)], loss=fourth, dtype="float32", seed=0)
@@ -123,7 +123,7 @@ def test_a_network_of_one_s_own_functions_needs_them_back(tmp_path):
     np.testing.assert_array_equal(loaded.predict(X), estimator.predict(X))
 
 
-# ---------------------------------------------------------------- files that are no models
+# ---------------------------------------------------------------- invalid files
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def good(tmp_path_factory):
 
 
 def rewritten(good, path, change):
-    """The good file with its header changed by `change`, and valid in every other respect."""
+    """Write the good file with its header changed by `change`, otherwise valid."""
     data = good.read_bytes()
     header = describe(good)
     tensors = from_bytes(data)
@@ -157,8 +157,8 @@ def nested(depth):
     return value
 
 
-HOSTILE = {
-    "a class of its own": (("model", "fitted", "t_"), {"$object": "Popen", "state": {}}),
+MALICIOUS = {
+    "an arbitrary class": (("model", "fitted", "t_"), {"$object": "Popen", "state": {}}),
     "a method replaced": (
         ("model", "fitted", "t_"),
         {"$object": "SimpleImputer", "state": {"transform": 1}},
@@ -191,9 +191,9 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("attack", HOSTILE)
-def test_a_hostile_header_is_one_clear_error(attack, good, tmp_path):
-    keys, value = HOSTILE[attack]
+@pytest.mark.parametrize("attack", MALICIOUS)
+def test_a_malicious_header_raises_a_clear_error(attack, good, tmp_path):
+    keys, value = MALICIOUS[attack]
     bad = rewritten(good, tmp_path / "bad.dp", lambda h, t: set_in(h, keys, value))
     with pytest.raises(ModelFileError, match=r"bad\.dp"):
         dp.load(bad)
@@ -203,24 +203,24 @@ def in_progress(header, name):
     return next(pair for pair in header["model"]["fitted"]["_progress"]["$dict"] if pair[0] == name)
 
 
-SEARCH = {
-    "a memory of another size": ("solver_state", {"$tuple": [{"$tensor": "t1"}] * 2}),
-    "a memory that is none": ("solver_state", {"$tuple": [1, 2]}),
-    "rows that are not there": ("order", [0, 1, 2**40]),
-    "steps that count down": ("step", -1),
-    "a seed of words": ("dropout_seed", "1"),
-    "random numbers of words": ("rng", "1"),
+INVALID_PROGRESS = {
+    "a state of another size": ("solver_state", {"$tuple": [{"$tensor": "t1"}] * 2}),
+    "a state without arrays": ("solver_state", {"$tuple": [1, 2]}),
+    "rows that do not exist": ("order", [0, 1, 2**40]),
+    "a negative step": ("step", -1),
+    "a seed that is a string": ("dropout_seed", "1"),
+    "a random state that is a string": ("rng", "1"),
 }
 
 
-@pytest.mark.parametrize("attack", SEARCH)
-def test_what_compiled_code_would_trust_is_checked(attack, good, tmp_path):
-    """Sizes and indices that a kernel takes on trust could reach into foreign memory."""
-    name, value = SEARCH[attack]
+@pytest.mark.parametrize("attack", INVALID_PROGRESS)
+def test_sizes_and_indices_that_kernels_use_are_validated(attack, good, tmp_path):
+    """Kernels do not check sizes and indices, so wrong ones could access invalid memory."""
+    name, value = INVALID_PROGRESS[attack]
 
     def change(header, tensors):
         tensors = dict(tensors)
-        if attack.startswith("a memory of"):
+        if attack.startswith("a state of"):
             value["$tuple"] = in_progress(header, name)[1]["$tuple"]
             victim = value["$tuple"][0]["$tensor"]
             tensors[victim] = tensors[victim][:-1].copy()
@@ -234,7 +234,7 @@ def test_what_compiled_code_would_trust_is_checked(attack, good, tmp_path):
         dp.load(rewritten(good, tmp_path / "bad.dp", change))
 
 
-def test_random_numbers_out_of_their_table_are_refused(good, tmp_path):
+def test_an_invalid_random_state_is_rejected(good, tmp_path):
     def change(header, tensors):
         state = dict(in_progress(header, "rng")[1]["$random"]["$dict"])
         next(pair for pair in state["state"]["$dict"] if pair[0] == "pos")[1] = 2**30
@@ -243,7 +243,7 @@ def test_random_numbers_out_of_their_table_are_refused(good, tmp_path):
         dp.load(rewritten(good, tmp_path / "bad.dp", change))
 
 
-def test_a_surplus_tensor_is_refused(good, tmp_path):
+def test_an_unexpected_tensor_is_rejected(good, tmp_path):
     with pytest.raises(ModelFileError, match="tensors that its header does not name"):
         dp.load(rewritten(good, tmp_path / "bad.dp", lambda h, t: (h, t | {"x": np.ones(3)})))
 
@@ -263,7 +263,7 @@ def good_table(tmp_path_factory):
 
 
 def states(header, name):
-    """The states of all objects of a class in a header."""
+    """Return the states of all objects of a class in a header."""
     found, rest = [], [header]
     while rest:
         item = rest.pop()
@@ -294,12 +294,12 @@ TABLES = {
 
 
 @pytest.mark.parametrize("damage", TABLES)
-def test_preprocessing_that_does_not_fit_together_fails_when_loaded(damage, good_table, tmp_path):
+def test_inconsistent_preprocessing_is_rejected(damage, good_table, tmp_path):
     with pytest.raises(ModelFileError, match=r"bad\.dp"):
         dp.load(rewritten(good_table, tmp_path / "bad.dp", lambda h, t: TABLES[damage](h)))
 
 
-def test_preprocessing_of_other_versions_says_which(good_table, tmp_path):
+def test_preprocessing_of_other_versions_names_the_versions(good_table, tmp_path):
     def change(header, tensors):
         header["versions"]["skrub"] = "0.0.1"
         states(header, "SquashingScaler")[0]["n_features_in_"] = 2
@@ -308,7 +308,7 @@ def test_preprocessing_of_other_versions_says_which(good_table, tmp_path):
         dp.load(rewritten(good_table, tmp_path / "bad.dp", change))
 
 
-def test_words_that_would_fill_the_memory_are_refused(good, tmp_path):
+def test_strings_that_would_exhaust_memory_are_rejected(good, tmp_path):
     words = {"$array": ["a" * 10**6] + ["b"] * 300, "shape": [301], "dtype": "U"}
     bad = rewritten(
         good, tmp_path / "bad.dp", lambda h, t: set_in(h, ("model", "fitted", "classes_"), words)
@@ -317,7 +317,7 @@ def test_words_that_would_fill_the_memory_are_refused(good, tmp_path):
         dp.load(bad)
 
 
-def test_parameters_that_are_not_numbers_are_refused(good, tmp_path):
+def test_parameters_with_nan_are_rejected(good, tmp_path):
     def spoil(header, tensors):
         name = header["model"]["network"]["theta"]["$tensor"]
         return header, tensors | {name: np.full_like(tensors[name], np.nan)}
@@ -333,7 +333,7 @@ def test_a_newer_file_says_to_upgrade(good, tmp_path):
 
 
 @given(st.data())
-def test_damaged_bytes_never_crash_and_never_give_a_half_model(good, tmp_path_factory, data):
+def test_damaged_bytes_never_crash_or_give_a_partial_model(good, tmp_path_factory, data):
     content = bytearray(good.read_bytes())
     if data.draw(st.booleans(), label="truncate"):
         content = content[: data.draw(st.integers(0, len(content) - 1))]
@@ -346,7 +346,7 @@ def test_damaged_bytes_never_crash_and_never_give_a_half_model(good, tmp_path_fa
         model = dp.load(bad)
     except ModelFileError:
         return
-    assert model.predict_proba(X).shape == (60, 3)  # the flip hit a number
+    assert model.predict_proba(X).shape == (60, 3)  # the flipped byte was in a weight
 
 
 @pytest.mark.parametrize(
@@ -359,17 +359,17 @@ def test_other_files_are_not_models(content, tmp_path):
         dp.load(tmp_path / "m.dp")
 
 
-def test_missing_files_and_folders_say_so(tmp_path):
+def test_missing_files_and_folders_raise_clear_errors(tmp_path):
     with pytest.raises(ModelFileError, match="no file"):
         dp.load(tmp_path / "absent.dp")
     with pytest.raises(ModelFileError, match="is a folder"):
         dp.load(tmp_path)
 
 
-# ---------------------------------------------------------------- addresses
+# ---------------------------------------------------------------- URLs
 
 
-def test_models_go_to_an_address_and_come_back():
+def test_models_are_saved_to_and_loaded_from_a_url():
     model = dp.MLPClassifier(4, max_iter=3, random_state=0).fit(X, LABELS["words"])
     address = "memory://bucket/models/m.dp"
     dp.save(model, address)
@@ -381,7 +381,7 @@ def test_models_go_to_an_address_and_come_back():
         dp.save(model, "nowhere://m.dp")
 
 
-def test_an_upload_that_fails_leaves_what_was_there(monkeypatch):
+def test_a_failed_upload_keeps_the_old_file(monkeypatch):
     from fsspec.implementations.memory import MemoryFileSystem
 
     net, other = (dp.Network(3, [dp.Dense(1)], loss="huber", seed=s) for s in (0, 1))
@@ -396,8 +396,8 @@ def test_an_upload_that_fails_leaves_what_was_there(monkeypatch):
     np.testing.assert_array_equal(dp.load("memory://net.dp").theta, net.theta)
 
 
-def test_any_failure_of_an_address_is_said_as_ours(monkeypatch):
-    """Networks fail in ways that are no OSError, as botocore's."""
+def test_any_failure_of_a_url_raises_model_file_error(monkeypatch):
+    """Network errors need not be OSErrors; those of botocore are not."""
     from fsspec.implementations.memory import MemoryFileSystem
 
     class NoConnection(Exception):
@@ -415,7 +415,7 @@ def test_any_failure_of_an_address_is_said_as_ours(monkeypatch):
         dp.load("memory://net.dp")
 
 
-def test_a_place_is_looked_at_before_the_work(tmp_path):
+def test_unwritable_explains_why_a_path_cannot_be_written(tmp_path):
     assert unwritable(tmp_path / "m.dp") is None
     assert unwritable(f"file://{tmp_path}/m.dp") is None
     assert unwritable("/dev/null") is None
@@ -425,7 +425,7 @@ def test_a_place_is_looked_at_before_the_work(tmp_path):
     assert "is a folder" in unwritable(tmp_path)
 
 
-def test_file_addresses_are_paths(tmp_path):
+def test_file_urls_are_paths(tmp_path):
     net = dp.Network(3, [dp.Dense(1)], loss="huber", seed=0)
     dp.save(net, f"file://{tmp_path}/net.dp")
     np.testing.assert_array_equal(dp.load(tmp_path / "net.dp").theta, net.theta)
@@ -455,7 +455,7 @@ def test_standard_output_is_written_to_and_never_replaced(shell, tmp_path):
     assert dp.load(out).n_features == 3
 
 
-def test_a_loop_of_links_is_an_error_of_ours(tmp_path):
+def test_a_loop_of_links_raises_model_file_error(tmp_path):
     (tmp_path / "a").symlink_to(tmp_path / "b")
     (tmp_path / "b").symlink_to(tmp_path / "a")
     net = dp.Network(3, [dp.Dense(1)], loss="huber", seed=0)
@@ -508,7 +508,7 @@ def test_a_network_that_diverged_is_not_saved(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_cannot_be_saved_is_refused_before_anything_is_written(tmp_path):
+def test_unsupported_models_are_rejected_before_writing(tmp_path):
     for thing in (object(), {"a": 1}, None):
         with pytest.raises(ModelFileError, match="must be one of Network"):
             dp.save(thing, tmp_path / "m.dp")
@@ -529,7 +529,7 @@ def test_all_solvers_and_schedules_can_be_saved_and_no_base_class():
         assert storable(name) is None
 
 
-def test_a_class_of_the_same_name_is_not_on_the_list(tmp_path):
+def test_classes_with_the_name_of_a_solver_are_rejected(tmp_path):
     """Neither a subclass with the name of a solver nor a solver that a program defines itself."""
     model = dp.MLPRegressor(hidden_layer_sizes=4, max_iter=2).fit(X, X[:, 0])
     for name in ("Adam", "Lion"):

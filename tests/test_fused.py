@@ -252,7 +252,7 @@ def test_every_piece_of_a_small_network_s_weights_gets_its_penalty(reproducible)
     """A W_l of 32 rows or more is divided into pieces where results must be reproducible."""
     rows, y = rng.randn(60, 40), rng.randn(60, 3)
     net = dp.Network(40, [dp.Dense(20, "tanh"), dp.Dense(3)], loss="huber", l2=0.5, seed=0)
-    loss, g = loss_and_gradient(net, rows, y, None, 1, reproducible)()
+    loss, g = objective("fused", net, rows, y, None, 1, reproducible)
     np.testing.assert_allclose(loss, net.loss(rows, y), rtol=1e-12)
     np.testing.assert_allclose(g, net.gradient(rows, y).flat, rtol=1e-8, atol=1e-12)
 

@@ -1,4 +1,4 @@
-"""The gradient is the derivative: complex step, JAX, PyTorch and the equations all say so."""
+"""The gradient matches the complex step, JAX, PyTorch and the equations."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ thorough = settings(max_examples=2000, deadline=None, suppress_health_check=list
 
 
 def pair_problem(f: str, loss: str, **options: Any) -> Problem:
-    """One hidden layer, whose activation varies from pair to pair, then (f, loss)."""
+    """Return a network with one hidden layer, and f and loss at the output."""
     seed = 1000 * OUTPUT_ACTIVATIONS.index(f) + LOSSES.index(loss)
     hidden = ACTIVATIONS[seed % len(ACTIVATIONS)]
     options = {"weighted": True, "l2": 0.3, "params": PARAMS.get(loss)} | options
@@ -59,11 +59,11 @@ def gradient_of(problem: Problem) -> list[np.ndarray]:
     return blocks_of(problem.network().gradient(*problem.data))
 
 
-# ---------------------------------------------------------------- the oracle is right itself
+# ---------------------------------------------------------------- the oracle
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_activations_are_those_of_jax_and_pytorch(name: str) -> None:
+def test_oracle_activations_match_jax_and_pytorch(name: str) -> None:
     a = np.linspace(-3, 3, 24).reshape(4, 6)
     ours = dp.activations.get(name).f(a, np)
     assert ours == pytest.approx(np.asarray(oracles.activate(name, a, oracles.JAX)), rel=1e-13)
@@ -71,7 +71,7 @@ def test_activations_are_those_of_jax_and_pytorch(name: str) -> None:
     assert ours == pytest.approx(reference, rel=1e-13)
 
 
-def test_every_built_in_is_proved_here() -> None:
+def test_every_built_in_function_is_covered() -> None:
     assert set(dp.activations.NAMES) == {*OUTPUT_ACTIVATIONS, "sigmoid"}
     assert set(dp.losses.NAMES) == set(LOSSES)
     assert dp.activations.get("sigmoid") is dp.activations.get("logistic")
@@ -89,7 +89,7 @@ def test_every_built_in_is_proved_here() -> None:
         ("tweedie", {"power": 1.5}, sklearn_loss.HalfTweedieLoss(power=1.5)),
     ],
 )
-def test_values_are_scikit_learns_half_deviances(
+def test_losses_match_scikit_learn_half_deviances(
     loss: str, params: dict[str, Any], theirs: Any
 ) -> None:
     rng = np.random.default_rng(0)
@@ -97,12 +97,12 @@ def test_values_are_scikit_learns_half_deviances(
     f = "exp" if loss in ("poisson", "gamma", "tweedie") else "identity"
     net = dp.Network(1, [dp.Dense(1, f)], loss=dp.losses.get(loss, **params))
     net.theta[:] = [1, 0]
-    # Scikit-learn leaves out what does not depend on the prediction.
+    # scikit-learn omits the terms that do not depend on the prediction.
     expected = theirs.loss(y, a).sum() + theirs.constant_to_optimal_zero(y).sum()
     assert net.loss(a[:, None], y) == pytest.approx(expected, rel=1e-12)
 
 
-def test_cross_entropies_are_pytorchs() -> None:
+def test_cross_entropies_match_pytorch() -> None:
     rng = np.random.default_rng(0)
     a, y = rng.normal(size=(20, 3)), rng.integers(0, 3, 20)
     bits, w = rng.integers(0, 2, (20, 3)).astype(float), (0.5, 2.0, 1.5)
@@ -113,7 +113,7 @@ def test_cross_entropies_are_pytorchs() -> None:
         return net.loss(a, target)
 
     logits = torch.tensor(a)
-    # PyTorch 2.13 smooths first and weighs the classes afterwards, as the definition here.
+    # PyTorch 2.13 smooths first and then applies the class weights, as the definition here.
     theirs = F.cross_entropy(
         logits, torch.tensor(y), torch.tensor(w).double(), label_smoothing=0.1, reduction="sum"
     )
@@ -141,7 +141,7 @@ def test_loss_value(loss: str, weighted: bool, reduction: str) -> None:
 
 @quick
 @given(problems())
-def test_gradient_is_the_complex_step(problem: Problem) -> None:
+def test_gradient_matches_the_complex_step(problem: Problem) -> None:
     away_from_kinks(problem)
     reference = oracles.complex_step(problem)
     assert disagreement(gradient_of(problem), reference, problem) <= COMPLEX_STEP
@@ -150,7 +150,7 @@ def test_gradient_is_the_complex_step(problem: Problem) -> None:
 @pytest.mark.slow
 @thorough
 @given(problems(max_width=7, max_samples=9))
-def test_gradient_is_the_complex_step_thoroughly(problem: Problem) -> None:
+def test_gradient_matches_the_complex_step_thoroughly(problem: Problem) -> None:
     away_from_kinks(problem)
     reference = oracles.complex_step(problem)
     assert disagreement(gradient_of(problem), reference, problem) <= COMPLEX_STEP
@@ -158,7 +158,7 @@ def test_gradient_is_the_complex_step_thoroughly(problem: Problem) -> None:
 
 
 @pytest.mark.parametrize(("f", "loss"), PAIRS)
-def test_gradient_of_every_pair_is_the_complex_step(f: str, loss: str) -> None:
+def test_gradient_of_every_pair_matches_the_complex_step(f: str, loss: str) -> None:
     problem = pair_problem(f, loss)
     reference = oracles.complex_step(problem)
     assert disagreement(gradient_of(problem), reference, problem) <= COMPLEX_STEP
@@ -187,7 +187,7 @@ def test_package_loss_at_complex_parameters(f: str, loss: str) -> None:
 
 @settings(quick, max_examples=300)
 @given(problems())
-def test_gradient_is_pytorchs(problem: Problem) -> None:
+def test_gradient_matches_pytorch(problem: Problem) -> None:
     away_from_kinks(problem)
     reference = oracles.torch_gradient(problem)
     assert disagreement(gradient_of(problem), reference, problem) <= AUTOGRAD
@@ -195,14 +195,14 @@ def test_gradient_is_pytorchs(problem: Problem) -> None:
 
 @settings(quick, max_examples=6)  # JAX compiles every new shape
 @given(problems())
-def test_gradient_is_jaxs(problem: Problem) -> None:
+def test_gradient_matches_jax(problem: Problem) -> None:
     away_from_kinks(problem)
     reference = oracles.jax_gradient(problem)
     assert disagreement(gradient_of(problem), reference, problem) <= AUTOGRAD
 
 
 @pytest.mark.parametrize(("f", "loss"), PAIRS)
-def test_gradient_of_every_pair_is_jaxs_and_pytorchs(f: str, loss: str) -> None:
+def test_gradient_of_every_pair_matches_jax_and_pytorch(f: str, loss: str) -> None:
     reduction = REDUCTIONS[PAIRS.index((f, loss)) % 3]
     problem = pair_problem(f, loss, reduction=reduction)
     ours = gradient_of(problem)
@@ -383,7 +383,7 @@ def test_parameters_are_views_of_theta() -> None:
     assert (net.theta == -7).sum() == 1
 
 
-def test_flat_gradient_lies_like_theta() -> None:
+def test_flat_gradient_has_the_layout_of_theta() -> None:
     problem = pair_problem("softmax", "cross_entropy")
     net = problem.network()
     gradient = net.gradient(*problem.data)
@@ -442,7 +442,7 @@ def test_memory_layout_does_not_matter(loss: str) -> None:
             np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-14)
 
 
-def test_lists_integers_and_sparse_matrices_are_data_too() -> None:
+def test_lists_integers_and_sparse_matrices_are_accepted() -> None:
     X, y = [[1, 0], [0, 3], [2, 0]], [0, 1, 1]
     net = dp.Network(2, [dp.Dense(3, "tanh"), dp.Dense(2, "softmax")], loss="cross_entropy", seed=0)
     expected = net.gradient(np.array(X, float), np.array(y)).flat
@@ -450,7 +450,7 @@ def test_lists_integers_and_sparse_matrices_are_data_too() -> None:
         np.testing.assert_allclose(net.gradient(data, y).flat, expected, rtol=1e-14)
 
 
-def test_data_is_not_written_to() -> None:
+def test_data_is_not_modified() -> None:
     problem = pair_problem("softmax", "cross_entropy", form="soft")
     copies = [np.array(part) for part in problem.data]
     net = problem.network()
@@ -480,7 +480,7 @@ def test_data_is_not_written_to() -> None:
 )
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.filterwarnings("error")
-def test_large_pre_activations_are_harmless(f: str, loss: str, y: Any, dtype: str) -> None:
+def test_large_pre_activations_give_finite_values(f: str, loss: str, y: Any, dtype: str) -> None:
     net = dp.Network(2, [dp.Dense(2, f)], loss=loss, dtype=dtype)
     net.W[0][...], net.b[0][...] = np.eye(2), 0
     X = np.array([[-1000.0, 1000.0], [-800.0, 900.0]])
@@ -489,8 +489,8 @@ def test_large_pre_activations_are_harmless(f: str, loss: str, y: Any, dtype: st
     assert all(np.isfinite(part).all() for part in (*trace.X, *trace.delta, *trace.dW))
 
 
-def test_confident_mistakes_cost_their_logit() -> None:
-    """Stable closed forms: -log p is 1000 where p underflows to 0."""
+def test_loss_of_confident_mistakes_is_their_logit() -> None:
+    """The collapsed form is stable: -log p is 1000 although p underflows to 0."""
     net = dp.Network(2, [dp.Dense(2, "softmax")], loss="cross_entropy")
     net.W[0][...], net.b[0][...] = np.eye(2), 0
     assert net.loss([[-1000.0, 0.0]], [0]) == pytest.approx(1000)
@@ -501,7 +501,7 @@ def test_confident_mistakes_cost_their_logit() -> None:
 
 
 @pytest.mark.parametrize(("f", "loss"), PAIRS)
-def test_check_proves_every_pair(f: str, loss: str) -> None:
+def test_check_passes_for_every_pair(f: str, loss: str) -> None:
     problem = pair_problem(f, loss)
     report = problem.network().check(*problem.data)
     assert report.ok, str(report)
@@ -509,7 +509,7 @@ def test_check_proves_every_pair(f: str, loss: str) -> None:
 
 @settings(quick, max_examples=20)
 @given(problems(max_width=3, max_samples=3))
-def test_check_proves_random_networks(problem: Problem) -> None:
+def test_check_passes_for_random_networks(problem: Problem) -> None:
     assume(distance_to_kink(problem) > 1e-3)
     report = problem.network().check(*problem.data)
     assert report.ok, str(report)
@@ -517,7 +517,7 @@ def test_check_proves_random_networks(problem: Problem) -> None:
     assert all(row.equation and row.method and row.error >= 0 for row in report.rows)
 
 
-def test_check_leaves_the_network_as_it_was() -> None:
+def test_check_does_not_change_the_network() -> None:
     problem = pair_problem("softmax", "cross_entropy")
     net = problem.network()
     before = net.theta.copy()
@@ -549,7 +549,7 @@ def own_network(f: dp.Activation, loss: dp.Loss) -> tuple[dp.Network, np.ndarray
     return net, rng.normal(size=(6, 3)), rng.normal(size=(6, 2))
 
 
-def test_own_activation_and_loss() -> None:
+def test_custom_activation_and_loss() -> None:
     net, X, y = own_network(sine(), fourth_power())
     assert net.check(X, y).ok
     W, b = ([torch.tensor(p, requires_grad=True) for p in ps] for ps in (net.W, net.b))
@@ -583,8 +583,8 @@ def test_check_names_the_wrong_function(f: dp.Activation, loss: dp.Loss, named: 
 
 
 @pytest.mark.parametrize("own", [dp.Activation, dp.Loss])
-def test_own_functions_need_a_name_of_their_own(own) -> None:
-    """Collapsed forms and model files go by name: "logistic" means our logistic."""
+def test_custom_functions_cannot_take_names_of_built_ins(own) -> None:
+    """Collapsed forms and model files use names: "logistic" is the built-in function."""
     name = "logistic" if own is dp.Activation else "huber"
     with pytest.raises(ValueError, match=f"{name}.*taken by a built-in"):
         own(name, lambda a, xp: a, lambda a, z, xp: 1 + 0 * a)
@@ -594,7 +594,7 @@ def test_own_functions_need_a_name_of_their_own(own) -> None:
 
 
 def generic_pass(problem: Problem, xp: Any) -> Any:
-    """The equations on arrays of another library."""
+    """Evaluate the equations on arrays of another library."""
 
     def arrays(parts: Any) -> list[Any]:
         return [xp.asarray(np.asarray(part)) for part in parts]
@@ -608,7 +608,7 @@ def generic_pass(problem: Problem, xp: Any) -> Any:
 
 @pytest.mark.parametrize("library", ["array_api_strict", "jax.numpy"])
 @pytest.mark.parametrize(("f", "loss"), PAIRS)
-def test_equations_speak_the_array_api(f: str, loss: str, library: str) -> None:
+def test_equations_support_the_array_api(f: str, loss: str, library: str) -> None:
     xp = pytest.importorskip(library)
     problem = pair_problem(f, loss, weighted=False)
     done = generic_pass(problem, xp)

@@ -444,7 +444,7 @@ def test_bfloat16_trains():
 
 @pytest.mark.parametrize("engine", ["auto", "fused"])
 def test_the_reference_engine_takes_over_and_says_so(engine, monkeypatch):
-    monkeypatch.setattr(auto, "_said", set())
+    monkeypatch.setattr(auto, "_warned", set())
     message = "Falling back to the reference engine: .*NaturalGradient is not compiled"
     with pytest.warns(UserWarning, match=message):
         agree([dp.Dense(5, "tanh"), dp.Dense(3, "softmax")], "cross_entropy", CLASSES,
@@ -609,7 +609,7 @@ BLOCK_BUGS = {
     "no input for the bias": ("xp.ones_like(x[:, :1])", "xp.zeros_like(x[:, :1])"),
     "the bias first": ("[x, xp.ones_like(x[:, :1])]", "[xp.ones_like(x[:, :1]), x]"),
     "no root": ("xp.sqrt(_information(yhat, function, xp))", "_information(yhat, function, xp)"),
-    "no dropout": ("X, a, W, f, masks)\n    found", "X, a, W, f)\n    found"),
+    "no dropout": ("X, a, W, f, masks)\n    result", "X, a, W, f)\n    result"),
     "A of the layer above": ("else X[l]  #", "else X[l + 1]  #"),
     "unweighted": ("d.T @ (shares * d)", "d.T @ d / len(d)"),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Many models at once, on threads."""
+"""dp.fit_many and dp.cross_validate on threads."""
 
 import signal
 import threading
@@ -26,15 +26,15 @@ def network(seed):
 
 @pytest.mark.parametrize("engine", ["fused", "reference"])
 @pytest.mark.parametrize("n_jobs", [1, 3])
-def test_networks_train_as_they_would_alone(n_jobs, engine):
+def test_fit_many_matches_separate_fits(n_jobs, engine):
     together, alone = [network(s) for s in range(5)], [network(s) for s in range(5)]
     rows = [rng.randint(150, size=100) for _ in range(5)]  # with replacement
-    search = {"max_epochs": 5, "batch_size": 20, "engine": engine}
-    histories = dp.fit_many(together, X, y, rows=rows, n_jobs=n_jobs, **search)
+    settings = {"max_epochs": 5, "batch_size": 20, "engine": engine}
+    histories = dp.fit_many(together, X, y, rows=rows, n_jobs=n_jobs, **settings)
     for one, other, part, history in zip(together, alone, rows, histories, strict=True):
-        apart = dp.fit(other, X[part], y[part], n_threads=1, **search)
+        separate = dp.fit(other, X[part], y[part], n_threads=1, **settings)
         np.testing.assert_array_equal(one.theta, other.theta)
-        assert history.loss_curve == apart.loss_curve
+        assert history.loss_curve == separate.loss_curve
 
 
 @pytest.mark.parametrize("solver", [dp.LBFGS(), dp.Adam(0.01)])
@@ -50,12 +50,12 @@ def test_rows_are_read_in_place(solver, validation):
 
 
 @pytest.mark.parametrize("rows", [[], [[0, 1]], [0.5], [-1], [150], "ab"])
-def test_rows_that_are_none_are_refused(rows):
+def test_invalid_rows_are_rejected(rows):
     with pytest.raises(ValueError, match="rows must"):
         dp.fit(network(0), X, y, rows=rows)
 
 
-def test_estimators_and_what_they_are_given():
+def test_fit_many_trains_estimators_and_checks_arguments():
     models = [dp.MLPClassifier(5, max_iter=20, random_state=s) for s in range(3)]
     fitted = dp.fit_many(models, X, y, rows=[np.arange(0, 150, k + 1) for k in range(3)])
     assert fitted == models
@@ -69,7 +69,7 @@ def test_estimators_and_what_they_are_given():
         dp.fit_many(models, X * np.nan, y)
 
 
-def test_cross_validate_gives_scikit_learn_s_scores():
+def test_cross_validate_matches_scikit_learn():
     models = [dp.MLPClassifier(5, max_iter=20, random_state=0, alpha=a) for a in (0.1, 10.0)]
     scores = dp.cross_validate(models, X, y, cv=3, scoring="balanced_accuracy")
     for row, model in zip(scores, models, strict=True):
@@ -90,7 +90,7 @@ def test_inside_a_parallel_job_one_thread_is_used():
     ]
 
 
-def test_scikit_learn_s_own_helpers_on_threads():
+def test_grid_search_and_bagging_on_threads():
     import joblib
 
     with joblib.parallel_config("threading", n_jobs=2):
@@ -102,7 +102,7 @@ def test_scikit_learn_s_own_helpers_on_threads():
 
 
 @pytest.mark.filterwarnings("ignore:Training interrupted")
-def test_ctrl_c_ends_all_searches():
+def test_ctrl_c_stops_all_fits():
     nets = [network(s) for s in range(4)]
     timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
     started = time.perf_counter()
@@ -114,5 +114,5 @@ def test_ctrl_c_ends_all_searches():
     assert time.perf_counter() - started < 30
     thetas = [net.theta.copy() for net in nets]
     time.sleep(0.3)
-    for net, theta in zip(nets, thetas, strict=True):  # nothing goes on behind our back
+    for net, theta in zip(nets, thetas, strict=True):  # no thread continues to train
         np.testing.assert_array_equal(net.theta, theta)

@@ -1,4 +1,4 @@
-"""What training takes beside the data: parameters, solver state and two batches a thread."""
+"""Training needs memory for parameters, solver state and two batches per thread, not for X."""
 
 import tracemalloc
 
@@ -32,10 +32,10 @@ def test_memory_does_not_grow_with_the_data(source, solver):
     X = SOURCES[source]
     layers = [dp.Dense(H, "relu"), dp.Dense(10, "softmax")]
     net = dp.Network(D, layers, loss="cross_entropy", dtype="float32", seed=0)
-    search = {"solver": solver, "max_epochs": 1, "batch_size": BATCH, "engine": "fused"}
-    dp.fit(net, X[:500], Y[:500], **search)  # imports, and what is kept for later calls
-    used = peak(lambda: dp.fit(net, X, Y, shuffle=False, **search))
-    order = 2 * 8 * N  # the order of rows, and a mask of the check of y
+    settings = {"solver": solver, "max_epochs": 1, "batch_size": BATCH, "engine": "fused"}
+    dp.fit(net, X[:500], Y[:500], **settings)  # imports and caches
+    used = peak(lambda: dp.fit(net, X, Y, shuffle=False, **settings))
+    order = 2 * 8 * N  # the order of the rows, and a mask that checks y
     rows = BATCH if isinstance(solver, dp.Adam) else 4096
     batches = 2 * 2 * rows * (D + 3 * H + 4 * 10) * 4
     state = 2 if isinstance(solver, dp.Adam) else 2 * 10 + 20  # L-BFGS keeps ten pairs in float64
@@ -43,7 +43,7 @@ def test_memory_does_not_grow_with_the_data(source, solver):
     assert used < N * D * 4 / 2  # far from a copy of X in the working dtype
 
 
-def test_prediction_takes_a_tile_and_the_outputs():
+def test_prediction_allocates_one_tile_and_the_outputs():
     layers = [dp.Dense(H, "relu"), dp.Dense(10, "softmax")]
     net = dp.Network(D, layers, loss="cross_entropy", dtype="float32", seed=0)
     X = SOURCES["float32"]

@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, and were committed without outputs."""
+"""The notebooks run from top to bottom, and are committed without outputs."""
 
 from pathlib import Path
 
@@ -19,9 +19,9 @@ def test_a_notebook_runs(path):
     client = nbclient.NotebookClient(
         notebook, timeout=60, resources={"metadata": {"path": str(path.parent)}}
     )
-    client.execute()  # raises where a cell does
+    client.execute()  # raises if a cell does
     assert any(cell.outputs for cell in code)
 
 
-def test_there_is_one_for_newcomers():
+def test_the_notebook_for_beginners_exists():
     assert [path.stem for path in NOTEBOOKS] == ["back-propagation-on-your-own-data"]

@@ -1,4 +1,4 @@
-"""Rows, checkpoints, models and predictions in a bucket: an S3 on this machine."""
+"""Rows, checkpoints, models and predictions in an S3 bucket, served on this machine."""
 
 import io
 import json
@@ -43,7 +43,7 @@ def read(files, name):
     return pd.read_parquet(io.BytesIO(files.cat_file(f"bucket/{name}")))
 
 
-def test_the_command_line_works_in_a_bucket(bucket):
+def test_command_line_with_a_bucket(bucket):
     train = ["train", "s3://bucket/rows/*.parquet", "--target", "species", "--epochs", "30",
              "-o", "s3://bucket/model.dp", "--checkpoint", "s3://bucket/run", "--json"]  # fmt: skip
     done = CliRunner().invoke(app, train)
@@ -67,32 +67,32 @@ def interrupted_after_two(epoch):
         signal.raise_signal(signal.SIGINT)
 
 
-def test_a_search_goes_on_from_a_bucket(bucket):
+def test_training_resumes_from_a_bucket(bucket):
     X, y = np.random.RandomState(0).randn(2, 400, 3)
     thetas = []
     for folder in ("s3://bucket/cut", "s3://bucket/straight"):
         net = dp.Network(3, [dp.Dense(8), dp.Dense(3)], loss="squared_error", seed=0)
         checkpoint = dp.Checkpoint(folder, seconds=None, steps=3)
-        search = {"checkpoint": checkpoint, "max_epochs": 6, "engine": "reference"}
+        settings = {"checkpoint": checkpoint, "max_epochs": 6, "engine": "reference"}
         if folder.endswith("cut"):
-            with pytest.warns(UserWarning, match="goes on from 's3://bucket/cut'"):
-                dp.fit(net, X, y, callbacks=[interrupted_after_two], **search)
+            with pytest.warns(UserWarning, match="continues from 's3://bucket/cut'"):
+                dp.fit(net, X, y, callbacks=[interrupted_after_two], **settings)
             net = dp.Network(3, [dp.Dense(8), dp.Dense(3)], loss="squared_error", seed=0)
-        history = dp.fit(net, X, y, **search)
+        history = dp.fit(net, X, y, **settings)
         assert history.n_epochs == 6
         thetas.append(net.theta)
     np.testing.assert_array_equal(*thetas)
     assert len(bucket.ls("bucket/cut")) == 3
 
 
-def test_a_command_says_so_before_it_trains(bucket):
+def test_a_missing_bucket_is_an_error_before_training(bucket):
     train = ["train", "data/penguins.csv", "--target", "species", "--quiet"]
     done = CliRunner().invoke(app, [*train, "-o", "s3://absent/model.dp"])
     assert done.exit_code != 0
     assert "there is no bucket 'absent'" in str(done.exception)
 
 
-def test_a_model_that_cannot_be_uploaded_is_kept_here(bucket, monkeypatch):
+def test_a_model_that_cannot_be_uploaded_is_saved_locally(bucket, monkeypatch):
     def refused(*args, **settings):
         raise RuntimeError("no route to host")
 
@@ -105,7 +105,7 @@ def test_a_model_that_cannot_be_uploaded_is_kept_here(bucket, monkeypatch):
     Path(kept).unlink()
 
 
-def test_a_bucket_that_is_not_there_is_not_made(bucket):
+def test_a_missing_bucket_is_not_created(bucket):
     net = dp.Network(1, [dp.Dense(1)], loss="huber", seed=0)
     with pytest.raises(ModelFileError, match="there is no bucket 'absent'"):
         dp.fit(net, [[1.0]], [1.0], checkpoint="s3://absent/run")

@@ -1,4 +1,4 @@
-"""The interactive page, in a real browser and over bare HTTP."""
+"""The interactive page, in a browser and over HTTP."""
 
 import http.client
 import json
@@ -49,11 +49,11 @@ def page():
         yield page
 
 
-# ---------------------------------------------------------------- over bare HTTP
+# ---------------------------------------------------------------- over HTTP
 
 
 def ask(url, path="", body=None, host=None, method=None):
-    """The status, headers and parsed body of one request."""
+    """Send one request; return the status, headers and parsed body."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection("127.0.0.1", parts.port, timeout=10)
     content = None if body is None else body if isinstance(body, str) else json.dumps(body)
@@ -80,7 +80,7 @@ def matrix(answer, key):
 
 
 @pytest.mark.parametrize("path", ["", "app.js", "api/network", "nothing"])
-def test_a_request_without_the_token_or_with_another_one_is_refused(page, path):
+def test_a_request_without_the_right_token_is_rejected(page, path):
     parts = urlsplit(page.url)
     root = f"http://{parts.netloc}/"
     for url in (root, root + "x" * 32 + "/", page.url[:-2] + "/"):
@@ -89,7 +89,7 @@ def test_a_request_without_the_token_or_with_another_one_is_refused(page, path):
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "127.0.0.1.evil.example:80"])
-def test_a_request_for_another_host_is_refused(page, host):
+def test_a_request_for_another_host_is_rejected(page, host):
     assert ask(page.url, host=host)[0] == 403
     assert ask(page.url, "api/trace", body={}, host=host)[0] == 403
     assert ask(page.url, host=f"localhost:{urlsplit(page.url).port}")[0] == 200
@@ -99,7 +99,7 @@ def test_only_this_machine_can_connect(page):
     assert page._server.server_address[0] == "127.0.0.1"
 
 
-def test_answers_allow_nothing_from_elsewhere(page):
+def test_responses_forbid_other_sources(page):
     for path in ("", "app.js", "api/network", "nothing"):
         _, headers, _ = ask(page.url, path)
         assert headers["Content-Security-Policy"].startswith("default-src 'self'")
@@ -109,11 +109,11 @@ def test_answers_allow_nothing_from_elsewhere(page):
 @pytest.mark.parametrize(
     "path", ["nothing", "../server.py", "..%2fserver.py", "static/app.js", "__init__.py"]
 )
-def test_files_beside_the_page_s_own_are_not_there(page, path):
+def test_other_files_are_not_served(page, path):
     assert ask(page.url, path)[0] == 404
 
 
-def test_bad_requests_get_a_message_and_the_page_goes_on(page):
+def test_bad_requests_get_a_message_and_do_not_stop_the_server(page):
     for body, words in [
         ({"step": "c_0"}, "step must be one of"),
         ({"first": 150}, "from 0 to 149"),
@@ -132,7 +132,7 @@ def test_bad_requests_get_a_message_and_the_page_goes_on(page):
     assert trace(page)["step"] == "a_0"
 
 
-def test_every_step_gives_what_net_trace_gives(page):
+def test_every_step_matches_net_trace(page):
     net, rows = page.net, slice(7, 12)
     before, x = net.theta.copy(), X[rows].copy()
     x[1, 2] = 3.25
@@ -185,7 +185,7 @@ def test_the_operands_of_each_equation_give_its_result(f, loss, y, reduction):
 
 
 def test_any_entry_can_be_written_out(page):
-    """The numbers in the line are those of the operands, and the marks say where they stand."""
+    """The line contains the numbers of the operands, and the marks are their rows and columns."""
     answer = trace(page, step="dW_1", first=3, count=2, entry=[4, 2])
     X, delta, W = (matrix(answer, key) for key in ("X_1", "delta_1", "W_1"))
     text = (
@@ -207,7 +207,7 @@ def bracketed(value):
 
 
 def test_a_custom_function_that_is_known_by_name_only():
-    """Its formula cannot be evaluated, but its numbers are the network's."""
+    """Its formula cannot be evaluated, but the numbers are those of the network."""
     named = dp.Activation(
         "named",
         lambda a, xp: np.asarray(a, dtype=float) * 2,
@@ -233,7 +233,7 @@ def test_a_custom_function_that_is_known_by_name_only():
         assert answer["worked"]["text"] == f"rows({inside})₁ = {short(t.X[2][0, 1])}"
 
 
-def test_numbers_that_are_not_finite_arrive_as_words():
+def test_non_finite_numbers_are_sent_as_strings():
     net = dp.Network(1, [dp.Dense(1, "exp"), dp.Dense(1)], loss="squared_error", seed=0)
     with net.explore([[1.0]], [0.0], open_browser=False) as page:
         answer = trace(page, step="X_1", W=[[0, 0, 0, 1e6]])
@@ -266,10 +266,10 @@ def test_a_table_goes_through_its_encoder():
     np.testing.assert_array_equal(matrix(answer, "X_0"), model.encoder_.transform(row))
     assert answer["prediction"] == model.predict(row)[0]
     np.testing.assert_allclose(answer["yhat"], model.predict_proba(row)[0], rtol=1e-6)
-    assert answer["matrices"]["X_0"]["edits"] is None  # its entries follow from the row
+    assert answer["matrices"]["X_0"]["edits"] is None  # its entries are computed from the row
 
 
-def test_every_kind_of_model_speaks_its_own_words():
+def test_labels_and_predictions_of_every_kind_of_model():
     table = dp.tables.read_table("data/penguins.csv").dropna()
     frame, mass = table.drop(columns="body_mass_g"), table["body_mass_g"]
     words = np.array(["no", "yes"])
@@ -352,7 +352,7 @@ def test_labels_that_the_model_does_not_know_are_named():
         dp.explore(model, X[:1], ["rosa"], open_browser=False)
 
 
-def test_a_closed_page_is_gone():
+def test_a_closed_page_is_not_served():
     page = small_network().explore(X, Y, open_browser=False)
     page.close()
     page.close()
@@ -360,7 +360,7 @@ def test_a_closed_page_is_gone():
         ask(page.url)
 
 
-def test_what_the_page_loads_lies_beside_it():
+def test_the_page_loads_only_its_own_files():
     from importlib.resources import files
 
     static = files("deltaprop.page") / "static"
@@ -386,7 +386,7 @@ def browser():
 
 @pytest.fixture
 def tab(browser):
-    """A tab that must log no error and ask nobody but 127.0.0.1."""
+    """A tab that must log no error and send requests to 127.0.0.1 only."""
     tab = browser.new_page()
     problems, requests = [], []
     tab.on("console", lambda m: problems.append(m.text) if m.type in ("error", "warning") else None)
@@ -414,7 +414,7 @@ def at_step(tab, step):
 
 
 def shown(tab, key):
-    """The numbers that a matrix prints."""
+    """Return the numbers that a matrix shows."""
     rows = tab.locator(f'dp-matrix[data-key="{key}"] tbody tr')
     return np.array([
         [as_number(cell) for cell in row.locator("td").all_inner_texts()] for row in rows.all()
@@ -426,7 +426,7 @@ def as_number(text):
 
 
 def assert_shown(tab, key, expected):
-    """What the page prints is the expected to its three digits (two where it writes 1.2e−5)."""
+    """Assert that a matrix shows `expected` to three digits (two in 1.2e−5)."""
     found, expected = shown(tab, key), np.atleast_2d(expected)
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, rtol=0.051, atol=0)
@@ -453,7 +453,7 @@ def test_stepping_forward_and_back_shows_the_numbers_of_net_trace(page, tab):
         if name != "loss":
             value = getattr(expected, name)[int(l)]
             assert_shown(tab, key, value)
-            assert readout(tab, key) == np.atleast_2d(value)[0, 0]  # to the last digit
+            assert readout(tab, key) == np.atleast_2d(value)[0, 0]  # all digits
         assert tab.inner_text("#where") == f"{i + 1} of {len(keys)}"
         if i + 1 < len(keys):
             tab.click("#next" if i % 2 else "nav >> text=Next")
@@ -514,10 +514,10 @@ def test_controls_have_names(page, tab):
     assert nameless == []
 
 
-def test_editing_a_weight_and_an_input_shows_python_s_trace_of_the_same_edit(page, tab):
+def test_edits_show_the_trace_of_the_edited_network(page, tab):
     twin, x = page.net.copy(), X[:1].copy()
     go_to(tab, page, "a_0")
-    # a weight, by the keyboard alone: two rows down, one to the right, Enter, a number, Enter
+    # A weight by keyboard: two rows down, one to the right, Enter, a number, Enter.
     tab.focus('dp-matrix[data-key="W_0"] td[tabindex="0"]')
     for key in ("ArrowDown", "ArrowDown", "ArrowRight", "Enter"):
         tab.keyboard.press(key)
@@ -527,7 +527,7 @@ def test_editing_a_weight_and_an_input_shows_python_s_trace_of_the_same_edit(pag
     tab.wait_for_selector('dp-matrix[data-key="W_0"] td.edited')
     assert_shown(tab, "W_0", twin.W[0])
     assert_shown(tab, "a_0", twin.trace(x, Y[:1]).a[0])
-    # an input, in the row's form
+    # An input in the form of the row.
     tab.fill("dp-row .fields >> nth=0 >> input >> nth=3", "1.75")
     tab.keyboard.press("Enter")
     x[0, 3] = 1.75
@@ -535,7 +535,7 @@ def test_editing_a_weight_and_an_input_shows_python_s_trace_of_the_same_edit(pag
     expected = twin.trace(x, Y[:1])
     assert_shown(tab, "X_0", x)
     assert_shown(tab, "a_0", expected.a[0])
-    # another target
+    # Another target.
     tab.select_option("dp-row select", "virginica")
     tab.wait_for_selector("dp-row label.edited select")
     expected = twin.trace(x, [2])
@@ -544,13 +544,13 @@ def test_editing_a_weight_and_an_input_shows_python_s_trace_of_the_same_edit(pag
         go_to(tab, page, key)
         assert_shown(tab, key, getattr(expected, name)[int(l)])
         assert readout(tab, key) == np.atleast_2d(getattr(expected, name)[int(l)])[0, 0]
-    # and back
+    # Undo.
     tab.click("dp-row .undo")
     tab.wait_for_selector("dp-row .undo", state="hidden")
     assert_shown(tab, "dW_1", page.net.trace(X[:1], Y[:1]).dW[1])
 
 
-def test_a_refused_edit_says_why_and_is_forgotten(page, tab):
+def test_a_rejected_edit_shows_the_error_and_is_undone(page, tab):
     go_to(tab, page, "a_0")
     field = "dp-row .fields >> nth=0 >> input >> nth=0"
     tab.fill(field, "")
@@ -561,7 +561,7 @@ def test_a_refused_edit_says_why_and_is_forgotten(page, tab):
     at_step(tab, "X_1")
     assert_shown(tab, "X_1", page.net.trace(X[:1], Y[:1]).X[1])
     assert tab.is_hidden("#message")
-    assert "400" in tab.problems.pop()  # the browser notes that answer itself
+    assert "400" in tab.problems.pop()  # the browser logs this response
 
 
 def test_other_rows_and_several_at_once(page, tab):
@@ -599,7 +599,7 @@ def test_the_worked_line_follows_the_selected_entry(page, tab):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone_and_can_be_read(page, tab, scheme):
+def test_the_page_fits_a_phone_and_has_enough_contrast(page, tab, scheme):
     tab.emulate_media(color_scheme=scheme)
     tab.set_viewport_size({"width": 390, "height": 844})
     for step in ("a_0", "delta_0", "dW_0", "loss"):
@@ -624,9 +624,9 @@ CONTRAST = """() => {
     }
     return [255, 255, 255];
   };
-  const speaks = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+  const hasText = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
   const worst = [...document.querySelectorAll("body *")]
-    .filter((e) => e.offsetParent && !e.disabled && speaks(e))
+    .filter((e) => e.offsetParent && !e.disabled && hasText(e))
     .map((e) => {
       const [a, b] = [light(parse(getComputedStyle(e).color).slice(0, 3)), light(ground(e))];
       return (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
@@ -655,10 +655,10 @@ def test_a_large_matrix_is_painted_and_can_still_be_read_and_edited(tab):
             """() => [...document.querySelector('dp-matrix[data-key="W_0"] canvas')
             .getContext("2d").getImageData(2, 1, 1, 1).data]"""
         )
-        assert blue == [8, 81, 156, 255]  # the largest entry now, and positive
+        assert blue == [8, 81, 156, 255]  # it is now the largest entry, and positive
 
 
-# ---------------------------------------------------------------- while training
+# ---------------------------------------------------------------- during training
 
 
 def test_training_is_followed_live(tab):
@@ -687,16 +687,16 @@ def test_training_is_followed_live(tab):
         tab.wait_for_selector("dp-training .status >> text=Finished after epoch 12")
         assert went_on == [True]
         tab.wait_for_timeout(400)
-        assert_shown(tab, "a_0", net.trace(X[:1], Y[:1]).a[0])  # of the weights after training
+        assert_shown(tab, "a_0", net.trace(X[:1], Y[:1]).a[0])  # with the weights after training
 
 
-def test_what_is_written_down_while_training():
+def test_epochs_and_layers_are_recorded_during_training():
     net = small_network(dtype="float32")
     with dp.Watch(net, X[:30], Y[:30], open_browser=False) as watch:
         history = dp.fit(net, X, Y, max_epochs=7, validation=0.2, callbacks=[watch])
         status, _, news = ask(watch.url, "api/epochs?after=0")
         assert status == 200
-        assert news["finished"]  # training told its callbacks
+        assert news["finished"]  # fit called `finish` of its callbacks
         assert [e["loss"] for e in news["epochs"]] == history.loss_curve
         assert [e["validation_loss"] for e in news["epochs"]] == history.validation_loss_curve
         assert [e["epoch"] for e in ask(watch.url, "api/epochs?after=5")[2]["epochs"]] == [6, 7]
@@ -719,11 +719,11 @@ def test_an_estimator_is_watched_from_before_its_first_fit():
         assert network["outputs"] == list(IRIS.target_names)
         assert trace(watch, step="X_2")["yhat"] == pytest.approx(model.predict_proba(X[:1])[0])
         with pytest.raises(ValueError, match="network expects 3"):
-            model.fit(X[:, :3], labels)  # with other columns, so the rows of the page no longer fit
+            model.fit(X[:, :3], labels)  # other columns, which do not fit the rows of the page
         assert len(model.coefs_[0]) == 4
 
 
-def test_many_epochs_come_thinned():
+def test_many_epochs_are_thinned():
     net = dp.Network(1, [dp.Dense(1)], loss="squared_error", seed=0)
     with dp.Watch(net, [[1.0]], [1.0], open_browser=False) as watch:
         dp.fit(net, [[1.0]], [1.0], max_epochs=3000, tol=0.0, patience=9999, callbacks=[watch])
@@ -733,7 +733,7 @@ def test_many_epochs_come_thinned():
         assert news["epochs"][-1]["epoch"] == 3000
 
 
-def test_a_browser_that_does_not_read_holds_nobody_up():
+def test_a_stalled_browser_does_not_block_training():
     import socket
 
     net = small_network()
@@ -742,7 +742,7 @@ def test_a_browser_that_does_not_read_holds_nobody_up():
         silent = [socket.create_connection(("127.0.0.1", parts.port)) for _ in range(20)]
         request = f"GET {parts.path}api/epochs?after=0 HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n"
         for connection in silent[:10]:
-            connection.sendall(request.encode())  # and never reads the answer
+            connection.sendall(request.encode())  # the response is never read
         history = dp.fit(net, X, Y, max_epochs=20, callbacks=[watch])
         assert history.n_epochs == 20
         assert ask(watch.url, "api/epochs?after=0")[2]["total"] == 20
@@ -753,7 +753,7 @@ def test_a_browser_that_does_not_read_holds_nobody_up():
 RUN = [sys.executable, "-m", "deltaprop.cli"]
 
 
-def test_train_watch_ends_by_itself_where_there_is_no_terminal(tmp_path):
+def test_train_watch_ends_without_a_terminal(tmp_path):
     done = subprocess.run(
         [*RUN, "train", str(Path("data/penguins.csv").resolve()), "--target", "species",
          "--epochs", "5", "--watch", "--json"],
@@ -765,7 +765,7 @@ def test_train_watch_ends_by_itself_where_there_is_no_terminal(tmp_path):
     assert (tmp_path / "model.dp").exists()
 
 
-def test_train_watch_goes_on_to_the_model_until_ctrl_c(tmp_path):
+def test_train_watch_serves_the_model_until_ctrl_c(tmp_path):
     ours, theirs = pty.openpty()
     run = subprocess.Popen(
         [*RUN, "train", str(Path("data/penguins.csv").resolve()), "--target", "body_mass_g",

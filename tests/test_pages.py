@@ -1,4 +1,4 @@
-"""The prose pages: their commands are those that CI runs, and their links lead somewhere."""
+"""README, CONTRIBUTING and docs: CI runs their commands, and their links exist."""
 
 import re
 from pathlib import Path
@@ -26,13 +26,13 @@ def test_contributing_gives_the_command_of_the_readme():
 
 
 def anchors(page):
-    """The anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_within_the_repository_lead_somewhere(page):
+def test_links_within_the_repository_exist(page):
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if not link.startswith("http"):
             path, _, anchor = link.partition("#")

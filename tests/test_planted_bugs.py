@@ -1,4 +1,4 @@
-"""The proofs can fail: bugs planted in a copy of `equations.py` turn them red, one by one."""
+"""The oracle and net.check detect every bug that is planted in a copy of `equations.py`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .strategies import distance_to_kink, make_problem
 
 SOURCE = Path(inspect.getfile(equations)).read_text(encoding="utf-8")
 
-# name: (what stands in the source, what is planted, equation that is broken)
+# name: (code in equations.py, code that replaces it, equation that becomes wrong)
 BUGS = {
     "sign of δ_{l-1}": (
         "delta.insert(0, f[l - 1].pull_back(a[l - 1], z, g, xp))",
@@ -69,20 +69,20 @@ def square_problem(N: int = 4) -> Problem:
 
 
 def mutated(old: str, new: str) -> ModuleType:
-    """`equations.py` with one piece of text replaced, loaded as a module of its own."""
-    assert SOURCE.count(old) == 1, f"{old!r} must stand in equations.py once: mend BUGS"
+    """Return a module with the source of `equations.py` in which `old` is replaced by `new`."""
+    assert SOURCE.count(old) == 1, f"{old!r} must occur once in equations.py; update BUGS"
     module = ModuleType("deltaprop.equations_with_a_bug")
     exec(compile(SOURCE.replace(old, new), "equations with a bug", "exec"), module.__dict__)
     return module
 
 
 def plant(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put the module's functions wherever the package holds the original ones."""
+    """Replace the original functions in all modules of the package by those of `module`."""
     functions = {
         name: value for name, value in vars(equations).items() if inspect.isfunction(value)
     }
-    ours = [m for name, m in sys.modules.items() if name.split(".")[0] == "deltaprop"]
-    for home in ours:
+    modules = [m for name, m in sys.modules.items() if name.split(".")[0] == "deltaprop"]
+    for home in modules:
         for name, value in list(vars(home).items()):
             if any(value is function for function in functions.values()):
                 monkeypatch.setattr(home, name, getattr(module, value.__name__))
@@ -93,20 +93,20 @@ def oracle_error(problem: Problem) -> float:
     return disagreement(blocks_of(gradient), complex_step(problem), problem)
 
 
-def test_all_is_green_without_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_checks_pass_without_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = square_problem()
     assert oracle_error(problem) <= 1e-12
     assert problem.network().check(*problem.data).ok
     plant(
         mutated("from __future__ import annotations", "from __future__ import annotations"),
         monkeypatch,
-    )  # the planting itself breaks nothing
+    )  # an unchanged copy must pass
     assert oracle_error(problem) <= 1e-12
     assert problem.network().check(*problem.data).ok
 
 
 @pytest.mark.parametrize("bug", BUGS)
-def test_oracle_turns_red(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oracle_detects_the_bug(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = square_problem()
     old, new, _ = BUGS[bug]
     plant(mutated(old, new), monkeypatch)
@@ -114,10 +114,12 @@ def test_oracle_turns_red(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("bug", BUGS)
-def test_check_turns_red_and_names_the_equation(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_detects_the_bug_and_names_the_equation(
+    bug: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     problem = square_problem()
     net = problem.network()
-    net.check(*problem.data)  # imports what the proof needs, so that planting reaches it
+    net.check(*problem.data)  # import all modules first, so that `plant` replaces their functions
     old, new, equation = BUGS[bug]
     plant(mutated(old, new), monkeypatch)
     report = net.check(*problem.data)
@@ -128,7 +130,7 @@ def test_check_turns_red_and_names_the_equation(bug: str, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
 @pytest.mark.parametrize("bug", ["sign of δ_{l-1}", "λ/N", "X of the wrong layer"])
-def test_check_turns_red_on_unscaled_data(
+def test_check_detects_the_bug_on_unscaled_data(
     bug: str, scale: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problem = square_problem()

@@ -451,7 +451,7 @@ def test_a_stream_is_trained_on_as_rows_in_memory_are(tmp_path):
 def test_the_reference_engine_takes_over_and_says_so_once(monkeypatch):
     nets = {}
     for engine in ("auto", "fused"):
-        monkeypatch.setattr(auto, "_said", set())
+        monkeypatch.setattr(auto, "_warned", set())
         nets[engine] = small_net()
         with pytest.warns(UserWarning, match="Falling back to the reference engine: private"):
             fit(nets[engine], engine=engine)

@@ -1,4 +1,4 @@
-"""The fused engine's matrix products against NumPy's, for every size and way to lie in memory."""
+"""The fused engine's matrix products against NumPy's, for all sizes and memory layouts."""
 
 import ctypes
 import functools
@@ -17,7 +17,7 @@ from deltaprop.engines.fused import constants, units
 from deltaprop.engines.fused.objects import addresses
 
 DTYPES = ["float32", "float64"]
-ARGUMENTS = 2 + 12  # a result and an error of Numba's convention, then the product's
+ARGUMENTS = 2 + 12  # Numba's pointers for the result and the exception, then those of the product
 
 
 @functools.cache
@@ -35,7 +35,7 @@ def width(dtype):
 
 
 def in_panels(B):
-    """(panels, K, W), zeros beyond the last column."""
+    """Copy B into panels of shape (panels, K, W), padded with zeros."""
     W = width(B.dtype)
     padded = np.zeros((len(B), -(-B.shape[1] // W) * W), B.dtype)
     padded[:, : B.shape[1]] = B
@@ -43,13 +43,13 @@ def in_panels(B):
 
 
 def product(A, B, C, *, transposed, more, panels, room=None):
-    """A B into (or onto) C by the compiled product; A may be given as its transpose."""
+    """Write A B to C, or add it, by the compiled product; A may be transposed."""
     name = "columns_times" if transposed else "rows_times"
     A = np.ascontiguousarray(A.T if transposed else A)
     (M, N), K, W = C.shape, len(B), width(B.dtype)
     if panels:
         B_at, b_k, b_panel = in_panels(B), W, K * W
-    else:  # read as it lies, and up to a vector beyond its end
+    else:  # B is read without a copy, up to one vector beyond its end
         B_at, b_k, b_panel = np.concatenate([B.ravel(), np.full(W, np.nan, B.dtype)]), N, W
     error = np.zeros(2, np.int64)
     entry(name, B.dtype.name)(
@@ -70,8 +70,8 @@ def test_any_small_product(shape, dtype, transposed, more, panels, copied):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("transposed", [False, True])
 @pytest.mark.parametrize("copied", [False, True])
-def test_blocks_add_up(dtype, transposed, copied):
-    """More than one block of rows and of k, none of them whole at the end."""
+def test_products_of_several_blocks(dtype, transposed, copied):
+    """Several blocks of rows and of k, of which the last ones are incomplete."""
     M, K = 2 * constants.MC + 7, 2 * constants.KC + 5
     check((M, 3 * width(dtype) + 1, K), dtype, transposed, True, True, copied)
 
@@ -93,7 +93,7 @@ def check(shape, dtype, transposed, more, panels, copied):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("transposed", [False, True])
-def test_the_same_bits_for_any_division_of_the_rows(dtype, transposed):
+def test_results_are_bit_equal_for_any_division_of_the_rows(dtype, transposed):
     rng = np.random.RandomState(0)
     A, B = rng.randn(3 * constants.MR + 5, 500).astype(dtype), rng.randn(500, 45).astype(dtype)
     whole = np.zeros((len(A), 45), dtype)
@@ -108,12 +108,12 @@ def test_the_same_bits_for_any_division_of_the_rows(dtype, transposed):
 @pytest.mark.slow
 @pytest.mark.parametrize("registers", [(64, 12, 2), (16, 6, 4), (16, 6, 2)])
 def test_on_registers_of_other_processors(registers, tmp_path):
-    """LLVM makes do with the registers that this machine has: the numbers must be right anyway."""
+    """Results are correct on this machine even if the kernel assumes other registers."""
     program = (
         "import sys, pytest; from deltaprop.engines.fused import constants as c\n"
         f"c.VECTOR_BYTES, c.MR, c.NV = {registers}\n"
         f"sys.exit(pytest.main([{__file__!r}, '-q', '-p', 'no:cacheprovider']))"
     )
     elsewhere = dict.fromkeys(("DELTAPROP_CACHE_DIR", "XDG_CACHE_HOME", "TMPDIR"), str(tmp_path))
-    environment = os.environ | elsewhere  # what is kept for this machine has its own registers
+    environment = os.environ | elsewhere  # the cache of this machine is for its own registers
     subprocess.run([sys.executable, "-c", program], env=environment, check=True)

@@ -1,4 +1,4 @@
-"""The report page, in a browser and as text, and the displays that it is made of."""
+"""The report, in a browser and as text, and its displays."""
 
 import errno
 import json
@@ -43,7 +43,7 @@ def sections(page):
 
 @pytest.fixture(scope="module")
 def evil():
-    """A table, and a model of it, whose every name and value wants to be markup."""
+    """A table, and a model of it, in which every name and value is markup."""
     rng = np.random.RandomState(0)
     size = rng.normal(size=120)
     word = np.where(rng.uniform(size=120) < 0.5, EVIL_VALUE, "plain")
@@ -68,7 +68,7 @@ def evil_file(evil_page, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_the_page_opens_quietly_offline_at_any_width(width, scheme, evil_file, tmp_path):
+def test_the_page_opens_offline_without_errors_at_any_width(width, scheme, evil_file, tmp_path):
     with chromium_page(tmp_path, width=width, color_scheme=scheme) as page:
         page.goto(evil_file.as_uri())
         assert page.complaints == []
@@ -96,7 +96,7 @@ def test_names_and_values_of_the_data_are_text_and_never_markup(evil_file, tmp_p
         assert page.complaints == []
 
 
-# ---------------------------------------------------------------- what it says
+# ---------------------------------------------------------------- contents
 
 
 def of(data, model):
@@ -180,7 +180,7 @@ def test_a_notebook_shows_the_page_in_a_frame(evil_page):
     assert "&lt;title&gt;TabularClassifier: &amp;lt;b&amp;gt;target" in shown
 
 
-# ---------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------- errors
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +220,7 @@ def test_a_path_that_cannot_be_written_leaves_nothing(small, tmp_path, monkeypat
     assert old.read_text() == "old"
 
 
-def test_without_matplotlib_it_says_what_to_install(small, monkeypatch, tmp_path):
+def test_missing_matplotlib_is_reported(small, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 'deltaprop\[report\]'"):
         dp.report(*small)
@@ -275,7 +275,7 @@ def test_the_loss_curve_display_draws_what_was_recorded():
     assert again.ax_ is display.ax_
 
 
-def test_the_loss_curve_display_says_what_it_lacks(small):
+def test_the_loss_curve_display_reports_missing_data(small):
     with pytest.raises(ValueError, match="early_stopping=True or with X_val"):
         LossCurveDisplay.from_estimator(small[0], kind="score")
     with pytest.raises(ValueError, match="'loss' or 'score'"):
@@ -292,7 +292,7 @@ def test_the_signal_flow_is_the_root_mean_square_of_the_trace(small):
         np.testing.assert_allclose(rms[name], expected, rtol=1e-6)
 
 
-def test_a_dead_signal_has_no_place_on_the_axis():
+def test_zero_signals_are_not_drawn():
     net = dp.Network(2, [dp.Dense(3, "relu"), dp.Dense(1)], loss="squared_error")
     net.theta[...] = 0
     net.b[0][...] = -1  # every unit is dead
@@ -310,7 +310,7 @@ def test_weights_and_importances(small):
     with pytest.raises(ValueError, match="0 to 1, got 2"):
         WeightsDisplay.from_estimator(model, 2)
     X = X.copy()
-    X[:, 3] = 0  # a constant tells nothing
+    X[:, 3] = 0  # a constant column has no importance
     shown = PermutationImportanceDisplay.from_estimator(model, X, y, most=4)
     assert shown.importances[3].max() == 0
     assert len(shown.ax_.patches) == 4

@@ -1,4 +1,4 @@
-"""Summaries of a trace say what its arrays say."""
+"""Summaries of a trace match its arrays."""
 
 import numpy as np
 import pytest
@@ -27,9 +27,7 @@ def example(seed=0, N=12, f="tanh", reduction="mean", l2=0.3):
     seed=st.integers(0, 2**31), N=st.integers(2, 30), weighted=st.booleans(),
     reduction=st.sampled_from(["sum", "mean", "sklearn"]), l2=st.sampled_from([0.0, 0.7]),
 )  # fmt: skip
-def test_the_noise_is_that_of_gradients_taken_one_sample_at_a_time(
-    seed, N, weighted, reduction, l2
-):
+def test_noise_matches_per_sample_gradients(seed, N, weighted, reduction, l2):
     net, X, y, w = example(seed, N, reduction=reduction, l2=l2)
     w = w if weighted else None
     trace = net.trace(X, y, w)
@@ -41,7 +39,7 @@ def test_the_noise_is_that_of_gradients_taken_one_sample_at_a_time(
             assert layer.snr == pytest.approx(signal / noise, rel=1e-4)
 
 
-def test_the_numbers_are_those_of_the_arrays():
+def test_summary_matches_the_arrays_of_the_trace():
     net, X, y, _ = example()
     trace = net.trace(X, y)
     signals = trace.summary()
@@ -66,7 +64,7 @@ def test_dead_units_are_counted_and_named():
     assert layer.dead == len(layer.dead_units) / 5
     off = (net.trace(X, y).X[1] == 0).mean(axis=0)
     np.testing.assert_allclose(layer.flat, off)
-    assert np.isnan(layer.saturated)  # being off on some rows is how a ReLU works
+    assert np.isnan(layer.saturated)  # undefined for ReLU, which is flat on one side only
 
 
 @pytest.mark.parametrize("f", ["tanh", "logistic", SOFTSIGN])
@@ -78,7 +76,7 @@ def test_saturation_is_seen_in_the_slope(f):
     assert net.trace(X, y).summary().layers[0].saturated > 0.95
 
 
-def test_which_functions_are_sigmoids():
+def test_which_functions_are_flat_at_both_ends():
     found = {f for f in NAMES if flat_at_both_ends(dp.activations.get(f))}
     assert found == {"logistic", "sigmoid", "tanh", "softmax"}
 
@@ -101,7 +99,7 @@ def test_a_sparse_X_has_the_summary_of_the_dense_one():
         assert a == pytest.approx(b, nan_ok=True)
 
 
-def test_forms():
+def test_summary_as_text_and_data_frames():
     net, X, y, _ = example()
     signals = net.trace(X, y).summary()
     frame = signals.to_frame()
@@ -112,10 +110,10 @@ def test_forms():
     np.testing.assert_array_equal(units.loc[1, "flat"], signals.layers[1].flat)
     text = str(signals)
     assert len(text.splitlines()) == 4
-    assert "step/‖W‖" not in text  # columns without a number are left out
+    assert "step/‖W‖" not in text  # columns without numbers are omitted
 
 
-def test_a_trace_keeps_the_weights_it_was_taken_at():
+def test_a_trace_keeps_its_weights():
     net, X, y, _ = example()
     trace = net.trace(X, y)
     before = str(trace.summary())

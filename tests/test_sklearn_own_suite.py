@@ -1,7 +1,7 @@
-"""scikit-learn's own tests of its perceptrons, run on ours: only the import line changes.
+"""scikit-learn's tests of its MLPs, run on deltaprop's: only the import line is replaced.
 
-The tests come from the installed scikit-learn. Only those that reach into private attributes are
-left out; `EXCEPTIONS` says which and why.
+The tests come from the installed scikit-learn. `EXCEPTIONS` lists those that are left out because
+they use private attributes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OURS = "from deltaprop import MLPClassifier, MLPRegressor\n"
 PRIVATE = {"_optimizer", "_no_improvement_count", "_loss_grad_lbfgs"}
 EXCEPTIONS = {
     "test_gradient": "calls _loss_grad_lbfgs, scikit-learn's own packing of the parameters; "
-    "our gradient is proved in test_gradients.py",
+    "deltaprop's gradient is verified in test_gradients.py",
     "test_learning_rate_warmstart": "reads _optimizer.learning_rate",
     "test_adaptive_learning_rate": "reads _optimizer.learning_rate",
     "test_n_iter_no_change": "reads _no_improvement_count",
@@ -38,7 +38,7 @@ def global_random_seed():
 
 
 def private_reads() -> dict[str, set[str]]:
-    """The private attributes that each test of the suite reads."""
+    """Return the private attributes that each test of the suite reads."""
     tree = ast.parse(SUITE.read_text(encoding="utf-8"))
     return {
         test.name: {
@@ -62,7 +62,7 @@ def test_exceptions_are_those_that_read_private_attributes() -> None:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Outcome of each of scikit-learn's tests on our classes."""
+    """Return the outcome of each of scikit-learn's tests on deltaprop's classes."""
     folder = tmp_path_factory.mktemp("scikit_learn")
     source = SUITE.read_text(encoding="utf-8")
     assert source.count(THEIRS) == 1
@@ -101,7 +101,7 @@ def test_scikit_learns_suite_passes(results: dict[str, str]) -> None:
     assert sum(outcome == "passed" for outcome in results.values()) >= 50
 
 
-def test_exceptions_fail_for_want_of_the_private_attribute(results: dict[str, str]) -> None:
+def test_exceptions_fail_for_the_missing_private_attribute(results: dict[str, str]) -> None:
     for case, outcome in results.items():
         if function_of(case) in EXCEPTIONS and outcome != "passed":
             assert outcome.startswith("failure: ")

@@ -1,4 +1,4 @@
-"""Ours against scikit-learn's from the same seed, epoch by epoch; then what ours adds."""
+"""MLPs match scikit-learn's from the same seed, epoch by epoch; then deltaprop's extensions."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ DATA: dict[str, tuple[str, Data, dict[str, Any]]] = {
     "multioutput": ("MLPRegressor", amounts(3), {}),
     "poisson": ("MLPRegressor", counts(), {"loss": "poisson"}),
 }
-SEARCHES: dict[str, dict[str, Any]] = {
+SOLVERS: dict[str, dict[str, Any]] = {
     "sgd": {"solver": "sgd", "learning_rate_init": 0.02},
     "sgd, no momentum": {"solver": "sgd", "learning_rate_init": 0.02, "momentum": 0.0},
     "sgd, plain momentum": {
@@ -82,7 +82,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "sgd, invscaling": {
         "solver": "sgd",
         "learning_rate": "invscaling",
-        "learning_rate_init": 0.1,  # at 0.3 rounding grows to 1e-6 within these epochs
+        "learning_rate_init": 0.1,  # at 0.3 rounding errors grow to 1e-6 within these epochs
         "power_t": 0.3,
     },
     "sgd, adaptive": {
@@ -114,7 +114,7 @@ COMMON: dict[str, Any] = {
 
 
 def both(kind: str, X: Any, y: Any, weight: Any = None, **params: Any) -> tuple[Any, Any]:
-    """Ours and scikit-learn's, fitted the same way."""
+    """Fit deltaprop's and scikit-learn's estimator with the same arguments."""
     mine = getattr(dp, kind)(**params).fit(X, y, sample_weight=weight)
     reference = getattr(theirs, kind)(**params).fit(X, y, sample_weight=weight)
     return mine, reference
@@ -144,14 +144,14 @@ def assert_same_model(mine: Any, reference: Any, X: Any, rtol: float = 1e-6) -> 
     assert mine.predict(X).dtype == reference.predict(X).dtype
 
 
-# ---------------------------------------------------------------- the same, epoch by epoch
+# ---------------------------------------------------------------- equal to scikit-learn
 
 
-@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("data", [name for name in DATA if name != "multioutput"])
-def test_every_epoch_is_scikit_learns(data: str, search: str) -> None:
+def test_every_epoch_matches_scikit_learn(data: str, solver: str) -> None:
     kind, (X, y), more = DATA[data]
-    mine, reference = both(kind, X, y, **{**COMMON, **more, **SEARCHES[search]})
+    mine, reference = both(kind, X, y, **{**COMMON, **more, **SOLVERS[solver]})
     np.testing.assert_allclose(mine.loss_curve_, reference.loss_curve_, rtol=1e-6)
     assert isinstance(mine.loss_curve_, list)
     assert mine.loss_ == mine.loss_curve_[-1]
@@ -163,7 +163,7 @@ def test_every_epoch_is_scikit_learns(data: str, search: str) -> None:
 
 @pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
 @pytest.mark.parametrize("data", ["binary", "multiclass", "regression"])
-def test_every_activation_is_scikit_learns(data: str, activation: str) -> None:
+def test_every_activation_matches_scikit_learn(data: str, activation: str) -> None:
     kind, (X, y), more = DATA[data]
     params = {**COMMON, **more, "activation": activation, "hidden_layer_sizes": 9}
     mine, reference = both(kind, X, y, **params)
@@ -172,7 +172,7 @@ def test_every_activation_is_scikit_learns(data: str, activation: str) -> None:
 
 
 @pytest.mark.parametrize("data", [name for name in DATA if name != "multioutput"])
-def test_lbfgs_is_scikit_learns(data: str) -> None:
+def test_lbfgs_matches_scikit_learn(data: str) -> None:
     kind, (X, y), more = DATA[data]
     params = {**COMMON, **more, "solver": "lbfgs", "max_iter": 12, "max_fun": 1000}
     mine, reference = both(kind, X, y, **params)
@@ -181,7 +181,7 @@ def test_lbfgs_is_scikit_learns(data: str) -> None:
     assert_same_parameters(mine, reference, rtol=1e-4)
 
 
-def test_defaults_are_scikit_learns() -> None:
+def test_defaults_match_scikit_learn() -> None:
     for kind in ("MLPClassifier", "MLPRegressor"):
         X, y = DATA["binary" if kind == "MLPClassifier" else "regression"][1]
         mine, reference = both(kind, X, y, random_state=3, max_iter=20)
@@ -191,7 +191,7 @@ def test_defaults_are_scikit_learns() -> None:
         assert {name: mine.get_params()[name] for name in defaults} == defaults
 
 
-def test_parameters_stand_in_scikit_learns_order() -> None:
+def test_parameters_have_the_order_of_scikit_learn() -> None:
     from inspect import signature
 
     for mine, reference in (
@@ -207,19 +207,19 @@ def test_parameters_stand_in_scikit_learns_order() -> None:
             assert signature(mine).parameters[p.name].kind == p.kind, p.name
 
 
-@pytest.mark.parametrize("search", ["sgd", "adam"])
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
 @pytest.mark.parametrize("data", [name for name in DATA if name != "multioutput"])
-def test_sample_weight_is_scikit_learns(data: str, search: str) -> None:
+def test_sample_weight_matches_scikit_learn(data: str, solver: str) -> None:
     kind, (X, y), more = DATA[data]
     weight = np.random.default_rng(1).uniform(0.1, 4, len(X))
-    mine, reference = both(kind, X, y, weight, **{**COMMON, **more, **SEARCHES[search]})
+    mine, reference = both(kind, X, y, weight, **{**COMMON, **more, **SOLVERS[solver]})
     np.testing.assert_allclose(mine.loss_curve_, reference.loss_curve_, rtol=1e-6)
     assert_same_model(mine, reference, X)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("data", ["binary", "multilabel", "regression", "poisson"])
-def test_early_stopping_is_scikit_learns(data: str, weighted: bool) -> None:
+def test_early_stopping_matches_scikit_learn(data: str, weighted: bool) -> None:
     kind, (X, y), more = DATA[data]
     weight = np.random.default_rng(1).uniform(0.1, 4, len(X)) if weighted else None
     params = {**COMMON, **more, "early_stopping": True, "n_iter_no_change": 3, "max_iter": 60}
@@ -233,18 +233,18 @@ def test_early_stopping_is_scikit_learns(data: str, weighted: bool) -> None:
 
 
 @pytest.mark.parametrize("container", [scipy.sparse.csr_array, scipy.sparse.csc_matrix])
-@pytest.mark.parametrize("search", ["adam", "sgd, in order"])
-def test_sparse_input_is_scikit_learns(container: Any, search: str) -> None:
+@pytest.mark.parametrize("solver", ["adam", "sgd, in order"])
+def test_sparse_input_matches_scikit_learn(container: Any, solver: str) -> None:
     X, y = classes(3)
     X = container(np.where(np.abs(X) > 0.8, X, 0))
-    mine, reference = both("MLPClassifier", X, y, **COMMON | SEARCHES[search])
+    mine, reference = both("MLPClassifier", X, y, **COMMON | SOLVERS[solver])
     np.testing.assert_allclose(mine.loss_curve_, reference.loss_curve_, rtol=1e-6)
     assert_same_model(mine, reference, X)
     np.testing.assert_allclose(mine.predict_proba(X.toarray()), mine.predict_proba(X), rtol=1e-12)
 
 
 @pytest.mark.parametrize("data", ["multiclass", "regression"])
-def test_warm_start_is_scikit_learns(data: str) -> None:
+def test_warm_start_matches_scikit_learn(data: str) -> None:
     kind, (X, y), more = DATA[data]
     params = {**COMMON, **more, "warm_start": True, "max_iter": 6}
     mine, reference = both(kind, X, y, **params)
@@ -255,7 +255,7 @@ def test_warm_start_is_scikit_learns(data: str) -> None:
     assert_same_model(mine, reference, X)
 
 
-def test_partial_fit_in_order_is_scikit_learns() -> None:
+def test_partial_fit_in_order_matches_scikit_learn() -> None:
     X, y = classes(3)
     mine, reference = (
         kind(**COMMON | {"shuffle": False}) for kind in (dp.MLPClassifier, TheirClassifier)
@@ -289,18 +289,18 @@ def test_same_seed_same_model_and_seeds_differ() -> None:
 # ---------------------------------------------------------------- deliberate differences
 
 
-@pytest.mark.parametrize("search", ["sgd", "adam"])
-def test_multioutput_gradient_agrees_and_our_loss_is_its_integral(search: str) -> None:
-    """scikit-learn divides the loss by n_outputs, but not its gradient (its issue 8349)."""
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_multioutput_gradient_matches_and_the_loss_is_its_integral(solver: str) -> None:
+    """scikit-learn divides the loss by n_outputs, but not its gradient (scikit-learn #8349)."""
     kind, (X, y), _ = DATA["multioutput"]
-    params = COMMON | SEARCHES[search] | {"alpha": 0.0}
+    params = COMMON | SOLVERS[solver] | {"alpha": 0.0}
     mine, reference = both(kind, X, y, **params, tol=0, n_iter_no_change=100)
     assert_same_model(mine, reference, X)
     np.testing.assert_allclose(mine.loss_curve_, 3 * np.array(reference.loss_curve_), rtol=1e-6)
 
 
-def test_multioutput_lbfgs_is_not_misled() -> None:
-    """A line search with scikit-learn's pair of loss and gradient stops short of the minimum."""
+def test_multioutput_lbfgs_reaches_a_lower_loss() -> None:
+    """With scikit-learn's inconsistent loss and gradient, the line search stops too early."""
     _, (X, y), _ = DATA["multioutput"]
     params: dict[str, Any] = {"solver": "lbfgs", "hidden_layer_sizes": 4, "alpha": 1.0}
     params |= {"max_iter": 3000, "tol": 1e-7, "random_state": 0}
@@ -317,7 +317,7 @@ def test_multioutput_lbfgs_is_not_misled() -> None:
 
 
 def test_partial_fit_does_not_reseed() -> None:
-    """Scikit-learn draws the same batches in every call; ours go on as `fit` would."""
+    """scikit-learn draws the same batches in every call; deltaprop continues as `fit` would."""
     X, y = classes(3)
     params = COMMON | {"max_iter": 4, "tol": 0}
     whole = dp.MLPClassifier(**params).fit(X, y)
@@ -376,7 +376,7 @@ def test_schedules_apply_to_adam_too(name: str) -> None:
     assert rates[-1] < rates[0] == pytest.approx(1e-3)
 
 
-# ---------------------------------------------------------------- one activation a layer
+# ---------------------------------------------------------------- one activation per layer
 
 
 def test_one_activation_per_layer() -> None:
@@ -403,7 +403,7 @@ def sine() -> dp.Activation:
     return dp.Activation("sine", lambda a, xp: xp.sin(a), lambda a, z, xp: xp.cos(a))
 
 
-def test_own_activation() -> None:
+def test_custom_activation() -> None:
     X = np.linspace(-3, 3, 200)[:, None]
     y = np.sin(2 * X[:, 0])
     model = dp.MLPRegressor(
@@ -413,7 +413,7 @@ def test_own_activation() -> None:
     assert model.network_.layers[0].activation.name == "sine"
 
 
-def test_own_loss_equals_the_built_in() -> None:
+def test_custom_loss_matches_the_built_in() -> None:
     X, y = amounts(2)
     own = dp.Loss("my_square", lambda t, z, xp: 0.5 * (z - t) ** 2, lambda t, z, xp: z - t)
     mine = dp.MLPRegressor(own, **COMMON).fit(X, y)
@@ -425,7 +425,7 @@ def test_own_loss_equals_the_built_in() -> None:
 # ---------------------------------------------------------------- losses
 
 
-def test_quantiles_cover() -> None:
+def test_quantiles_have_the_right_coverage() -> None:
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, (1500, 1))
     y = X[:, 0] + (0.2 + 0.5 * (X[:, 0] > 0)) * rng.normal(size=1500)
@@ -458,7 +458,7 @@ def test_quantile_by_name_is_the_median() -> None:
     assert np.mean(y < model.predict(X)) == pytest.approx(0.5, abs=0.1)
 
 
-def test_gaussian_nll_knows_its_noise() -> None:
+def test_gaussian_nll_estimates_the_noise() -> None:
     rng = np.random.default_rng(0)
     X = rng.uniform(-1, 1, (2000, 1))
     std = 0.1 + 0.5 * (X[:, 0] > 0)
@@ -531,7 +531,7 @@ def test_dropout_trains_differently_and_predicts_deterministically() -> None:
 
 
 def test_dropout_keeps_the_expected_output() -> None:
-    """Were the kept outputs not scaled up by 1 / (1 - p), predictions would be off by that."""
+    """Kept outputs are multiplied by 1 / (1 - p); otherwise predictions would be wrong by that."""
     X, y = amounts(1)
     scores = [
         dp.MLPRegressor(
@@ -612,7 +612,7 @@ def test_adamw_decays_weights_and_not_biases() -> None:
     "schedule",
     ["cosine", "one_cycle", "warmup_cosine", "invscaling"],
 )
-def test_schedules_go_with_every_first_order_solver(schedule: str, solver: str) -> None:
+def test_schedules_work_with_every_first_order_solver(schedule: str, solver: str) -> None:
     X, y = classes(2)
     rates: list[float] = []
     model = dp.MLPClassifier(
@@ -700,7 +700,7 @@ def test_stopping_on_the_validation_loss() -> None:
     assert log_loss(y[75:], model.predict_proba(X[75:])) == pytest.approx(min(curve), rel=1e-9)
 
 
-def test_validation_weights_count() -> None:
+def test_validation_weights_are_used() -> None:
     X, y = classes(2)
     weight = np.random.default_rng(0).uniform(0, 3, 50)
     model = dp.MLPClassifier(early_stopping=True, max_iter=3, random_state=0, tol=0)
@@ -729,7 +729,7 @@ def test_roc_auc_with_a_data_frame_is_silent() -> None:
 
 
 @pytest.mark.parametrize("scoring", ["roc_auc_ovr", "balanced_accuracy", "neg_log_loss"])
-def test_any_scorer_can_stop(scoring: str) -> None:
+def test_any_scorer_can_be_used_for_early_stopping(scoring: str) -> None:
     X, y = classes(3)
     model = dp.MLPClassifier(early_stopping=True, scoring=scoring, random_state=0, max_iter=20)
     assert len(model.fit(X, y).validation_scores_) == model.n_iter_
@@ -767,7 +767,7 @@ def test_callbacks_see_every_epoch_and_can_stop() -> None:
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
-def test_callbacks_go_with_every_solver(solver: str) -> None:
+def test_callbacks_work_with_every_solver(solver: str) -> None:
     X, y = amounts(1)
     epochs: list[int] = []
     model = dp.MLPRegressor(
@@ -778,7 +778,7 @@ def test_callbacks_go_with_every_solver(solver: str) -> None:
 
 
 class Recorder:
-    """A callback of scikit-learn 1.9's interface."""
+    """A callback with the interface of scikit-learn 1.9."""
 
     def __init__(self, stop_after: int | None = None) -> None:
         self.hooks: list[str] = []
@@ -886,7 +886,7 @@ def test_float32_and_float64_agree() -> None:
     np.testing.assert_allclose(wide.loss_curve_, narrow.loss_curve_, rtol=1e-4)
 
 
-# ---------------------------------------------------------------- living among scikit-learn
+# ---------------------------------------------------------------- use within scikit-learn
 
 
 def copies() -> list[Callable[[Any, Path], Any]]:
@@ -903,7 +903,7 @@ def copies() -> list[Callable[[Any, Path], Any]]:
 
 @pytest.mark.parametrize("copied", copies(), ids=["pickle", "joblib", "deepcopy"])
 @pytest.mark.parametrize("data", ["multiclass", "poisson"])
-def test_copies_predict_and_go_on_alike(
+def test_copies_predict_the_same_and_continue_training(
     copied: Callable[[Any, Path], Any], data: str, tmp_path: Path
 ) -> None:
     kind, (X, y), more = DATA[data]

@@ -1,4 +1,4 @@
-"""The structure of the package: contracts on imports, and the table of layers in the docs."""
+"""The contracts on imports between packages, and the table of layers in the docs."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Tables in: files of every kind, the task, and columns of every kind."""
+"""Tables: file formats, recognition of the task, and encoding of columns."""
 
 import subprocess
 import sys
@@ -66,7 +66,7 @@ def test_semicolons_are_recognised(tmp_path, penguins):
         ("t.csv.gz", b"not gzip", "cannot be read as csv"),
     ],
 )
-def test_a_table_that_cannot_be_read_says_why(name, content, message, tmp_path):
+def test_unreadable_tables_raise_clear_errors(name, content, message, tmp_path):
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(TableError, match=message):
@@ -97,7 +97,7 @@ def test_the_task_is_recognised(values, task):
         ([1.5, np.inf] * 5, "infinite"),
     ],
 )
-def test_a_target_that_cannot_be_learnt_says_why(values, message):
+def test_unsuitable_targets_raise_clear_errors(values, message):
     with pytest.raises(TableError, match=message):
         recognise_task(pd.Series(values, name="t"))
 
@@ -107,7 +107,7 @@ def test_a_misspelt_target_gets_a_suggestion(penguins):
         split_target(penguins, "speces")
 
 
-def test_encoding_is_skrub_s(mixed):
+def test_encoding_matches_skrub(mixed):
     X = mixed.drop(columns="species")
     encoder = TableEncoder().fit(X)
     vectorizer = skrub.TableVectorizer(high_cardinality=skrub.StringEncoder(random_state=0))
@@ -119,7 +119,7 @@ def test_encoding_is_skrub_s(mixed):
     assert encoder.kinds_["empty"] == "dropped"
 
 
-def test_new_rows_may_be_reordered_widened_unseen_missing_or_odd(mixed):
+def test_new_rows_with_other_columns_and_values(mixed):
     X = mixed.drop(columns="species")
     encoder = TableEncoder().fit(X)
     before = encoder.transform(X)
@@ -154,7 +154,7 @@ def test_polars_and_arrow_tables_encode_as_pandas_ones(penguins):
     np.testing.assert_array_equal(encoder.transform(pl.from_pandas(X).to_arrow()), expected)
 
 
-def test_tabular_classifier_beats_a_guess_and_keeps_labels(penguins):
+def test_tabular_classifier_beats_chance_and_keeps_labels(penguins):
     X, y = penguins.drop(columns="species"), penguins["species"]
     model = dp.TabularClassifier(random_state=0).fit(X[::2], y[::2])
     assert model.score(X[1::2], y[1::2]) > 0.95
@@ -163,14 +163,14 @@ def test_tabular_classifier_beats_a_guess_and_keeps_labels(penguins):
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "huber", "gamma", "gaussian_nll"])
-def test_tabular_regressor_answers_on_the_target_s_own_scale(loss, penguins):
+def test_tabular_regressor_predicts_on_the_scale_of_the_target(loss, penguins):
     rows = penguins.dropna(subset=["body_mass_g"])
     X, y = rows.drop(columns="body_mass_g"), rows["body_mass_g"]
     model = dp.TabularRegressor(random_state=0, loss=loss).fit(X, y)
     assert model.score(X, y) > 0.75
 
 
-def test_tabular_regressor_predicts_a_spread(penguins):
+def test_tabular_regressor_predicts_a_standard_deviation(penguins):
     rows = penguins.dropna(subset=["body_mass_g"])
     X, y = rows.drop(columns="body_mass_g"), rows["body_mass_g"]
     model = dp.TabularRegressor(random_state=0, loss="gaussian_nll").fit(X, y)
@@ -186,13 +186,13 @@ def test_tabular_regressor_predicts_a_spread(penguins):
         (dp.TabularRegressor(), [1.0, np.nan, 2.0], "NaN or infinity"),
     ],
 )
-def test_tabular_estimators_refuse_a_target_they_cannot_learn(estimator, y, message):
+def test_tabular_estimators_reject_unsuitable_targets(estimator, y, message):
     X = pd.DataFrame({"a": [1.0, 2.0, 3.0]})
     with pytest.raises(ValueError, match=message):
         estimator.fit(X, pd.Series(y, dtype=object))
 
 
-def test_tabular_estimators_before_fit_say_so():
+def test_unfitted_tabular_estimators_raise_not_fitted_error():
     from sklearn.exceptions import NotFittedError
 
     for model in (dp.TabularClassifier(), dp.TabularRegressor()):

@@ -1,4 +1,4 @@
-"""Callbacks that write elsewhere, the progress line, and the estimators' diagram."""
+"""Callbacks for experiment trackers, the progress line, and the estimators' diagram."""
 
 import os
 import pickle
@@ -79,7 +79,7 @@ def test_mlflow_has_the_metrics_of_each_epoch(tmp_path, monkeypatch):
         assert [(m.step, m.value) for m in history] == list(enumerate(model.loss_curve_, 1))
 
 
-def test_a_run_of_wandb_s_kind_gets_each_epoch():
+def test_wandb_logs_each_epoch():
     class Run:
         def __init__(self):
             self.rows = []
@@ -122,7 +122,7 @@ class Closing:
 
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("fail", [None, KeyboardInterrupt(), RuntimeError("mine")])
-def test_callbacks_are_closed_however_the_search_ends(solver, fail):
+def test_callbacks_are_finished_however_training_ends(solver, fail):
     callback = Closing(fail)
     try:
         fitted(callback, solver=solver)
@@ -139,7 +139,7 @@ FIT = (
 )
 
 
-def test_progress_shows_on_a_terminal_and_goes_away():
+def test_progress_shows_on_a_terminal_and_is_removed():
     leader, follower = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", FIT],
@@ -156,7 +156,7 @@ def test_progress_shows_on_a_terminal_and_goes_away():
     assert shown.rfind("\x1b[?25h") > shown.rfind("\x1b[?25l")  # the cursor is back
 
 
-def test_progress_is_silent_elsewhere():
+def test_progress_is_silent_without_a_terminal():
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FIT], capture_output=True, timeout=120, check=True
     )
@@ -185,7 +185,7 @@ def test_the_diagram_of_a_pipeline_is_scikit_learn_s():
     assert "MLPClassifier" in pipe._repr_html_()
 
 
-def test_a_name_of_the_user_s_own_is_escaped():
+def test_custom_names_are_escaped():
     own = dp.Activation("<script>", lambda a, xp: a, lambda a, z, xp: xp.ones_like(a))
     model = dp.MLPClassifier(2, own, max_iter=2, random_state=0, engine="reference").fit(X, Y)
     assert "&lt;script&gt;" in model._repr_html_().split("deltaprop-layers")[1]

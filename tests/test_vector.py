@@ -1,4 +1,4 @@
-"""The scalar functions of compiled code: accuracy, edges, and what their loops compile to."""
+"""The scalar functions of compiled code: accuracy, edge cases, and vectorised loops."""
 
 import functools
 import re
@@ -26,7 +26,7 @@ WIDE = {  # oracles for float32, in float64
     "expit": special.expit,
     "softplus": lambda x: np.logaddexp(x, 0),
 }
-# f(-inf), f(-1), f(-0), f(0), f(inf); None: no edge
+# f(-inf), f(-1), f(-0), f(0), f(inf); None: not tested
 EDGES = {
     "exp": (0, None, 1, 1, INF),
     "expm1": (-1, None, -0.0, 0.0, INF),
@@ -42,7 +42,7 @@ every = pytest.mark.parametrize("name", list(WIDE))
 
 @functools.cache
 def loop(name, dtype):
-    """The function on each element of an array, compiled as the engine compiles its blocks."""
+    """Return a loop over the function, compiled as the engine compiles its blocks."""
     f = getattr(namespace(dtype), name)
 
     @numba.njit(fastmath=FAST, error_model="numpy")
@@ -60,7 +60,7 @@ def applied(name, x):
 
 
 def samples(dtype, n):
-    """Any bits, any exponent near 1, and the range where most functions bend."""
+    """Return random bits, exponents near those of 1, and numbers where most functions bend."""
     rng = np.random.RandomState(0)
     info = np.finfo(dtype)
     bits = rng.randint(0, info.max.view(f"i{info.bits // 8}"), n, f"i{info.bits // 8}")
@@ -69,7 +69,7 @@ def samples(dtype, n):
 
 
 def ulps(got, want, wide):
-    """|got - want| in units in the last place of `want`; `wide` holds more digits of it."""
+    """Return |got - want| in units in the last place of `want`; `wide` has more digits of it."""
     with np.errstate(over="ignore", invalid="ignore"):
         error = np.abs(got.astype(wide.dtype) - wide) / np.spacing(np.abs(want)).astype(wide.dtype)
     same = (got == want) | (np.isnan(got) & np.isnan(want))
@@ -77,14 +77,14 @@ def ulps(got, want, wide):
 
 
 def wide_ulps(name, x):
-    """The errors in float32, by float64."""
+    """Return the errors in float32, from float64."""
     with np.errstate(all="ignore"):
         wide = WIDE[name](x.astype(np.float64))
         return ulps(applied(name, x), wide.astype(x.dtype), wide)
 
 
 def exact_ulps(name, x):
-    """The errors in float64, by mpmath."""
+    """Return the errors in float64, from mpmath."""
     mp = pytest.importorskip("mpmath").mp
     others = {
         "expit": lambda v: 1 / (1 + mp.exp(-v)),
@@ -108,7 +108,7 @@ def test_float32_is_within_2_ulp(name):
 @every
 def test_float64_is_within_2_ulp(name):
     x = samples("float64", 500)
-    x = x[np.abs(x) < 1e6] if name != "log" else x[x > 0]  # beyond: see the edges
+    x = x[np.abs(x) < 1e6] if name != "log" else x[x > 0]  # see test_edges for larger ones
     if name == "log1p":
         x = x[x > -1]
     error = exact_ulps(name, x)
@@ -126,7 +126,7 @@ def test_edges(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_least_and_the_greatest_numbers(dtype):
+def test_the_smallest_and_largest_numbers(dtype):
     info = np.finfo(dtype)
     x = np.array([info.smallest_subnormal, info.smallest_normal / 3, info.max], dtype)
     for name in ("log", "log1p", "expm1", "tanh", "softplus"):

@@ -1,4 +1,4 @@
-"""A wrong custom function is found and named; what fails only because of it is told apart."""
+"""A wrong custom function is named, apart from the equations that fail only because of it."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def quartic(**wrong):
 
 
 def collapsed(value=None, delta=None):
-    """The quartic loss with sine outputs, in terms of a."""
+    """Return the quartic loss with sine outputs in terms of a."""
     return {
         "sine": ClosedForm(
             value or (lambda t, a, z, xp: (xp.sin(a) - t) ** 4),
@@ -56,7 +56,7 @@ SIGNAL = "δ_2 = collapsed form of quartic with sine"
 BELOW_1 = {f"{sign}_{l}" for l in (0, 1) for sign in ("δ", "∂L/∂W", "∂L/∂b")}
 ALL = BELOW_1 | {"δ_2", "∂L/∂W_2", "∂L/∂b_2"}
 
-# What is planted: (network, what is wrong, what fails only because of it).
+# name: (network, the wrong equations, equations that fail only because of them)
 PLANTED = {
     "nothing": ({}, set(), set()),
     "f′ in the middle": (
@@ -103,7 +103,7 @@ PLANTED = {
 
 
 @pytest.mark.parametrize("planted", PLANTED)
-def test_exactly_what_is_wrong_is_named(planted):
+def test_exactly_the_wrong_functions_are_named(planted):
     network, wrong, follows = PLANTED[planted]
     report = verified(**network)
     assert {row.equation for row in report.wrong} == wrong, str(report)
@@ -116,15 +116,15 @@ def test_exactly_what_is_wrong_is_named(planted):
         assert name in report.conclusion
 
 
-def test_causes_are_told_apart():
+def test_causes_are_distinguished():
     report = verified(first=sine(**WRONG_DF), loss=quartic(**WRONG_D))
     because = {row.equation.split(" = ")[0]: row.because for row in report.rows if row.because}
     assert because["δ_1"] == ("quartic′ at ŷ",)
     assert because["δ_0"] == ("sine′ at a_0", "quartic′ at ŷ")
 
 
-def test_where_it_fails_is_the_entry_that_is_wrong():
-    """Only one row and column of a is beyond 1.5, and only there is f′ wrong."""
+def test_where_names_the_wrong_entry():
+    """f′ is wrong beyond 1.5, and only one entry of a is."""
     bad = dp.Activation(
         "bent", lambda a, xp: a * a, lambda a, z, xp: xp.where(a > 50, 2.5 * a, 2 * a)
     )
@@ -138,8 +138,8 @@ def test_where_it_fails_is_the_entry_that_is_wrong():
     assert row.where == "layer 0, row 4, column 2"
 
 
-def test_wrong_derivatives_show_on_data_that_saturates():
-    """The tolerance that spares cancellation does not spare a wrong f′."""
+def test_wrong_derivatives_are_found_on_saturating_data():
+    """The tolerance for cancellation does not hide a wrong f′."""
     almost = dp.Activation("almost", lambda a, xp: xp.tanh(a), lambda a, z, xp: 1.001 * (1 - z * z))
     net = dp.Network(3, [dp.Dense(6, almost), dp.Dense(2)], loss="squared_error", seed=0)
     report = net.check(1000 * X, Y)

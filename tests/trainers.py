@@ -13,7 +13,7 @@ def trainer(
     engine, net, X, y=None, w=None, *, index=None, state=None, rows_per_epoch=None, observer=None,
     batch_size=10, n_threads=None, reproducible=False, **settings,
 ):  # fmt: skip
-    """The engine's trainer for arrays that need no check, or for a stream.
+    """Return the engine's trainer for valid arrays, or for a stream.
 
     `engine` is a name or an Engine; `settings` are the solver and clip_norm of `dp.fit`.
     """
@@ -29,11 +29,11 @@ def trainer(
 
 
 def run_epoch(trainer, order, learning_rates, first=0):
-    """The loss of one epoch, or of the part of it that begins with step `first`."""
+    """Return the loss of one epoch, or of its part that begins with step `first`."""
     (loss,) = trainer.run([order], [learning_rates], first)
     return loss
 
 
-def objective(engine, net, X, y, w=None, n_threads=None):
+def objective(engine, net, X, y, w=None, n_threads=None, reproducible=False):
     """L and ∂L/∂θ at the current θ, as L-BFGS gets them."""
-    return engines.get(engine, n_threads).objective(net, Rows(X, y, w))()
+    return engines.get(engine, n_threads, reproducible).objective(net, Rows(X, y, w))()

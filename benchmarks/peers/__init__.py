@@ -1,4 +1,4 @@
-"""One module for each contestant of the training cases: ``build(problem, threads)`` → a turn."""
+"""One module per contestant of the training cases; ``build(problem, threads)`` returns a Turn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODULES = {
 
 
 def training(problem: Problem, threads: int) -> dict[str, Build]:
-    """All contestants; each is imported when it is built, so that one may be missing."""
+    """Return all contestants; each is imported when it is built, because it may be missing."""
     return {name: partial(_build, name, problem, threads) for name in MODULES}
 
 

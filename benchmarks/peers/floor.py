@@ -1,17 +1,16 @@
-"""The floor: what a step cannot do without, done by NumPy's BLAS with outputs made beforehand.
+"""The floor: the necessary work of a step, by NumPy's BLAS with preallocated outputs.
 
-A step counts, and nothing else:
+A step consists of:
 
 - forward, X_l W_l for each layer;
 - backward, X_lᵀ δ_l for each layer, and δ_l W_lᵀ for each but the first;
-- once through memory as Adam goes: read θ, m, v and the gradient g, write θ, m and v, 7 times the
-  size of θ. Two additions and a fill of NumPy's do that, on one thread.
+- the memory traffic of Adam: it reads θ, m, v and the gradient g and writes θ, m and v, 7 times the
+  size of θ. Two additions and a fill in NumPy have the same traffic, on one thread.
 
-Left out: picking the batch's rows (one batch, warm in the cache, serves all steps), biases,
-activations, the loss, the order of rows. A sparse X is multiplied by SciPy, on one thread and with
-outputs of its own. BLAS uses as many threads as it does by default. It is NumPy's floor: where a
-network is tiny, what Python takes to call BLAS is more than the products, and a step of compiled
-code can be under it.
+Not included are the selection of the rows of a batch (all steps use one batch, which is in the
+cache), biases, activations, the loss and the order of rows. SciPy multiplies a sparse X, on one
+thread and with new outputs. BLAS uses its default number of threads. This is the floor for NumPy:
+in a tiny network calls from Python take longer than the products, so compiled code can be faster.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def build(problem: Problem, threads: int) -> Turn:
 
 
 def products(problem: Problem, backward: bool = True) -> list[Callable[[], object]]:
-    """The matrix products of a step, each ready to run."""
+    """Return the matrix products of a step as functions."""
     N, sizes, (W, _) = problem.batch, problem.sizes, problem.start
     X = [problem.X[:N], *(_random(N, units) for units in sizes[1:])]
     work = [_product(X[l], W[l], _random(N, sizes[l + 1])) for l in range(len(W))]
@@ -49,9 +48,9 @@ def products(problem: Problem, backward: bool = True) -> list[Callable[[], objec
 
 
 def adam_traffic(problem: Problem) -> Callable[[], None]:
-    """Reads θ, m, v and g once, and writes θ, m and v once."""
+    """Return a function that reads θ, m, v and g once and writes θ, m and v once."""
     W, b = problem.start
-    # Not zeros: pages that nobody has written to would all be one and the same in memory.
+    # Not zeros, because unwritten pages would all be mapped to the same memory.
     theta, m, v, g = np.full((4, sum(p.size for p in (*W, *b))), 1e-3, np.float32)
 
     def go() -> None:

@@ -1,4 +1,4 @@
-"""JAX: one compiled scan over all steps of an epoch, which may write over its old θ."""
+"""JAX: one compiled scan over all steps of an epoch, with donated buffers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def build(problem: Problem, threads: int) -> Turn:
 
 @partial(jax.jit, donate_argnums=0, static_argnums=4)
 def epoch(state: Any, X: jax.Array, y: jax.Array, batches: jax.Array, sparse: bool) -> Any:
-    """The state after a step for each row of `batches`, and the mean of their losses."""
+    """Run a step for each row of `batches`; return the state and the mean of the losses."""
 
     def step(state: Any, batch: jax.Array) -> Any:
         theta, m, v, t = state
@@ -50,7 +50,7 @@ def epoch(state: Any, X: jax.Array, y: jax.Array, batches: jax.Array, sparse: bo
 
 
 def loss_of(theta: Any, X: jax.Array, y: jax.Array, sparse: bool) -> jax.Array:
-    """The mean loss. The values of a sparse X are ones: X W is the sum of some rows of W."""
+    """Return the mean loss. If X is sparse, its values are ones, so X W sums rows of W."""
     for l, (W, b) in enumerate(theta):
         X = (W[X].sum(axis=1) if sparse and l == 0 else X @ W) + b
         X = jax.nn.relu(X) if l + 1 < len(theta) else X

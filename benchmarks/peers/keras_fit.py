@@ -1,6 +1,6 @@
-"""Keras: one ``Model.fit`` a turn, on JAX unless ``KERAS_BACKEND`` says otherwise.
+"""Keras: one ``Model.fit`` per turn, on JAX unless ``KERAS_BACKEND`` is set.
 
-It draws its own order of rows, so its loss differs from the others'.
+Keras draws its own order of rows, so its loss differs from that of the others.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks.turns import Turn, Unavailable
 
 def build(problem: Problem, threads: int) -> Turn:
     if problem.sparse:
-        raise Unavailable("its fit makes a sparse X dense")
+        raise Unavailable("Model.fit converts a sparse X to a dense one")
     outputs = problem.sizes[-1]
     layers = [keras.layers.Dense(units, "relu") for units in problem.sizes[1:-1]]
     model = keras.Sequential(

@@ -1,4 +1,4 @@
-"""deltaprop: one ``dp.fit`` a turn on a network that stays, with all that a call sets up."""
+"""deltaprop: one ``dp.fit`` per turn on the same network, including the setup of the call."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def build(problem: Problem, threads: int) -> Turn:
 
 
 def network(problem: Problem) -> dp.Network:
-    """The problem's network at its start."""
+    """Return the network of the problem with its initial weights."""
     hidden = [dp.Dense(units, "relu") for units in problem.sizes[1:-1]]
     outputs = problem.sizes[-1]
     output, loss = (

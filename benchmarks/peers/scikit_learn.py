@@ -1,7 +1,7 @@
-"""scikit-learn: one warm-started ``MLPClassifier.fit`` a turn.
+"""scikit-learn: one warm-started ``MLPClassifier.fit`` per turn.
 
-For two classes it knows only one logistic output, never two softmax outputs. It then starts as the
-same function as the others, but learns at another pace: its loss differs.
+For two classes it supports one logistic output only, not two softmax outputs. It then starts from
+the same function as the others, but its training and its loss differ.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def build(problem: Problem, threads: int) -> Turn:
         problem.sizes[1:-1], batch_size=problem.batch, learning_rate_init=RATE, alpha=0,
         max_iter=1, tol=0, n_iter_no_change=math.inf, warm_start=True,
     )  # fmt: skip
-    # It has no weights to set before a first fit; a row of each class is enough for that.
+    # Weights can be set only after a first fit, for which one row of each class is enough.
     _, one_of_each = np.unique(problem.y, return_index=True)
     model.fit(problem.X[one_of_each], problem.y[one_of_each])
     W, b = ([p.copy() for p in parameters] for parameters in problem.start)

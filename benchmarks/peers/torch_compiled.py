@@ -1,11 +1,11 @@
-"""PyTorch with the whole step compiled: rows, loss, gradient and Adam in one graph."""
+"""PyTorch with the whole step compiled: batch, loss, gradient and Adam in one graph."""
 
 from __future__ import annotations
 
 import os
 import shutil
 
-# Its compiler would leave a pool of processes waiting beside the contestants.
+# Otherwise the compiler leaves a pool of processes behind while others are measured.
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
 
 import torch
@@ -35,7 +35,7 @@ def build(problem: Problem, threads: int) -> Turn:
             p.sub_(rate * m_p / (v_p.sqrt() + EPSILON))
         return loss
 
-    torch._dynamo.reset()  # networks of other cases do not count as recompilations of this one
+    torch._dynamo.reset()  # forget the compilations of other cases
     compiled = torch.compile(step)
 
     def turn(t: int) -> float:

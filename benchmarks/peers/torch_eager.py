@@ -1,4 +1,4 @@
-"""PyTorch as it is usually written: a tape a step, and its fused Adam."""
+"""PyTorch in eager mode: autograd in every step, and its fused Adam."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def build(problem: Problem, threads: int) -> Turn:
 
 
 def data(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
-    """X, or the columns of its ones; y as the loss takes it."""
+    """Return X, or the columns of its ones if sparse, and y as the loss takes it."""
     X, y = problem.columns if problem.sparse else problem.X, torch.from_numpy(problem.y)
     return torch.from_numpy(X), y if problem.sizes[-1] > 1 else y[:, None].float()
 
 
 def start(problem: Problem) -> list[torch.Tensor]:
-    """W_0, b_0, W_1, …"""
+    """Return the initial W_0, b_0, W_1, …"""
     pairs = zip(*problem.start, strict=True)
     return [torch.from_numpy(p.copy()) for pair in pairs for p in pair]
 
 
 def loss_of(theta: Sequence[torch.Tensor], X: Any, y: Any, sparse: bool) -> torch.Tensor:
-    """The mean loss. The values of a sparse X are ones: X W is the sum of some rows of W."""
+    """Return the mean loss. If X is sparse, its values are ones, so X W sums rows of W."""
     for k in range(0, len(theta), 2):
         W, b = theta[k], theta[k + 1]
         first_of_sparse = sparse and k == 0

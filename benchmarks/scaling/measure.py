@@ -1,4 +1,4 @@
-"""Measured steps of the xla engine in one and in two processes over gloo, a core each."""
+"""Measure steps of the xla engine in one and in two processes over gloo, with a core each."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ for name, sizes in networks.items():
 
 
 def measured() -> list[Point]:
-    """Every network and batch, with one worker and with two."""
+    """Measure every network and batch size with one worker and with two."""
     return [point for workers in (1, 2) for point in _run(workers)]
 
 
@@ -73,9 +73,9 @@ def _run(workers: int) -> list[Point]:
         )
         for rank in range(workers)
     ]  # fmt: skip
-    told = [process.communicate() for process in started]
-    for process, (_, complaint) in zip(started, told, strict=True):
+    outputs = [process.communicate() for process in started]
+    for process, (_, errors) in zip(started, outputs, strict=True):
         if process.returncode:
-            raise SystemExit(complaint)
-    # Gloo writes to standard output, too.
-    return [Point(**json.loads(line)) for line in told[0][0].splitlines() if line[0] == "{"]
+            raise SystemExit(errors)
+    # Gloo also writes to standard output.
+    return [Point(**json.loads(line)) for line in outputs[0][0].splitlines() if line[0] == "{"]

@@ -1,13 +1,13 @@
-"""What a step of data-parallel training costs, fitted to measured points.
+"""A model of the time of a data-parallel training step, fitted to measured points.
 
-A global batch of B rows is shared by N workers, b = B / N each; the network has P parameters, and a
-row meets each of them three times (forward, ∂W, δ Wᵀ): 6 P flops, about. A step takes
+N workers process b = B / N rows each of a global batch of B rows. The network has P parameters, and
+each row uses each parameter three times (forward, ∂W, δ Wᵀ), about 6 P flops. A step takes
 
     seconds = fixed + flop · 6 P b + parameter · P + latency · 2 ⌈log₂ N⌉ + byte · 2 (N-1)/N · 4 P
 
-and waits for the slowest of N workers. `flop`, `parameter` and `fixed` are one worker's; `latency`
-and `byte` the network's, of an all-reduce that halves and doubles (Thakur, Rabenseifner and Gropp,
-2005).
+and waits for the slowest of N workers. `flop`, `parameter` and `fixed` are costs of one worker;
+`latency` and `byte` are costs of the network, for an all-reduce by recursive halving and doubling
+(Thakur, Rabenseifner and Gropp, 2005).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NAMES = ("fixed", "flop", "parameter", "latency", "byte")
 
 @dataclass(frozen=True)
 class Point:
-    """A measured step: seconds, and the spread of its logarithm from step to step."""
+    """A measured step: its seconds, and the standard deviation of their logarithm."""
 
     network: str
     parameters: int
@@ -37,7 +37,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Costs:
-    """Seconds of each kind of work (see the module), and the spread of a worker's steps."""
+    """Seconds of each kind of work (see the module), and the spread of the steps of a worker."""
 
     fixed: float
     flop: float
@@ -47,14 +47,14 @@ class Costs:
     spread: float = 0.0
 
     def step(self, parameters: int, workers: int, batch: int) -> float:
-        """Seconds of a step on that global batch."""
+        """Return the seconds of a step on a global batch."""
         work = _work(parameters, workers, batch)
         alone = sum(getattr(self, name) * work[name] for name in ("fixed", "flop", "parameter"))
         together = sum(getattr(self, name) * work[name] for name in ("latency", "byte"))
         return alone * self.slowest(workers) + together
 
     def slowest(self, workers: int) -> float:
-        """How much longer the slowest of that many takes than the middle one, on average."""
+        """Return the expected time of the slowest worker over that of the median worker."""
         if workers == 1:
             return 1.0
         return math.exp(self.spread * NormalDist().inv_cdf(1 - 0.5 / workers))
@@ -63,14 +63,14 @@ class Costs:
         return batch / self.step(parameters, workers, batch)
 
     def rows_that_pay(self, parameters: int, workers: int) -> float:
-        """Rows of a worker at which it computes as long as it talks: below, more workers lose."""
+        """Return the rows per worker at which computation takes as long as communication."""
         work = _work(parameters, workers, workers)
         return (self.latency * work["latency"] + self.byte * work["byte"]) / (
             self.flop * 6 * parameters
         )
 
     def on(self, latency: float, bandwidth: float, speed: float) -> Costs:
-        """The same program on another network (seconds, bytes/s), with workers `speed` as fast."""
+        """Return the costs for another network (s, bytes/s) and `speed` times faster workers."""
         return replace(
             self, latency=latency, byte=1 / bandwidth, flop=self.flop / speed,
             parameter=self.parameter / speed,
@@ -78,7 +78,7 @@ class Costs:
 
 
 def fit(points: list[Point]) -> Costs:
-    """The costs, none below 0, that miss the points by the least relative error."""
+    """Return the non-negative costs with the least squared relative errors at the points."""
     rows = np.array([[_work(p.parameters, p.workers, p.batch)[n] for n in NAMES] for p in points])
     seconds = np.array([p.seconds for p in points])
     found, _ = nnls(rows / seconds[:, None], np.ones(len(points)))
@@ -86,8 +86,10 @@ def fit(points: list[Point]) -> Costs:
 
 
 def errors(costs: Costs, points: list[Point]) -> list[float]:
-    """By how much each point is missed, relative to what was measured."""
-    plain = replace(costs, spread=0.0)  # the measured step has waited for its slowest already
+    """Return the relative error of the prediction at each point."""
+    plain = replace(
+        costs, spread=0.0
+    )  # measured steps already include the wait for the slowest worker
     return [plain.step(p.parameters, p.workers, p.batch) / p.seconds - 1 for p in points]
 
 

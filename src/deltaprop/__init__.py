@@ -1,6 +1,6 @@
-"""deltaprop: fully connected networks on your own table, back-propagation in closed form.
+"""deltaprop: fully connected networks for tables, with back-propagation in closed form.
 
-Names are imported when they are first used, so that ``import deltaprop`` costs next to nothing.
+Names are imported when they are first used, so that ``import deltaprop`` is fast.
 """
 
 from __future__ import annotations

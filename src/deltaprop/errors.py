@@ -35,9 +35,9 @@ class InputTypeError(InputError, TypeError):
 
 @contextlib.contextmanager
 def raised_as_input_error() -> Iterator[None]:
-    """Raise an InputError if a function of another library refuses its arguments.
+    """Raise an InputError if a function of another library rejects its arguments.
 
-    Put only the call of that function inside, so that errors in our own code stay what they are.
+    Put only the call of that function inside, so that errors in deltaprop itself keep their type.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""``dp.Network``: the model that users hold, with predictions, verification and explanations."""
+"""``dp.Network``: the model, with predictions, verification and explanations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Network(Model):
     reduction : {"sum", "mean", "sklearn"}, default="sum"
         The meaning of L for N samples with weights w_n (1 by default):
 
-        - "sum": Σ_n w_n loss_n + λ/2 ‖W‖², the document's convention;
+        - "sum": Σ_n w_n loss_n + λ/2 ‖W‖², as in ``docs/derivation.md``;
         - "mean": Σ_n w_n loss_n / Σ_n w_n + λ/2 ‖W‖²;
         - "sklearn": (Σ_n w_n loss_n + λ/2 ‖W‖²) / Σ_n w_n, where λ is scikit-learn's ``alpha``.
     dtype : {"float64", "float32"}, default="float64"
@@ -43,7 +43,7 @@ class Network(Model):
     init : str, default="glorot_uniform"
         One of ``deltaprop.initializers.NAMES``.
     seed : int, RandomState or None, default=None
-        Determines the initial weights.
+        The seed of the initial weights.
 
     Attributes
     ----------
@@ -73,11 +73,20 @@ class Network(Model):
 
     @cached_property
     def predictor(self) -> Predictor:
-        """Computes predictions for arrays that have been checked, with the fastest engine."""
+        """Computes predictions for arrays that have been checked, with the fastest engine ready."""
         return Predictor(self)
 
     def predict(self, X: Any) -> Float[np.ndarray, "N H"]:
         """ŷ = X_L for each row of X.
+
+        Parameters
+        ----------
+        X : array-like or SciPy sparse matrix (N, D)
+
+        Raises
+        ------
+        ValueError
+            If X has the wrong shape or contains NaN or infinity.
 
         Examples
         --------
@@ -93,6 +102,8 @@ class Network(Model):
 
     def check(self, X: Any, y: Any, sample_weight: Any = None) -> Verification:
         """Verify each equation numerically on (X, y): see :func:`deltaprop.inspect.verify`.
+
+        Arguments as in `trace`.
 
         Examples
         --------
@@ -135,7 +146,7 @@ class Network(Model):
             are abbreviated.
         format : {"unicode", "latex", "html"}, default="unicode"
             The format that ``str`` and ``print`` use. The attributes ``.unicode``, ``.latex`` and
-            ``.html`` of the result hold all formats, and notebooks show it as HTML.
+            ``.html`` of the result contain all formats, and notebooks show it as HTML.
 
         Returns
         -------
@@ -148,13 +159,13 @@ class Network(Model):
 
         Notes
         -----
-        Numbers in brackets are equation numbers of the document; "L2" and "bias" are its unnumbered
-        sections. Custom functions are called with symbols instead of arrays. Those that need arrays
-        are printed by name.
+        Numbers in parentheses are the equation numbers of ``docs/derivation.md``, where "L2" and
+        "bias" also stand for equations. Custom functions are called with symbols instead of arrays.
+        Those that need arrays are printed by name.
 
         References
         ----------
-        `docs/derivation.md`, section 1.3.
+        ``docs/derivation.md``.
 
         Examples
         --------

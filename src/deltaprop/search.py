@@ -1,4 +1,4 @@
-"""Deprecated alias: the names that ``deltaprop.search`` held before they moved.
+"""Deprecated: the former place of names that have moved.
 
 Solvers and schedules are in :mod:`deltaprop.optim`, the training loop and its events in
 :mod:`deltaprop.training`. All of them are also available as ``deltaprop.NAME``.

@@ -23,7 +23,7 @@ def main() -> None:
 
 
 def is_bad_input(error: Exception) -> bool:
-    """Whether the user can correct the cause of an error; every other error is a bug."""
+    """Return whether the user can correct the cause of an error; every other error is a bug."""
     from sklearn.utils._param_validation import InvalidParameterError
 
     from deltaprop.errors import InputError

@@ -1,4 +1,4 @@
-"""``deltaprop info``: what a model file holds."""
+"""``deltaprop info``: describe the contents of a model file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deltaprop.cli.registry import app
 
 @app.command()
 def info(model: ModelFile, as_json: AsJson = False) -> None:
-    """Show what a model file holds."""
+    """Describe the contents of a model file."""
     facts = _facts(model)
     if as_json:
         print_json(facts)

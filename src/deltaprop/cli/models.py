@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def load_tabular(path: str) -> Tabular:
-    """Load a model that knows the columns of its table.
+    """Load a model that was trained on a table.
 
     Raises
     ------
     ModelFileError
-        If the file cannot be read, or holds a model that was not trained on a table.
+        If the file cannot be read, or contains another kind of model.
     """
     from deltaprop.estimators import TabularClassifier, TabularRegressor
 
@@ -34,7 +34,7 @@ def load_tabular(path: str) -> Tabular:
 
 
 def save_model(model: Tabular, place: str) -> None:
-    """Write a model; if that fails, write it to a temporary file, so that the training is not lost.
+    """Write a model to `place`; if that fails, to a temporary file, so that it is not lost.
 
     Raises
     ------

@@ -46,12 +46,12 @@ AsJson = Annotated[
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Which table to train on, and how to use its columns and rows.
+    """The table to train on, and how to use its columns and rows.
 
     Raises
     ------
     InputError
-        If the task is unknown, or the share of held-out rows or the seed is out of range.
+        If the task is unknown, or the fraction of held-out rows or the seed is out of range.
     """
 
     table: str
@@ -93,7 +93,7 @@ class ModelOptions:
     max_norm: float
 
     def parameters(self) -> dict[str, Any]:
-        """The parameters of :class:`deltaprop.TabularClassifier` or ``TabularRegressor``."""
+        """Return the parameters of ``TabularClassifier`` and ``TabularRegressor``."""
         from deltaprop.optim.privacy import Privacy
 
         return {
@@ -114,7 +114,7 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where the training runs, and how it is saved and shown meanwhile."""
+    """Where the training runs, and how it is saved and shown during the run."""
 
     checkpoint: str | None
     checkpoint_seconds: float
@@ -135,7 +135,7 @@ class OutputOptions:
 
 
 def layer_sizes(hidden: str) -> tuple[int, ...]:
-    """The number of units of each hidden layer.
+    """Return the number of units of each hidden layer.
 
     Examples
     --------

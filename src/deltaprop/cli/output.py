@@ -31,7 +31,7 @@ def print_json(result: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def standard_output() -> Iterator[TextIO]:
-    """Standard output for a long result; ends the command when the reader, as `head`, stops."""
+    """Yield standard output for a long result; end the command if its reader (`head`) stops."""
     try:
         yield sys.stdout
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""``deltaprop predict``: from a model file and a table to a table of predictions."""
+"""``deltaprop predict``: predict the target of each row of a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The application with which each command registers itself: ``@app.command()``."""
+"""The application, with which each command registers itself by ``@app.command()``."""
 
 from __future__ import annotations
 

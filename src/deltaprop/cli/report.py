@@ -1,4 +1,4 @@
-"""How good a model is on held-out rows, next to a linear model and a constant prediction."""
+"""Scores of a model on held-out rows, next to a linear model and a constant prediction."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ Scores = dict[str, float]
 
 
 def scores(model: Tabular, X: pd.DataFrame, y: pd.Series) -> dict[str, Any]:
-    """The scores of a model on rows with a known target."""
+    """Return the scores of a model on rows with a known target."""
     return classification(model, X, y) if is_classifier(model) else regression(model, X, y)
 
 
 def baseline_scores(model: Tabular, train: Rows, test: Rows) -> dict[str, Scores]:
-    """The scores of a linear model and of a constant prediction, on the model's own encoding."""
+    """Return the scores of a linear model and a constant prediction on the model's encoding."""
     encode = model.encoder_.transform
     Z, Z_test = encode(train[0]), encode(test[0])
     with warnings.catch_warnings():
@@ -61,7 +61,7 @@ def _classifiers(labels: np.ndarray) -> dict[str, Any]:
         "linear model": LogisticRegression(max_iter=500),
         "most frequent": DummyClassifier(),
     }
-    if len(np.unique(labels)) < 2:  # in a sample of a large table
+    if len(np.unique(labels)) < 2:  # possible in a sample of a large table
         del baselines["linear model"]
     return baselines
 
@@ -133,7 +133,7 @@ def _residual_table(quantiles: Mapping[str, float]) -> Table:
 
 
 def _table(*columns: str, title: str | None = None) -> Table:
-    """A table whose first column holds names and whose other columns hold numbers."""
+    """Return an empty table; its first column is for names, the others are for numbers."""
     table = Table(*columns, title=title)
     for column in table.columns[1:]:
         column.justify = "right"

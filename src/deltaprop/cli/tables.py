@@ -1,4 +1,4 @@
-"""From the table of a command to the rows that its model is trained, tested or shown on."""
+"""Read the table of a command, and split its rows into training and test rows."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     Rows = tuple[pd.DataFrame, pd.Series]
 
 FEWEST_ROWS = 10
-FEWEST_ROWS_OF_A_CLASS = 3  # to train, validate and test on it
+FEWEST_ROWS_OF_A_CLASS = 3  # to train, validate and test on
 SAMPLE = 20_000  # rows of a stream from which the task is recognised and baselines are fitted
 
 
 class TrainingData(NamedTuple):
     """Rows to train and test on.
 
-    `fit` holds the arguments of the estimator's ``fit``: X, y and weights, or a Stream. `test` are
-    the held-out rows, `baseline` the rows on which the baselines are fitted.
+    `fit` contains the arguments of the estimator's ``fit``: X, y and weights, or a Stream. `test`
+    are the held-out rows, `baseline` the rows on which the baselines are fitted.
     """
 
     task: str
@@ -59,15 +59,16 @@ def training_data(options: DataOptions) -> TrainingData:
 
 
 def is_streamed(table: str) -> bool:
-    """Whether a table is anything but one file on this machine: a folder, a glob or a URL."""
+    """Return whether a table is a folder, a glob or a URL rather than one local file."""
     return "://" in table or Path(table).is_dir() or (has_magic(table) and not Path(table).exists())
 
 
 def rows_with_target(model: Tabular, path: str, table: Path) -> Rows:
-    """The rows of a table that have a target; `path` names the model's file in errors."""
+    """Return the rows of a table that have a target; errors name the model's file by `path`."""
     if model.target_name_ is None:
         raise TableError(
-            f"{path!r} does not know the name of its target, because it was fitted to an array."
+            f"The model in {path!r} was fitted to an array, so the name of its target is unknown; "
+            "fit it to a pandas Series with a name."
         )
     X, y, _ = split_target(read_table(table), model.target_name_)
     if is_classifier(model):
@@ -137,7 +138,7 @@ def _in_memory(options: DataOptions) -> TrainingData:
 def _features_and_target(
     frame: pd.DataFrame, options: DataOptions
 ) -> tuple[pd.DataFrame, pd.Series, int]:
-    """The columns to use and the target, and how many rows without a target were left out."""
+    """Return the columns to use, the target, and the number of rows without a target."""
     target, drop = options.target, list(options.drop)
     require_columns(frame, [target], "--target")
     require_columns(frame, drop, "--drop")
@@ -149,7 +150,7 @@ def _features_and_target(
 def _without_weights(
     features: pd.DataFrame, weight: str | None
 ) -> tuple[pd.DataFrame, Float[np.ndarray, " N"] | None]:
-    """The features without the column of sample weights, and the weights."""
+    """Return the features without the column of sample weights, and the weights."""
     if weight is None:
         return features, None
     require_columns(features, [weight], "--weight")
@@ -170,7 +171,7 @@ def _without_weights(
 
 
 def _streamed(options: DataOptions) -> TrainingData:
-    """A stream to train on. Held-out rows and the rows for baselines are read into memory."""
+    """Return a stream to train on; held-out rows and rows for baselines are read into memory."""
     everything = stream(
         options.table,
         options.target,
@@ -198,7 +199,7 @@ def _streamed(options: DataOptions) -> TrainingData:
 
 
 def _task(task: str, y: pd.Series) -> str:
-    """The task, recognised from the target if it is "auto"; TableError if y does not suit it."""
+    """Return the task, recognised from y if it is "auto"; TableError if y does not suit it."""
     if task == "auto":
         return recognise_task(y)
     if task == "regression":
@@ -228,13 +229,13 @@ def _split(
     if len(set(labels[train])) < 2:
         raise TableError(
             f"--test-size {options.test_size:g} leaves rows of only one class to train on; choose "
-            "a smaller share."
+            "a smaller fraction."
         )
     return train, test
 
 
 def _is_rare(labels: np.ndarray, target: str) -> np.ndarray:
-    """Whether each row is of a class with too few rows to hold one out."""
+    """Return for each row whether its class has too few rows to hold one out."""
     classes, index, counts = np.unique(labels, return_inverse=True, return_counts=True)
     if np.count_nonzero(counts >= FEWEST_ROWS_OF_A_CLASS) < 2:
         rarest = int(np.argmin(counts))

@@ -1,4 +1,4 @@
-"""``deltaprop train``: from a table to a model file."""
+"""``deltaprop train``: train a model on a table and write it to a file."""
 
 from __future__ import annotations
 

@@ -55,14 +55,14 @@ def train_and_report(
     run: RunOptions,
     outputs: OutputOptions,
 ) -> None:
-    """Train a model as the options say; write and print what they ask for.
+    """Train a model, write it to a file, and print or write the requested results.
 
     Raises
     ------
     InputError
         If an option, the table or a file is invalid. All of them are checked before the training.
     typer.Exit
-        If a signal interrupted the training: with 128 + its number, as shells do.
+        If a signal interrupted the training; the exit code is 128 + its number, as in shells.
     """
     _check(run, outputs)
     data = training_data(data_options)
@@ -88,7 +88,7 @@ def _check(run: RunOptions, outputs: OutputOptions) -> None:
         return
     if run.watch:
         raise InputError(
-            "--watch shows a training on this machine; leave out --watch or --cluster."
+            "--watch shows a training run on this machine; leave out --watch or --cluster."
         )
     if find_spec("ray") is None:
         raise InputError("--cluster needs Ray. Install it with: pip install 'deltaprop[cluster]'")
@@ -127,7 +127,7 @@ def _fit(
 ) -> Trained:  # fmt: skip
     started = time.perf_counter()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the report says why the training stopped
+        warnings.simplefilter("ignore")  # the report shows why the training stopped
         if run.cluster is None:
             model.set_params(callbacks=[*progress, *([] if watch is None else [watch])])
             model.fit(*data.fit)
@@ -185,7 +185,7 @@ def _result(trained: Trained, options: DataOptions, outputs: OutputOptions) -> d
 
 
 def _privacy(trained: Trained) -> dict[str, Any]:
-    """The privacy loss of all epochs that might have been run, at δ = 1 / (10 · rows)."""
+    """Return the privacy loss of all `max_iter` epochs, at δ = 1 / (10 · rows)."""
     privacy, n_rows = trained.model.privacy, len(trained.data.fit[0])
     if privacy is None:
         return {}
@@ -204,7 +204,7 @@ def _write_page(trained: Trained, place: str) -> None:
 def _report_interruption(
     trained: Trained, options: DataOptions, run: RunOptions, outputs: OutputOptions
 ) -> None:
-    """Say where the work is and how to resume it; SIGTERM leaves no time to compute scores."""
+    """Print where the model is and how to resume; SIGTERM leaves no time to compute scores."""
     if trained.n_epochs > 0 and trained.signal != signal.SIGTERM:
         _report(trained, options, outputs)
     if trained.n_epochs == 0:
@@ -225,7 +225,7 @@ def _report_interruption(
 
 
 def _watch(model: Tabular, data: TrainingData) -> Watch:
-    """A page that follows the training and then shows the model on the held-out rows."""
+    """Return a page that follows the training and then shows the model on the held-out rows."""
     from deltaprop.inspect.interactive import Watch
 
     page = Watch(model, *data.test, open_browser=sys.stderr.isatty())

@@ -1,7 +1,7 @@
 r"""The derivation as code: pure functions, one for each group of the document's equations.
 
-Layers are l = 0 … L-1, X_0 is the input and X_L = ŷ. With the reading of the indices under which
-all of the document's equations agree (W_l belongs to a_l and to δ_l):
+Layers are l = 0 … L-1, X_0 is the input and X_L = ŷ. W_l belongs to a_l and to δ_l, which is the
+reading of the indices under which all of the document's equations agree:
 
 ======================================  =====================  ==================
 a_l = X_l W_l + b_l, X_{l+1} = f_l(a_l)  (1.1), (1.2)           :func:`forward`
@@ -59,7 +59,7 @@ Samples = Callable[[Sequence[Array], Sequence[Array]], tuple[Sequence[Array], Se
 
 
 class Pass(NamedTuple):
-    """Every quantity of one forward and backward pass, under the derivation's names."""
+    """Every quantity of one forward and backward pass, with the names of the derivation."""
 
     X: list[Array]
     a: list[Array]
@@ -81,10 +81,10 @@ def forward_backward(
     masks: Masks | None = None,
     samples: Samples | None = None,
 ) -> Pass:
-    """The whole of section 1.3: forward, loss, error signals, gradients.
+    """One forward and backward pass: X, a, the loss, the error signals and the gradients.
 
-    `samples`, if given, maps (X, δ) to the (X, δ) that enter the gradients, for example with every
-    sample's gradient clipped to a norm.
+    `samples`, if given, maps (X, δ) to the (X, δ) from which the gradients are computed, for
+    example to clip the gradient of each sample.
     """
     X, a = forward(X0, W, b, f, masks)
     L = loss(t, a[-1], X[-1], W, f[-1], function, l2, weights)

@@ -7,21 +7,21 @@ two factors separately (Martens and Grosse 2015, arXiv:1503.05671):
     F_l ≈ A_l ⊗ G_l,   A_l = E_n[x̃ x̃ᵀ] ((D_l + 1)²),   G_l = E_n[δ̂ δ̂ᵀ] (H_l²)
 
 y is drawn from the *model*. With the labels of the data instead, this would be the empirical
-Fisher, which is a different matrix and vanishes where all samples are fitted. No label needs to be
-drawn.
-Where I = E_y[loss″(y, ŷ)], J = ∂ŷ/∂a_{L-1} and ε are independent signs ±1,
+Fisher, which is a different matrix and vanishes if all samples are fitted exactly. No label has to
+be drawn: with I = E_y[loss″(y, ŷ)], J = ∂ŷ/∂a_{L-1} and independent random signs ε = ±1,
 
     δ̂_{L-1} = Jᵀ (√I ⊙ ε)   has   E_ε[δ̂ δ̂ᵀ] = Jᵀ diag(I) J,
 
 which is the Fisher information in a_{L-1}: for softmax with the cross-entropy, diag(ŷ) - ŷŷᵀ.
 From there δ̂ is propagated back through the layers like every error signal, equation (1.9). With one
-output the signs cancel. With several outputs they are a sample, whose mean appears in averages over
-many steps.
+output the signs cancel in δ̂ δ̂ᵀ. With several outputs G_l is a random estimate with the right mean,
+and its average over the steps approaches that mean.
 
 Examples
 --------
 >>> import numpy as np
->>> from deltaprop import activations, equations, fisher, losses
+>>> from deltaprop import activations, equations, losses
+>>> from deltaprop.derivation import fisher
 >>> X0, W, b, f = np.array([[1.0], [3.0]]), [np.eye(1)], [np.zeros(1)], [activations.get("exp")]
 >>> X, a = equations.forward(X0, W, b, f)
 >>> poisson = losses.get("poisson")
@@ -67,6 +67,8 @@ def factors(
 
     Parameters
     ----------
+    X, a, W, f, function, masks
+        As in :mod:`deltaprop.derivation.equations`.
     signs : (N, H) array of ±1
         ε.
     shares : (N, 1) array or float
@@ -75,14 +77,14 @@ def factors(
     xp = namespace(signs)
     last = output_error(a[-1], X[-1], f[-1], function, signs)
     delta = error_signals(xp.astype(last, W[0].dtype), X, a, W, f, masks)
-    found = []
+    result: list[Array] = []
     for l in range(len(W)):
         inputs = X[l].toarray() if hasattr(X[l], "toarray") else X[l]  # A_l is dense
         x = xp.astype(inputs, signs.dtype)
         x = xp.concat([x, xp.ones_like(x[:, :1])], axis=1)
         d = xp.astype(delta[l], signs.dtype)
-        found += [x.T @ (shares * x), d.T @ (shares * d)]
-    return tuple(found)
+        result += [x.T @ (shares * x), d.T @ (shares * d)]
+    return tuple(result)
 
 
 def output_error(
@@ -98,11 +100,11 @@ def output_error(
 
 
 def _information(yhat: Float[Array, "N H"], function: Loss, xp: ModuleType) -> Float[Array, "N H"]:
-    """I where it is a positive number, else 0. Where I overflows, J is 0, so that I may be too."""
+    """I where it is positive and finite, else 0. (Where I overflows, J is 0.)"""
     with np.errstate(all="ignore"):
         information = function.fisher(yhat, xp)
-    sound = xp.isfinite(information) & (information > 0)
-    return xp.where(sound, information, xp.zeros_like(information))
+    valid = xp.isfinite(information) & (information > 0)
+    return xp.where(valid, information, xp.zeros_like(information))
 
 
 def require_information(function: Loss, f_last: Activation, H: int, dtype: np.dtype) -> None:

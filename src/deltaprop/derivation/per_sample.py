@@ -1,7 +1,7 @@
-"""Per-sample gradients without forming them: their clipping, by scaling rows of δ_l.
+"""Clipping of per-sample gradients by scaling rows of δ_l, without forming the gradients.
 
-The gradient of sample n has the blocks X_{l,n}ᵀ δ_{l,n}. To multiply it by a factor is therefore
-to multiply row n of every δ_l by it, and its norm follows from the rows alone:
+The gradient of sample n has the blocks X_{l,n}ᵀ δ_{l,n}. Multiplying row n of every δ_l by a factor
+therefore multiplies the gradient by that factor, and its norm follows from these rows:
 :func:`deltaprop.derivation.equations.sample_norms`.
 """
 
@@ -19,7 +19,7 @@ def clipped(
 ) -> tuple[list[Array], list[Array]]:
     """X_l and min(1, max_norm / ‖g_n‖) δ_l, so that no sample's gradient is longer than `max_norm`.
 
-    A sample whose gradient is not finite contributes nothing; otherwise it would show in every sum.
+    A sample whose gradient is not finite contributes nothing; otherwise no sum would be finite.
 
     References
     ----------
@@ -36,9 +36,9 @@ def clipped(
     delta = [_without_subnormals(delta_l, xp) for delta_l in delta]
     norms = equations.sample_norms(X, delta)
     finite = xp.isfinite(norms)[:, None]
-    longest = xp.where(norms > max_norm, norms, max_norm)
-    factors = _without_subnormals(max_norm / longest, xp)[:, None]
-    # X_0 has been checked to be finite. In the others 0 · inf would be NaN.
+    divisor = xp.where(norms > max_norm, norms, max_norm)
+    factors = _without_subnormals(max_norm / divisor, xp)[:, None]
+    # X_0 is finite, because it was checked. In the other X_l, 0 · inf would be NaN.
     hidden = [xp.where(finite, X_l, xp.zeros_like(X_l)) for X_l in X[1 : len(delta)]]
     return [X[0], *hidden], [
         xp.where(finite, factors * delta_l, xp.zeros_like(delta_l)) for delta_l in delta

@@ -18,13 +18,13 @@ NAMES = ("auto", "reference", "fused", "xla")
 
 
 def get(engine: str | Xla, n_threads: int | None = None, reproducible: bool = False) -> Engine:
-    """The engine of that name; a :class:`deltaprop.Xla` is returned as it is.
+    """The engine of that name; a :class:`deltaprop.Xla` is returned unchanged.
 
     Parameters
     ----------
     engine : {"auto", "reference", "fused", "xla"} or Xla
     n_threads : int, optional
-        How many threads the fused engine uses.
+        How many threads the fused engine uses. The default is the number of available cores.
     reproducible : bool, default=False
         Whether the results of the fused engine must not depend on the number of threads.
 
@@ -68,7 +68,7 @@ def for_processes(engine: str | Xla, shared_rows: bool) -> Xla:
 
 
 def trainer_for(engine: Engine, model: Model, rows: TrainingRows, run: Run) -> Trainer:
-    """The engine's trainer for rows in memory, or chunk by chunk for those of a stream."""
+    """The engine's trainer for rows in memory, or a :class:`StreamedTrainer` for a stream."""
     if isinstance(rows, StreamedRows):
         return StreamedTrainer(model, rows, run, engine)
     assert isinstance(rows, Rows)

@@ -1,7 +1,7 @@
 """``engine="auto"``: the fused engine as soon as it is compiled, the reference engine until then.
 
-Both ``"auto"`` and ``"fused"`` fall back to the reference engine where the fused engine cannot run
-a training run, and say so once.
+Both ``"auto"`` and ``"fused"`` fall back to the reference engine, with one warning for each reason,
+if the fused engine does not support a training run.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from deltaprop.engines.protocol import (
 from deltaprop.engines.reference import Reference
 from deltaprop.model import Model
 
-PACE = 10e9  # multiplications a second of the reference engine, at best
+PACE = 10e9  # multiplications per second of the reference engine, at best
 PATIENCE = 5.0  # seconds of reference epochs above which waiting for the compiler is faster
-_said: set[str] = set()
+_warned: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Compiled:
     ----------
     wait : bool
         Whether a training run waits until everything is compiled. Otherwise the reference engine
-        runs epochs meanwhile, and hands over as soon as the compiled code is there.
+        runs epochs until the compiled code is ready.
     n_threads : int, optional
         How many threads share the work of a step. The default is the number of available cores.
     reproducible : bool, default=False
@@ -101,14 +101,14 @@ class Compiled:
         return Reference().objective(model, rows)
 
     def _should_wait(self, model: Model, rows: Rows, run: Run) -> bool:
-        """Whether to wait for the compiler, because it is quicker or was asked for."""
+        """Whether to wait for the compiler, because that is faster or `wait` is set."""
         from deltaprop.engines.fused import compiling
 
         if self.wait or _ready(model, rows.X):
             return True
-        elsewhere = compiling.start(model, rows.X)
+        in_background = compiling.start(model, rows.X)
         seconds = seconds_per_epoch(model, rows.X.shape[0])
-        return seconds * (1 if elsewhere else run.max_epochs) > PATIENCE
+        return seconds * (1 if in_background else run.max_epochs) > PATIENCE
 
 
 class HandingOver:
@@ -166,6 +166,6 @@ def _compiled(model: Model, X: Any) -> bool:
 
 def _fall_back(reason: str) -> None:
     """Warn once for each reason."""
-    if reason not in _said:
-        _said.add(reason)
+    if reason not in _warned:
+        _warned.add(reason)
         warnings.warn(f"Falling back to the reference engine: {reason}.", stacklevel=5)

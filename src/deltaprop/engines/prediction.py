@@ -1,4 +1,4 @@
-"""Predictions: ŷ by the fastest engine that is ready."""
+"""Predictions with the fastest engine that is ready."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from deltaprop.engines.fused.prediction import FewRows
     from deltaprop.functions.arrays import Array
 
-FEW = 16  # rows for which everything but the numbers is prepared once
+FEW = 16  # up to this many rows, the arguments of the compiled call are prepared only once
 
 
 class Predictor:
-    """Computes ŷ of a model: compiled if the compiled code is there, else by the equations."""
+    """Computes ŷ of a model, with compiled code if it is ready, else with the equations."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -43,10 +43,10 @@ class Predictor:
         return z
 
     def few(self, X: Any) -> Float[np.ndarray, "N H"] | None:
-        """ŷ for a few rows of numbers, without the cost of checking them.
+        """ŷ for a few rows of numbers, without the usual checks of the input.
 
-        Returns None if X is anything but a small, finite, two-dimensional array of floats, or if
-        nothing is compiled yet.
+        Returns None if X is not a small, finite, two-dimensional array of floats, or if the code is
+        not compiled yet.
         """
         if (
             type(X) is not np.ndarray

@@ -1,8 +1,8 @@
-"""The protocol of engines: who computes the steps of a training run.
+"""The protocol of engines, which compute the steps of a training run.
 
-An :class:`Engine` is what the user chooses. It makes a :class:`Trainer` for first-order solvers and
-an :class:`Objective` for L-BFGS, both for one model and its rows. How an engine compiles, shares
-work among threads, devices and processes, or falls back to another engine is its private matter.
+The user chooses an :class:`Engine`. It creates a :class:`Trainer` for first-order solvers and an
+:class:`Objective` for L-BFGS, both for one model and its rows. Compilation, the division of work
+among threads, devices and processes, and falling back to another engine are implementation details.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
 Order: TypeAlias = "Int[np.ndarray, ' N'] | None"
-"""The order of the rows of an epoch; None takes them as they lie."""
+"""The order of the rows of an epoch; None is the order in which they are stored."""
 
 Rates: TypeAlias = "Float[np.ndarray, ' S']"
 """One learning rate for each step."""
@@ -35,32 +35,32 @@ Objective: TypeAlias = "Callable[[], tuple[float, Float[np.ndarray, ' P']]]"
 
 
 class StepObserver(Protocol):
-    """Looks at θ after certain steps, such as the recorder of signals."""
+    """Is called after certain steps, for example to record signals."""
 
     def distance(self, step: int) -> int:
         """How many steps may run before `at` must be called."""
 
     def at(self, step: int, epoch: int, learning_rate: float | None) -> None:
-        """The state after this step. θ of the model is up to date."""
+        """Called after this step, when θ of the model is up to date."""
 
     def forget_after(self, step: int) -> None:
-        """The steps after this one have been undone."""
+        """Called when the steps after this one have been undone."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a trainer needs to know of a training run besides the model and its rows.
+    """The settings and the state of a training run, which a trainer is created from.
 
     Attributes
     ----------
-    gradient : BatchGradient
-        How a batch becomes a loss and a gradient.
     chain : Chain
         The transformations that turn the gradient into a step.
     batch_size : int
     state : TrainingState
         Read and updated by the trainer: solver state, step count, seeds.
     max_epochs : int
+    gradient : BatchGradient
+        How a batch becomes a loss and a gradient.
     observer : StepObserver or None
     rows_per_epoch : int or None
         How many rows an epoch has, if the trainer is given only a part of them.
@@ -87,7 +87,7 @@ class Trainer(Protocol):
 
     @property
     def epochs_per_call(self) -> int:
-        """How many epochs one call of `run` should have, if nothing happens between them."""
+        """How many epochs one call of `run` should run, if nothing happens between them."""
 
     def run(
         self, orders: Sequence[Order], learning_rates: Sequence[Rates], first: int = 0
@@ -97,7 +97,7 @@ class Trainer(Protocol):
         Parameters
         ----------
         orders : sequence of ndarray or None
-            The row order of each epoch; None takes the rows as they lie.
+            The row order of each epoch; None is the order in which they are stored.
         learning_rates : sequence of ndarray (S,)
             One learning rate for each step.
         first : int, default=0
@@ -121,7 +121,7 @@ class Processes(Protocol):
     count: int
 
     def mean(self, values: Sequence[float | None]) -> tuple[float | None, ...]:
-        """The mean of each value over all processes, so that all of them decide alike."""
+        """The mean of each value over all processes, so that all make the same decisions."""
 
     def first(self, seed: int) -> int:
         """The seed of process 0."""
@@ -142,7 +142,7 @@ class SingleProcess:
         return seed
 
     def check_same_order(self, rng: np.random.RandomState) -> None:
-        """There is no other process."""
+        """Do nothing, because there is no other process."""
 
 
 class Engine(Protocol):
@@ -155,9 +155,9 @@ class Engine(Protocol):
         """Loss and gradient over all rows, for L-BFGS."""
 
     def part(self) -> tuple[Engine, int, int]:
-        """An engine for one process's part of rows that all processes are given.
+        """An engine for this process's part of rows that all processes are given.
 
-        Also returns which part that is, and how many parts there are.
+        Also returns the index of the part, and the number of parts.
         """
 
     @property
@@ -165,7 +165,7 @@ class Engine(Protocol):
         """The processes that train together."""
 
     def work_layout(self) -> dict[str, str | int]:
-        """How the engine divides its work, as far as the bits of the result depend on it."""
+        """The settings on which the results depend bit by bit, such as the number of threads."""
 
 
 def begin(model: Model, chain: Chain, state: TrainingState) -> None:

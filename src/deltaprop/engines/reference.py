@@ -1,4 +1,4 @@
-"""The reference engine: the equations on NumPy, batch by batch.
+"""The reference engine: the equations in NumPy, batch by batch.
 
 All other engines are tested against it.
 """
@@ -51,8 +51,8 @@ class Reference:
         t = model.target(rows.y)
 
         def evaluate() -> tuple[float, Float[np.ndarray, " P"]]:
-            done = model.forward_backward(rows.X, t, rows.w)
-            return float(done.loss), Layout.flat(done.dW, done.db)
+            result = model.forward_backward(rows.X, t, rows.w)
+            return float(result.loss), Layout.flat(result.dW, result.db)
 
         return evaluate
 
@@ -112,39 +112,45 @@ class ReferenceTrainer:
         total = float(batch.count) if w is None else float(w.sum())
         weights, l2 = run.gradient.scales(batch, 1.0 if w is None else w[:, None], total)
         masks = self._masks(batch.count)
-        done = equations.forward_backward(
+        result = equations.forward_backward(
             as_dtype(X, model.dtype), model.target(y), model.W, model.b, model.f,
             model.loss_function, l2, weights, masks, run.gradient.samples,
         )  # fmt: skip
-        g = Layout.flat(done.dW, done.db)
-        loss, g, l2 = run.gradient.reduced(done.loss, g, batch, self._noise)
+        g = Layout.flat(result.dW, result.db)
+        loss, g, l2 = run.gradient.reduced(result.loss, g, batch, self._noise)
         if l2:
             loss = loss + equations.penalty(model.W, l2)
             g = g + l2 * (self._penalised * model.theta)
         factors: tuple[Any, ...] = ()
         if run.chain.needs_fisher:
             shares = 1 / total if w is None else w[:, None] / total
-            factors = self._fisher_factors(done, shares, masks)
+            factors = self._fisher_factors(result, shares, masks)
         step = Step(
             model.theta, learning_rate, state.step + 1, self._penalised,
             run.gradient.total(batch, total), factors,
         )  # fmt: skip
-        moved, state.solver_state = run.chain.update(g, state.solver_state, step, model.n_layers)
+        change, state.solver_state = run.chain.update(g, state.solver_state, step, model.n_layers)
         theta = model.theta
-        theta += moved
+        theta += change
         state.step += 1
         return float(loss)
 
     def _fisher_factors(
-        self, done: equations.Pass, shares: Any, masks: equations.Masks | None
+        self, result: equations.Pass, shares: Any, masks: equations.Masks | None
     ) -> tuple[Any, ...]:
         model, state = self._model, self._run.state
-        places = np.arange(len(done.a[0]), dtype=np.uint32)
+        positions = np.arange(len(result.a[0]), dtype=np.uint32)
         signs = signs_of_rows(
-            state.dropout_seed, state.step, model.n_layers, places, model.n_outputs, model.dtype, np
+            state.dropout_seed,
+            state.step,
+            model.n_layers,
+            positions,
+            model.n_outputs,
+            model.dtype,
+            np,
         )
         return fisher.factors(
-            done.X, done.a, model.W, model.f, model.loss_function, signs, shares, masks
+            result.X, result.a, model.W, model.f, model.loss_function, signs, shares, masks
         )
 
     def _masks(self, N: int) -> equations.Masks | None:

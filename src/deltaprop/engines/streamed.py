@@ -1,8 +1,8 @@
-"""Rows that do not fit in memory, a chunk at a time, through any engine.
+"""Training on rows that do not fit in memory, chunk by chunk, with any engine.
 
 An epoch goes through the row groups in a random order. A chunk is the next C rows of that order,
 shuffled. While the engine trains on one chunk, another thread reads the next. C is a multiple of
-the batch size, so that the steps are those of the same order in memory.
+the batch size, so that the steps are the same as for rows in memory in that order.
 
 If P processes train one network together, each of them goes through one P-th of an epoch's order
 and contributes one P-th of each batch: together they read every row once.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from deltaprop.data.streams.fragments import Piece
 
-CHUNKS = 4  # into which the memory is divided: two chunks of rows, the rest for decoding
+CHUNKS = 4  # parts of the memory: two for chunks of rows, the rest for decoding
 
 
 class Chunk(NamedTuple):
@@ -47,14 +47,14 @@ class StreamedTrainer:
     model : Model
     rows : StreamedRows
     run : Run
-        Its batch size is that of all processes together. It is rounded up to a multiple of them.
+        Its batch size is that of all processes together, rounded up to a multiple of their number.
     engine : Engine
         Trains on the chunks.
 
     Attributes
     ----------
     n_samples : int
-        The number of rows of an epoch: all but the remainder of a division by the processes.
+        The number of rows of an epoch, rounded down to a multiple of the number of processes.
     """
 
     epochs_per_call = 1
@@ -63,34 +63,37 @@ class StreamedTrainer:
         stream = rows.stream
         stream.require_numbers()
         self._engine, rank, processes = engine.part()
-        self._own, self._batch = len(stream) // processes, -(-run.batch_size // processes)
-        if not self._own:
+        self._own_rows, self._batch = len(stream) // processes, -(-run.batch_size // processes)
+        if not self._own_rows:
             raise InputError(
-                f"{stream} has fewer rows than the {processes} processes that share them."
+                f"{stream} has fewer rows than the {processes} processes that share them. "
+                "Use fewer processes."
             )
-        self.batch_size, self.n_samples = self._batch * processes, self._own * processes
+        self.batch_size, self.n_samples = self._batch * processes, self._own_rows * processes
         self._model, self._stream = model, stream
-        self._run, self._before = run.part(self._batch, self._own), rank * self._own
+        self._run, self._first_row = run.part(self._batch, self._own_rows), rank * self._own_rows
         row_bytes = (stream.shape[1] + 2) * model.dtype.itemsize
         batches = max(1, stream.memory // CHUNKS // row_bytes // self._batch)
-        self.chunk_rows = min(batches * self._batch, self._own)
+        self.chunk_rows = min(batches * self._batch, self._own_rows)
         self._buffers: list[np.ndarray] = []
         self._only: Chunk | None = None
         self._walk: _Walk | None = None
 
     def row_order(self, order: Int[np.ndarray, " 1"] | None) -> Int[np.ndarray, " N"]:
-        """The positions in the table of this process's rows of an epoch, in training order."""
-        places = self._stream.order(self._pieces(order))[self._before : self._before + self._own]
+        """The positions of this process's rows of an epoch in the table, in training order."""
+        places = self._stream.order(self._pieces(order))[
+            self._first_row : self._first_row + self._own_rows
+        ]
         for k, start in enumerate(range(0, len(places), self.chunk_rows)):
             inside = places[start : start + self.chunk_rows]
-            shuffled = _inside(order, k, len(inside))
+            shuffled = _order_in_chunk(order, k, len(inside))
             inside[:] = inside if shuffled is None else inside[shuffled]
         return places
 
     def run(
         self, orders: Sequence[Order], learning_rates: Sequence[Rates], first: int = 0
     ) -> list[float]:
-        """As for every trainer, but an order is a seed from which the row order follows.
+        """As for every trainer, but an order is the seed from which the row order is drawn.
 
         A call that starts where the last one ended continues with its chunk.
         """
@@ -110,7 +113,7 @@ class StreamedTrainer:
                 loss += trainer.run([chunk_now.order], [now], begin)[0]
                 at += steps
             walk.step = at
-            if at * self._batch < self._own:
+            if at * self._batch < self._own_rows:
                 self._walk = walk.kept()
         return [loss]
 
@@ -119,26 +122,29 @@ class StreamedTrainer:
 
     def _pieces(self, order: Int[np.ndarray, " 1"] | None) -> list[Piece]:
         pieces = list(self._stream.pieces)
-        if order is None or self.chunk_rows == self._own:  # a single chunk is read only once
+        if order is None or self.chunk_rows == self._own_rows:  # a single chunk is read only once
             return pieces
         return [pieces[i] for i in np.random.RandomState(order[0]).permutation(len(pieces))]
 
     def _chunks(self, order: Int[np.ndarray, " 1"] | None, first: int) -> Iterator[Chunk]:
         """The chunks from number `first` on; each is read while the one before is used."""
-        n_chunks, before = -(-self._own // self.chunk_rows), self._before + first * self.chunk_rows
+        n_chunks, before = (
+            -(-self._own_rows // self.chunk_rows),
+            self._first_row + first * self.chunk_rows,
+        )
         parts = _Parts(self._stream.rows(self._pieces(order), before))
         if n_chunks == 1:
             self._only = self._only or self._read(order, 0, parts, self._buffers_for(1)[0])
-            yield self._only._replace(order=_inside(order, 0, self._own))
+            yield self._only._replace(order=_order_in_chunk(order, 0, self._own_rows))
             return
-        rooms = self._buffers_for(2)
+        buffers = self._buffers_for(2)
         with ThreadPoolExecutor(1, "deltaprop-reader") as reader:
-            coming = reader.submit(self._read, order, first, parts, rooms[first % 2])
+            upcoming = reader.submit(self._read, order, first, parts, buffers[first % 2])
             for k in range(first, n_chunks):
-                chunk = coming.result()
+                chunk = upcoming.result()
                 if k + 1 < n_chunks:
-                    room = rooms[(k + 1) % 2]
-                    coming = reader.submit(self._read, order, k + 1, parts, room)
+                    buffer = buffers[(k + 1) % 2]
+                    upcoming = reader.submit(self._read, order, k + 1, parts, buffer)
                 yield chunk
 
     def _buffers_for(self, n: int) -> list[np.ndarray]:
@@ -148,36 +154,35 @@ class StreamedTrainer:
         return self._buffers
 
     def _read(
-        self, order: Int[np.ndarray, " 1"] | None, k: int, parts: _Parts, room: np.ndarray
+        self, order: Int[np.ndarray, " 1"] | None, k: int, parts: _Parts, buffer: np.ndarray
     ) -> Chunk:
         """Chunk k, whose rows are the next ones in `parts`."""
-        n, targets, weights = min(self.chunk_rows, self._own - k * self.chunk_rows), [], []
+        n, targets, weights = min(self.chunk_rows, self._own_rows - k * self.chunk_rows), [], []
         at = 0
         while at < n:
             X, y, w = parts.take(n - at)
-            here = room[at : at + len(y)]
-            _fill(here, X)
+            _fill(buffer[at : at + len(y)], X)
             targets.append(y)
             weights.append(w)
             at += len(y)
         y = check_y(self._model, np.concatenate(targets))
         w = None if weights[0] is None else np.concatenate(weights).astype(self._model.dtype)
-        return Chunk(Rows(room[:n], y, w), _inside(order, k, n))
+        return Chunk(Rows(buffer[:n], y, w), _order_in_chunk(order, k, n))
 
 
-def _fill(room: Float[np.ndarray, "C D"], X: Any) -> None:
-    """Copy rows of a stream, or their columns, into an array of the dtype of the network."""
+def _fill(buffer: Float[np.ndarray, "C D"], X: Any) -> None:
+    """Copy rows of a stream, an array or a list of columns, into an array."""
     columns = X if isinstance(X, list) else [X]
     with np.errstate(over="ignore"):
         if isinstance(X, list):
             for j, column in enumerate(X):
-                room[:, j] = column
+                buffer[:, j] = column
         else:
-            room[:] = X
-    narrowed = np.result_type(*(column.dtype for column in columns)) != room.dtype
-    if narrowed and not np.isfinite(room).all():
+            buffer[:] = X
+    narrowed = np.result_type(*(column.dtype for column in columns)) != buffer.dtype
+    if narrowed and not np.isfinite(buffer).all():
         raise InputError(
-            f"The stream has a value that is too large for {room.dtype}. Leave out its row, scale "
+            f"The stream has a value that is too large for {buffer.dtype}. Remove its row, scale "
             "its column, or use a network of dtype='float64'."
         )
 
@@ -204,6 +209,7 @@ class _Walk:
         return self._chunk
 
     def kept(self) -> _Walk:
+        """This walk, which the next `close` leaves open."""
         self._ends = False
         return self
 
@@ -236,7 +242,9 @@ def _cut(X: Any, y: Any, w: Any, rows: slice) -> tuple[Any, Any, Any]:
     return X, y[rows], None if w is None else w[rows]
 
 
-def _inside(order: Int[np.ndarray, " 1"] | None, k: int, n: int) -> Int[np.ndarray, " C"] | None:
+def _order_in_chunk(
+    order: Int[np.ndarray, " 1"] | None, k: int, n: int
+) -> Int[np.ndarray, " C"] | None:
     """The order of the rows inside chunk k."""
     if order is None:
         return None

@@ -25,8 +25,8 @@ class Xla(XlaOptions):
         How many devices of this process share each batch. The default is all of them.
     shared_rows : bool, default=False
         If several processes train together, whether all of them are given the same rows, as a
-        single process would be. Each then takes its share of every batch, or of a stream its part
-        of every epoch. By default each process has rows of its own.
+        single process would be. Each process then computes its share of every batch or, for a
+        stream, reads its part of every epoch. By default each process is given different rows.
     shard_parameters : bool, default=False
         Whether θ and the optimizer state are divided among the devices, for layers that are too
         large for one. Each device keeps a part and gathers the W_l for a step (ZeRO, Rajbhandari et
@@ -45,7 +45,7 @@ class Xla(XlaOptions):
     """
 
     def trainer(self, model: Model, rows: Rows, run: Run) -> Trainer:
-        """Run first-order steps, compiled by XLA."""
+        """A trainer for first-order solvers, compiled by XLA."""
         if self.shard_parameters and run.chain.needs_fisher:
             raise InputError(
                 "shard_parameters of Xla is True, but the solver inverts matrices of whole layers. "
@@ -67,7 +67,7 @@ class Xla(XlaOptions):
         return xla_objective(model, rows, self)
 
     def part(self) -> tuple[Engine, int, int]:
-        """The engine for this process's part of rows that all processes are given."""
+        """The engine for this process's part of the rows, its index, and the number of parts."""
         if not self.shared_rows:
             return self, 0, 1
         processes = self.processes
@@ -81,6 +81,6 @@ class Xla(XlaOptions):
         return JaxProcesses(self.shared_rows)
 
     def work_layout(self) -> dict[str, str | int]:
-        """How the work is divided, as far as results depend on it."""
+        """The settings on which the results depend bit by bit."""
         name = "xla" if self == Xla() else str(self)
         return {"engine": name, "processes": self.processes.count}

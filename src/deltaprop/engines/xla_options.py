@@ -1,4 +1,4 @@
-"""The settings of the xla engine, which are known without importing JAX."""
+"""The settings of the xla engine. This module does not import JAX."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from deltaprop.errors import InputTypeError
-from deltaprop.explain.check_setup import Setting, done_of
+from deltaprop.explain.check_setup import Setting, compute_pass
 from deltaprop.explain.checks import Row, check_all, error_signal
 from deltaprop.explain.differences import all_at_once, by_columns, column_by_column
 from deltaprop.explain.verdicts import Equation
@@ -20,7 +20,7 @@ from deltaprop.functions.losses import ClosedForm, Loss
 
 
 def with_causes(s: Setting, rows: list[Row]) -> list[Equation]:
-    """Return each row, with the wrong functions that make it fail.
+    """Add to each failing row the wrong functions that make it fail.
 
     Wrong derivatives are replaced by numerical ones and everything is checked again: rows that hold
     then failed only because of them.
@@ -34,17 +34,17 @@ def with_causes(s: Setting, rows: list[Row]) -> list[Equation]:
     collapsed = function.closed_form(s.net.f[last].name) is not None
     signal = next(row for kind, l, row in rows if (kind, l) == ("δ", last))
     if collapsed and not signal.ok:
-        itself = signal
+        output_row = signal
         if ("two forms", last) in wrong:  # compare the collapsed δ with the loss itself
-            itself = error_signal(replace(_repaired(s, {*wrong}), done=s.done), last)
-        if not itself.ok:
+            output_row = error_signal(replace(_repaired(s, {*wrong}), computed=s.computed), last)
+        if not output_row.ok:
             wrong["δ", last] = signal.equation
     if not wrong:
         return [row for _, _, row in rows]
-    mended = {(kind, l) for kind, l, row in check_all(_repaired(s, {*wrong})) if row.ok}
+    repaired_rows = {(kind, l) for kind, l, row in check_all(_repaired(s, {*wrong})) if row.ok}
     return [
         row
-        if row.ok or (kind, l) in wrong or (kind, l) not in mended
+        if row.ok or (kind, l) in wrong or (kind, l) not in repaired_rows
         else replace(row, because=_causes(kind, l, wrong, collapsed, last))
         for kind, l, row in rows
     ]
@@ -53,7 +53,7 @@ def with_causes(s: Setting, rows: list[Row]) -> list[Equation]:
 def _causes(
     kind: str, l: int, wrong: dict[tuple[str, int], str], collapsed: bool, last: int
 ) -> tuple[str, ...]:
-    """The wrong functions that an equation of this kind uses."""
+    """Return the wrong functions that an equation of this kind depends on."""
 
     def used(of: str, at: int) -> bool:
         if kind == "f″":
@@ -70,7 +70,7 @@ def _causes(
 
 
 def _repaired(s: Setting, wrong: set[tuple[str, int]]) -> Setting:
-    """The same setting with numerical derivatives in place of the wrong ones."""
+    """Return the setting with numerical derivatives in place of the wrong ones."""
     net, function = copy.copy(s.net), s.net.loss_function
     layers = []
     for l, layer in enumerate(net.layers):
@@ -88,25 +88,25 @@ def _repaired(s: Setting, wrong: set[tuple[str, int]]) -> Setting:
     if ("two forms", last) in wrong:
         function = _changed(function, closed=())
     elif closed is not None and ("δ", last) in wrong:
-        right = ClosedForm(closed.value, partial(_numerical_delta, closed, f))
-        function = _changed(function, closed={f.name: right})
+        corrected = ClosedForm(closed.value, partial(_numerical_delta, closed, f))
+        function = _changed(function, closed={f.name: corrected})
     net.loss_function = function
-    done = done_of(net, s.X0, s.t, s.W, s.b, s.l2, s.weights)
-    return replace(s, net=net, done=done)
+    computed = compute_pass(net, s.X0, s.t, s.W, s.b, s.l2, s.weights)
+    return replace(s, net=net, computed=computed)
 
 
 def _changed(original: Any, **fields: Any) -> Any:
-    """A copy with other fields, without the checks that protect the names of built-ins."""
-    twin = object.__new__(type(original))
-    twin.__dict__.update(original.__dict__ | fields)
-    return twin
+    """Return a copy with other fields; skips the checks that protect the names of built-ins."""
+    clone = object.__new__(type(original))
+    clone.__dict__.update(original.__dict__ | fields)
+    return clone
 
 
 def _numerical_df(f: Activation, a: Array, z: Array, xp: Any) -> Array:
     if np.iscomplexobj(a):
         raise InputTypeError("a numerical derivative has no complex step")
-    first = column_by_column if f.coupling == "row" else all_at_once
-    return first(lambda x: f.f(x, np), a).value
+    derivative = column_by_column if f.coupling == "row" else all_at_once
+    return derivative(lambda x: f.f(x, np), a).value
 
 
 def _numerical_d(function: Loss, t: Array, yhat: Array, xp: Any, **params: Any) -> Array:

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from deltaprop.model import Model
 
-MAX_ROWS = 100
+MAX_ROWS = 100  # evenly spaced rows of the data
 
 
 @dataclass(frozen=True)
 class Setting:
-    """The network and the data of a verification, in float64."""
+    """A network, data and parameters in float64, and the pass that is verified."""
 
     net: Model
     X0: Float[np.ndarray, "N D"]
@@ -29,10 +29,13 @@ class Setting:
     l2: float
     W: tuple[Float[np.ndarray, "D H"], ...]
     b: tuple[Float[np.ndarray, " H"], ...]
-    done: equations.Pass
+    computed: equations.Pass
 
     def losses_from(self, l: int, a_l: Array, W: Any = None, b: Any = None) -> Array:
-        """The weighted loss of each sample if the sums of layer l are a_l."""
+        """Return the weighted loss of each sample if the sums of layer l are a_l.
+
+        `W` and `b` replace the parameters of all layers; by default they are those of the network.
+        """
         net, W, b = self.net, W or self.W, b or self.b
         f = net.f
         z = f[l].f(a_l, np)
@@ -44,7 +47,7 @@ class Setting:
 
 
 def setting_of(net: Model, X: Any, y: Any, sample_weight: Any) -> Setting:
-    """Convert everything to float64, with at most `MAX_ROWS` rows."""
+    """Convert network, data and weights to float64, with at most `MAX_ROWS` rows."""
     X, t, weights, _ = net.prepare(X, y, sample_weight)
     N = X.shape[0]
     rows = np.unique(np.linspace(0, N - 1, min(N, MAX_ROWS)).round().astype(int))
@@ -54,9 +57,12 @@ def setting_of(net: Model, X: Any, y: Any, sample_weight: Any) -> Setting:
     t = t[rows].astype(np.float64)
     W = tuple(W_l.astype(np.float64) for W_l in net.W)
     b = tuple(b_l.astype(np.float64) for b_l in net.b)
-    return Setting(net, X0, t, weights, l2, W, b, done_of(net, X0, t, W, b, l2, weights))
+    return Setting(net, X0, t, weights, l2, W, b, compute_pass(net, X0, t, W, b, l2, weights))
 
 
-def done_of(net: Model, X0: Any, t: Any, W: Any, b: Any, l2: float, weights: Any) -> equations.Pass:
+def compute_pass(
+    net: Model, X0: Any, t: Any, W: Any, b: Any, l2: float, weights: Any
+) -> equations.Pass:
+    """Run the reference equations forward and backward, without floating-point warnings."""
     with np.errstate(all="ignore"):
         return equations.forward_backward(X0, t, W, b, net.f, net.loss_function, l2, weights)

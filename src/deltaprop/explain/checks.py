@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 # "two forms" of a loss: log(1 - ŷ) for |a| ≤ 10 has lost up to five of its sixteen digits.
 TOLERANCE = {"complex step": 1e-9, "central": 1e-4, "exact": 1e-12, "two forms": 1e-9}
-BOTH_FORMS = 10.0
+BOTH_FORMS = 10.0  # the largest |a| at which both forms of a loss are compared
 LARGE = 1e6  # a larger slope is near a pole of the loss
-MAX_ENTRIES = 2000
+MAX_ENTRIES = 2000  # of a W_l that are perturbed
 
 Row = tuple[str, int, Equation]  # the kind of quantity, and the layer
 
@@ -55,54 +55,54 @@ def check_all(s: Setting) -> Iterator[Row]:
 
 
 def _affine(s: Setting, l: int) -> Equation:
-    summed = np.einsum("nd,dh->nh", s.done.X[l], s.W[l]) + s.b[l]
+    summed = np.einsum("nd,dh->nh", s.computed.X[l], s.W[l]) + s.b[l]
     everywhere, none = np.ones(summed.shape, bool), np.full(summed.shape, np.inf)
     return _verdict(
         f"a_{l} = X_{l} W_{l} + b_{l}",
         f"layer {l}",
-        s.done.a[l],
+        s.computed.a[l],
         Numerical(summed, "exact", everywhere, -none, none),
     )
 
 
 def _activation(s: Setting, l: int) -> Iterator[tuple[str, Equation]]:
-    f, a, z = s.net.f[l], s.done.a[l], s.done.X[l + 1]
-    first = column_by_column if f.coupling == "row" else all_at_once
-    slope = first(lambda x: f.f(x, np), a)
+    f, a, z = s.net.f[l], s.computed.a[l], s.computed.X[l + 1]
+    derivative = column_by_column if f.coupling == "row" else all_at_once
+    slope = derivative(lambda x: f.f(x, np), a)
     # 1 − z² of a saturated tanh cancels: errors are relative to at least 1 / 1000.
     place = f"layer {l}"
     yield "f′", _verdict(f"{f.name}′ at a_{l}", place, f.df(a, z, np), slope, None, 1.0)
     if f.vjp is not None:
-        g = np.cos(np.arange(a.size, dtype=np.float64)).reshape(a.shape)  # any numbers serve
-        pulled = by_columns(lambda h, x: np.sum(g * f.f(x, np), axis=1), a)
+        g = np.cos(np.arange(a.size, dtype=np.float64)).reshape(a.shape)  # arbitrary
+        numerical = by_columns(lambda h, x: np.sum(g * f.f(x, np), axis=1), a)
         equation = f"Σ_h g_h ∂{f.name}_h at a_{l}"
-        yield "vjp", _verdict(equation, place, f.vjp(a, z, g, np), pulled, None, 1.0)
+        yield "vjp", _verdict(equation, place, f.vjp(a, z, g, np), numerical, None, 1.0)
     if f.d2f is not None:
-        derivative = first(lambda x: f.df(x, f.f(x, np), np), a)
-        if derivative.smooth.any():
+        numerical = derivative(lambda x: f.df(x, f.f(x, np), np), a)
+        if numerical.smooth.any():
             equation = f"{f.name}″ at a_{l}"
-            yield "f″", _verdict(equation, place, f.d2f(a, z, np), derivative, None, 1.0)
+            yield "f″", _verdict(equation, place, f.d2f(a, z, np), numerical, None, 1.0)
 
 
 def _loss(s: Setting) -> Iterator[tuple[str, Equation]]:
-    function, yhat = s.net.loss_function, s.done.X[-1]
+    function, yhat = s.net.loss_function, s.computed.X[-1]
     slope = by_columns(lambda h, x: np.sum(function.evaluate(s.t, x, np), axis=1), yhat)
     claimed = function.first(s.t, yhat, np)
     yield "loss′", _verdict(f"{function.name}′ at ŷ", "loss", claimed, slope)
     if function.d2 is not None:
-        bend = by_columns(lambda h, x: function.first(s.t, x, np)[:, h], yhat)
-        if bend.smooth.any():
+        curvature = by_columns(lambda h, x: function.first(s.t, x, np)[:, h], yhat)
+        if curvature.smooth.any():
             claimed = function.second(s.t, yhat, np)
             # log_cosh″ = 1 − loss′² cancels far from 0: its summands have the size of loss′.
             summands = _largest(function.first(s.t, yhat, np))
             equation = f"{function.name}″ at ŷ"
-            yield "loss″", _verdict(equation, "loss", claimed, bend, None, summands)
+            yield "loss″", _verdict(equation, "loss", claimed, curvature, None, summands)
     yield from _two_forms(s)
 
 
 def _two_forms(s: Setting) -> Iterator[tuple[str, Equation]]:
     """Compare the collapsed form of the loss with the loss of f(a), where both are accurate."""
-    function, f, a, yhat = s.net.loss_function, s.net.f[-1], s.done.a[-1], s.done.X[-1]
+    function, f, a, yhat = s.net.loss_function, s.net.f[-1], s.computed.a[-1], s.computed.X[-1]
     closed = function.closed_form(f.name)
     near = np.all(np.abs(a) <= BOTH_FORMS, axis=1)
     if closed is None or not near.any():
@@ -123,72 +123,72 @@ def _two_forms(s: Setting) -> Iterator[tuple[str, Equation]]:
 
 def error_signal(s: Setting, l: int) -> Equation:
     """Check δ_l against the derivative of the loss with respect to a_l."""
-    a = s.done.a[l]
+    a = s.computed.a[l]
     last, function, f = l == s.net.n_layers - 1, s.net.loss_function, s.net.f[l]
     if last and function.closed_form(f.name) is not None:
         equation = f"collapsed form of {function.name} with {f.name}"
     else:
         equation = "∂L/∂ŷ ⊙ f′" if last else f"f′ ⊙ (δ_{l + 1} W_{l + 1}ᵀ)"
     claimed, found, summands = (
-        s.done.delta[l],
+        s.computed.delta[l],
         by_columns(lambda h, x: s.losses_from(l, x), a),
-        _largest(_unsloped(s, l)),
+        _largest(_before_slope(s, l)),
     )
     return _verdict(f"δ_{l} = {equation}", f"layer {l}", claimed, found, None, summands)
 
 
-def _unsloped(s: Setting, l: int) -> Float[np.ndarray, "N H"]:
-    """The summands of δ_l without f′, which may be a difference of much larger numbers."""
+def _before_slope(s: Setting, l: int) -> Float[np.ndarray, "N H"]:
+    """Return |δ_l| before the multiplication by f′, which may be a difference of large numbers."""
     if l == s.net.n_layers - 1:
-        incoming: np.ndarray = s.weights * s.net.loss_function.first(s.t, s.done.X[-1], np)
+        incoming: np.ndarray = s.weights * s.net.loss_function.first(s.t, s.computed.X[-1], np)
     else:
-        incoming = np.abs(s.done.delta[l + 1]) @ np.abs(s.W[l + 1]).T
+        incoming = np.abs(s.computed.delta[l + 1]) @ np.abs(s.W[l + 1]).T
     size: np.ndarray = np.abs(incoming)
     return size
 
 
 def _largest(values: Float[np.ndarray, "..."]) -> float:
-    """The largest absolute value, ignoring poles."""
+    """Return the largest absolute value, ignoring poles."""
     size = np.abs(values)
     return float(np.max(size, initial=0.0, where=size < LARGE))
 
 
 def _summands(s: Setting, l: int) -> Float[np.ndarray, "N H"]:
-    """The absolute values of the summands of ∂W_l and ∂b_l; without f′ if a layer saturates."""
-    delta: np.ndarray = np.abs(s.done.delta[l])
-    return delta if l == s.net.n_layers - 1 else np.maximum(delta, _unsloped(s, l))
+    """Return the absolute values of the summands of ∂b_l; without f′ where the layer saturates."""
+    delta: np.ndarray = np.abs(s.computed.delta[l])
+    return delta if l == s.net.n_layers - 1 else np.maximum(delta, _before_slope(s, l))
 
 
 def _weights(s: Setting, l: int) -> Equation:
     W, entries = s.W[l], _entries(s.W[l].shape)
 
     def total(W_l: Array) -> Array:
-        data = np.sum(s.losses_from(l, s.done.X[l] @ W_l + s.b[l]))
+        data = np.sum(s.losses_from(l, s.computed.X[l] @ W_l + s.b[l]))
         return data + equations.penalty([W_l], s.l2)
 
     parts = [along(total, W, _one_hot(W, entry)) for entry in entries]
     penalty = f" + λ W_{l}" if s.l2 else ""
     equation = f"∂L/∂W_{l} = X_{l}ᵀ δ_{l}{penalty}"
-    summands = np.abs(s.done.X[l]).T @ _summands(s, l)
-    return _entry_verdict(equation, l, s.done.dW[l], parts, entries, summands)
+    summands = np.abs(s.computed.X[l]).T @ _summands(s, l)
+    return _entry_verdict(equation, l, s.computed.dW[l], parts, entries, summands)
 
 
 def _bias(s: Setting, l: int) -> Equation:
     b, entries = s.b[l], _entries(s.b[l].shape)
 
     def total(b_l: Array) -> Array:
-        return np.sum(s.losses_from(l, s.done.X[l] @ s.W[l] + b_l))
+        return np.sum(s.losses_from(l, s.computed.X[l] @ s.W[l] + b_l))
 
     parts = [along(total, b, _one_hot(b, entry)) for entry in entries]
     summands = _summands(s, l).sum(axis=0)
-    return _entry_verdict(f"∂L/∂b_{l} = Σ_n δ_{l}", l, s.done.db[l], parts, entries, summands)
+    return _entry_verdict(f"∂L/∂b_{l} = Σ_n δ_{l}", l, s.computed.db[l], parts, entries, summands)
 
 
 def _penalty(s: Setting, l: int) -> Equation:
     """Check the gradient of the penalty alone: error signals of 0 remove the data term."""
     W, entries = s.W[l], _entries(s.W[l].shape)
-    off = [np.zeros_like(delta) for delta in s.done.delta]
-    dW, db = equations.gradients(s.done.X, off, s.W, s.l2)
+    zeros = [np.zeros_like(delta) for delta in s.computed.delta]
+    dW, db = equations.gradients(s.computed.X, zeros, s.W, s.l2)
     parts = [
         along(lambda W_l: equations.penalty([W_l], s.l2), W, _one_hot(W, entry))
         for entry in entries
@@ -226,8 +226,8 @@ def _entry_verdict(
     picked = np.array([claimed[entry] for entry in entries])
     found = stack(parts, axis=0)
     row = _verdict(equation, f"layer {l}", picked, found, entries, float(np.max(summands)))
-    some = f", {len(entries)} of {claimed.size} entries" if len(entries) < claimed.size else ""
-    return Equation(row.equation, row.method + some, row.error, row.ok, row.where)
+    count = f", {len(entries)} of {claimed.size} entries" if len(entries) < claimed.size else ""
+    return Equation(row.equation, row.method + count, row.error, row.ok, row.where)
 
 
 def _verdict(
@@ -238,7 +238,11 @@ def _verdict(
     entries: list[tuple[int, ...]] | None = None,
     summands: float = 0.0,
 ) -> Equation:
-    """Compare; if summands of that size cancel, errors are relative to a thousandth of it."""
+    """Compare the values that an equation claims with those that were found independently.
+
+    Errors are relative to the largest entry. If summands of the size `summands` cancel, they are
+    relative to at least a thousandth of that size.
+    """
     claimed = np.broadcast_to(np.asarray(claimed), found.value.shape)
     corner = np.isfinite(found.low)
     if not (found.smooth | corner).any():

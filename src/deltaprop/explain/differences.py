@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 COMPLEX_STEP = 1e-20
 DIFFERENCE = 1e-5
 SHRINK = (1.0, 1e-1, 1e-2, 1e-3, 1e-4)  # factors of the difference if it is too coarse
-AGREE = 1e-3  # of the largest slope: complex step and differences give the same derivative
+AGREE = 1e-3  # largest difference between complex step and differences, over the largest slope
 
 
 class Numerical(NamedTuple):
@@ -48,7 +48,7 @@ class _Differences(NamedTuple):
 
 
 def along(fun: Callable[[Array], Array], x: Array, direction: Array) -> Numerical:
-    """d/ds fun(x + s · direction) at s = 0.
+    """Return d/ds fun(x + s · direction) at s = 0.
 
     Uses the complex step Im fun(x + ih · direction) / h, which is exact to rounding, or central
     differences if `fun` does not extend to complex numbers (it raises, or the two disagree).
@@ -63,8 +63,8 @@ def along(fun: Callable[[Array], Array], x: Array, direction: Array) -> Numerica
         found = finer if found is None else _better(found, finer)
         if exact is not None and exact.shape == found.value.shape:
             smooth = found.smooth & np.isfinite(exact)
-            apart = np.abs(exact - found.value)[smooth]
-            if np.all(apart <= AGREE * (found.size + DIFFERENCE)):
+            difference = np.abs(exact - found.value)[smooth]
+            if np.all(difference <= AGREE * (found.size + DIFFERENCE)):
                 return Numerical(exact, "complex step", smooth, found.low, found.high)
         elif found.smooth.all() and np.all(found.error <= AGREE * AGREE * found.size):
             break
@@ -81,10 +81,10 @@ def _differences(
     half = (fun(x + h / 2 * direction) - fun(x - h / 2 * direction)) / h
     finite = np.isfinite(right) & np.isfinite(left) & np.isfinite(half)
     size = float(np.max(np.abs(central), initial=0.0, where=finite))
-    rough = 1e-3 * np.abs(central) + 1e-4 * size + 10 * min(h, DIFFERENCE)
+    tolerance = 1e-3 * np.abs(central) + 1e-4 * size + 10 * min(h, DIFFERENCE)
     # At a corner left and right slopes differ; at a jump the slope grows when the step shrinks.
-    steady = finite & (np.abs(half - central) <= rough)
-    smooth = steady & (np.abs(right - left) <= rough)
+    steady = finite & (np.abs(half - central) <= tolerance)
+    smooth = steady & (np.abs(right - left) <= tolerance)
     corner = steady & ~smooth
     refined = (4 * half - central) / 3  # Richardson: the error of both cancels
     low = np.where(corner, np.minimum(left, right), -np.inf)
@@ -93,10 +93,10 @@ def _differences(
 
 
 def _better(old: _Differences, new: _Differences) -> _Differences:
-    """Keep the more accurate difference of each point; a smooth point is not a corner."""
+    """Keep the more accurate of two differences at each point; a smooth point is not a corner."""
     take = new.smooth & (~old.smooth | (new.error < old.error))
     low, high = (
-        np.where(take, side, was) for side, was in ((-np.inf, old.low), (np.inf, old.high))
+        np.where(take, side, before) for side, before in ((-np.inf, old.low), (np.inf, old.high))
     )
     return _Differences(
         np.where(take, new.value, old.value), np.where(take, new.error, old.error),
@@ -118,22 +118,23 @@ def _complex_step(
 
 
 def all_at_once(fun: Callable[[Array], Array], a: Float[np.ndarray, "N H"]) -> Numerical:
-    """f′ of each entry, for a function that works entry by entry."""
+    """Return f′ of each entry, for a function that works entry by entry."""
     return along(fun, a, np.ones_like(a))
 
 
 def by_columns(fun: Callable[[int, Array], Array], x: Float[np.ndarray, "N H"]) -> Numerical:
-    """∂fun(h, x)_n / ∂x_nh for each column h."""
+    """Return ∂fun(h, x)_n / ∂x_nh for each column h."""
     parts = [along(partial(fun, h), x, unit(x, h)) for h in range(x.shape[1])]
     return stack(parts, axis=1)
 
 
 def column_by_column(fun: Callable[[Array], Array], a: Float[np.ndarray, "N H"]) -> Numerical:
-    """Derivatives with respect to each column, as a new last axis."""
+    """Return the derivatives with respect to each column, as a new last axis."""
     return stack([along(fun, a, unit(a, k)) for k in range(a.shape[1])], axis=-1)
 
 
 def stack(parts: list[Numerical], axis: int) -> Numerical:
+    """Stack derivatives along an axis; the method is "central" unless all are complex steps."""
     methods = {part.method for part in parts}
     return Numerical(
         np.stack([part.value for part in parts], axis=axis),
@@ -145,6 +146,7 @@ def stack(parts: list[Numerical], axis: int) -> Numerical:
 
 
 def unit(a: Float[np.ndarray, "N H"], h: int) -> Float[np.ndarray, "N H"]:
+    """Return an array like `a` with ones in column h and zeros elsewhere."""
     direction = np.zeros_like(a)
     direction[:, h] = 1
     return direction

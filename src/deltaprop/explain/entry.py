@@ -29,7 +29,7 @@ from deltaprop.explain.expressions import (
     parts,
 )
 
-MOST_TERMS = 5  # of a sum that are written out
+MOST_TERMS = 5  # terms of a sum that are written out
 SUPERSCRIPTS = {2.0: "²", 3.0: "³"}
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
@@ -78,7 +78,7 @@ def write_entry(equation: Equation, values: Mapping[Name, Any], row: int, column
 
 
 def matrix_of(value: Any) -> np.ndarray:
-    """A scalar or a vector as a matrix with one row."""
+    """Return a scalar or a vector as a matrix with one row."""
     return np.atleast_2d(np.asarray(value))
 
 
@@ -104,7 +104,7 @@ def short(value: float) -> str:
 
 
 class _Picker:
-    """Turns an equation between arrays into one between numbers: those of a single entry."""
+    """Turns an equation of arrays into the equation of one entry, with numbers."""
 
     def __init__(self, values: Mapping[Name, Any], most_terms: int = MOST_TERMS) -> None:
         self.values, self.most_terms = values, most_terms

@@ -27,7 +27,10 @@ CODE = {"δ": "delta", "λ": "lambda", "∂L/∂W": "dW", "∂L/∂b": "db", "ŷ
 
 
 class Expression:
-    """A node. Comparisons build nodes as well, so a tree has no truth value and no equality."""
+    """A node of a tree.
+
+    Comparisons build nodes as well, so a tree has no truth value and no equality.
+    """
 
     __array_ufunc__ = None  # NumPy scalars must not apply their own operators to a node
     __hash__ = object.__hash__
@@ -367,7 +370,7 @@ def _side_by_side(columns: list[Any]) -> Any:
     return np.concatenate([np.broadcast_to(c, c.shape if c.ndim else rows) for c in columns], 1)
 
 
-MOST_SHOWN = 6
+MOST_SHOWN = 6  # rows and columns of an array that is printed whole
 
 
 def is_matrix_product(x: Expression) -> bool:

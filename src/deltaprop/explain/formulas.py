@@ -74,7 +74,7 @@ class Scope:
         return symbol
 
     def halves(self, left: str, right: str, of: Expression) -> tuple[Symbol, Symbol]:
-        """Name the left and the right half of the columns."""
+        """Name the left half and the right half of the columns."""
         N, K = self.shape[0], self.H // 2
         pair = Symbol(left, self.index, (N, K)), Symbol(right, self.index, (N, self.H - K))
         self.lines.append(Equation(Row(pair), of, self._source))
@@ -282,8 +282,8 @@ def loss(function: Loss, y: Symbol, z: Symbol, scope: Scope) -> tuple[Expression
 
 
 def _binary_logistic(y: Any, z: Any, s: Scope) -> Any:
-    quiet = Scope(None, s.shape, s.settings)  # the step of the loss defines these
-    t, c_0, c_1 = _two_classes(y, quiet)
+    unused = Scope(None, s.shape, s.settings)  # its definitions belong to the step of the loss
+    t, c_0, c_1 = _two_classes(y, unused)
     weighted = isinstance(c_0, Symbol)
     return c_0 * (1 - t) * z - c_1 * t * (1 - z) if weighted else z - t
 
@@ -382,7 +382,7 @@ def _called(
         return otherwise
     try:
         return tree(function(*arguments, _Symbols))
-    except Exception:  # whatever the user's code raises here says only: print it by name
+    except Exception:  # the function needs arrays: it is printed by name
         return otherwise
 
 

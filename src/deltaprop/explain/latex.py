@@ -19,7 +19,7 @@ from deltaprop.explain.expressions import (
     grid,
 )
 from deltaprop.explain.steps import Step
-from deltaprop.explain.substitution import on_the_board
+from deltaprop.explain.substitution import numbers_below
 
 GREEK = {
     "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "κ": "kappa",
@@ -36,7 +36,7 @@ IN_WORDS = {"′": "$'$", "ᵀ": r"$^{\top}$", "−": "$-$", "→": r"$\to$", "�
     letter: f"${name}$" for letter, name in NAMES.items() if letter != "ŷ"
 }  # fmt: skip
 
-INDEX = re.compile(r"(?<=[XWabM$])\\_(\w+)")  # X_0; and δ_0, which is $\delta$\_0 by now
+INDEX = re.compile(r"(?<=[XWabM$])\\_(\w+)")  # X_0, and δ_0 after δ became $\delta$
 
 
 def document(steps: Iterable[Step], values: dict[Name, Any]) -> str:
@@ -49,7 +49,7 @@ def _step(step: Step, values: dict[Name, Any]) -> str:
     rows += [rf"&\text{{{words(line)}}}" for note in step.notes for line in wrap(note, 92)]
     for equation in step.equations:
         rows.append(formula(equation))
-        written, result = on_the_board(equation, values)
+        written, result = numbers_below(equation, values)
         if written:
             rows.append(f"&= {Latex(values).write(equation.right)}")
         if result is not None:
@@ -65,7 +65,7 @@ def formula(equation: Equation) -> str:
 
 
 def matrix(value: Any) -> str:
-    """A number, or a ``bmatrix`` of them."""
+    """Return a number, or a ``bmatrix`` of numbers."""
     rows = [[_number(entry) for entry in row] for row in grid(value)]
     if np.ndim(value) == 0:
         return rows[0][0]
@@ -74,7 +74,7 @@ def matrix(value: Any) -> str:
 
 
 def words(text: str) -> str:
-    """Plain text for ``\\text``."""
+    """Escape plain text for ``\\text``."""
     escaped = "".join(ESCAPES.get(c) or IN_WORDS.get(c) or c for c in text)
     return INDEX.sub(r"$_{\1}$", escaped)
 

@@ -19,7 +19,7 @@ from deltaprop.explain.expressions import (
     grid,
 )
 from deltaprop.explain.steps import Step
-from deltaprop.explain.substitution import on_the_board
+from deltaprop.explain.substitution import numbers_below
 
 SUMS = {"Σ_n": "n", "Σ_h": "h"}
 BLOCK = "display: flex; gap: 2em; align-items: baseline; margin: 0.8em 1em"
@@ -46,7 +46,7 @@ def _step(step: Step, values: dict[Name, Any]) -> str:
     blocks += [f"<p>{words(note)}</p>" for note in step.notes]
     for equation in step.equations:
         lines = [formula(equation)]
-        written, result = on_the_board(equation, values)
+        written, result = numbers_below(equation, values)
         if written:
             lines.append(_row(EQUALS + MathML(values).write(equation.right)))
         if result is not None:
@@ -63,12 +63,12 @@ def _step(step: Step, values: dict[Name, Any]) -> str:
 
 
 def words(text: str) -> str:
-    """Plain text with subscripts."""
+    """Escape plain text, and write its indices as subscripts."""
     return INDEX.sub(r"\1<sub>\2</sub>", escape(text))
 
 
 def matrix(value: Any) -> str:
-    """A number, or a table of them in brackets."""
+    """Return a number, or a table of numbers in brackets."""
     rows = grid(value)
     if np.ndim(value) == 0:
         return _number(rows[0][0])
@@ -97,7 +97,7 @@ def _row(inner: str) -> str:
 
 
 def _fenced(opening: str, inner: str, closing: str) -> str:
-    """Brackets that grow with their content only around fractions and tables."""
+    """Put brackets around `inner` that grow only if it contains a fraction or a table."""
     tall = "<mfrac" in inner or "<mtable" in inner
     mo = "<mo>" if tall else '<mo stretchy="false">'
     return _row(f"{mo}{opening}</mo>{inner}{mo}{closing}</mo>")

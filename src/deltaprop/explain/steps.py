@@ -1,10 +1,10 @@
 """The forward and the backward pass of one network, as typed steps.
 
 A step groups the equations that belong together, such as a_l and X_{l+1} of one layer. Each
-equation holds its left and right side as expression trees whose symbols carry their shapes, and its
-number in the derivation. The steps hold neither values nor markup: :mod:`.values` computes the
-values, and :mod:`.unicode`, :mod:`.latex`, :mod:`.mathml`, :mod:`.entry` and the interactive page
-render them.
+equation has its left and right side as expression trees whose symbols have shapes, and its number
+in the derivation. The steps contain neither values nor markup: :mod:`.values` computes the values,
+and :mod:`.unicode`, :mod:`.latex`, :mod:`.mathml`, :mod:`.entry` and the interactive page render
+them.
 """
 
 from __future__ import annotations
@@ -108,10 +108,10 @@ def steps_of(model: Model, form: BatchForm | None = None) -> tuple[Step, ...]:
     >>> [(step.phase, step.layer) for step in steps_of(net)][1:]
     [('forward', 0), ('forward', 1), ('loss', None), ('backward', 1), ('backward', 0)]
     """
-    return tuple(_Author(model, form or BatchForm()).steps())
+    return tuple(_StepWriter(model, form or BatchForm()).steps())
 
 
-class _Author:
+class _StepWriter:
     """Writes the steps of one network."""
 
     def __init__(self, model: Model, form: BatchForm) -> None:
@@ -140,7 +140,7 @@ class _Author:
         return self.loss.target_columns(self.model.n_outputs)
 
     def _write_activations(self) -> None:
-        """Write f_l and f_l′ of each layer, and what they define on the way."""
+        """Write f_l and f_l′ of each layer, and the intermediate results that they define."""
         layers = range(self.L)
         self.scopes = [Scope(l, self.a[l].shape) for l in layers]
         self.scope = Scope(None, self.yhat.shape, self.loss.settings, self.form.proper)
@@ -227,8 +227,8 @@ class _Author:
         data: Expression = sum_n(self.w * rows if self.form.weighted else rows)
         penalty = self._penalty()
         if self.model.reduction == "sklearn":
-            whole = data if penalty is None else data + penalty
-            L: Expression = self._mean(whole)
+            total_loss = data if penalty is None else data + penalty
+            L: Expression = self._mean(total_loss)
         else:
             L = data if self.model.reduction == "sum" else self._mean(data)
             L = L if penalty is None else L + penalty
@@ -276,9 +276,9 @@ class _Author:
             product = self._weigh(times(self.loss_slope, slope))
             return title, [Equation(self.delta[l], product, "1.8")]
         lines.clear()
-        own = [Equation(left, right, "1.8") for left, right, _ in scope.lines]
+        definitions = [Equation(left, right, "1.8") for left, right, _ in scope.lines]
         title += f", which collapses for {f.name} with {self.loss.name}"
-        return title, [*own, Equation(self.delta[l], self._weigh(delta), "1.8")]
+        return title, [*definitions, Equation(self.delta[l], self._weigh(delta), "1.8")]
 
     def _hidden_error(self, l: int, g: Expression) -> list[Equation]:
         slope = self.slope[l]

@@ -1,4 +1,4 @@
-"""Which equations are written out with numbers below them, as on a blackboard."""
+"""Which equations are repeated with numbers in place of the symbols."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from deltaprop.explain.expressions import (
     symbols,
 )
 
-MOST_ON_THE_BOARD = 4  # arrays in one formula that are written out
+MOST_ARRAYS = 4  # arrays in a formula that is repeated with numbers
 
 
-def on_the_board(equation: Equation, values: Mapping[Name, Any]) -> tuple[bool, Any]:
-    """Return whether to write the right side with numbers, and the result (or None)."""
+def numbers_below(equation: Equation, values: Mapping[Name, Any]) -> tuple[bool, Any]:
+    """Return whether to repeat the right side with numbers, and the result (or None)."""
     left, right, _ = equation
     constant = all(isinstance(part, Number) for part in parts(right) or (right,))
     if not isinstance(left, Symbol) or left.key not in values or constant:
         return False, None
     arrays = [symbol for symbol in symbols(right) if not is_scalar(symbol)]
     known = all(symbol.key in values for symbol in symbols(right))
-    few = 0 < len(arrays) <= MOST_ON_THE_BOARD and not isinstance(right, Symbol)
+    few = 0 < len(arrays) <= MOST_ARRAYS and not isinstance(right, Symbol)
     simple = not any(isinstance(node, Cases) for node in nodes(right))
     return known and few and simple, values[left.key]
 
 
-__all__ = ["on_the_board"]
+__all__ = ["numbers_below"]

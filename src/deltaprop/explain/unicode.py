@@ -21,7 +21,7 @@ from deltaprop.explain.expressions import (
     grid,
 )
 from deltaprop.explain.steps import Step
-from deltaprop.explain.substitution import on_the_board
+from deltaprop.explain.substitution import numbers_below
 
 WIDTH = 92
 SOURCE_COLUMN = 72
@@ -35,7 +35,7 @@ class Piece:
 
     lines: tuple[str, ...]
     below: str = ""
-    depth: int | None = None  # of a sign where a line may break: the number of enclosing brackets
+    depth: int | None = None  # the number of enclosing brackets, if a line may break here
 
     @property
     def width(self) -> int:
@@ -52,7 +52,7 @@ def document(steps: Iterable[Step], values: dict[Name, Any]) -> str:
         blocks.append("\n".join([step.title, *_notes(step.notes)]))
         for equation in step.equations:
             lines = formula(equation)
-            written, result = on_the_board(equation, values)
+            written, result = numbers_below(equation, values)
             if written:
                 lines += _numbers(Unicode(values).write(equation.right))
             if result is not None:

@@ -1,4 +1,4 @@
-"""The numbers behind the symbols of a pass: those of the engine, and what follows from them."""
+"""The value of each symbol of a pass, from the reference equations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Batch:
     Attributes
     ----------
     form : BatchForm
-        What the formulas depend on.
+        The properties of the batch that change the formulas.
     known : dict
         The number or array behind each symbol that the reference equations compute.
     """
@@ -50,7 +50,7 @@ class Batch:
 
 
 def batch_of(model: Model, X: Any, y: Any, sample_weight: Any = None) -> Batch:
-    """Compute one pass through `model` over (X, y), with a name for each quantity.
+    """Compute one pass through `model` over (X, y) with the reference equations.
 
     Examples
     --------
@@ -64,29 +64,30 @@ def batch_of(model: Model, X: Any, y: Any, sample_weight: Any = None) -> Batch:
     """
     X, t, weights, l2 = model.prepare(X, y, sample_weight)
     X = X.toarray() if hasattr(X, "toarray") else X
-    done = equations.forward_backward(
+    computed = equations.forward_backward(
         X, t, model.W, model.b, model.f, model.loss_function, l2, weights
     )
     target = _target(model, check_y(model, y))
     N, K = target.shape
     proper = bool(np.allclose(target.sum(axis=1), 1))
     known: dict[Name, Any] = {
-        ("π", None): np.pi, ("N", None): N, ("y", None): target, ("ŷ", None): done.X[-1],
-        ("L", None): done.loss,
+        ("π", None): np.pi, ("N", None): N, ("y", None): target, ("ŷ", None): computed.X[-1],
+        ("L", None): computed.loss,
     }  # fmt: skip
     if sample_weight is not None:
         known["w", None] = np.asarray(sample_weight, dtype=model.dtype)[:, None]
     for l, layer in enumerate(model.layers):
         known |= {
-            ("X", l): done.X[l], ("W", l): model.W[l], ("b", l): model.b[l], ("a", l): done.a[l],
-            ("X", l + 1): done.X[l + 1], ("Z", l): done.X[l + 1], ("δ", l): done.delta[l],
-            ("∂L/∂W", l): done.dW[l], ("∂L/∂b", l): done.db[l],
+            ("X", l): computed.X[l], ("W", l): model.W[l], ("b", l): model.b[l],
+            ("a", l): computed.a[l], ("X", l + 1): computed.X[l + 1], ("Z", l): computed.X[l + 1],
+            ("δ", l): computed.delta[l],
+            ("∂L/∂W", l): computed.dW[l], ("∂L/∂b", l): computed.db[l],
         }  # fmt: skip
         if layer.dropout:
-            known["M", l] = np.ones_like(done.a[l])
+            known["M", l] = np.ones_like(computed.a[l])
     if model.f[-1].coupling != "elementwise" and not _collapses(model):
         last = model.n_layers - 1
-        known["g", last] = model.loss_function.first(t, done.X[-1], np)
+        known["g", last] = model.loss_function.first(t, computed.X[-1], np)
     return Batch(BatchForm(N, K, sample_weight is not None, proper), known)
 
 
@@ -95,7 +96,7 @@ def _collapses(model: Model) -> bool:
 
 
 def _target(model: Model, y: Any) -> Any:
-    """y as the formulas use it: one-hot, ±1 or repeated, but not yet smoothed or weighted."""
+    """Return y as the formulas use it: one-hot, ±1 or repeated, but not smoothed or weighted."""
     loss = model.loss_function
     target = loss.printed_target if loss.name in formulas.LOSSES else loss.target
     return target(y, model.n_outputs, model.theta, np)

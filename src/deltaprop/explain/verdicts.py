@@ -18,8 +18,8 @@ class Equation:
     equation : str
         The equation that was checked.
     method : str
-        "complex step", "central" differences or "exact" recomputation, and the number of entries
-        if not all were checked.
+        "complex step", "central" differences, "exact" recomputation or the comparison of "two
+        forms" of a loss; and the number of entries if not all were checked.
     error : float
         The largest difference, relative to the largest entry.
     ok : bool

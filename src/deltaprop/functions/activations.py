@@ -132,7 +132,7 @@ class Activation:
 
     @property
     def is_builtin(self) -> bool:
-        """Whether the name describes the activation completely."""
+        """Whether this is a built-in activation, which its name describes completely."""
         return _builtin.get(self.name) is self
 
     def slopes(
@@ -153,7 +153,7 @@ class Activation:
         g: Float[Array, "N H"],
         xp: ModuleType,
     ) -> Float[Array, "N H"]:
-        """∂L/∂a from g = ∂L/∂z: the factor f′ of equations (1.8) and (1.9)."""
+        """∂L/∂a from g = ∂L/∂z: the multiplication by f′ in equations (1.8) and (1.9)."""
         if self.vjp is not None:
             return self.vjp(a, z, g, xp)
         if self.coupling == "elementwise":
@@ -176,7 +176,7 @@ _builtin: dict[str, Activation] = {}
 
 
 def _register(activation: Activation, *aliases: str) -> None:
-    """Make an activation a built-in, found by its name and by its aliases."""
+    """Register a built-in activation under its name and its aliases."""
     names = (activation.name, *aliases)
     _builtin.update(dict.fromkeys(names, activation))
 

@@ -27,7 +27,7 @@ def namespace(array: Values) -> ModuleType:
 
 
 def as_dtype(x: Values, dtype: Any) -> Values:
-    """`x` in that dtype; the same array where it has it already."""
+    """`x` converted to `dtype`; `x` itself if it has that dtype already."""
     return x if x.dtype == dtype else x.astype(dtype)
 
 
@@ -73,8 +73,8 @@ def inverse(M: Shaped[Array, "n n"], xp: ModuleType) -> Shaped[Array, "n n"]:
             xp.linalg.cholesky(M), xp.eye(M.shape[0], dtype=M.dtype), lower=True
         )
         return root.T @ root
-    found = xp.linalg.inv(M)
-    return 0.5 * (found + found.T)
+    M_inverse = xp.linalg.inv(M)
+    return 0.5 * (M_inverse + M_inverse.T)
 
 
 def log_sum_exp(a: Values, xp: ModuleType) -> Values:
@@ -95,7 +95,7 @@ def expit(a: Values, xp: ModuleType) -> Values:
 
 
 def power(base: Values, exponent: float, xp: ModuleType) -> Values:
-    """base ** exponent for base >= 0, and finite where a negative power of 0 would not be."""
+    """base ** exponent for base >= 0; for a negative exponent, base is at least the machine ε."""
     if exponent < 0:
         eps = xp.finfo(base.dtype).eps
         base = where_positive(base - eps, base, xp.full_like(base, eps), xp)

@@ -1,4 +1,4 @@
-"""Checks of arguments that several modules share."""
+"""Checks of arguments, shared by several modules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def is_number(x: Any) -> bool:
 def require_callables(
     owner: str, required: Mapping[str, object], optional: Mapping[str, object]
 ) -> None:
-    """Raise TypeError unless all required functions and all optional ones but None are callable."""
+    """Raise TypeError unless every function is callable; an optional one may be None."""
     for part, function in required.items():
         if not callable(function):
             raise InputTypeError(f"{owner}: {part} must be callable, got {function!r}.")

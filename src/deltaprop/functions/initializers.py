@@ -1,4 +1,4 @@
-"""Initial weights and biases: one function per scheme, drawn from a NumPy RandomState.
+"""Initial weights and biases: one function per scheme, with a NumPy RandomState.
 
 =================  =========================================================================
 scheme             W of a layer with D inputs and H outputs
@@ -10,7 +10,7 @@ scheme             W of a layer with D inputs and H outputs
 `lecun_uniform`    uniform with variance 1 / D. LeCun et al. (1998)
 `lecun_normal`     normal with variance 1 / D
 `orthogonal`       orthonormal columns, or rows if H > D. Saxe, McClelland and Ganguli (2014)
-`sklearn`          uniform, as scikit-learn's ``MLPClassifier`` and ``MLPRegressor`` draw it
+`sklearn`          uniform, as in scikit-learn's ``MLPClassifier`` and ``MLPRegressor``
 =================  =========================================================================
 
 All schemes set the biases to 0, except ``"sklearn"``, which draws them from the same range as W.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def random_state(seed: Any) -> np.random.RandomState:
-    """The random number generator of a seed, by the rules of scikit-learn's ``random_state``."""
+    """The random number generator for a seed, which may be any ``random_state`` of scikit-learn."""
     if isinstance(seed, np.random.RandomState):
         return seed
     if isinstance(seed, Integral):

@@ -1,13 +1,13 @@
-"""Kernel forms: how compiled engines compute a function that does not act on each entry alone.
+"""Kernel forms: how compiled engines compute a function that is not elementwise.
 
 Most activations and losses are elementwise: a compiled engine specializes their scalar function
 and puts a loop around it. A function that is not elementwise declares one of the forms below as its
-``kernel``. A form consists of scalar functions and of a fixed scheme that says how the engine
-combines them within a row. Engines dispatch on the type of the form and never on a name, so custom
-functions can use the forms too.
+``kernel``. A form consists of scalar functions and a fixed rule by which the engine combines them
+within a row. Engines dispatch on the type of the form and never on a name, so custom functions can
+use the forms too.
 
 ==================  ==============================================================================
-form                rows that it describes
+form                functions that it describes
 ==================  ==============================================================================
 `Normalized`        activation: z_h = e_h / Σ_k e_k with e_h = term(a_h - max_k a_k)
 `TwoHalves`         activation: one function for the first half of the columns, one for the second
@@ -18,7 +18,7 @@ form                rows that it describes
 `LogProbabilities`  loss with softmax: any other function of t, z and log z
 ==================  ==============================================================================
 
-A function that returns the loss together with its derivatives computes what they share only once.
+Functions that return the loss together with its derivatives compute common terms only once.
 All functions are scalar functions of the working dtype; `xp` is the engine's namespace and
 ``**params`` are the loss's parameters.
 """
@@ -52,7 +52,9 @@ class TwoHalves(NamedTuple):
     Parameters
     ----------
     f : pair of callables ``f(a, xp)``
+        The functions of the first and of the second half.
     df : pair of callables ``df(a, z, xp)``
+        Their derivatives.
     """
 
     f: tuple[Scalar, Scalar]
@@ -60,7 +62,7 @@ class TwoHalves(NamedTuple):
 
 
 class PerOutput(NamedTuple):
-    """An elementwise loss whose tuple `parameter` holds one value for each output of a target.
+    """An elementwise loss whose tuple `parameter` has one value for each output of a target.
 
     The functions read the value of their column with `arrays.per_output`.
     """
@@ -87,7 +89,7 @@ class EachClass(NamedTuple):
     ----------
     terms : callable ``terms(a, z, xp, **params)``
         The loss `value` of an output whose class is present, and its derivative with respect to z
-        (in a closed form: to a).
+        (in a closed form, with respect to a).
     """
 
     terms: Scalar
@@ -106,7 +108,7 @@ class LogLikelihood(NamedTuple):
 
 
 class LogProbabilities(NamedTuple):
-    """A loss of a softmax z by way of log z, which stays exact where z underflows.
+    """A loss of a softmax z in terms of log z, which stays exact where z underflows.
 
     Parameters
     ----------

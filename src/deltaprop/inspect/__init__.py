@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Names are imported when they are first used."""
+    """Import a name when it is first used."""
     if name in _DEPRECATED:
         new = _DEPRECATED[name]
         message = f"deltaprop.inspect.{name} is deprecated and will be removed; use {new}."

@@ -15,7 +15,7 @@ import numpy as np
 
 from deltaprop.errors import InputTypeError
 from deltaprop.inspect.faults import data, signals, training
-from deltaprop.inspect.faults.examined import Patient
+from deltaprop.inspect.faults.examined import Examination
 from deltaprop.inspect.faults.finding import FAULTS, Finding, finding
 from deltaprop.inspect.opening import open_model
 from deltaprop.training.history import History
@@ -26,7 +26,7 @@ class Diagnosis(list[Finding]):
 
     @property
     def faults(self) -> list[str]:
-        """The names of the faults, each once."""
+        """The distinct names of the faults."""
         return list(dict.fromkeys(finding.fault for finding in self))
 
     def __str__(self) -> str:
@@ -36,7 +36,7 @@ class Diagnosis(list[Finding]):
 def diagnose(
     model: Any, X: Any, y: Any, history: History | None = None, validation: Any = None
 ) -> Diagnosis:
-    """Say in words what is wrong with a network, with its training or with its data.
+    """Explain what is wrong with a network, its training or its data.
 
     Parameters
     ----------
@@ -46,8 +46,8 @@ def diagnose(
     y : array-like (N,) or (N, K)
         The training data, as the model's ``fit`` takes them; at most 1000 rows are examined.
     history : History, optional
-        The result of ``dp.fit``; estimators have their own. Without it, faults of the training
-        (learning rate, plateau) cannot be recognised.
+        The result of ``dp.fit``; for an estimator, by default that of its last fit. Without it,
+        faults of the training (learning rate, plateau) cannot be recognised.
     validation : (X, y), optional
         Held-out rows, to recognise overfitting.
 
@@ -59,7 +59,7 @@ def diagnose(
     Raises
     ------
     TypeError, ValueError
-        If `model` is not a fitted model of deltaprop's, or X and y do not fit it.
+        If `model` is not a fitted deltaprop model, or X and y do not fit it.
 
     Examples
     --------
@@ -82,13 +82,13 @@ def diagnose(
         held_out = open_model(opened.model, *validation).data
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        patient = Patient(
+        examined = Examination(
             opened.network, *opened.data, opened.feature_names, history or opened.history, held_out
         )
-        return Diagnosis(_findings(patient))
+        return Diagnosis(_findings(examined))
 
 
-def _findings(case: Patient) -> Iterator[Finding]:
+def _findings(case: Examination) -> Iterator[Finding]:
     if not case.finite:
         seen = "the loss, a parameter or an error signal is infinite or NaN."
         yield finding("exploding error signals", None, seen)

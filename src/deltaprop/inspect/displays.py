@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from deltaprop.network import Trace
     from deltaprop.training.history import History
 
-MOST_TICKS = 30
+MOST_TICKS = 30  # names on an axis
 MATPLOTLIB = (
     "Pictures need matplotlib, which is not installed. Install it with: "
     "pip install 'deltaprop[report]'"
@@ -82,7 +82,7 @@ class LossCurveDisplay:
         Raises
         ------
         TypeError, sklearn.exceptions.NotFittedError
-            If `estimator` is not an estimator of deltaprop's, or has not been fitted.
+            If `estimator` is not a deltaprop estimator, or has not been fitted.
 
         Examples
         --------
@@ -107,7 +107,7 @@ class LossCurveDisplay:
     def from_history(
         cls, history: History, *, kind: str = "loss", ax: Any = None
     ) -> LossCurveDisplay:
-        """Draw what :func:`deltaprop.fit` returned.
+        """Draw the curves of a history that :func:`deltaprop.fit` returned.
 
         Examples
         --------
@@ -335,7 +335,7 @@ class PermutationImportanceDisplay:
 
     Notes
     -----
-    :func:`sklearn.inspection.permutation_importance` computes them.
+    :func:`sklearn.inspection.permutation_importance` computes the importances.
 
     Examples
     --------
@@ -408,18 +408,18 @@ class PermutationImportanceDisplay:
 
 
 def _rms_of(trace: Trace) -> dict[str, list[float]]:
-    """The root mean square of each array that the signal flow shows."""
+    """Return the root mean square of each array that the signal flow shows."""
     arrays = {"X": trace.X, "a": trace.a, "delta": trace.delta, "dW": trace.dW}
     return {name: [spread(values).rms for values in each] for name, each in arrays.items()}
 
 
 def _whole_ticks(n: int) -> list[int]:
-    """A few whole numbers from 0 to n - 1."""
+    """Return at most six whole numbers from 0 to n - 1."""
     return sorted({round(i) for i in np.linspace(0, n - 1, min(n, 6))})
 
 
 def _best_epoch(mlp: Any) -> int | None:
-    """The epoch whose weights early stopping restored."""
+    """Return the epoch whose weights early stopping restored, or None."""
     losses = mlp.validation_loss_curve_
     if not mlp.early_stopping or not losses:
         return None
@@ -429,7 +429,7 @@ def _best_epoch(mlp: Any) -> int | None:
 
 
 def _axes(ax: Any) -> tuple[Any, Any]:
-    """The axes to draw on and their figure; new ones if none are given."""
+    """Return the axes to draw on and their figure; create both if no axes are given."""
     require_matplotlib()
     if ax is None:
         import matplotlib.pyplot as plt
@@ -439,7 +439,7 @@ def _axes(ax: Any) -> tuple[Any, Any]:
 
 
 def _log_scale(ax: Any) -> None:
-    """A logarithmic y axis with plain numbers, which do not need math text."""
+    """Set a logarithmic y axis with plain numbers, which do not need math text."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     ax.set_yscale("log")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
 
-# Figures are drawn in these colours, and the page's variables take their places.
+# Figures are drawn in these colours, which are then replaced by the CSS variables of the page.
 INK, FAINT = "#010101", "#020202"
 CYCLE = [f"#0000c{i}" for i in range(8)]
 VARIABLES = {
@@ -22,9 +22,10 @@ VARIABLES = {
 
 
 def inline_svg(draw: Callable[[Any], object], label: str, height: float = 3.2) -> str:
-    """What `draw(ax)` draws, 5 inches wide, as an ``<svg>`` element that reads `label` aloud.
+    """Return what `draw(ax)` draws, 5 inches wide, as an ``<svg>`` element with an aria-label.
 
-    Text stays text, and none of it is taken for mathematics: it may come from a table.
+    Text is not converted to paths, and never parsed as mathematics, because it may come from a
+    table.
 
     Examples
     --------
@@ -38,7 +39,7 @@ def inline_svg(draw: Callable[[Any], object], label: str, height: float = 3.2) -
 
     buffer = io.StringIO()
     with matplotlib.rc_context(_style()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # glyphs that matplotlib's font lacks are the browser's
+        warnings.simplefilter("ignore")  # the browser has the glyphs that matplotlib's font lacks
         figure = Figure(figsize=(5, height), layout="constrained")
         draw(figure.subplots())
         figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -79,13 +80,13 @@ def _style() -> Any:
 
 def _for_a_page(svg: str, label: str) -> str:
     root = ElementTree.fromstring(svg)
-    prefix = f"f{zlib.crc32(svg.encode()):x}-"  # identifiers of one page must differ
+    prefix = f"f{zlib.crc32(svg.encode()):x}-"  # identifiers must be unique on a page
     for parent in list(root.iter()):
         for child in list(parent):
             if _local(child.tag) in ("metadata", "style"):
                 parent.remove(child)
     for element in root.iter():
-        element.tag = _local(element.tag)  # HTML knows where <svg> belongs
+        element.tag = _local(element.tag)  # HTML needs no namespace for <svg>
         for name, value in list(element.attrib.items()):
             if name == "id":
                 value = prefix + value
@@ -105,5 +106,5 @@ def _for_a_page(svg: str, label: str) -> str:
 
 
 def _local(name: str) -> str:
-    """A name without its XML namespace."""
+    """Return a name without its XML namespace."""
     return name.rpartition("}")[2]

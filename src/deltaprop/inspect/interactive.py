@@ -24,8 +24,8 @@ def explore(
     """Step through a model's network on your own rows, in a browser.
 
     The page shows the forward pass, then the backward pass: every X, a, δ, ∂W and ∂b as a heat map
-    beside its equation. You can edit an input, a target or a weight, and every number follows. The
-    model itself is not changed.
+    beside its equation. You can edit an input, a target or a weight; all numbers are recomputed.
+    The model itself is not changed.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def explore(
         The names of the columns of X; by default those of the DataFrame, or those that the model
         was fitted with.
     target_names : sequence of str, optional
-        The names of the classes or of the outputs. Classifiers know their classes.
+        The names of the classes or of the outputs; by default a classifier's classes.
     port : int, default=0
         0 uses a free port.
     open_browser : bool, default=True
@@ -104,8 +104,8 @@ class Watch(LivePage):
 
     Notes
     -----
-    Training records numbers, those of the layers at most ten times a second, and never waits for a
-    browser. With a callback the fused engine runs one epoch per call.
+    Training only records numbers (those of the layers at most ten times per second) and never waits
+    for a browser. With a callback the fused engine runs one epoch per call.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The pieces of a report's page. Whatever comes from data goes through here and is escaped."""
+"""The pieces of a report's page. They escape all text that comes from data."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import numpy as np
 from deltaprop.inspect.figures import inline_svg
 
 LONGEST_CELL, LONGEST_LABEL = 80, 20
-# Nothing from elsewhere is loaded and no script runs, whatever a table holds.
+# Nothing is loaded from other hosts and no script runs, whatever a table contains.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 class Markup(str):
-    """Text that is HTML already."""
+    """Text that is already HTML."""
 
     __slots__ = ()
 
 
 def page(title: str, subtitle: str, sections: dict[str, Markup]) -> str:
-    """One self-contained HTML document with a section under each name."""
+    """Return one self-contained HTML document with a section under each name."""
     style = files("deltaprop.inspect").joinpath("report.css").read_text(encoding="utf-8")
     links = "".join(f'<a href="#{_slug(name)}">{escape(name)}</a>' for name in sections)
     body = "".join(
@@ -41,7 +41,7 @@ def page(title: str, subtitle: str, sections: dict[str, Markup]) -> str:
 
 
 def table(heads: Iterable[object], rows: Iterable[Iterable[object]], tall: bool = False) -> Markup:
-    """A table that scrolls in its own box; columns of numbers stand to the right."""
+    """Return a table that scrolls in its own box; columns of numbers are right-aligned."""
     lines = [list(row) for row in rows]
     right = [all(_is_number(value) for value in column) for column in zip(*lines, strict=True)]
 
@@ -59,24 +59,24 @@ def table(heads: Iterable[object], rows: Iterable[Iterable[object]], tall: bool 
 
 
 def scrolling(html: str, tall: bool = False) -> Markup:
-    """A box that scrolls what is too wide (and, if `tall`, too high) for the page."""
+    """Return a box that scrolls what is too wide (and, if `tall`, too high) for the page."""
     kind = "scroll tall" if tall else "scroll"
     return Markup(f'<div class="{kind}" tabindex="0" role="region" aria-label="Table">{html}</div>')
 
 
 def figure(draw: Any, caption: str, height: float = 3.2) -> Markup:
-    """What `draw(ax)` draws, with the caption under it."""
+    """Return what `draw(ax)` draws, with a caption below it."""
     svg = inline_svg(draw, caption, height)
     return Markup(f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>")
 
 
 def figures(parts: Iterable[Markup]) -> Markup:
-    """Figures side by side where there is room."""
+    """Return figures side by side where there is room."""
     return Markup(f'<div class="figures">{"".join(parts)}</div>')
 
 
 def facts(values: dict[str, object]) -> Markup:
-    """Large numbers in boxes, with their names under them."""
+    """Return large numbers in boxes, with their names below them."""
     boxes = "".join(
         f'<div class="fact"><b>{_html(value)}</b><span>{escape(name)}</span></div>'
         for name, value in values.items()
@@ -84,18 +84,18 @@ def facts(values: dict[str, object]) -> Markup:
     return Markup(f'<div class="facts">{boxes}</div>')
 
 
-def says(text: str) -> Markup:
-    """A paragraph."""
+def paragraph(text: str) -> Markup:
+    """Return a paragraph."""
     return Markup(f"<p>{escape(text)}</p>")
 
 
 def heading(text: str) -> Markup:
-    """A heading inside a section."""
+    """Return a heading inside a section."""
     return Markup(f"<h3>{escape(text)}</h3>")
 
 
 def text_of(value: object, longest: int = LONGEST_CELL) -> str:
-    """A value as short text.
+    """Return a value as short text.
 
     Examples
     --------
@@ -110,7 +110,7 @@ def text_of(value: object, longest: int = LONGEST_CELL) -> str:
 
 
 def label_of(value: object) -> str:
-    """A name that fits into a figure."""
+    """Return a name, shortened to fit into a figure."""
     return text_of(value, LONGEST_LABEL)
 
 

@@ -1,4 +1,4 @@
-"""Open whatever a user calls a model: a network, a fitted estimator, a pipeline or a model file."""
+"""Open any kind of model: a network, a fitted estimator, a pipeline or a model file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NEEDS_ESTIMATOR = (
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A model, opened.
+    """A model, its network, and optionally rows and targets in the form that the network takes.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class OpenedModel:
     network : Network
         The fitted network inside.
     estimator : Fitted or None
-        The estimator that holds the network; None for a plain network.
+        The estimator that contains the network; None for a plain network.
     X : array (N, D) or CSR matrix or None
         The rows as the network takes them; None if none were given.
     y : array (N,) or (N, K) or None
@@ -72,7 +72,7 @@ class OpenedModel:
 
     @property
     def classes(self) -> np.ndarray | None:
-        """The labels that a classifier knows; None for other models."""
+        """The class labels of a classifier; None for other models."""
         if self.estimator is None or self.estimator.target_kind() == "numbers":
             return None
         classes: np.ndarray = self.estimator.fitted_mlp().classes_
@@ -89,7 +89,7 @@ class OpenedModel:
         return None if self.estimator is None else self.estimator.fit_history()
 
     def in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
-        """The prediction that belongs to one row of the network's output; None if there is none."""
+        """Return the prediction for one row of the network's output as text, or None."""
         return None if self.estimator is None else self.estimator.output_in_words(z)
 
 
@@ -150,7 +150,7 @@ def open_model(model: Any, X: Any = None, y: Any = None) -> OpenedModel:
 
 
 def loaded(model: Any) -> Any:
-    """The model in the file that a path names; anything else unchanged."""
+    """Return the model in the file that a path names; return anything else unchanged."""
     if not isinstance(model, (str, PathLike)):
         return model
     from deltaprop.files import load
@@ -159,12 +159,12 @@ def loaded(model: Any) -> Any:
 
 
 def split_pipeline(model: Any) -> tuple[Any | None, Fitted]:
-    """The steps before the last one of a Pipeline (None if there are none), and the estimator.
+    """Return the steps before the last one of a Pipeline (or None), and the estimator.
 
     Raises
     ------
     TypeError
-        If `model` is neither an estimator of deltaprop's nor a Pipeline that ends in one.
+        If `model` is neither a deltaprop estimator nor a Pipeline that ends in one.
     """
     from sklearn.pipeline import Pipeline
 
@@ -176,12 +176,12 @@ def split_pipeline(model: Any) -> tuple[Any | None, Fitted]:
 
 
 def fitted_estimator(model: Any) -> Fitted:
-    """The estimator inside a model that must have one.
+    """Return the fitted estimator of a model, which may be a Pipeline.
 
     Raises
     ------
     TypeError
-        If `model` is a Network or of another kind.
+        If `model` contains no deltaprop estimator.
     sklearn.exceptions.NotFittedError
         If it has not been fitted.
     """
@@ -209,6 +209,6 @@ def _with_data(opened: OpenedModel, X: Any, y: Any) -> OpenedModel:
 
 
 def _column_names(X: Any) -> list[str] | None:
-    """The names of the columns of a DataFrame."""
+    """Return the names of the columns of a DataFrame, or None for other types."""
     columns = getattr(X, "columns", None)
     return None if columns is None else [str(name) for name in columns]

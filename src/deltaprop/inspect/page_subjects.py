@@ -1,4 +1,4 @@
-"""Subjects of the interactive page for every kind of model: their rows and targets in words."""
+"""Subjects of the interactive page for every kind of model."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _number_targets(
 
 
 def _inputs(opened: OpenedModel, X: Any, feature_names: Any) -> Inputs:
-    """The rows as the user knows them: numbers, the columns of a table, or a pipeline's input."""
+    """Return the rows as the user knows them: numbers, table columns, or a pipeline's input."""
     steps, estimator = split_pipeline(opened.model)
     n_features = opened.network.n_features
     if steps is not None:
@@ -139,10 +139,10 @@ def _pipeline_inputs(
 
 
 def _transformed_names(steps: Any, n_features: int) -> list[str]:
-    """The names of the columns that the steps of a pipeline produce, or x0, x1, …"""
+    """Return the names of the columns that the steps of a pipeline produce, or x0, x1, …"""
     try:
         return [str(name) for name in steps.get_feature_names_out()]
-    except (AttributeError, ValueError):  # some transformers do not know them
+    except (AttributeError, ValueError):  # some transformers do not provide names
         return [f"x{d}" for d in range(n_features)]
 
 
@@ -154,7 +154,7 @@ def _plain_column(name: str, column: Any) -> Column:
 
 
 def _encoded_columns(encoder: TableEncoder) -> list[Column]:
-    """The columns that a table's encoder uses, with the categories that it knows."""
+    """Return the columns that a table's encoder uses, with the categories of the training data."""
     return [
         _encoded_column(name, encoder)
         for name in encoder.feature_names_in_
@@ -175,7 +175,7 @@ def _encoded_column(name: str, encoder: TableEncoder) -> Column:
 def _frame_inputs(
     frame: Any, columns: list[Column], encode: Callable[[Any], Any], features: list[str]
 ) -> Inputs:
-    """Rows of a table, of which the user edits `columns`."""
+    """Return the rows of a table in which the user can edit `columns`."""
     used = [column.name for column in columns]
 
     def rows(first: int, count: int, edits: Sequence[Edit]) -> Any:
@@ -207,7 +207,7 @@ def _set_cell(part: Any, row: int, column: Column, value: Any) -> None:
 
 
 def _cell(value: Any) -> Any:
-    """A cell for JSON; None if it is missing."""
+    """Convert a cell for JSON; None if it is missing."""
     if value is None or value != value:
         return None
     if isinstance(value, (bool, np.bool_)):

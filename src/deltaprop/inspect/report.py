@@ -37,14 +37,14 @@ class Report:
         Raises
         ------
         deltaprop.storage.places.OutputError
-            If the file cannot be written. An existing file is unchanged then.
+            If the file cannot be written. An existing file is then unchanged.
         """
         from deltaprop.storage.places import write_bytes
 
         write_bytes(path, self.html.encode())
 
     def _repr_html_(self) -> str:
-        """The page in a frame, so that its styles do not affect the notebook."""
+        """Return the page in a frame, so that its styles do not affect the notebook."""
         return (
             '<iframe style="width: 100%; height: 80vh; border: 0" title="Report" sandbox '
             f'srcdoc="{escape(self.html)}"></iframe>'
@@ -54,18 +54,19 @@ class Report:
 def report(
     model: Any, X: Any, y: Any, path: str | Path | None = None, *, title: str | None = None
 ) -> Report:
-    """Show a trained model on one page: what it is, how good it is, and why.
+    """Describe a trained model on one HTML page.
 
-    The page has layers and settings, scores, learning curves, the signals from layer to layer,
-    confusion matrix or residuals, calibration, permutation importance and partial dependence, the
-    equations of the network and their verification, and the rows with the worst predictions.
+    The page shows layers and settings, scores, learning curves, confusion matrix or residuals,
+    calibration, permutation importance, the signals from layer to layer, partial dependence, the
+    rows with the worst predictions, the weights, and the equations of the network with their
+    verification.
 
     Parameters
     ----------
     model : MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor, Pipeline or path
         A fitted estimator, a Pipeline that ends in one, or the path of a model file.
     X : DataFrame, array-like or sparse matrix (N, D)
-        Rows to judge the model by, preferably held-out ones.
+        Rows to evaluate the model on, preferably held-out ones.
     y : array-like (N,)
         Their labels or numbers.
     path : str or Path, optional
@@ -87,8 +88,9 @@ def report(
     ValueError
         If X and y do not fit together, or y has several columns.
     deltaprop.storage.places.OutputError
-        If `path` cannot be written; an existing file is unchanged then. Also if `model` is a path
-        that is not a model file.
+        If `path` cannot be written. An existing file is then unchanged.
+    deltaprop.storage.places.OutputError
+        If `model` is a path that is not a model file that can be read.
 
     Notes
     -----
@@ -118,7 +120,7 @@ def report(
     if path is not None:
         _require_writable(path)
     case = Case(model, X, y)
-    made = Report(
+    result = Report(
         page(
             title or f"{type(case.estimator).__name__}: {case.target}",
             f"{len(case.y):,} rows · deltaprop {__version__} · {datetime.now():%Y-%m-%d %H:%M}",
@@ -126,12 +128,12 @@ def report(
         )
     )
     if path is not None:
-        made.save(path)
-    return made
+        result.save(path)
+    return result
 
 
 def _require_writable(path: str | Path) -> None:
-    """Raise before the computation rather than after it."""
+    """Raise OutputError before the computation rather than after it."""
     from deltaprop.storage.places import OutputError, unwritable
 
     if (reason := unwritable(path)) is not None:

@@ -1,4 +1,4 @@
-"""What a report is about: a model, rows with known targets, and what they say about each other."""
+"""The data of a report: a model, rows with known targets, and results that sections share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SAMPLE = 1000  # rows for the signals, importances and scatter plots
 
 
 class Case:
-    """A model and the rows that it is judged by, with the results that several sections use."""
+    """A model and the rows that it is evaluated on, with the results that several sections use."""
 
     def __init__(self, model: Any, X: Any, y: Any) -> None:
         from sklearn.utils.validation import check_consistent_length
@@ -55,7 +55,7 @@ class Case:
         return np.isin(self.y, self.mlp.classes_)
 
     def sample(self, most: int) -> tuple[Any, np.ndarray]:
-        """At most this many rows with a known class, dense, the same at each call."""
+        """Return at most `most` dense rows with a known class; each call returns the same rows."""
         from sklearn.utils import _safe_indexing
 
         rows = np.flatnonzero(self.known)
@@ -78,12 +78,12 @@ class Case:
 
     @cached_property
     def scores(self) -> dict[str, Any]:
-        judge = classification if self.is_classifier else regression
-        return judge(self.model, self.X, self.y)
+        score = classification if self.is_classifier else regression
+        return score(self.model, self.X, self.y)
 
     @cached_property
     def inside(self) -> OpenedModel:
-        """The network, and a sample of the rows as it takes them."""
+        """The network, and a sample of the rows in the form that it takes."""
         return open_model(self.model, *self.sample(SAMPLE))
 
     @cached_property
@@ -98,7 +98,7 @@ class Case:
         return np.asarray(found.importances)
 
     def by_importance(self) -> list[int]:
-        """The columns, the most important first."""
+        """Return the indices of the columns, the most important first."""
         return [int(i) for i in np.argsort(-self.importances.mean(axis=1), kind="stable")]
 
     def _skill(self, model: Any, X: Any, y: np.ndarray) -> float:
@@ -117,14 +117,14 @@ class Case:
         return "error rate" if self.probabilities is None else "log loss"
 
     def of_truth(self, P: Float[np.ndarray, "N C"], y: np.ndarray) -> Float[np.ndarray, " N"]:
-        """The probability of each row's true class; almost 0 for a class never seen."""
+        """Return the predicted probability of each row's true class; 1e-15 for an unknown class."""
         column = np.searchsorted(self.mlp.classes_, y).clip(max=P.shape[1] - 1)
         P_true = np.where(self.mlp.classes_[column] == y, P[np.arange(len(y)), column], 0.0)
         return np.clip(P_true, 1e-15, 1.0)
 
 
 def _rows(X: Any) -> Any:
-    """X as a type whose rows can be selected: a pandas DataFrame, CSR matrix or array."""
+    """Return X as a type whose rows can be selected: a pandas DataFrame, CSR matrix or array."""
     if hasattr(X, "to_pandas"):
         return X.to_pandas()
     if hasattr(X, "tocsr"):

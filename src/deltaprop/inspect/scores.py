@@ -1,4 +1,4 @@
-"""How good predictions are: scores of classifiers and regressors, on rows with a known target."""
+"""Scores of classifiers and regressors on rows with a known target."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def classification(model: Any, X: Any, y: Any) -> dict[str, Any]:
-    """Scores of a classifier, overall and for each class."""
+    """Return the scores of a classifier, overall and for each class."""
     from sklearn.metrics import precision_recall_fscore_support
 
     truth = as_labels(y, model.classes_)
@@ -39,7 +39,7 @@ def classification(model: Any, X: Any, y: Any) -> dict[str, Any]:
 
 
 def regression(model: Any, X: Any, y: Any) -> dict[str, Any]:
-    """Errors of a regressor and the quantiles of its residuals y - ŷ."""
+    """Return the errors of a regressor and the quantiles of its residuals y - ŷ."""
     predicted = point_prediction(model, X)
     truth = np.asarray(y, dtype=float)
     residuals = np.quantile(truth - predicted, QUANTILES)
@@ -52,13 +52,13 @@ def regression(model: Any, X: Any, y: Any) -> dict[str, Any]:
 
 
 def point_prediction(model: Any, X: Any) -> Float[np.ndarray, " N"]:
-    """One number a row; of several quantiles, the middle one."""
+    """Return one prediction per row; of several quantiles, the middle one."""
     predicted = np.asarray(model.predict(X))
     return predicted if predicted.ndim == 1 else predicted[:, predicted.shape[1] // 2]
 
 
 def class_scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """Accuracy, and the mean of the classes' recalls."""
+    """Return the accuracy, and the mean of the recalls of all classes."""
     from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
     with warnings.catch_warnings():
@@ -70,7 +70,7 @@ def class_scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
 
 
 def error_scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """R², mean absolute and root mean squared error."""
+    """Return R², the mean absolute error and the root mean squared error."""
     from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
     return {

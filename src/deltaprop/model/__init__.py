@@ -1,4 +1,4 @@
-"""What a network is: layers, loss, θ and its views; trace, loss and gradient; input checks."""
+"""The model: layers, θ and its views, trace, loss, gradient, and checks of the input."""
 
 from deltaprop.model.layers import Dense
 from deltaprop.model.model import Model

@@ -1,6 +1,6 @@
-"""Checks of the data that a network is given: X, y and sample weights.
+"""Checks of the data that are passed to a network: X, y and sample weights.
 
-Rows may keep a narrower dtype than the network's (``NARROW``); engines widen them batch by batch.
+Rows may keep one of the dtypes in ``NARROW``; engines convert them batch by batch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NARROW = ("float16", "bfloat16", "uint8", "int8", "uint16", "int16", "int32", "i
 
 
 class Expects(Protocol):
-    """What a network expects of its data."""
+    """The properties of a network that its data must fit."""
 
     n_features: int
     dtype: np.dtype
@@ -48,19 +48,19 @@ def check_X(network: Expects, X: Any, *, narrow: bool = True) -> Num[Array, "N D
     Raises
     ------
     ValueError
-        If X is not two-dimensional, is empty, is not finite, or has another number of columns.
+        If X is not two-dimensional, is empty, is not finite, or has the wrong number of columns.
     """
-    kept = NARROW if narrow else ()
+    allowed = NARROW if narrow else ()
     name = str(getattr(X, "dtype", ""))
     ready = type(X) is np.ndarray and X.ndim == 2 and X.size
-    if not (ready and name in (network.dtype.name, *kept) and _all_finite(X)):
+    if not (ready and name in (network.dtype.name, *allowed) and _all_finite(X)):
         # Imported here because scikit-learn takes longer to import than everything else together.
         from sklearn.utils.validation import check_array
 
         if name == "bfloat16":  # which check_array does not support
             X = X.astype(network.dtype)
         X = check_array(
-            X, accept_sparse=["csr", "csc"], dtype=[network.dtype, *kept], input_name="X"
+            X, accept_sparse=["csr", "csc"], dtype=[network.dtype, *allowed], input_name="X"
         )
     if X.shape[1] != network.n_features:
         raise InputError(
@@ -76,8 +76,8 @@ def check_y(network: Expects, y: Any) -> Num[np.ndarray, "N ..."]:
     Raises
     ------
     ValueError
-        If y is empty, has more than two dimensions, does not hold finite numbers, or holds values
-        outside the domain of the loss.
+        If y is empty, has more than two dimensions, or contains values that are not finite numbers
+        or that are outside the domain of the loss.
     """
     y = np.asarray(y)
     if y.ndim not in (1, 2) or y.size == 0:
@@ -103,17 +103,19 @@ def check_domain(network: Expects, y: Num[np.ndarray, "N ..."]) -> None:
 def check_X_y(
     network: Expects, X: Any, y: Any, *, narrow: bool = True
 ) -> tuple[Num[Array, "N D"], Num[np.ndarray, "N ..."]]:
-    """X and y, checked one by one and against each other."""
+    """X and y, checked one by one and for the same number of rows."""
     X, y = check_X(network, X, narrow=narrow), check_y(network, y)
     if X.shape[0] != y.shape[0]:
-        raise InputError(f"X has {X.shape[0]} row(s) and y has {y.shape[0]}; they must agree.")
+        raise InputError(
+            f"X has {X.shape[0]} row(s) and y has {y.shape[0]}; both must have the same number."
+        )
     return X, y
 
 
 def check_weights(sample_weight: Any, X: Num[Array, "N D"]) -> Float[np.ndarray, " N"] | None:
     """`sample_weight` as an (N,) array of non-negative numbers that are not all zero.
 
-    None, which stands for equal weights, is returned as it is.
+    None, which means equal weights, is returned unchanged.
     """
     if sample_weight is None:
         return None

@@ -1,4 +1,4 @@
-"""Layers: what a network is made of."""
+"""The layers of a network."""
 
 from __future__ import annotations
 

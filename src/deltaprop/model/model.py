@@ -1,7 +1,7 @@
-r"""What a network is: its layers, its loss, and one vector θ, with the derivation applied to it.
+r"""The model: layers, a loss, and the vector θ, with trace, loss and gradient.
 
-:class:`Model` holds no optimizer, no engine and nothing that displays: these modules import it.
-Users hold its subclass :class:`deltaprop.Network`.
+:class:`Model` contains no optimizer, no engine and no code that displays; the modules that do
+import it. Users work with its subclass :class:`deltaprop.Network`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from deltaprop.model.trace import Trace
 if TYPE_CHECKING:
     from jaxtyping import Float, Num
 
-BLOCK = 4_000_000  # numbers in all X_l of a block of rows: some tens of megabytes
+BLOCK = 4_000_000  # numbers in all X_l of a block of rows: tens of megabytes
 
 
 class Model:
@@ -100,17 +100,18 @@ class Model:
 
     @property
     def theta(self) -> Float[np.ndarray, " P"]:
+        """All parameters as one vector; assigning to it copies the values into the network."""
         return self._theta
 
     @theta.setter
     def theta(self, values: Float[Array, " P"]) -> None:
-        given = np.asarray(values)
-        if given.shape != self._theta.shape:
+        values = np.asarray(values)
+        if values.shape != self._theta.shape:
             raise InputError(
                 f"theta must have shape {self._theta.shape}, one number for each parameter; got "
-                f"{given.shape}."
+                f"{values.shape}."
             )
-        self._theta[...] = given
+        self._theta[...] = values
 
     @property
     def n_layers(self) -> int:
@@ -129,7 +130,7 @@ class Model:
 
     @property
     def penalised(self) -> Float[np.ndarray, " P"]:
-        """1 for each entry of a W_l and 0 for each entry of a b_l: what L2 applies to."""
+        """1 for each weight and 0 for each bias: the parameters to which L2 applies."""
         ones = np.ones_like(self._theta)
         for b in self.layout.views(ones)[1]:
             b[...] = 0
@@ -165,11 +166,14 @@ class Model:
         ((2, 2), (2, 3), (2, 1), (2, 3), (1,))
         """
         X, t, weights, l2 = self.prepare(X, y, sample_weight)
-        done = equations.forward_backward(
+        result = equations.forward_backward(
             X, t, self.W, self.b, self.f, self.loss_function, l2, weights
         )
         W = [W_l.copy() for W_l in self.W]
-        return Trace(done.X, done.a, done.delta, done.dW, done.db, float(done.loss), W, self.f, l2)
+        return Trace(
+            result.X, result.a, result.delta, result.dW, result.db, float(result.loss), W, self.f,
+            l2,
+        )  # fmt: skip
 
     def loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """L of equation (1.3) with L2, under the network's reduction. Arguments as in `trace`.
@@ -201,13 +205,13 @@ class Model:
         (array([-2., -1.]), array([[-2.]]), array([-1.]))
         """
         X, t, weights, l2 = self.prepare(X, y, sample_weight)
-        done = equations.forward_backward(
+        result = equations.forward_backward(
             X, t, self.W, self.b, self.f, self.loss_function, l2, weights
         )
         flat = np.empty_like(self._theta)
         dW, db = self.layout.views(flat)
         for l in range(self.n_layers):
-            dW[l][...], db[l][...] = done.dW[l], done.db[l]
+            dW[l][...], db[l][...] = result.dW[l], result.db[l]
         return Gradient(flat, dW, db)
 
     def sample_norms(self, X: Any, y: Any) -> Float[np.ndarray, " N"]:
@@ -242,10 +246,10 @@ class Model:
         It is comparable between data sets of different sizes. The arguments must have been checked.
         """
         Xs, a = equations.forward(as_dtype(X, self.dtype), self.W, self.b, self.f)
-        each = equations.sample_losses(
+        sample_losses = equations.sample_losses(
             self.target(y), a[-1], Xs[-1], self.f[-1], self.loss_function
         )
-        return float(np.average(each, weights=w))
+        return float(np.average(sample_losses, weights=w))
 
     def forward_backward(
         self,
@@ -255,10 +259,10 @@ class Model:
         share: float = 1.0,
         masks: equations.Masks | None = None,
     ) -> equations.Pass:
-        """The equations on a batch of checked rows that holds this share of all rows.
+        """The equations on a batch of checked rows, which is the fraction `share` of all rows.
 
-        With reduction "sum" a batch carries its share of the penalty, so that the losses of the
-        batches of an epoch add up to L.
+        With reduction "sum", λ is multiplied by `share`, so that the losses of the batches of an
+        epoch add up to L.
         """
         weights, l2 = self.scales(X.shape[0], w)
         if self.reduction == "sum":
@@ -271,7 +275,7 @@ class Model:
     # ------------------------------------------------------------ data
 
     def encode(self, y: Any) -> Float[np.ndarray, "N K"]:
-        """The encoded target t of the loss, after y has been checked."""
+        """Check y and return the encoded target t of the loss."""
         return self.target(check_y(self, y))
 
     def target(self, y: Num[np.ndarray, "N ..."]) -> Float[np.ndarray, "N K"]:
@@ -288,19 +292,19 @@ class Model:
         return X, self.target(y), *self.scales(len(y), w)
 
     def scales(self, N: int, w: Float[np.ndarray, " N"] | None) -> tuple[Any, float]:
-        """The sample weights and the λ with which the derivation's sum gives the reduction."""
+        """The sample weights and the λ for which the equations compute L under the reduction."""
         total = float(N) if w is None else float(w.sum())
         return scaled(self.reduction, self.l2, 1.0 if w is None else w[:, None], total)
 
     def blocks(self, N: int) -> list[slice]:
-        """N rows in blocks whose X_l together take some tens of megabytes."""
+        """N rows in blocks whose X_l together take tens of megabytes."""
         rows = max(1, BLOCK // (self.n_features + sum(layer.units for layer in self.layers)))
         return [slice(start, min(start + rows, N)) for start in range(0, N, rows)]
 
     # ------------------------------------------------------------ description
 
     def config(self) -> dict[str, Any]:
-        """The description of the network without θ, as values that JSON can hold.
+        """The description of the network without θ, as values that JSON can represent.
 
         Examples
         --------
@@ -340,7 +344,7 @@ class Model:
         """
         custom = custom or {}
         spec = config["loss"]
-        own_loss = custom.get(spec["name"])
+        custom_loss = custom.get(spec["name"])
         net = cls(
             config["n_features"],
             [
@@ -352,8 +356,8 @@ class Model:
                 for layer in config["layers"]
             ],
             loss=losses.get(spec["name"], **spec["params"])
-            if own_loss is None
-            else cast(Loss, own_loss),
+            if custom_loss is None
+            else cast(Loss, custom_loss),
             l2=config["l2"],
             reduction=config["reduction"],
             dtype=config["dtype"],

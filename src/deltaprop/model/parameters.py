@@ -1,4 +1,4 @@
-"""θ: one flat vector that holds all parameters, and the views W_l, b_l into it."""
+"""θ: one flat vector of all parameters, and the views W_l, b_l into it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Layout:
     def views(
         self, theta: Float[Array, " P"]
     ) -> tuple[tuple[Float[Array, "D H"], ...], tuple[Float[Array, " H"], ...]]:
-        """W and b as parts of `theta`. For NumPy arrays they are writable views."""
+        """W and b as parts of `theta`; for NumPy arrays, writable views."""
         W, b, start = [], [], 0
         for D, H in self.shapes:
             W.append(theta[start : start + D * H].reshape(D, H))

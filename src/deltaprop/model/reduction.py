@@ -1,4 +1,4 @@
-"""How the losses of N samples and the L2 penalty become one number L."""
+"""How the losses of N samples and the L2 penalty are combined into one number L."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ REDUCTIONS = ("sum", "mean", "sklearn")
 
 
 def scaled(reduction: str, l2: float, column: Any, total: Any) -> tuple[Any, Any]:
-    """The sample weights and the λ with which the derivation's sum gives this reduction.
+    """The sample weights and the λ for which the equations compute L under this reduction.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ FLAT = 0.01
 
 
 class Traced(Protocol):
-    """What signals are computed from: the quantities of a :class:`deltaprop.model.Trace`."""
+    """The quantities of a :class:`deltaprop.model.Trace` from which signals are computed."""
 
     @property
     def X(self) -> list[Array]: ...
@@ -93,8 +93,8 @@ class LayerSignals:
         ‖∂L/∂W_l‖ / ‖W_l‖.
     snr : float
         Signal-to-noise ratio: ‖mean‖ / standard deviation of the per-sample gradients without the
-        penalty. That of a batch of B rows is √B times as large. Pure noise on N rows gives about
-        1 / √N. NaN for a single row.
+        penalty. The ratio of a batch of B rows is √B times as large. Pure noise on N rows gives
+        about 1 / √N. NaN for a single row.
     update_to_weight : float
         ‖ΔW_l‖ / ‖W_l‖ per step since the previous record; NaN outside of records.
     """
@@ -181,14 +181,14 @@ class Signals:
         steps: int,
     ) -> Signals:  # fmt: skip
         """These signals with the update-to-weight ratio per step, from the weights `steps` ago."""
-        moved = [
+        ratios = [
             _ratio(_norm(now - before), _norm(before)) / steps
             for now, before in zip(W, W_before, strict=True)
         ]
         return Signals(
             tuple(
-                replace(layer, update_to_weight=m)
-                for layer, m in zip(self.layers, moved, strict=True)
+                replace(layer, update_to_weight=ratio)
+                for layer, ratio in zip(self.layers, ratios, strict=True)
             )
         )
 
@@ -214,7 +214,7 @@ def summarise(trace: Traced) -> Signals:
     >>> summarise(net.trace([[1.0], [2.0]], [3.0, 6.0])).layers[0].delta  # δ = 0, -1
     Spread(rms=0.7071067811865476, low=-1.0, high=0.0)
     """
-    with np.errstate(all="ignore"):  # a diverging network overflows, and the signals must show it
+    with np.errstate(all="ignore"):  # a diverging network overflows; its signals are inf or NaN
         spreads = [spread(delta) for delta in trace.delta]
         return Signals(tuple(_layer(trace, l, spreads) for l in range(len(trace.a))))
 
@@ -261,25 +261,25 @@ def spread(values: Array) -> Spread:
     return Spread(float(rms), float(values.min()), float(values.max()))
 
 
-# ---------------------------------------------------------------- flat places of f
+# ---------------------------------------------------------------- where f is flat
 
 
 def is_flat(
     f: Activation, a: Float[np.ndarray, "N H"], z: Float[np.ndarray, "N H"]
 ) -> Bool[np.ndarray, "N H"]:
-    """Where |f′(a)| is below 1 % of the steepest slope of f near 0."""
-    steepest, _ = _shape(f)
+    """A mask of the entries where |f′(a)| is below 1 % of the steepest slope of f near 0."""
+    steepest, _ = _flatness(f)
     flat: np.ndarray = np.abs(f.slopes(a, z, np)) < FLAT * steepest
     return flat
 
 
 def flat_at_both_ends(f: Activation) -> bool:
-    """Whether f is a sigmoid, with no slope far from 0 on either side."""
-    return _shape(f)[1]
+    """Whether f is a sigmoid: flat far from 0 on both sides."""
+    return _flatness(f)[1]
 
 
 @lru_cache(maxsize=256)
-def _shape(f: Activation) -> tuple[float, bool]:
+def _flatness(f: Activation) -> tuple[float, bool]:
     """The steepest |f′| for a in [-1, 1], where weights start, and whether both ends are flat."""
 
     def slopes(low: float, high: float) -> Float[np.ndarray, " M"]:
@@ -326,16 +326,16 @@ def _row(s: LayerSignals) -> dict[str, Any]:
 
 def _cells(s: LayerSignals) -> tuple[str, ...]:
     spreads = map(_spread, (s.X, s.a, s.delta, s.dW))
-    shares = map(_share, (s.dead, s.saturated))
+    fractions = map(_percent, (s.dead, s.saturated))
     numbers = (s.delta_ratio, s.gradient_to_weight, s.update_to_weight, s.snr)
-    return (str(s.layer), s.activation, str(s.units), *spreads, *shares, *map(_number, numbers))
+    return (str(s.layer), s.activation, str(s.units), *spreads, *fractions, *map(_number, numbers))
 
 
 def _number(x: float) -> str:
     return "–" if np.isnan(x) else f"{x:.2g}"
 
 
-def _share(x: float) -> str:
+def _percent(x: float) -> str:
     return "–" if np.isnan(x) else f"{x:.0%}"
 
 

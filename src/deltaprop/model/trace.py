@@ -1,4 +1,4 @@
-"""A trace: every named quantity of one forward and backward pass."""
+"""A trace: every quantity of one forward and backward pass."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Trace:
-    """Every named quantity of one pass: under the names of the derivation.
+    """Every quantity of one pass, with the names of the derivation.
 
     Attributes
     ----------
     X : list of L + 1 arrays (N, D_l)
         The input of each layer; ``X[L]`` is ŷ.
     a : list of L arrays (N, H_l)
-        Before the activation.
+        The pre-activations.
     delta : list of L arrays (N, H_l)
         The error signals ∂L/∂a_l.
     dW, db : lists of L arrays
         ∂L/∂W_l (D_l, H_l) and ∂L/∂b_l (H_l,).
     loss : float
-        L.
+        The value of L.
     W : list of L arrays (D_l, H_l)
-        A copy of the weights at which the trace was taken.
+        A copy of the weights that were used.
     f : tuple of Activation
     l2 : float
         λ as it enters ∂L/∂W_l under the reduction of the network.

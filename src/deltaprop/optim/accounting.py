@@ -1,4 +1,4 @@
-"""Privacy accounting: (ε, δ) of μ-Gaussian differential privacy. Pure numbers, no training.
+"""Privacy accounting: (ε, δ) of μ-Gaussian differential privacy.
 
 References
 ----------
@@ -47,7 +47,7 @@ def epsilon_of(delta: float, mu: float) -> float:
 
 
 def least(holds: Callable[[float], bool]) -> float:
-    """The smallest x > 0 from which on the condition holds, exceeded by rounding at most."""
+    """The least x > 0 from which on `holds` is true, up to rounding; it is true for the result."""
     low, high = 0.0, 1.0
     while not holds(high):
         low, high = high, 2 * high

@@ -1,7 +1,7 @@
-"""From a batch to its loss and gradient: the ordinary way, and that of private training.
+"""How a batch becomes a loss and a gradient, in ordinary and in private training.
 
-An engine computes the derivation's sums over the rows of a batch. What is added up, and how the
-sums become the loss and the gradient that the solver sees, is one of two objects:
+An engine computes the sums of the derivation over the rows of a batch. One of two objects
+determines the summands, and how the sums become the loss and the gradient for the solver:
 
 - :class:`ExactGradient`: the reduction of the network, with its L2 penalty.
 - :class:`PrivateGradient`: every sample's gradient clipped, noise added to the sum, and only then
@@ -26,7 +26,7 @@ Noise = Callable[[float], Any]
 
 
 class Batch(NamedTuple):
-    """How a batch counts.
+    """The size of a batch, and the settings of the reduction.
 
     Attributes
     ----------
@@ -49,20 +49,20 @@ class Batch(NamedTuple):
 
 
 class BatchGradient(Protocol):
-    """What turns the sums over a batch into a loss and a gradient."""
+    """Turns the sums over a batch into a loss and a gradient."""
 
     @property
     def skips_empty(self) -> bool:
-        """Whether a batch whose sample weights are all zero is no step."""
+        """Whether a batch whose sample weights are all zero is skipped."""
 
     def scales(self, batch: Batch, column: Any, total: Any) -> tuple[Any, Any]:
         """The sample weights and the λ that enter the equations.
 
-        `column` holds the weights of the rows, `total` their sum.
+        `column` contains the weights of the rows, `total` is their sum.
         """
 
     def total(self, batch: Batch, total: Any) -> Any:
-        """What the reduced gradient must be divided by to be that of the mean loss."""
+        """The number for which the reduced gradient / total is that of the mean loss."""
 
     def samples(
         self, X: Sequence[Array], delta: Sequence[Array]

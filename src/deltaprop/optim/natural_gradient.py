@@ -28,10 +28,10 @@ class KFAC(SGD):
     g_l = [∂L/∂W_l; ∂L/∂b_l] of the loss averaged over the batch:
 
     - A_l ← average of x̃x̃ᵀ, G_l ← average of δ̂δ̂ᵀ, exponentially decayed over the batches so far
-    - n_l = (A_l + π_l √γ I)⁻¹ g_l (G_l + √γ / π_l I)⁻¹, π_l² = mean eigenvalue of A_l ÷ of G_l
+    - n_l = (A_l + π_l √γ I)⁻¹ g_l (G_l + √γ / π_l I)⁻¹, π_l² = mean eigenvalue of A_l / that of G_l
     - v ← μ v - η ν n, θ ← θ + v, where ν ≤ 1 makes η² ν² nᵀg ≤ kl_clip
 
-    Because g is the gradient of the mean loss, settings mean the same for every `reduction`.
+    Because g is the gradient of the mean loss, the same settings work for every `reduction`.
 
     Parameters
     ----------
@@ -40,6 +40,7 @@ class KFAC(SGD):
     momentum : float, default=0.9
         μ in [0, 1].
     nesterov : bool, default=True
+        Whether to use Nesterov's look-ahead.
     damping : float, default=1e-2
         γ > 0. A larger value makes steps shorter and closer to those of SGD.
     decay : float, default=0.95
@@ -97,7 +98,7 @@ class KFAC(SGD):
 class NaturalGradient(Transformation):
     """n_l = (A_l + π_l √γ I)⁻¹ g_l (G_l + √γ / π_l I)⁻¹, scaled by ν: see :class:`KFAC`.
 
-    The state holds the averages A_0, G_0, A_1, … and then, in the same order, the inverses that
+    The state contains the averages A_0, G_0, A_1, … and then, in the same order, the inverses that
     were computed last.
     """
 
@@ -136,12 +137,12 @@ class NaturalGradient(Transformation):
 
 def damped_inverses(factors: Sequence[Float[Array, "n n"]], damping: float) -> State:
     """(A_l + π_l √γ I)⁻¹ and (G_l + √γ / π_l I)⁻¹ for each layer; π_l divides γ between them."""
-    found = []
+    inverses: list[Array] = []
     for A, G in zip(factors[::2], factors[1::2], strict=True):
         pi = _root_of_mean_eigenvalue(A) / _root_of_mean_eigenvalue(G)
         root = math.sqrt(damping)
-        found += [_inverse(A, pi * root), _inverse(G, root / pi)]
-    return tuple(found)
+        inverses += [_inverse(A, pi * root), _inverse(G, root / pi)]
+    return tuple(inverses)
 
 
 def preconditioned(
@@ -178,7 +179,7 @@ def _root_of_mean_eigenvalue(M: Float[Array, "n n"]) -> Float[Array, ""]:
 
 
 def _where(condition: Any, then: Callable[[], State], otherwise: Callable[[], State]) -> State:
-    """One of two values; only that one is computed, under `jax.jit` too."""
+    """One of two values; only that one is computed, also under `jax.jit`."""
     if isinstance(condition, bool):
         return then() if condition else otherwise()
     from jax import lax

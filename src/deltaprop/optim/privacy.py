@@ -1,4 +1,4 @@
-"""``dp.Privacy``: private training, and the accounting of what it reveals about a row.
+"""``dp.Privacy``: private training, and the accounting of the privacy loss.
 
 The steps of an epoch share no row, so each row is used once per epoch. An epoch is therefore
 (1/noise)-Gaussian-private in the sense of Dong, Roth & Su (2019), and E epochs are
@@ -43,7 +43,7 @@ class Privacy:
     References
     ----------
     Abadi et al. (2016), "Deep learning with differential privacy". Dong, Roth & Su (2019),
-    "Gaussian differential privacy". ``docs/private.md`` says what is protected and what is not.
+    "Gaussian differential privacy". ``docs/private.md`` lists what is protected and what is not.
 
     Examples
     --------
@@ -80,7 +80,7 @@ class Privacy:
         max_norm: float = 1.0,
         seed: int | None = None,
     ) -> Privacy:
-        """The smallest noise for which this number of epochs is (ε, δ)-differentially private.
+        """Privacy with the least noise for which `epochs` are (ε, δ)-differentially private.
 
         Parameters
         ----------
@@ -89,7 +89,14 @@ class Privacy:
         delta : float
             In (0, 1). Use less than one over the number of rows.
         epochs : int
-            The `max_epochs` of the fit.
+            The `max_epochs` of the fit, at least 1.
+        max_norm, seed
+            As in the constructor.
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of range.
 
         Examples
         --------
@@ -113,28 +120,28 @@ class Privacy:
 
     @property
     def mu_squared_per_epoch(self) -> float:
-        """What an epoch adds to μ², the privacy loss."""
+        """The increase of μ², the privacy loss, in each epoch."""
         mu = 1 / self.noise if self.noise else math.inf
         return mu * mu
 
     @property
     def gradient(self) -> PrivateGradient:
-        """What an engine computes in place of the ordinary gradient of a batch."""
+        """The object by which engines compute the private gradient of a batch."""
         return PrivateGradient(self.max_norm, self.noise)
 
     def check_solver(self, solver: Solver) -> None:
-        """Raise ValueError unless the solver sees the rows through the noisy gradient alone."""
-        sees_rows = not isinstance(solver, FirstOrder) or any(
+        """Raise ValueError unless the solver uses the rows only through the noisy gradient."""
+        uses_rows = not isinstance(solver, FirstOrder) or any(
             link.needs_fisher for link in solver.transformations()
         )
-        if sees_rows:
+        if uses_rows:
             raise InputError(
-                "privacy needs a solver that sees the rows through the noisy gradient alone: SGD, "
+                "privacy needs a solver that uses the rows only through the noisy gradient: SGD, "
                 f"Adam or AdamW, got {type(solver).__name__}."
             )
 
     def check_stopping(self, schedule: Schedule, validation: Any, restore_best: bool) -> None:
-        """Raise ValueError if what stops or slows the training would reveal the rows."""
+        """Raise ValueError if early stopping or the schedule would depend on the private rows."""
         if isinstance(validation, Real):
             raise InputError(
                 f"validation is a fraction of the rows, {validation!r}, but privacy must protect "

@@ -50,6 +50,11 @@ class Constant(Schedule):
 class InverseScaling(Schedule):
     """(samples used + 1)^-power, updated after each epoch: scikit-learn's ``"invscaling"``.
 
+    Parameters
+    ----------
+    power : float, default=0.5
+        >= 0.
+
     Examples
     --------
     >>> import numpy as np
@@ -71,8 +76,14 @@ class InverseScaling(Schedule):
 class Adaptive(Schedule):
     """1, divided by `divisor` on every plateau instead of stopping: scikit-learn's ``"adaptive"``.
 
-    Training stops on a plateau once the learning rate is at most `minimum`, which is a learning
-    rate and not a factor.
+    Training stops on a plateau once the learning rate is at most `minimum`.
+
+    Parameters
+    ----------
+    divisor : float, default=5.0
+        > 1.
+    minimum : float, default=1e-6
+        >= 0. A learning rate, not a factor.
 
     Examples
     --------
@@ -97,6 +108,11 @@ class Adaptive(Schedule):
 class Cosine(Schedule):
     """Half a cosine from 1 at the first step to `final` at the last. Loshchilov, Hutter (2017).
 
+    Parameters
+    ----------
+    final : float, default=0.0
+        The factor at the last step, in [0, 1].
+
     Examples
     --------
     >>> import numpy as np
@@ -117,6 +133,13 @@ class Cosine(Schedule):
 @dataclass(frozen=True)
 class WarmUp(Schedule):
     """A linear increase to 1 over the first fraction `share` of all steps, then another schedule.
+
+    Parameters
+    ----------
+    share : float, default=0.05
+        The fraction of the steps in which the factor increases, in [0, 1].
+    then : Schedule, default=Constant()
+        The schedule of the remaining steps.
 
     Examples
     --------
@@ -144,6 +167,13 @@ class WarmUp(Schedule):
 @dataclass(frozen=True)
 class OneCycle(Schedule):
     """A cosine from `start` to 1 over the first fraction `peak` of the steps, then to `final`.
+
+    Parameters
+    ----------
+    peak : float, default=0.3
+        The fraction of the steps after which the factor is 1, in (0, 1].
+    start, final : float, default=0.04 and 4e-6
+        The first and the last factor, in [0, 1].
 
     References
     ----------
@@ -202,7 +232,7 @@ NAMES = tuple(_BY_NAME)
 
 
 def get(schedule: str | Schedule) -> Schedule:
-    """The schedule of that name with its defaults. A :class:`Schedule` is returned unchanged.
+    """The schedule of that name with default settings; a :class:`Schedule` is returned unchanged.
 
     Examples
     --------

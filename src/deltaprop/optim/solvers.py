@@ -17,7 +17,7 @@ class Solver:
     """An optimizer. Its settings are dataclass fields, which are checked against `_ranges`."""
 
     name: ClassVar[str]
-    """What the `solver` parameter of the estimators and of the command line calls it."""
+    """The name of the solver in the `solver` parameter of estimators and on the command line."""
 
     _ranges: ClassVar[dict[str, tuple[float, float, str]]] = {}
 
@@ -49,7 +49,7 @@ class FirstOrder(Solver, ABC):
 
     @abstractmethod
     def transformations(self) -> tuple[Transformation, ...]:
-        """What turns the gradient of a batch into the step that is added to θ."""
+        """The transformations that turn the gradient of a batch into the step added to θ."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class SGD(FirstOrder):
     momentum : float, default=0.9
         μ in [0, 1].
     nesterov : bool, default=True
+        Whether to use Nesterov's look-ahead.
 
     References
     ----------
@@ -90,7 +91,7 @@ class SGD(FirstOrder):
 class Adam(FirstOrder):
     """m ← β₁ m + (1-β₁) g, v ← β₂ v + (1-β₂) g², θ ← θ - η_t m / (√v + ε).
 
-    η_t = η √(1-β₂ᵗ) / (1-β₁ᵗ) corrects the start at zero.
+    η_t = η √(1-β₂ᵗ) / (1-β₁ᵗ) corrects for the start of m and v at zero.
 
     Parameters
     ----------
@@ -191,7 +192,7 @@ NAMES = tuple(BY_NAME)
 
 
 def is_full_batch(solver: object) -> bool:
-    """Whether a solver, or the one of that name, uses all rows in each step.
+    """Whether a solver, given as an object or by name, uses all rows in each step.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The state of a training run: what a later call needs to continue where this one stopped."""
+"""The state of a training run, from which a later call continues it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class TrainingState:
     solver_state : tuple of ndarrays
         The state of the solver's gradient transformations, such as Adam's moments.
     step, epoch, samples : int
-        How many optimization steps and epochs were run, and how many samples they used.
+        The numbers of optimization steps and epochs that were run and of samples that they used.
     scale : float
         The factor by which plateaus have reduced the learning rate.
     order : ndarray of int (N,) or None
@@ -34,7 +34,7 @@ class TrainingState:
     noise_seed : int or None
         The seed of the noise of private training. Whoever knows it can remove the noise.
     mu_squared : float
-        The privacy loss so far, μ² of Gaussian differential privacy; infinite if a part of the
+        The privacy loss so far, μ² of Gaussian differential privacy; infinite if part of the
         training was not private.
     """
 

@@ -1,6 +1,7 @@
 """Checks of a training state that was read from a file.
 
-Compiled code trusts the sizes and indices in it, so a damaged or hostile file must not get there.
+Compiled code does not check the sizes and indices in a state, so damaged or malicious files must be
+rejected first.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def require_sound(state: TrainingState, theta: Float[np.ndarray, " P"]) -> None:
     Examples
     --------
     >>> import numpy as np
-        >>> require_sound(TrainingState(solver_state=(np.zeros(3),)), theta=np.zeros(3))
+    >>> require_sound(TrainingState(solver_state=(np.zeros(3),)), theta=np.zeros(3))
     >>> require_sound(TrainingState(solver_state=(np.zeros(4),)), theta=np.zeros(3))
     Traceback (most recent call last):
     deltaprop.storage.codec.ModelFileError: its optimizer state does not fit the network
@@ -47,11 +48,11 @@ def require_sound(state: TrainingState, theta: Float[np.ndarray, " P"]) -> None:
     if type(state.mu_squared) is not float or not state.mu_squared >= 0:
         raise ModelFileError("its privacy accounting is not a non-negative number")
     if not isinstance(state.rng, (np.random.RandomState, type(None))):
-        raise ModelFileError("it holds an invalid random state")
+        raise ModelFileError("it contains an invalid random state")
 
 
 def _fits(solver_state: Any, theta: Float[np.ndarray, " P"]) -> bool:
-    """Whether each part is a vector like θ, or a square matrix, whose size K-FAC checks itself."""
+    """Whether each part is a vector like θ, or a square matrix, whose size K-FAC checks later."""
     return isinstance(solver_state, tuple) and all(
         isinstance(part, np.ndarray)
         and part.dtype == theta.dtype

@@ -1,7 +1,7 @@
 r"""Gradient transformations, which compose into a chain, as in optax.
 
-A transformation turns a gradient g, or what an earlier one has made of it, into something closer
-to the step that is added to θ:
+The first transformation is applied to the gradient g, each other one to the output of the one
+before it. The output of the last is the step that is added to θ:
 
 ==================  =============================================================
 :class:`ClipByNorm`  g ← g min(1, c / ‖g‖)
@@ -12,7 +12,8 @@ to the step that is added to θ:
 
 K-FAC's preconditioning is in :mod:`deltaprop.optim.natural_gradient`, and the gradients of private
 training are in :mod:`deltaprop.optim.batch_gradients`. All of them are pure functions of arrays in
-any namespace, so that every engine runs the same ones.
+any namespace, so that the reference and the xla engine run the same code. The fused engine has its
+own compiled version of the chains in :mod:`deltaprop.engines.fused.rules`.
 
 Examples
 --------
@@ -42,7 +43,7 @@ Shapes = Sequence[tuple[int, int]]
 
 
 class Step(NamedTuple):
-    """What a transformation may use besides the gradient.
+    """The inputs of a transformation besides the gradient and its state.
 
     Attributes
     ----------
@@ -54,7 +55,7 @@ class Step(NamedTuple):
     penalised : (P,) array
         1 for weights and 0 for biases.
     total : float
-        What g must be divided by to be the gradient of the mean loss of the batch.
+        The number for which g / total is the gradient of the mean loss of the batch.
     factors : tuple of (n, n) arrays
         A_0, G_0, A_1, … of :func:`deltaprop.derivation.fisher.factors`, if `needs_fisher`.
     """
@@ -126,7 +127,7 @@ class Momentum(Transformation):
 class AdamMoments(Transformation):
     """m ← β₁ m + (1-β₁) g, v ← β₂ v + (1-β₂) g². The step is -η_t m / (√v + ε).
 
-    η_t = η √(1-β₂ᵗ) / (1-β₁ᵗ) corrects the start at zero.
+    η_t = η √(1-β₂ᵗ) / (1-β₁ᵗ) corrects for the start of m and v at zero.
     """
 
     beta_1: float
@@ -167,7 +168,7 @@ class DecayWeights(Transformation):
 class Chain:
     """Transformations that are applied one after the other; the last one returns the step.
 
-    The state is one flat tuple of arrays. It holds the state of the last transformation first,
+    The state is one flat tuple of arrays. It starts with the state of the last transformation,
     which is the order in model files and checkpoints.
     """
 
@@ -185,7 +186,7 @@ class Chain:
     def update(
         self, g: Float[Array, " P"], state: State, step: Step, n_layers: int = 1
     ) -> tuple[Float[Array, " P"], State]:
-        """What to add to θ, and the new state."""
+        """The step to add to θ, and the new state."""
         end, new = len(state), []
         for link in self.links:
             size = link.state_size(n_layers)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from deltaprop.model import Model
 
-MOST_ROWS = 32  # of data in one pass
-MOST_CELLS = 512  # of a matrix that are sent, along each axis
-MOST_IN_STRIP = 1024  # entries of a matrix that is shown whole beside its equation
+MOST_ROWS = 32  # rows of data in one pass
+MOST_CELLS = 512  # rows and columns of a matrix that are sent
+MOST_IN_STRIP = 1024  # entries of a matrix that is shown in full beside its equation
 
 
 # ---------------------------------------------------------------- steps
@@ -53,12 +53,12 @@ class Line:
 
     @property
     def operands(self) -> list[Symbol]:
-        """The symbols of the right-hand side, each once."""
+        """The distinct symbols of the right-hand side."""
         found = {symbol.key: symbol for symbol in symbols(self.equation.right)}
         return [symbol for symbol in found.values() if symbol.name != "π"]
 
     def describe(self) -> dict[str, Any]:
-        """The parts that stay the same while the user steps and edits."""
+        """Return the parts that stay the same while the user steps and edits."""
         words = words_for(next(symbols(self.equation.left)))
         math = formula(self.equation, shapes=False)
         return {
@@ -74,7 +74,7 @@ class Line:
 
 
 def lines_of(steps: Sequence[Step]) -> list[Line]:
-    """The equations of all steps after the setup; ŷ = X_L becomes part of the one before it.
+    """Return the equations of all steps after the setup; ŷ = X_L is merged into the one before it.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def _key(left: Expression) -> str:
 
 
 def _steps(subject: Subject) -> tuple[Step, ...]:
-    """The steps for any rows: class indices are one-hot rows, which sum to 1."""
+    """Return the steps for any number of rows; one-hot rows of classes sum to 1."""
     return steps_of(subject.network(), BatchForm(proper=subject.targets.are_classes))
 
 
@@ -114,7 +114,7 @@ def _steps(subject: Subject) -> tuple[Step, ...]:
 
 
 def describe(subject: Subject) -> dict[str, Any]:
-    """Everything that stays the same while the user steps and edits."""
+    """Return everything that stays the same while the user steps and edits."""
     net = subject.network()
     return {
         "title": _title(net),
@@ -129,7 +129,7 @@ def describe(subject: Subject) -> dict[str, Any]:
 
 
 def trace(subject: Subject, request: dict[str, Any]) -> dict[str, Any]:
-    """The numbers of one step and a summary of all steps, computed on edited copies.
+    """Return the numbers of one step and a summary of all steps, computed on edited copies.
 
     Parameters
     ----------
@@ -163,24 +163,24 @@ def trace(subject: Subject, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def worked(subject: Subject, request: dict[str, Any]) -> dict[str, Any]:
-    """One entry of a step's result, written out with numbers; the request is as for `trace`."""
+    """Return one entry of a step's result, written out; the request is as for `trace`."""
     with np.errstate(all="ignore"):
         return _Scene(subject, request).worked()
 
 
 def edited(net: Model, W: Sequence[Any], b: Sequence[Any]) -> Model:
-    """A copy of `net` with other values in some entries of its W_l and b_l."""
+    """Return a copy of `net` with other values in some entries of its W_l and b_l."""
     net = net.copy()
-    for name, of, edits in (("W", net.W, W), ("b", net.b, b)):
+    for name, parameters, edits in (("W", net.W, W), ("b", net.b, b)):
         for l, *place, value in edits:
             if not isinstance(value, (int, float)) or not np.isfinite(value):
                 raise InputError(f"{name}_{l} must hold finite numbers, got {value!r}.")
-            of[l][tuple(place)] = value
+            parameters[l][tuple(place)] = value
     return net
 
 
 def plain(array: Any) -> Any:
-    """Numbers for JSON, which has no NaN and no infinity: those become strings."""
+    """Convert numbers for JSON; NaN and infinity, which JSON does not have, become strings."""
     array = np.asarray(array, dtype=np.float64)
     return array.tolist() if np.isfinite(array).all() else _as_strings(array.tolist())
 
@@ -194,7 +194,7 @@ def _as_strings(values: Any) -> Any:
 
 
 def rms(array: Any) -> Any:
-    """The root mean square, for JSON."""
+    """Return the root mean square, for JSON."""
     return plain(np.sqrt(np.mean(np.square(np.asarray(array, dtype=np.float64)))))
 
 
@@ -232,7 +232,7 @@ class _Scene:
         return self.subject.say(yhat) if np.isfinite(yhat).all() else None
 
     def worked(self) -> dict[str, Any]:
-        """The text, and the row or column of each operand that takes part."""
+        """Return the text, and the row or column of each operand that it uses."""
         R, C = self._value(self.line.equation.left).shape
         row, column = self.request.get("entry", (0, 0))
         row, column = max(0, min(int(row), R - 1)), max(0, min(int(column), C - 1))
@@ -258,7 +258,7 @@ class _Scene:
         }
 
     def strip(self, line: Line) -> dict[str, Any]:
-        """The first row of a matrix that has a row for each sample; else all of it if small."""
+        """Return the first row of a matrix with a row per sample, or a small matrix in full."""
         left = line.equation.left
         values = self._value(left)
         part = values[:1] if _has_samples(left) else values
@@ -285,7 +285,7 @@ class _Scene:
         return [symbol.name] * R, self._columns(symbol, C)
 
     def _columns(self, symbol: Symbol, C: int) -> list[str]:
-        """The names of units, of inputs or of outputs if there are C of them; else numbers."""
+        """Return the names of units, inputs or outputs if there are C of them, else numbers."""
         if symbol.name == "X" and symbol.index is not None:
             names = self._units(symbol.index)
         elif symbol.index is not None:
@@ -301,7 +301,7 @@ class _Scene:
         return [f"row {n}" for n in range(self.first, self.first + self.count)]
 
     def _units(self, l: int) -> list[str]:
-        """The names of the columns of X_l."""
+        """Return the names of the columns of X_l."""
         if l == 0:
             return self.subject.inputs.features
         if l == self.net.n_layers:
@@ -309,20 +309,20 @@ class _Scene:
         return [f"unit {h}" for h in range(self.net.layers[l - 1].units)]
 
     def _edits(self, symbol: Symbol) -> str | None:
-        """Which of the request's edits change the entries of this matrix."""
+        """Return the key of the request's edits that change the entries of this matrix, or None."""
         if symbol.key == ("X", 0) and self.subject.inputs.direct:
             return "inputs"
         return symbol.name if symbol.name in ("W", "b") else None
 
 
 def _has_samples(x: Expression) -> bool:
-    """Whether x has a row for each sample."""
+    """Return whether x has a row for each sample."""
     parts = x.items if isinstance(x, Row) else (x,)
     return all(isinstance(part, Symbol) and part.shape[:1] == ("N",) for part in parts)
 
 
 def _mark(cells: set[tuple[int, int]]) -> dict[str, int]:
-    """The row or the column, or both, that all cells have in common."""
+    """Return the row or the column, or both, that all cells have in common."""
     rows, columns = {row for row, _ in cells}, {column for _, column in cells}
     mark = {"row": rows, "column": columns}
     return {name: shared.pop() for name, shared in mark.items() if len(shared) == 1}

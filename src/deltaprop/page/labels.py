@@ -1,4 +1,4 @@
-"""What the page says about each quantity: its name, the title of its step, and a note."""
+"""The texts of the page for each quantity: its name, the title of its step, and a note."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from deltaprop.explain.expressions import Symbol
 
 
 class Words(NamedTuple):
-    """The words for one symbol; {l} is the index of its layer.
+    """The texts for one symbol; {l} is the index of its layer.
 
     Attributes
     ----------
     name : str
-        Beside its matrix.
+        The label of its matrix.
     title : str
-        Of the step that computes it.
+        The title of the step that computes it.
     note : str
-        What the step means, for a newcomer.
+        An explanation of the step for beginners.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Words(NamedTuple):
 HELPER = Words(
     "intermediate result",
     "An intermediate result of layer {l}",
-    "The equations below use this quantity more than once, so it has a name of its own.",
+    "The equations below use this quantity more than once, so it is given a name.",
 )
 LOSS_HELPER = HELPER._replace(title="An intermediate result of the loss")
 
@@ -58,13 +58,13 @@ WORDS = {
     "g": Words(
         "gradient of the outputs",
         "The gradient of the outputs of layer {l}",
-        "How much L grows when an output of this layer grows.",
+        "The derivative of L with respect to each output of this layer.",
     ),
     "δ": Words(
         "error signals",
         "The error signals of layer {l}",
-        "How much L grows when the sum of a unit grows. The error of a hidden unit comes from the "
-        "units that it feeds, through the weights that lead there, times the slope of its own "
+        "The derivative of L with respect to the sum of each unit. That of a hidden unit is the "
+        "weighted sum of the error signals of the units that it feeds, times the slope of its "
         "activation.",
     ),
     "∂L/∂W": Words(
@@ -89,7 +89,7 @@ WORDS = {
 
 
 def words_for(symbol: Symbol) -> Words:
-    """The words for a symbol, with the index of its layer filled in.
+    """Return the texts for a symbol, with the index of its layer filled in.
 
     Examples
     --------

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from deltaprop.model import Model
 
 SECONDS = 0.1  # between two measurements of the layers while training
-SAMPLE = 100  # rows that are measured
-MOST_POINTS = 1000  # of the curves, in one answer
+SAMPLE = 100  # rows on which the layers are measured
+MOST_POINTS = 1000  # epochs in one response
 
 
 def explore(
@@ -53,7 +53,7 @@ class LivePage(Page):
     Parameters
     ----------
     subject : callable
-        Opens the model; it is called again whenever another network is trained.
+        Opens the model. It is called again when another network is trained.
     ready : bool
         Whether the model can be opened now; otherwise it is opened at the first epoch.
     port, open_browser
@@ -113,7 +113,7 @@ class LivePage(Page):
             self._finished = True
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self  # scikit-learn's clone copies callbacks, but a server exists only once
+        return self  # scikit-learn's clone deep-copies callbacks, but a server cannot be copied
 
     def _open(self) -> None:
         """Open the model; encoding the rows of a table takes some time."""
@@ -123,7 +123,7 @@ class LivePage(Page):
 
     def _ready(self) -> Subject:
         if self._subject is None:
-            raise InputError("The first epoch has not ended yet.")
+            raise InputError("The model is not available before the first epoch ends; try again.")
         return self._subject
 
     def _describe(self) -> dict[str, Any]:
@@ -132,7 +132,7 @@ class LivePage(Page):
         return contents.describe(self._subject) | {"ready": True, "live": True}
 
     def _since(self, after: int) -> dict[str, Any]:
-        """The epochs that a page has not received yet; of very many, evenly spaced ones."""
+        """Return the epochs after the first `after` ones, evenly thinned to MOST_POINTS."""
         with self._lock:
             new, finished = self._epochs[after:], self._finished
             total = len(self._epochs)
@@ -143,7 +143,7 @@ class LivePage(Page):
 
 
 def _layers(net: Model, X: Any, y: Any) -> list[dict[str, Any]]:
-    """The root mean square of W, δ and ∂W of each layer on some rows."""
+    """Return the root mean square of W, δ and ∂W of each layer on some rows."""
     with np.errstate(all="ignore"):
         if not np.isfinite(net.theta).all():
             return []

@@ -22,7 +22,7 @@ from deltaprop.errors import InputError
 Route = Callable[[dict[str, Any]], Any]
 
 HOST = "127.0.0.1"
-MOST_BYTES = 4_000_000  # of a request
+MOST_BYTES = 4_000_000  # the longest request
 TYPES = {
     "html": "text/html; charset=utf-8",
     "css": "text/css; charset=utf-8",
@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self._fail(HTTPStatus.BAD_REQUEST, "The request must be a JSON object.")
 
     def _checked(self) -> str | None:
-        """The requested name after the token; None, and status 403, without the right token."""
+        """Return the name after the token, or None after sending 403 if the token is wrong."""
         host = self.headers.get("Host", "").rpartition(":")[0]
         given, _, name = urlsplit(self.path).path.lstrip("/").partition("/")
         known = secrets.compare_digest(given.encode(), self.token.encode())
@@ -199,7 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _static() -> dict[str, bytes]:
-    """The page's files by name; no other files can be requested."""
+    """Return the page's files by name; no other files can be requested."""
     folder = files("deltaprop.page") / "static"
     return {
         file.name: file.read_bytes()

@@ -1,6 +1,6 @@
 """What the page shows: a network, rows and targets as the user knows them, and their names.
 
-The estimators' side, which needs their encoders, is in :mod:`deltaprop.inspect.page_subjects`.
+Subjects for estimators, which need their encoders, are in :mod:`deltaprop.inspect.page_subjects`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Inputs:
         The names of the columns of X_0.
     n_rows : int
     direct : bool
-        Whether X_0 is the rows themselves, so that its entries can be edited.
+        Whether X_0 is equal to the rows, so that its entries can be edited.
     """
 
     columns: list[Column]
@@ -102,7 +102,8 @@ class Subject:
     targets : Targets
     outputs : list of str
     say : callable
-        Turns one row of outputs into words; returns None if there are none for it.
+        Turns one row of outputs into text, such as the predicted class; returns None if the
+        prediction has no text.
     """
 
     network: Callable[[], Model]
@@ -114,7 +115,7 @@ class Subject:
     def take(
         self, first: int, count: int, inputs: Sequence[Edit] = (), targets: Sequence[Edit] = ()
     ) -> tuple[Any, Any, list[list[Any]], list[list[Any]]]:
-        """X and y for the network, and the same rows as the user sees them, after edits."""
+        """Return X and y for the network, and the same rows as the user sees them, after edits."""
         rows = self.inputs.rows(first, count, inputs)
         values = self.targets.values[first : first + count].astype(np.float64)
         for row, k, value in targets:
@@ -132,7 +133,7 @@ class Subject:
         Raises
         ------
         ValueError
-            If they do not.
+            If they do not fit.
         """
         N = len(self.targets.values)
         if self.inputs.n_rows != N:
@@ -191,14 +192,14 @@ def network_subject(
 
 
 def _winner(net: Model, z: Float[np.ndarray, "1 H"]) -> int:
-    """The index of the predicted class."""
+    """Return the index of the predicted class."""
     if z.shape[1] > 1:
         return int(np.argmax(z))
     return int(z[0, 0] > (0.0 if net.loss_function.encoding.margins else 0.5))
 
 
 def matrix_inputs(X: Any, n_features: int, feature_names: Any = None) -> Inputs:
-    """Inputs that are numbers already: X_0 itself."""
+    """Return the inputs for rows that are X_0 without encoding."""
     if feature_names is None and hasattr(X, "columns"):
         feature_names = list(X.columns)
     names = list_of_names("feature_names", feature_names) or [f"x{d}" for d in range(n_features)]
@@ -228,7 +229,7 @@ def matrix_inputs(X: Any, n_features: int, feature_names: Any = None) -> Inputs:
 
 
 def number_columns(table: Num[np.ndarray, "N K"], names: Any) -> list[Column]:
-    """A column for each target; without fitting names, "target" or "target 0", "target 1", …"""
+    """Return a column for each target, named "target" or "target 0", … unless all have names."""
     names = list(names) if names is not None and len(names) == table.shape[1] else None
     if names is None:
         K = table.shape[1]
@@ -237,7 +238,7 @@ def number_columns(table: Num[np.ndarray, "N K"], names: Any) -> list[Column]:
 
 
 def output_names(H: int, names: Sequence[str]) -> list[str]:
-    """The given names if there is one for each output, else ŷ0, ŷ1, …
+    """Return the given names if there is one for each output, else ŷ0, ŷ1, …
 
     A single output with two classes is named after the second class.
     """
@@ -247,7 +248,7 @@ def output_names(H: int, names: Sequence[str]) -> list[str]:
 
 
 def list_of_names(argument: str, names: Any) -> list[str]:
-    """`names` as a list of strings; empty for None."""
+    """Return `names` as a list of strings; empty for None."""
     if names is None:
         return []
     if isinstance(names, str):
@@ -259,7 +260,7 @@ def list_of_names(argument: str, names: Any) -> list[str]:
 
 
 def finite_number(value: Any, name: str) -> float:
-    """`value` as a finite float."""
+    """Return `value` as a finite float; raise InputError if it is not one."""
     try:
         number = float(value)
     except (TypeError, ValueError):

@@ -5,7 +5,7 @@ The functions of `deltaprop.functions` and custom functions are plain Python ove
 scalars of that dtype (a float64 constant would silently promote the whole loop), `xp` becomes
 vector.namespace, and the functions that it calls are specialised in turn. A block wraps a loop over
 rows and columns around it. If a function is not elementwise, its kernel form
-(`deltaprop.functions.kernels`) says which loops that takes.
+(`deltaprop.functions.kernels`) determines the loops.
 
 The kernel of a training run calls blocks by their address, so it is compiled once for all networks.
 
@@ -61,7 +61,7 @@ def _replacements(dtype: str) -> dict[Any, Any]:
     floored, erf, expit, softplus = xp.floored, xp.erf, xp.expit, xp.softplus
     eps = np.finfo(dtype).eps
 
-    def power(base, exponent, xp):  # type: ignore[no-untyped-def]
+    def power(base, exponent, xp):
         return (max(base, eps) if exponent < 0 else base) ** exponent
 
     return {
@@ -116,7 +116,7 @@ def forward_block(activation: Activation, dtype: str) -> Any:
 
 
 def pull_back_block(activation: Activation, dtype: str) -> Any:
-    """g ← f′(a) ⊙ g, equation (1.8), or the product with the Jacobian of f."""
+    """g ← f′(a) ⊙ g, equations (1.8) and (1.9), or the product with the Jacobian of f."""
     kernel = activation.kernel
     if isinstance(kernel, Normalized):
         return _normalized_pull_back(kernel, dtype)
@@ -129,7 +129,7 @@ def _elementwise(activation: Activation, dtype: str) -> Any:
     one, xp, f = np.dtype(dtype).type(1), namespace(dtype), specialised(activation.f, dtype)
 
     @plain
-    def shifted(a, b, z, rows, columns, by_unit):  # type: ignore[no-untyped-def]
+    def shifted(a, b, z, rows, columns, by_unit):
         for i in range(rows):
             if by_unit:
                 shift = b[i]
@@ -142,7 +142,7 @@ def _elementwise(activation: Activation, dtype: str) -> Any:
                     z[i, j] = f(a[i, j], xp)
 
     @plain
-    def shifted_in_place(a, b, rows, columns, by_unit):  # type: ignore[no-untyped-def]
+    def shifted_in_place(a, b, rows, columns, by_unit):
         for i in range(rows):
             if by_unit:
                 shift = b[i]
@@ -153,7 +153,7 @@ def _elementwise(activation: Activation, dtype: str) -> Any:
                     a[i, j] = f(a[i, j] + b[j], xp)
 
     @plain(BLOCK)
-    def block(a_at, z_at, b_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(a_at, z_at, b_at, s_at, N, H, by_unit):
         rows, columns = (H, N) if by_unit else (N, H)
         a, z = matrix(one, a_at, rows, columns), matrix(one, z_at, rows, columns)
         b = vector(one, b_at, H)
@@ -173,7 +173,7 @@ def _elementwise_pull_back(activation: Activation, dtype: str) -> Any:
     one, xp, df = np.dtype(dtype).type(1), namespace(dtype), specialised(activation.df, dtype)
 
     @plain(BLOCK)
-    def block(a_at, z_at, g_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(a_at, z_at, g_at, s_at, N, H, by_unit):
         a, z, g = vector(one, a_at, N * H), vector(one, z_at, N * H), vector(one, g_at, N * H)
         for i in range(N * H):
             g[i] *= df(a[i], z[i], xp)
@@ -185,14 +185,14 @@ def _after_bias(apply: Any, dtype: str) -> Any:
     one = np.dtype(dtype).type(1)
 
     @plain(BLOCK)
-    def block(a_at, z_at, b_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(a_at, z_at, b_at, s_at, N, H, by_unit):
         if b_at != 0:
             a, b = matrix(one, a_at, N, H), vector(one, b_at, H)
-            turned = matrix(one, a_at, H, N)
+            a_by_unit = matrix(one, a_at, H, N)
             if by_unit:
                 for h in range(H):
                     for n in range(N):
-                        turned[h, n] += b[h]
+                        a_by_unit[h, n] += b[h]
             else:
                 for n in range(N):
                     for h in range(H):
@@ -207,7 +207,7 @@ def _normalized(kernel: Normalized, dtype: str) -> Any:
     zero = one - one
 
     @plain
-    def rows(a, z, N, H):  # type: ignore[no-untyped-def]
+    def rows(a, z, N, H):
         for n in range(N):
             top = a[n, 0]
             for h in range(1, H):
@@ -221,7 +221,7 @@ def _normalized(kernel: Normalized, dtype: str) -> Any:
                 z[n, h] /= total
 
     @plain
-    def units(a, z, top, total, N, H):  # type: ignore[no-untyped-def]
+    def units(a, z, top, total, N, H):
         for n in range(N):
             top[n], total[n] = a[0, n], zero
         for h in range(1, H):
@@ -236,7 +236,7 @@ def _normalized(kernel: Normalized, dtype: str) -> Any:
                 z[h, n] /= total[n]
 
     @plain
-    def apply(a_at, z_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def apply(a_at, z_at, s_at, N, H, by_unit):
         if by_unit:
             s = matrix(one, s_at, 2, N)
             units(matrix(one, a_at, H, N), matrix(one, z_at, H, N), s[0], s[1], N, H)
@@ -251,7 +251,7 @@ def _normalized_pull_back(kernel: Normalized, dtype: str) -> Any:
     zero = one - one
 
     @plain(BLOCK)
-    def block(a_at, z_at, g_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(a_at, z_at, g_at, s_at, N, H, by_unit):
         step_n, step_h = (1, N) if by_unit else (H, 1)
         z, g = vector(one, z_at, N * H), vector(one, g_at, N * H)
         for n in range(N):
@@ -271,7 +271,7 @@ def _two_halves(kernel: TwoHalves, dtype: str) -> Any:
     first, second = (specialised(f, dtype) for f in kernel.f)
 
     @plain
-    def apply(a_at, z_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def apply(a_at, z_at, s_at, N, H, by_unit):
         step_n, step_h = (1, N) if by_unit else (H, 1)
         a, z = vector(one, a_at, N * H), vector(one, z_at, N * H)
         K = H // 2
@@ -288,7 +288,7 @@ def _two_halves_pull_back(kernel: TwoHalves, dtype: str) -> Any:
     first, second = (specialised(df, dtype) for df in kernel.df)
 
     @plain(BLOCK)
-    def block(a_at, z_at, g_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(a_at, z_at, g_at, s_at, N, H, by_unit):
         step_n, step_h = (1, N) if by_unit else (H, 1)
         a, z, g = vector(one, a_at, N * H), vector(one, z_at, N * H), vector(one, g_at, N * H)
         for n in range(N):
@@ -326,8 +326,8 @@ def _bound(
 ) -> Any:  # fmt: skip
     """`function` of these scalars and xp, specialised and with the loss's parameters filled in.
 
-    By default the result takes the same arguments, else those of `signature`. The parameter that
-    `level` names is filled in with the argument ``level``.
+    The result takes the same arguments, or those of `signature` if it is given. The parameter
+    whose name is `level` receives the argument ``level``.
     """
     T = np.dtype(dtype).type
 
@@ -348,7 +348,7 @@ def _bound(
 
 
 def _each_entry(loss: Loss, activation: str, dtype: str) -> Any:
-    """An elementwise loss; a `PerOutput` parameter has the level of the column."""
+    """An elementwise loss; a `PerOutput` parameter has one value (level) for each column."""
     one, xp = np.dtype(dtype).type(1), namespace(dtype)
     zero = one - one
     closed = dict(loss.closed).get(activation)
@@ -363,7 +363,7 @@ def _each_entry(loss: Loss, activation: str, dtype: str) -> Any:
     )
 
     @plain(LOSS)
-    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):
         t, a, z = vector(one, t_at, N * H), vector(one, a_at, N * H), vector(one, z_at, N * H)
         d, rows = vector(one, d_at, N * H), vector(one, rows_at, N)
         if by_unit:
@@ -394,7 +394,7 @@ def _log_likelihood(kernel: LogLikelihood, loss: Loss, dtype: str) -> Any:
     weight = _bound(kernel.weight, "t", loss, dtype)
 
     @plain
-    def by_row(t, a, z, d, rows, N, H):  # type: ignore[no-untyped-def]
+    def by_row(t, a, z, d, rows, N, H):
         for n in range(N):
             top, largest, mass, dot = a[n, 0], z[n, 0], zero, zero
             for h in range(H):
@@ -406,7 +406,7 @@ def _log_likelihood(kernel: LogLikelihood, loss: Loss, dtype: str) -> Any:
             rows[n] = -mass * log(largest) - dot
 
     @plain
-    def by_units(t, a, z, d, rows, mass, most, N, H):  # type: ignore[no-untyped-def]
+    def by_units(t, a, z, d, rows, mass, most, N, H):
         for n in range(N):
             mass[n], most[n], rows[n] = weight(t[0, n], xp), a[0, n], zero
         for h in range(1, H):
@@ -426,7 +426,7 @@ def _log_likelihood(kernel: LogLikelihood, loss: Loss, dtype: str) -> Any:
             rows[n] -= mass[n] * log(most[n])
 
     @plain(LOSS)
-    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):
         rows, s = vector(one, rows_at, N), matrix(one, s_at, 2, N)
         if by_unit:
             t, a = matrix(one, t_at, H, N), matrix(one, a_at, H, N)
@@ -447,7 +447,7 @@ def _mean_and_spread(kernel: MeanAndSpread, loss: Loss, closed: bool, dtype: str
     terms = _bound(kernel.terms, "t, m, s", loss, dtype)
 
     @plain(LOSS)
-    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):
         step_n, step_h = (1, N) if by_unit else (H, 1)
         K = H // 2
         step_t = 1 if by_unit else K
@@ -472,7 +472,7 @@ def _each_class(kernel: EachClass, loss: Loss, dtype: str) -> Any:
     terms = _bound(kernel.terms, "a, z", loss, dtype)
 
     @plain(LOSS)
-    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):
         step_n, step_h = (1, N) if by_unit else (H, 1)
         t, a, z = vector(one, t_at, N * H), vector(one, a_at, N * H), vector(one, z_at, N * H)
         d, rows = vector(one, d_at, N * H), vector(one, rows_at, N)
@@ -500,7 +500,7 @@ def _log_probabilities(kernel: LogProbabilities, loss: Loss, dtype: str) -> Any:
     single = _bound(kernel.single, "t, z", loss, dtype)
 
     @plain(LOSS)
-    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):  # type: ignore[no-untyped-def]
+    def block(t_at, a_at, z_at, d_at, rows_at, s_at, N, H, by_unit):
         step_n, step_h = (1, N) if by_unit else (H, 1)
         t, a, z = vector(one, t_at, N * H), vector(one, a_at, N * H), vector(one, z_at, N * H)
         d, rows = vector(one, d_at, N * H), vector(one, rows_at, N)
@@ -508,7 +508,7 @@ def _log_probabilities(kernel: LogProbabilities, loss: Loss, dtype: str) -> Any:
             if H == 1:
                 rows[n], d[n] = single(t[n], z[n], xp), zero
                 continue
-            top, mass, total, both = a[n * step_n], zero, zero, zero
+            top, mass, total, q_sum = a[n * step_n], zero, zero, zero
             for h in range(1, H):
                 top = max(top, a[n * step_n + h * step_h])
             for h in range(H):
@@ -518,10 +518,10 @@ def _log_probabilities(kernel: LogProbabilities, loss: Loss, dtype: str) -> Any:
                 log_z = a[i] - top - log(mass)
                 value, d[i] = terms(t[i], z[i], log_z, xp)
                 total += value
-                both += d[i]
+                q_sum += d[i]
             for h in range(H):
                 i = n * step_n + h * step_h
-                d[i] -= z[i] * both
+                d[i] -= z[i] * q_sum
             rows[n] = total
 
     return block
@@ -534,11 +534,13 @@ def gather_block(source: str, dtype: str) -> Any:
     """Rows `order` of X, which has any source dtype and layout, converted to the working dtype."""
     T, one = types.float32 if dtype == "float32" else types.float64, np.dtype(dtype).type(1)
     item = np.dtype(SOURCES[source]).type(1)
-    widened = {"float16": _of_half, "bfloat16": _of_brain}.get(source, inlined(lambda x: T(x)))
+    widened = {"float16": _of_float16, "bfloat16": _of_bfloat16}.get(
+        source, inlined(lambda x: T(x))
+    )
     size = item.itemsize
 
     @plain(GATHER)
-    def block(X_at, row, column, order_at, first, N, D, out_at, by_unit):  # type: ignore[no-untyped-def]
+    def block(X_at, row, column, order_at, first, N, D, out_at, by_unit):
         step_n, step_d = (1, N) if by_unit else (D, 1)
         out, order = vector(one, out_at, N * D), vector(N, order_at, N)
         for n in range(N):
@@ -555,7 +557,7 @@ def gather_block(source: str, dtype: str) -> Any:
 
 
 @inlined
-def _of_half(bits):  # type: ignore[no-untyped-def]
+def _of_float16(bits):
     """float16 from its bits. A product shifts the exponent, which also handles subnormals."""
     size = float32_of_bits(np.int32((np.int32(bits) & 0x7FFF) << 13)) * np.float32(2.0**112)
     if (bits & 0x7C00) == 0x7C00:
@@ -564,5 +566,5 @@ def _of_half(bits):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _of_brain(bits):  # type: ignore[no-untyped-def]
+def _of_bfloat16(bits):
     return float32_of_bits(np.int32(np.int32(bits) << 16))

@@ -1,4 +1,4 @@
-"""Compiling what a training run needs, in another process meanwhile or in this one first.
+"""Compilation of the code that a training run needs, in the background or in this process.
 
 ``python -m deltaprop.engines.fused.compiling`` compiles all built-in functions, for machines
 or images whose processes cannot write to a cache folder later.
@@ -42,7 +42,9 @@ def finish(net: Model, X: Any) -> None:
     if not todo:
         return
     if _child and _child[-1].poll() is None and all(unit.key for unit in todo):
-        _say(f"compiling for this machine, once: {', '.join(unit.name for unit in todo)} …")
+        _print_to_terminal(
+            f"compiling for this machine, once: {', '.join(unit.name for unit in todo)} …"
+        )
         while _child[-1].poll() is None and needed(net, X):
             time.sleep(0.05)
     compile_all(needed(net, X))
@@ -51,14 +53,16 @@ def finish(net: Model, X: Any) -> None:
 def compile_all(todo: list[objects.Unit]) -> None:
     """Compile units in this process."""
     for i, unit in enumerate(todo):
-        _say(f"compiling for this machine, once: {unit.name} ({i + 1} of {len(todo)}) …")
+        _print_to_terminal(
+            f"compiling for this machine, once: {unit.name} ({i + 1} of {len(todo)}) …"
+        )
         objects.addresses(unit)
 
 
 def start(net: Model, X: Any) -> bool:
-    """Start to compile in another process. Returns False if that is not possible."""
+    """Start to compile in another process. Returns whether that was possible."""
     if _child and _child[-1].poll() is None:
-        return True  # one at a time: the next training run asks again
+        return True  # only one process compiles; the next training run tries again
     sent = [pickled for pickled in map(_pickled, needed(net, X)) if pickled]
     failed = _child and _child[-1].returncode != 0
     if not sent or failed or not sys.executable or not objects.writable():
@@ -73,12 +77,14 @@ def start(net: Model, X: Any) -> bool:
     with child.stdin:
         pickle.dump(sent, child.stdin)
     _child.append(child)
-    _say("compiling its fast engine for this machine in the background, once (some 20 s) …")
+    _print_to_terminal(
+        "compiling the fused engine for this machine in the background, once (about 20 s) …"
+    )
     return True
 
 
 def _pickled(unit: objects.Unit) -> bytes | None:
-    """None for functions that another process cannot find, such as lambdas of the user's."""
+    """None for functions that another process cannot import, such as a user's lambdas."""
     factory = getattr(units, unit.make.__name__.removeprefix("_make_"))
     try:
         return pickle.dumps((factory, unit.of)) if unit.key else None
@@ -87,21 +93,21 @@ def _pickled(unit: objects.Unit) -> bytes | None:
 
 
 def built_in() -> list[objects.Unit]:
-    """Every unit whose functions are deltaprop's own, most wanted first."""
+    """The units of all built-in functions, the most often needed first."""
     functions = {f.name: f for f in map(activations.get, activations.NAMES)}.values()
     all_losses = [losses.get(name) for name in losses.NAMES]
-    found = []
+    all_units = []
     for dtype in ("float32", "float64"):
-        found += [units.kernel(dtype), units.products(dtype), units.gather(dtype, dtype)]
-        found += [units.activation(f, dtype) for f in functions]
+        all_units += [units.kernel(dtype), units.products(dtype), units.gather(dtype, dtype)]
+        all_units += [units.activation(f, dtype) for f in functions]
         for loss in all_losses:
             closed = [f.name for f in functions if loss.closed_form(f.name)]
-            found += [units.loss(loss, name, dtype) for name in ("", *closed)]
-        found += [units.gather(name, dtype) for name in units.SOURCES if name != dtype]
-    return found
+            all_units += [units.loss(loss, name, dtype) for name in ("", *closed)]
+        all_units += [units.gather(name, dtype) for name in units.SOURCES if name != dtype]
+    return all_units
 
 
-def _say(message: str) -> None:
+def _print_to_terminal(message: str) -> None:
     if sys.stderr and sys.stderr.isatty():
         print(f"deltaprop: {message}", file=sys.stderr, flush=True)
 

@@ -1,10 +1,10 @@
 """Constants and record types that the compiled kernel shares with the Python code that calls it.
 
-The kernel takes a single argument: the address of one ``FRAME`` record. The frame holds numbers and
-the addresses of arrays; among these is an array of L ``LAYER`` records, which say how large each
-layer is, which compiled functions it calls and where its quantities lie in memory. `layout.py`
-decides the places, `frame.py` fills in the records, and the kernel reads them. Nothing else knows
-about offsets.
+The kernel takes a single argument: the address of one ``FRAME`` record. The frame contains numbers
+and the addresses of arrays. One of these is an array of L ``LAYER`` records: for each layer its
+size, the compiled functions that it calls and the places of its quantities in memory. `layout.py`
+determines the places, `frame.py` fills in the records, and the kernel reads them. No other module
+depends on the offsets.
 """
 
 import platform
@@ -90,7 +90,7 @@ ROWS = [
 ]  # fmt: skip
 
 WORKSPACE = [
-    ("work", ADDRESS),  # the working memory, where the places of LAYER and the next four lie
+    ("work", ADDRESS),  # the working memory, which contains the places of LAYER and the next four
     ("batch_targets", PLACE),  # (slab, K)
     ("batch_losses", PLACE),  # (slab,)
     ("scratch", PLACE),  # (slab, 2), for activations and losses
@@ -103,7 +103,7 @@ WORKSPACE = [
     ("G", ADDRESS),  # the gradient ∂L/∂θ (P,)
     ("parts", ADDRESS),  # sums of squares for each piece (2 L, MOST_PIECES + 1)
     ("n_threads", COUNT),
-    ("sync", ADDRESS),  # the barrier's two counters, on cache lines of their own
+    ("sync", ADDRESS),  # the barrier's two counters, on separate cache lines
     ("tile_claims", ADDRESS), ("piece_claims", ADDRESS),  # whether a thread has begun each
 ]  # fmt: skip
 

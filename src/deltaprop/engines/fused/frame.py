@@ -1,4 +1,4 @@
-"""The kernel's arguments: one record of addresses and numbers, and what it refers to."""
+"""The kernel's arguments: one record of addresses and numbers, and the arrays it refers to."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Frame:
-    """A record of type ``constants.FRAME``; it keeps the arrays alive whose addresses it holds.
+    """A record of type ``constants.FRAME``; it keeps the arrays alive whose addresses it contains.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Frame:
         record = memory.view(constants.FRAME)
         self.at = {name: record[name] for name in constants.FRAME.names or ()}
         self._place = address(memory)
-        self._error = address(errors)  # of Numba's calling convention; nothing in there raises
+        self._error = address(errors)  # required by Numba's calling convention; unused
         self._kept: list[Any] = [rows, errors]
         self._set_network()
         self._set_workspace()
@@ -63,7 +63,7 @@ class Frame:
         )  # fmt: skip
 
     def set(self, **fields: Any) -> None:
-        """Set fields of the record, by name. Of an array, the record holds the address."""
+        """Set fields of the record, by name. The record stores the address of an array."""
         for name, value in fields.items():
             if isinstance(value, np.ndarray):
                 self._kept.append(value)

@@ -7,16 +7,16 @@ A step has two halves, and each half ends at a barrier:
 2. Threads divide the parameters. Each takes *pieces* of the rows of every W_l, computes their
    gradient ∂W_l = X_lᵀ δ_l over the whole batch, and updates them while they are in the cache.
 
-The first barrier makes sure that all δ_l are there before a gradient is computed from them, the
-second one that all of θ is updated before the next step reads it. A third one is needed only where
-the gradient is clipped, because its norm must be known before any parameter is updated.
+The first barrier makes sure that all δ_l are complete before a gradient is computed from them, the
+second one that all of θ is updated before the next step reads it. A third one is needed only if the
+gradient is clipped, because its norm must be known before any parameter is updated.
 
 Results are reproducible to the bit, because they do not depend on which thread computes what. The
 activations of a row are computed from that row alone. Each number of a gradient is one sum over all
 rows of the slab, by one thread, in an order that is fixed. Sums over pieces (norms, penalties) are
 stored piece by piece and then added up in one order. Only the number of pieces depends on the
-number of threads, unless `layout.py` is asked to fix it. `sharing.py` has the barrier and explains
-how a thread that is done helps the others.
+number of threads, unless `reproducible` fixes it (see `layout.py`). `sharing.py` has the barrier
+and explains how a thread that has finished its share takes over parts of others.
 
 A batch larger than a *slab* passes through both halves slab by slab, and its gradient is the sum of
 theirs.
@@ -92,17 +92,17 @@ def run(one, k, frame):
         size = min(f.batch, f.N - step_of_epoch * f.batch)
         total_weight = float(size)
         if f.weights:
-            total_weight = 0.0  # in a function of its own, LLVM would reorder this sum
+            total_weight = 0.0  # in a separate function, LLVM would reorder this sum
             for i in range(size):
                 total_weight += weights[order[start + i]]
         if total_weight == 0.0:
-            continue  # no sample of this batch counts; every thread finds the same
+            continue  # all weights are zero, and every thread skips the batch
         if f.rule != GRADIENT:
             updates += 1
         step = _step(f, start, size, updates, total_weight, rates[s])
         loss = _gradient_and_update(one, f, k, step)
         if f.clip > 0 and f.rule != GRADIENT:
-            _clipped_update(one, f, k, step, _shortening(f))
+            _clipped_update(one, f, k, step, _clip_factor(f))
             barrier(vector(1, f.sync, 16), f.n_threads)
         if k == 0:
             share = 1.0 if f.reduction == SUM else size / f.rows_of_epoch
@@ -113,7 +113,7 @@ def run(one, k, frame):
 
 @plain
 def predict(one, k, frame):
-    """The outputs of all N rows, to `out`; each thread has its own part of the memory."""
+    """Write the outputs of all N rows to `out`; each thread uses its own part of the memory."""
     f = frame_at(frame, 0)
     if f.N >= FEW:
         _all_W_to_panels(one, f, k)
@@ -254,7 +254,7 @@ def _gather_targets(one, f, tile, t_at):
 
 @plain
 def _backward(one, f, tile, step):
-    """δ_l of a tile from the last layer's, (1.8), and the panels that ∂W_l is computed from."""
+    """δ_l of a tile from the last layer's, (1.9), and the panels that ∂W_l is computed from."""
     n, by_unit, scratch = tile.n, f.by_unit, row_at(one, f, f.scratch, tile.low, 2)
     for l in range(f.L - 1, -1, -1):
         delta_to_panels(one, f, l, tile)
@@ -268,7 +268,7 @@ def _backward(one, f, tile, step):
         z_at = row_at(one, f, below.z, tile.low, H)
         if dropout > 0:
             drop(one, f, l - 1, tile, step, g_at)
-            # f′ may need f(a) without its mask, ∂W_l needs it with: the mask is restored below.
+            # f′ may need f(a) without the mask, ∂W_l needs it with: the mask is restored below.
             call_block(below.forward, a_at, z_at, 0, scratch, n, H, by_unit)
         call_block(below.pull_back, a_at, z_at, g_at, scratch, n, H, by_unit)
         if dropout > 0:
@@ -307,7 +307,7 @@ def _second_half(one, f, k, step, slab):
 
 @plain
 def _needs_whole_gradient(f):
-    """Whether the whole gradient must be known before any update, or is all that is wanted."""
+    """Whether the gradient must be complete before any update, or no update is wanted."""
     return f.clip > 0 or f.rule == GRADIENT
 
 
@@ -320,7 +320,7 @@ def _updates_together(f, step, slab):
 
 @plain
 def _pieces(f, l):
-    """How many pieces W_l has: each fits the cache, and each thread gets as many."""
+    """How many pieces W_l has: each fits the cache, and all threads get equally many."""
     layer = layer_at(f.layers, l)
     D, H = layer.D, layer.H
     if l == 0 and f.sparse:
@@ -344,7 +344,7 @@ def _part(l, which, piece):
 
 @plain
 def _finish_piece(one, f, step, l, piece, low, high):
-    """What follows the gradient of rows low … high of W_l: sums of squares and their update."""
+    """After the gradient of rows low … high of W_l: sums of squares, and the update of the rows."""
     layer = layer_at(f.layers, l)
     parts = vector(1.0, f.parts, 1)
     at, size = layer.W + low * layer.H, (high - low) * layer.H
@@ -360,19 +360,19 @@ def _finish_piece(one, f, step, l, piece, low, high):
 
 
 @plain
-def _update(one, f, at, n, l2, decay, gain, shorten):
-    """Update n parameters from position `at` of θ on; the gradient is shortened by a factor."""
+def _update(one, f, at, n, l2, decay, gain, clip):
+    """Update n parameters from position `at` of θ on; the gradient is multiplied by `clip`."""
     at *= size_of(one)
     theta, g_of = vector(one, f.theta + at, n), vector(one, f.G + at, n)
     first, second = vector(one, f.first + at, n), vector(one, f.second + at, n)
     l2, decay = number(one, l2), number(one, decay)
-    gain, shorten = number(one, gain), number(one, shorten)
+    gain, clip = number(one, gain), number(one, clip)
     b1, b2, eps = number(one, f.b1), number(one, f.b2), number(one, f.epsilon)
     c1, c2, nesterov = number(one, 1 - f.b1), number(one, 1 - f.b2), f.nesterov
     if f.rule == ADAM:
         for i in range(n):
             x = theta[i]
-            g = (g_of[i] + l2 * x) * shorten
+            g = (g_of[i] + l2 * x) * clip
             m = b1 * first[i] + c1 * g
             v = b2 * second[i] + c2 * (g * g)
             first[i], second[i] = m, v
@@ -380,7 +380,7 @@ def _update(one, f, at, n, l2, decay, gain, shorten):
     else:
         for i in range(n):
             x = theta[i]
-            g = (g_of[i] + l2 * x) * shorten
+            g = (g_of[i] + l2 * x) * clip
             v = b1 * first[i] - gain * g
             first[i] = v
             theta[i] = x + (b1 * v - gain * g if nesterov else v)
@@ -388,7 +388,7 @@ def _update(one, f, at, n, l2, decay, gain, shorten):
 
 @plain
 def _complete(one, f, at, n, l2):
-    """Add the penalty's part to n numbers of the gradient; returns the sum of their squares."""
+    """Add the gradient of the penalty to n entries of G; returns the sum of their squares."""
     at *= size_of(one)
     theta, g, l2 = vector(one, f.theta + at, n), vector(one, f.G + at, n), number(one, l2)
     for i in range(n):
@@ -418,29 +418,29 @@ def _sum_of_parts(f, which):
 
 
 @plain
-def _shortening(f):
-    """The factor that brings the gradient's norm down to f.clip; 1 where it is not larger."""
+def _clip_factor(f):
+    """The factor that reduces the gradient's norm to f.clip; 1 if the norm is not larger."""
     norm = math.sqrt(_sum_of_parts(f, GRADIENTS))
     return f.clip / norm if norm > f.clip else 1.0
 
 
 @plain
-def _clipped_update(one, f, k, step, shorten):
-    """Update this thread's share of the parameters by the shortened gradient."""
+def _clipped_update(one, f, k, step, clip):
+    """Update this thread's share of the parameters with the gradient, multiplied by `clip`."""
     T, decay = f.n_threads, step.rate * f.decay
     for l in range(f.L):
         layer, pieces = layer_at(f.layers, l), _pieces(f, l)
         low, _ = _rows_of_piece(f, l, pieces * k // T, pieces)
         high, _ = _rows_of_piece(f, l, pieces * (k + 1) // T, pieces)
         at, size = layer.W + low * layer.H, (high - low) * layer.H
-        _update(one, f, at, size, 0.0, decay, step.gain, shorten)
+        _update(one, f, at, size, 0.0, decay, step.gain, clip)
         W_to_panels(one, f, l, low, high)
         if l == 0 and f.sparse:
             G = vector(one, f.G + at * size_of(one), size)
             for i in range(size):
                 G[i] = 0
         if k == T - 1:
-            _update(one, f, layer.b, layer.H, 0.0, 0.0, step.gain, shorten)
+            _update(one, f, layer.b, layer.H, 0.0, 0.0, step.gain, clip)
 
 
 @plain

@@ -34,7 +34,7 @@ class KernelRows:
         return rows
 
     def _describe(self, net: Model, X: Any, N: int) -> None:
-        """Where the entries of X lie in memory."""
+        """Set the fields that describe how X is stored."""
         self.N, self.sparse = N, hasattr(X, "tocsr")
         self.source = net.dtype.name if self.sparse else X.dtype.name
         self._fields: dict[str, Any] = {"sparse": self.sparse}
@@ -50,7 +50,7 @@ class KernelRows:
             if not X.dtype.isnative or any(s % item or s < 0 for s in X.strides):
                 X = np.ascontiguousarray(X, X.dtype.newbyteorder("="))
             row, column = (stride // item for stride in X.strides)
-            # For a single column or row the strides in NumPy may be anything.
+            # For a single column or row the strides in NumPy are arbitrary.
             column = column if X.shape[1] > 1 else 1
             self._fields |= {"X": X, "row": row if X.shape[0] > 1 else 0, "column": column}
 
@@ -65,4 +65,5 @@ class KernelRows:
         self._fields |= {"targets": t, "K": self.K}
 
     def fields(self) -> dict[str, Any]:
+        """The fields of the kernel's frame that describe these rows."""
         return self._fields

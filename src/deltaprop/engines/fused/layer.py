@@ -1,10 +1,10 @@
 """What the kernel computes for one layer: the matrix products of (1.1) to (1.9), and dropout.
 
-Quantities are found by name: ``layer.X``, ``layer.a``, ``layer.delta``, … are places in the working
-memory, and `row_at` gives the address of a row there. Names that end in ``_at`` are addresses.
+``layer.X``, ``layer.a``, ``layer.delta``, … are places in the working memory, and `row_at` returns
+the address of a row there. Names that end in ``_at`` are addresses.
 
-Activations lie in memory row by row, (n, H), or in small networks unit by unit, (H, n)
-(``f.by_unit``): loops over the rows of a batch are long enough for vector instructions where loops
+Activations are stored row by row, (n, H), or in small networks unit by unit, (H, n)
+(``f.by_unit``): loops over the rows of a batch are long enough for vector instructions, and loops
 over a few units are not. The products are then those of the transposes.
 """
 
@@ -44,7 +44,7 @@ class Slab(NamedTuple):
     first: int  # position in `order` of its first row
     in_batch: int  # its first row, counted in the batch; 0 for the first slab
     n: int  # rows
-    last: bool  # of the batch
+    last: bool  # whether it is the last of the batch
 
 
 @plain
@@ -70,7 +70,7 @@ def parameters_at(one, f, position):
 
 @plain
 def affine(one, f, l, tile):
-    """a_l = X_l W_l for a tile of rows. The bias is added where the activation reads a_l."""
+    """a_l = X_l W_l for a tile of rows. The compiled activation adds the bias."""
     layer, n, W = layer_at(f.layers, l), tile.n, panel_width(one)
     D, H, W_at = layer.D, layer.H, parameters_at(one, f, layer.W)
     X_at = row_at(one, f, layer.X, tile.low, D)
@@ -88,7 +88,7 @@ def affine(one, f, l, tile):
 
 @plain
 def _affine_of_few(one, X_at, W_at, a_at, N, D, H):
-    """The same for so few rows that copying W_l to panels costs more than it saves."""
+    """a_l = X_l W_l for so few rows that copying W_l to panels costs more than it saves."""
     X, W, a = matrix(one, X_at, N, D), matrix(one, W_at, D, H), matrix(one, a_at, N, H)
     for n in range(N):
         for h in range(H):
@@ -114,7 +114,7 @@ def _affine_of_sparse(one, f, first, N, W_at, H, a_at):
                 a[n, h] += x * W_d[h]
 
 
-# ---------------------------------------------------------------- backward: δ_l W_lᵀ, (1.8)
+# ---------------------------------------------------------------- backward: δ_l W_lᵀ, (1.9)
 
 
 @plain
@@ -132,7 +132,7 @@ def back(one, f, l, tile):
         call_product(f.rows_times, delta_at, H, panels, W, H * W, g_at, D, n, D, H, 0, 0)
 
 
-# ---------------------------------------------------------------- gradients, (1.9)
+# ---------------------------------------------------------------- gradients, (1.4) to (1.7)
 
 
 @plain
@@ -244,7 +244,7 @@ def W_to_panels(one, f, l, low, high):
 
 @plain
 def _mix(x):
-    """The hash of functions/masks.py: bits that depend on all bits of x."""
+    """The hash of functions/masks.py."""
     x = uint32(x)
     x = uint32(x ^ (x >> uint32(16)))
     x = uint32(x * uint32(0x7FEB352D))
@@ -257,8 +257,8 @@ def _mix(x):
 def drop(one, f, l, tile, step, values_at):
     """values ⊙ mask, the mask of layer l for this step and the tile's rows of the batch.
 
-    It is the mask of functions/masks.py, a hash of the seed, the step, the layer, the row and the
-    unit. It does not depend on which thread computes it, or when.
+    The mask is that of functions/masks.py, a hash of the seed, the step, the layer, the row and the
+    unit, so it does not depend on which thread computes it.
     """
     layer, N = layer_at(f.layers, l), tile.n
     H, p = layer.H, layer.dropout

@@ -1,15 +1,15 @@
-"""How the work of a step is divided, and where its quantities lie in the working memory.
+"""How the work of a step is divided, and the places of its quantities in the working memory.
 
 A batch of up to LARGEST_SLAB rows is one *slab*: the rows whose activations are in memory at the
-same time. Larger batches (all rows, for L-BFGS) pass through slab by slab, so that memory does not
+same time. Larger batches (all rows, for L-BFGS) are processed slab by slab, so that memory does not
 grow with them. The first half of a step divides a slab's rows into *tiles*; one thread takes a tile
 through all layers, forward and back, while its activations are in the cache. The second half
 divides the rows of each W_l into *pieces*; one thread computes a piece of the gradient and updates
-it. Copies of W_l, W_lᵀ and δ_l in *panels* (a few columns each, row after row) are what matrix
-products read: see products.py.
+it. Matrix products read copies of W_l, W_lᵀ and δ_l in *panels* (a few columns each, row after
+row): see products.py.
 
 Threads thus divide the batch rather than each product: a product of the usual size takes some
-microseconds, and a barrier after each would cost as much again.
+microseconds, and a barrier after each would take as long again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from deltaprop.model import Model
 if TYPE_CHECKING:
     from jaxtyping import Shaped
 
-WORK_FOR_TWO = 500_000  # multiplications in a step below which a second thread does not pay
+WORK_FOR_TWO = 500_000  # multiplications in a step below which a second thread saves no time
 LARGEST_SLAB = 4096  # rows
 TILE = 16 * MR  # upper limit for the rows of a tile
 SMALL_PRODUCT = 60_000  # multiplications in a layer below which loops over its units are too short
@@ -105,7 +105,7 @@ def prediction_room(net: Model, N: int, n_threads: int, sparse: bool) -> Room:
 
 
 class _Memory:
-    """Places in one array, handed out one after the other."""
+    """Consecutive places in one array."""
 
     def __init__(self) -> None:
         self.length = 0
@@ -122,8 +122,8 @@ def _places(
 ) -> Places:  # fmt: skip
     """The places for slabs of that many rows; without targets (K = 0) there is no backward pass.
 
-    The order keeps quantities of the same kind together. What a network does not need takes no
-    room: X_0 of sparse rows, a_l where f works in place, and panels that no product reads.
+    The order keeps quantities of the same kind together. Quantities that a network does not need
+    take no room: X_0 of sparse rows, a_l where f works in place, and panels that no product reads.
     """
     sizes, backward, memory = layer_sizes(net), K > 0, _Memory()
     take, layers = memory.take, np.zeros(net.n_layers, LAYER)

@@ -1,4 +1,4 @@
-"""What compiled code needs below NumPy: views of memory, atomics, calls by address, bit casts.
+"""Low-level operations of compiled code: views of memory, atomics, calls by address, bit casts.
 
 Compiled code receives addresses and sizes only. It allocates no object, raises no exception and
 calls no Python, so that its machine code can be stored on disk and run without Numba (see
@@ -46,7 +46,7 @@ def plain(given: Any) -> Any:
 
 
 def _view(scalar, context, builder, address, shape):
-    """An array over memory that somebody else owns."""
+    """An array over memory that it does not own."""
     kind = types.Array(scalar, len(shape), "C")
     array = context.make_array(kind)(context, builder)
     of = context.get_data_type(scalar)

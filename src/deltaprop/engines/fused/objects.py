@@ -39,7 +39,7 @@ class Unstorable(Exception):
 
 @dataclass(frozen=True)
 class Unit:
-    """What is compiled together: `make(*of)` returns its functions by name and needs Numba."""
+    """Functions that are compiled together: `make(*of)` returns them by name and needs Numba."""
 
     name: str
     describes: tuple[Any, ...]
@@ -48,12 +48,12 @@ class Unit:
 
     @functools.cached_property
     def key(self) -> str | None:
-        """The name of its file, or None if it cannot be stored on disk."""
+        """The name of the unit's file, or None if the unit cannot be stored on disk."""
         try:
             text = repr((self.make.__name__, *(_stable(part) for part in self.describes)))
         except Unstorable:
             return None
-        return hashlib.sha256(f"{_surroundings()}{text}".encode()).hexdigest()[:32]
+        return hashlib.sha256(f"{_environment()}{text}".encode()).hexdigest()[:32]
 
 
 _addresses: dict[Any, dict[str, int]] = {}
@@ -76,11 +76,11 @@ def addresses(unit: Unit) -> dict[str, int]:
     """
     name = unit.key or unit
     if name not in _addresses:
-        held = next((held for held in map(_read, _paths(unit)) if held), None)
-        if held is None:
-            held = _compiled_once(unit, name)
-            _write(unit, *held)
-        _addresses[name] = _loaded(*held)
+        stored = next((stored for stored in map(_read, _paths(unit)) if stored), None)
+        if stored is None:
+            stored = _compiled_once(unit, name)
+            _write(unit, *stored)
+        _addresses[name] = _loaded(*stored)
     return _addresses[name]
 
 
@@ -91,7 +91,7 @@ def writable() -> bool:
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Context in which no other process of this user compiles, as it would repeat the work."""
+    """Context that one process of this user enters at a time, so that none repeats the work."""
     folder = next(filter(_made, folders()), None)
     if folder is None or sys.platform == "win32":
         yield
@@ -107,7 +107,7 @@ def alone() -> Iterator[None]:
 
 
 @functools.cache
-def _surroundings() -> str:
+def _environment() -> str:
     """A description of everything that the machine code of all units depends on."""
     from importlib.metadata import version
 
@@ -115,11 +115,11 @@ def _surroundings() -> str:
 
     package = Path(__file__).parents[2]
     sources = sorted((package / "functions").rglob("*.py"))
-    here = (
+    compiled_modules = (
         "blocks", "constants", "kernel", "layer", "lowlevel", "products", "sharing", "units",
         "vector",
     )  # fmt: skip
-    sources += [Path(__file__).with_name(f"{name}.py") for name in here]
+    sources += [Path(__file__).with_name(f"{name}.py") for name in compiled_modules]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     features = llvm.get_host_cpu_features().flatten()
     versions = [version(name) for name in ("numba", "llvmlite", "numpy")]
@@ -192,7 +192,7 @@ def _loaded(header: dict[str, Any], code: bytes) -> dict[str, int]:
     with contextlib.suppress(RuntimeError):  # newer versions initialize on import
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
-    found, at = {}, 0
+    loaded, at = {}, 0
     for name, symbol, length, needs in header["functions"]:
         _require_symbols(needs)
         machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
@@ -200,9 +200,9 @@ def _loaded(header: dict[str, Any], code: bytes) -> dict[str, int]:
         engine.add_object_file(llvm.ObjectFileRef.from_data(code[at : at + length]))
         engine.finalize_object()
         _kept.append(engine)
-        found[name] = engine.get_function_address(symbol)
+        loaded[name] = engine.get_function_address(symbol)
         at += length
-    return found
+    return loaded
 
 
 def _require_symbols(needs: list[str]) -> None:
@@ -239,7 +239,7 @@ def folders() -> Iterator[Path]:
 
 
 def _is_private(folder: Path) -> bool:
-    """Whether only this user or root could have written there."""
+    """Whether only this user or root can write to the folder."""
     try:
         status = folder.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Outputs of a network, compiled: many rows, or a few at a time without set-up."""
+"""Compiled predictions, for many rows or for a few rows at a time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def predict(net: Model, X: Any, n_threads: int | None = None) -> Float[np.ndarra
 
 
 class FewRows:
-    """ŷ for up to `most` rows. Everything but the numbers is prepared once for a network."""
+    """ŷ for up to `most` rows; the kernel's arguments are prepared once for a network."""
 
     def __init__(self, net: Model, most: int) -> None:
         self._X = np.zeros((most, net.n_features), net.dtype)

@@ -5,9 +5,9 @@ loop, the *micro-kernel*, keeps a tile of C in registers and runs over k: it add
 A[i, k], spread over a vector, and of row k of W columns of B.
 
 B is stored in *panels*: W columns of B, row after row, so that the micro-kernel reads memory from
-one end to the other. Panel p holds columns p W … (p + 1) W of B; the last one is padded. A is read
-where it lies. Where the numbers of one of its rows are far apart (Xᵀ in ∂W = Xᵀ δ), a block of A is
-first copied to panels of MR rows. The blocks are those of Goto and van de Geijn, "Anatomy of
+one end to the other. Panel p contains columns p W … (p + 1) W of B; the last one is padded. A is
+read in place. If the numbers of a row of A are far apart (Xᵀ in ∂W = Xᵀ δ), a block of A is first
+copied to panels of MR rows. The blocks are those of Goto and van de Geijn, "Anatomy of
 high-performance matrix multiplication" (2008): KC × W numbers of B stay in the first-level cache
 and MC × KC numbers of A in the second-level cache.
 
@@ -32,7 +32,7 @@ from deltaprop.engines.fused.lowlevel import WORD, plain, size_of, vector
 def _micro_kernel(rows, vectors, along_k):
     """A compiled function for one tile of C, of which it writes the first `columns` columns.
 
-    `along_k` says whether the numbers of A are adjacent along k or along its rows. `a_step`, the
+    With `along_k`, the numbers of A are adjacent along k, otherwise along its rows. `a_step`, the
     distance of A's numbers along the other axis, `b_k`, the distance of B's rows, and `ldc`, the
     distance of C's rows, count scalars. With `more`, the product is added to C.
     """
@@ -95,7 +95,7 @@ class _TileCode:
         return sums
 
     def write(self, sums, C, ldc, more, columns):
-        """Code that writes the sums to C, or adds them; of the last vector as many as it has."""
+        """Code that writes the sums to C, or adds them; columns beyond `columns` are left out."""
         builder = self.builder
         rows = self.addresses(C, builder.mul(ldc, self.word(self.size)))
         adds = builder.icmp_signed("!=", more, self.word(0))
@@ -120,15 +120,15 @@ class _TileCode:
         return ir.Constant(WORD, n)
 
     def after(self, address, vectors):
-        """The address that many vectors further on."""
+        """The address that is that many vectors after this one."""
         return self.builder.add(address, self.word(vectors * self.lanes * self.size))
 
     def addresses(self, start, step):
         """The addresses of the tile's rows."""
-        found = [start]
+        rows = [start]
         for _ in range(1, self.rows):
-            found.append(self.builder.add(found[-1], step))
-        return found
+            rows.append(self.builder.add(rows[-1], step))
+        return rows
 
     def load(self, address, kind):
         value = self.builder.load(self.builder.inttoptr(address, kind.as_pointer()))
@@ -169,13 +169,13 @@ def product(along_k: bool, dtype: str) -> Any:
     distance of its rows. Otherwise it is stored by columns, as a transpose is, and `a_step` is the
     distance of its columns. Panels of B are `b_panel` scalars apart, and the rows within them
     `b_k`; of the last panel, up to W − 1 columns beyond N are read. `room` is the address of
-    MC × KC scalars for copies of A's blocks, or 0; A is copied where that pays.
+    MC × KC scalars for copies of A's blocks, or 0; A is copied if that saves time.
     """
     item = np.dtype(dtype).itemsize
     W = NV * (VECTOR_BYTES // item)
     rows_of_tiles, copy = _rows_of_tiles(along_k, dtype), _block_copier(dtype)
 
-    # One loop nest, as in the paper: its levels share all that they compute from each other.
+    # A single loop nest, as in the paper: the inner levels use values that the outer ones compute.
     @plain(PRODUCT)
     def block_by_block(A, a_step, B, b_k, b_panel, C, ldc, M, N, K, more, room):
         a_row, a_k = (a_step, 1) if along_k else (1, a_step)
@@ -228,7 +228,7 @@ def _rows_of_tiles(along_k, dtype):
 
 
 def _as_wide_as_needed(rows, along_k, dtype):
-    """A compiled function for that many rows, which uses one vector where one is enough."""
+    """A compiled function for that many rows, which uses a single vector if that is enough."""
     one = np.dtype(dtype).type(1)
     lanes = VECTOR_BYTES // one.itemsize
     wide, narrow = _micro_kernel(rows, NV, along_k), _micro_kernel(rows, 1, along_k)

@@ -1,11 +1,11 @@
 """How the kernel's threads share a step: a barrier, and claims on parts of the work.
 
 Each half of a step is divided into numbered parts (tiles of rows, then pieces of parameters). A
-thread first takes the parts of its own contiguous share, which its cache knows from the last step.
-When it is done it goes on with parts that other threads have not begun, because processors are not
-equally fast and other programs use them too. A *claim* is a counter for each part: whoever
-increases it from 0 computes the part. A part's result depends on its number only, never on the
-thread that computed it.
+thread first takes the parts of its own contiguous share, whose data its cache still contains from
+the last step. Then it continues with parts that other threads have not begun, because processors
+are not equally fast and other programs use them too. A *claim* is a counter for each part: the
+thread that increases it from 0 computes the part. The result of a part does not depend on the
+thread that computes it.
 """
 
 from numba import types, uint32
@@ -56,7 +56,7 @@ def claimed(claims, part, n_threads):
 
 @plain
 def release(claims, parts, k):
-    """Thread 0 takes all claims back. No other thread may be claiming at that time."""
+    """Thread 0 resets all claims. No other thread may claim a part at that time."""
     if k == 0:
         for part in range(parts):
             claims[part] = 0

@@ -1,7 +1,7 @@
 """Python threads for compiled calls: how many, how they start, and Ctrl-C between two calls.
 
-Compiled code releases Python's global lock, so that ordinary Python threads run it in parallel.
-They start and end with each call, which runs for up to some tenths of a second.
+Compiled code releases the global interpreter lock, so that Python threads run it in parallel.
+They start and end with each call, which takes a few tenths of a second at most.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def interrupt_between_calls() -> Iterator[Callable[[], None]]:
     """Make Ctrl-C wait for the end of a compiled call.
 
     The threads of a call wait for each other at barriers, so none may stop alone; and θ, the
-    optimizer state and the number of steps must belong together. The yielded function, to be
-    called between two calls, raises the KeyboardInterrupt that has been waiting.
+    optimizer state and the number of steps must be from the same step. The yielded function, to
+    be called between two calls, raises the KeyboardInterrupt if Ctrl-C was pressed.
     """
     caught: list[int] = []
 

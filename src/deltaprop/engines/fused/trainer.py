@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 REDUCTIONS = {
     "sum": constants.SUM, "mean": constants.MEAN, "sklearn": constants.SKLEARN
 }  # fmt: skip
-SECONDS_PER_CALL = 0.2  # how long Ctrl-C may have to wait
+SECONDS_PER_CALL = 0.2  # the longest delay of Ctrl-C
 SECONDS_OF_EPOCHS, ROWS_OF_EPOCHS = 0.02, 200_000  # limits for epochs that run in one call
 
 
@@ -69,7 +69,7 @@ class FusedTrainer:
             reduction=REDUCTIONS[model.reduction], l2=model.l2,
             seed=run.state.dropout_seed or 0, **kernel_rule(run.chain),
         )  # fmt: skip
-        self._pace = SECONDS_PER_CALL  # seconds per step; an upper bound until it is measured
+        self._pace = SECONDS_PER_CALL  # seconds per step; a large value until it is measured
         self._before: Any = None
         self._room_for_orders = np.empty(0, np.int64)
 
@@ -95,10 +95,10 @@ class FusedTrainer:
         at["order"][0], at["rates"][0], at["result"][0] = map(address, (order, rates, result))
         moments = state.solver_state
         at["first"][0], at["second"][0] = address(moments[0]), address(moments[-1])
-        with ExitStack() as around:
+        with ExitStack() as stack:
             check = _nothing
             if self._shared or len(orders) > 1:
-                check = around.enter_context(threads.interrupt_between_calls())
+                check = stack.enter_context(threads.interrupt_between_calls())
             self._steps(result, rates, first, len(learning_rates[0]), check)
         return [float(loss) for loss in result[1:]]
 
@@ -106,8 +106,8 @@ class FusedTrainer:
         assert self._before is not None
         kept, self._state.step, orders, rates = self._before
         parts = (self._model.theta, *self._state.solver_state)
-        for part, was in zip(parts, kept, strict=True):
-            part[...] = was
+        for part, before in zip(parts, kept, strict=True):
+            part[...] = before
         self.run(orders[:n], rates[:n])
         if self._observer is not None:
             self._observer.forget_after(self._state.step)

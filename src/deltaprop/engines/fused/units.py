@@ -44,6 +44,7 @@ class Compiled(NamedTuple):
 
 @functools.lru_cache(maxsize=512)
 def kernel(dtype: str) -> Unit:
+    """The training and prediction loops of kernel.py, in this working dtype."""
     return Unit("kernel", (dtype,), _make_kernel, (dtype,))
 
 
@@ -59,6 +60,7 @@ def _make_kernel(dtype: str) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=512)
 def products(dtype: str) -> Unit:
+    """The matrix products."""
     return Unit("products", (dtype,), _make_products, (dtype,))
 
 
@@ -70,6 +72,7 @@ def _make_products(dtype: str) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=512)
 def activation(f: Activation, dtype: str) -> Unit:
+    """The forward and the pull-back function of an activation."""
     describes = (f.name, f.f, f.df, _described(f.kernel), dtype)
     return Unit(f.name, describes, _make_activation, (f, dtype))
 
@@ -84,12 +87,13 @@ def _make_activation(f: Activation, dtype: str) -> dict[str, Any]:
 
 
 def _described(kernel: ActivationKernel | LossKernel | ClosedKernel | None) -> tuple[Any, ...]:
-    """A kernel form as a tuple that tells its type too."""
+    """A kernel form as a tuple that starts with the name of its type."""
     return () if kernel is None else (type(kernel).__name__, *kernel)
 
 
 @functools.lru_cache(maxsize=512)
 def loss(of: Loss, output: str, dtype: str) -> Unit:
+    """A loss for the output activation of that name."""
     closed = dict(of.closed).get(output)
     output = output if closed else ""
     value, slope, kernel = closed or (of.value, of.d, of.kernel)
@@ -105,6 +109,7 @@ def _make_loss(of: Loss, output: str, dtype: str) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=512)
 def gather(source: str, dtype: str) -> Unit:
+    """The function that copies rows of dtype `source` and converts them to `dtype`."""
     return Unit("gather", (source, dtype), _make_gather, (source, dtype))
 
 
@@ -115,19 +120,19 @@ def _make_gather(source: str, dtype: str) -> dict[str, Any]:
 
 
 def of_functions(f: tuple[Activation, ...], of: Loss, dtype: str, source: str) -> list[Unit]:
-    """All units for these activations and this loss, with input rows of that dtype."""
+    """All units for these activations and this loss, with rows whose dtype is `source`."""
     blocks = [activation(each, dtype) for each in dict.fromkeys(f)]
     shared = [kernel(dtype), products(dtype), gather(source, dtype)]
     return [*shared, loss(of, f[-1].name, dtype), *blocks]
 
 
 def of(net: Model, source: str) -> list[Unit]:
-    """All units of a network whose rows come in that dtype."""
+    """All units of a network for rows whose dtype is `source`."""
     return of_functions(net.f, net.loss_function, net.dtype.name, source)
 
 
 def compiled(net: Model, source: str) -> Compiled:
-    """The parts, compiled where they must be."""
+    """The compiled parts of a network. Units that are not in the cache are compiled."""
     dtype = net.dtype.name
     entries, product = addresses(kernel(dtype)), addresses(products(dtype))
     blocks = [addresses(activation(f, dtype)) for f in net.f]

@@ -1,4 +1,4 @@
-"""exp, tanh, log, erf, … of scalars, written so that loops over them become vector instructions.
+"""exp, tanh, log, erf, … of scalars, written so that loops over them are vectorized.
 
 `namespace(dtype)` is a module that replaces ``numpy`` when activations and losses are compiled:
 they receive it as `xp` and run on scalars of that dtype.
@@ -132,7 +132,7 @@ def _reduced(F: Format) -> Any:
     (head, tail), polynomial, I = F.numbers(*F.fitted["ln2"]), F.polynomial("exp"), F.I
 
     @_scalar
-    def reduced(x):  # type: ignore[no-untyped-def]
+    def reduced(x):
         rounded = x * log2e + magic
         n = rounded - magic
         r = x - n * head - n * tail
@@ -147,7 +147,7 @@ def _exp(F: Format) -> Any:
     (low, high), one, reduced = F.numbers(*F.fitted["exp_range"]), F.T(1), _reduced(F)
 
     @_scalar
-    def exp(given):  # type: ignore[no-untyped-def]
+    def exp(given):
         x = T(given)
         x = low if x < low else x  # min and max would drop NaN
         x = high if x > high else x
@@ -166,7 +166,7 @@ def _expm1(F: Format) -> Any:
     reduced = _reduced(F)
 
     @_scalar
-    def expm1(given):  # type: ignore[no-untyped-def]
+    def expm1(given):
         given = T(given)
         x = low if given < low else given
         x = high if x > high else x
@@ -185,7 +185,7 @@ def _log_of(F: Format) -> Any:
     polynomial = F.polynomial("log")
 
     @_scalar
-    def log_of(f, n):  # type: ignore[no-untyped-def]
+    def log_of(f, n):
         s = f / (two + f)
         z = s * s
         square = half * f * f
@@ -202,7 +202,7 @@ def _split(F: Format) -> Any:
     to_one, bias, magic_bits = F.bits(1) - root, F.bias, F.bits(F.magic)
 
     @_scalar
-    def split(x):  # type: ignore[no-untyped-def]
+    def split(x):
         i = I(bits_of(x) + to_one)
         n = I(I(i >> shift) - bias)
         return of_bits(I(n + magic_bits)) - magic, n, of_bits(I((i & fraction) + root))
@@ -217,7 +217,7 @@ def _log(F: Format) -> Any:
     )
 
     @_scalar
-    def log(given):  # type: ignore[no-untyped-def]
+    def log(given):
         x = T(given)
         n, _, m = split(x * up if x < tiny else x)
         value = log_of(m - one, n - (digits if x < tiny else zero))
@@ -234,7 +234,7 @@ def _log1p(F: Format) -> Any:
     split, log_of = _split(F), _log_of(F)
 
     @_scalar
-    def log1p(given):  # type: ignore[no-untyped-def]
+    def log1p(given):
         x = T(given)
         u = one + x
         lost = one - (u - x) if x > one else x - (u - one)
@@ -260,7 +260,7 @@ def _tanh(F: Format) -> Any:
     )
 
     @_scalar
-    def tanh(given):  # type: ignore[no-untyped-def]
+    def tanh(given):
         x = T(given)
         size = abs(x)
         size = far if size > far else size
@@ -281,7 +281,7 @@ def _erf(F: Format) -> Any:
     inner, outer = F.polynomial("erf"), F.polynomial("erfc")
 
     @_scalar
-    def erf(given):  # type: ignore[no-untyped-def]
+    def erf(given):
         x = T(given)
         size = abs(x)
         size = far if size > far else size
@@ -296,7 +296,7 @@ def _expit(F: Format) -> Any:
     T, zero, one, exp = F.T, F.T(0), F.T(1), _exp(F)
 
     @_scalar
-    def expit(given):  # type: ignore[no-untyped-def]
+    def expit(given):
         x = T(given)
         e = exp(-abs(x))
         top = e if x < zero else one
@@ -311,7 +311,7 @@ def _softplus(F: Format) -> Any:
     zero, half, one, root = F.numbers(0, 0.5, 1, math.sqrt(2) - 1)
 
     @_scalar
-    def softplus(given):  # type: ignore[no-untyped-def]
+    def softplus(given):
         x = T(given)
         e = exp(-abs(x))
         large = e > root
@@ -323,7 +323,7 @@ def _softplus(F: Format) -> Any:
 
 @functools.cache
 def namespace(dtype: str) -> ModuleType:
-    """The replacement of ``numpy`` for scalars of that dtype."""
+    """The replacement of ``numpy`` for scalars of `dtype`."""
     F = Format(dtype)
     T: Any = F.T
     zero, one, tiny = F.numbers(0, 1, F.tiny)

@@ -1,8 +1,8 @@
-"""How arrays are placed: the rows of a process on all of its devices, each batch shared by all.
+"""The placement of arrays on devices: each device has all rows of its process.
 
-The devices form a grid of processes × devices per process. Every device holds all rows of its
-process, so that it selects its part of any batch without communication. θ is held by all devices,
-or divided among them.
+The devices form a grid of processes × devices per process. All of them share each batch, and every
+device selects its part of any batch without communication. θ is copied to all devices, or divided
+among them.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def own_grid(devices: int | None) -> Mesh:
     return _grid(jax.local_devices(), 1, devices)
 
 
-def _grid(found: list[jax.Device], processes: int, devices: int | None) -> Mesh:
+def _grid(available: list[jax.Device], processes: int, devices: int | None) -> Mesh:
     here = jax.local_device_count()
     if devices is not None and devices > here:
         raise InputError(f"devices of Xla is {devices}, but this process has {here} device(s).")
-    found = sorted(found, key=lambda device: (device.process_index, device.id))
-    each = np.array(found).reshape(processes, -1)
-    return Mesh(each[:, :devices], ("process", "device"))
+    ordered = sorted(available, key=lambda device: (device.process_index, device.id))
+    per_process = np.array(ordered).reshape(processes, -1)
+    return Mesh(per_process[:, :devices], ("process", "device"))
 
 
 def put(mesh: Mesh, part: PartitionSpec, array: Shaped[np.ndarray, "..."]) -> jax.Array:
@@ -50,7 +50,7 @@ def put(mesh: Mesh, part: PartitionSpec, array: Shaped[np.ndarray, "..."]) -> ja
 
 
 def put_same(mesh: Mesh, part: PartitionSpec, array: Shaped[np.ndarray, "..."]) -> jax.Array:
-    """A global array that every process holds entirely; each device gets its part of it."""
+    """A global array of which every process has a full copy; each device gets its part."""
     sharding = NamedSharding(mesh, part)
     # Copies, because JAX may use NumPy's memory directly and compiled calls overwrite θ.
     return jax.make_array_from_callback(array.shape, sharding, lambda at: array[at].copy())
@@ -66,7 +66,7 @@ def whole(array: jax.Array) -> Shaped[np.ndarray, "..."]:
 
 
 def spread(mesh: Mesh, part: PartitionSpec, array: jax.Array) -> jax.Array:
-    """Inside compiled code: the array, placed in this way."""
+    """Inside compiled code: the array with this placement."""
     return jax.lax.with_sharding_constraint(array, NamedSharding(mesh, part))
 
 

@@ -68,8 +68,8 @@ def sample_norms(
             plan, mesh, plan.parameters.put(net.theta),
             on_devices(mesh, data), devices.put(mesh, devices.BATCHES, batches),
         )  # fmt: skip
-        found = zip(np.asarray(norms), counts, strict=True)
-    return np.concatenate([of_batch[:count] for of_batch, count in found])
+        batches_and_counts = zip(np.asarray(norms), counts, strict=True)
+    return np.concatenate([of_batch[:count] for of_batch, count in batches_and_counts])
 
 
 @partial(jax.jit, static_argnames=("plan", "mesh"))

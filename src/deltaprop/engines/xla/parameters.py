@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parameters(ABC):
-    """θ for layers of these sizes, in the form that it has on the devices.
+    """The representation on the devices of θ, for layers of these sizes.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Parameters(ABC):
 
     @abstractmethod
     def views(self, theta: Float[jax.Array, "..."]) -> tuple[Parts, Parts]:
-        """All of W and b."""
+        """W and b of all layers."""
 
     @abstractmethod
     def joined(self, dW: Parts, db: Parts) -> Float[jax.Array, "..."]:
@@ -60,8 +60,8 @@ class Parameters(ABC):
         """θ, the same in all processes, on the devices."""
         return devices.put_same(self.mesh, self.place, self.packed(theta))
 
-    def taken(self, array: jax.Array) -> Float[np.ndarray, " P"]:
-        """θ back in NumPy."""
+    def fetched(self, array: jax.Array) -> Float[np.ndarray, " P"]:
+        """θ as a NumPy array."""
         return self.unpacked(devices.whole(array))
 
 
@@ -88,7 +88,7 @@ class Whole(Parameters):
 
 
 class Divided(Parameters):
-    """One row for each of the n devices, which holds one n-th of every W_l and b_l.
+    """θ as one row for each of the n devices, with one n-th of every W_l and b_l.
 
     A W_l is gathered before a product. After a product, the devices sum ∂L/∂W_l and each keeps its
     part (ZeRO, Rajbhandari et al. 2020, arXiv:1910.02054). Parts are padded with zeros.

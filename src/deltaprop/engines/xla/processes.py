@@ -16,9 +16,9 @@ from deltaprop.errors import InputError
 if TYPE_CHECKING:
     from jaxtyping import Shaped
 
-# The variables by which launchers tell each process the number of processes and its own rank.
+# The environment variables with the number of processes and the rank of this one.
 LAUNCHERS = (
-    ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"),  # plain variables
+    ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID"),  # set by hand
     ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),  # Open MPI
     ("PMI_SIZE", "PMI_RANK"),  # MPICH, Intel MPI
     ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID"),  # srun
@@ -75,17 +75,17 @@ def connect(
 
 
 def disconnect() -> None:
-    """Disconnect; all processes must call it. A process that just exits looks like a failure."""
+    """Disconnect. All processes must call it: one that exits without it is treated as failed."""
     jax.distributed.shutdown()
 
 
 def check_connected() -> None:
-    """Raise or warn if this process would train alone although it should not."""
-    seen, meant = jax.process_count(), _processes_of_jax()
-    if seen != meant:
+    """Raise or warn if this process is one of several but would train alone."""
+    seen, configured = jax.process_count(), _processes_of_jax()
+    if seen != configured:
         raise RuntimeError(
-            f"JAX was configured for {meant} processes, but its devices belong to {seen}, so this "
-            "process would train alone. Call deltaprop.engines.xla.connect() before using JAX."
+            f"JAX was configured for {configured} processes, but its devices belong to {seen}, so "
+            "this process would train alone. Call deltaprop.engines.xla.connect() before using JAX."
         )
     launched, _ = _launched()
     if seen == 1 < (launched or 1):
@@ -103,16 +103,16 @@ def check_same(what: str, *parts: Any) -> None:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(np.ascontiguousarray(part).tobytes())
-    mine = np.frombuffer(digest.digest()[:8], np.uint32)
-    if (_gathered(mine) != mine).any():
+    own = np.frombuffer(digest.digest()[:8], np.uint32)
+    if (_gathered(own) != own).any():
         raise InputError(
             f"{what} must be the same in all {jax.process_count()} processes. Give each the same "
-            "seed (random_state), the same settings and as many rows."
+            "seed (random_state), the same settings and the same number of rows."
         )
 
 
 def mean_over_processes(values: Sequence[float | None]) -> tuple[float | None, ...]:
-    """The mean of each value over all processes, so that all of them decide alike."""
+    """The mean of each value over all processes, so that all make the same decisions."""
     if jax.process_count() == 1:
         return tuple(values)
     with jax.enable_x64(True):
@@ -130,12 +130,12 @@ def seed_of_first(seed: int) -> int:
 
 
 class JaxProcesses:
-    """The processes that JAX connects, as the training loop sees them.
+    """The processes that JAX connects, for the training loop.
 
     Parameters
     ----------
     shared_rows : bool
-        Whether all of them are given the same rows, and so must shuffle them alike.
+        Whether all of them are given the same rows, and must shuffle them in the same way.
     """
 
     def __init__(self, shared_rows: bool) -> None:
@@ -154,11 +154,11 @@ class JaxProcesses:
             check_same("seed, or random_state,", keys, at)
 
 
-def _gathered(mine: Shaped[np.ndarray, " V"]) -> Shaped[np.ndarray, "P V"]:
+def _gathered(own: Shaped[np.ndarray, " V"]) -> Shaped[np.ndarray, "P V"]:
     """The values of every process."""
     from jax.experimental.multihost_utils import process_allgather
 
-    return np.asarray(process_allgather(mine))
+    return np.asarray(process_allgather(own))
 
 
 def _launched() -> tuple[int | None, int | None]:

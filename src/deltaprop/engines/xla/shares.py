@@ -19,7 +19,7 @@ class Shares:
     ----------
     shared_rows : bool
         Whether all processes are given the same rows, of which `batch_size` form a batch.
-        Otherwise each process has rows of its own and contributes `batch_size` of them.
+        Otherwise each process has different rows and contributes `batch_size` of them.
     """
 
     def __init__(self, shared_rows: bool, batch_size: int, mesh: Mesh) -> None:
@@ -36,9 +36,9 @@ class Shares:
     def of_batches(
         self, order: Int[np.ndarray, " N"], first: int, S: int
     ) -> tuple[Int[np.ndarray, "S B"], Int[np.ndarray, " S"]]:
-        """This process's rows of S batches from number `first` on, and the rows of each in all.
+        """This process's rows of S batches from number `first` on, and the size of each batch.
 
-        Unused places repeat the first row of the batch, whose numbers are valid.
+        Unused places repeat the first row of the batch, so that they are valid row numbers.
         """
         starts = (first + np.arange(S)) * self._batch_size
         counts = np.minimum(self._batch_size, len(order) - starts)

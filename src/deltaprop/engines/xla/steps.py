@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that the compiled code depends on besides shapes. Runs with equal plans share it.
+    """Everything besides shapes that the compiled code depends on. Equal plans share the code.
 
     Attributes
     ----------
     parameters : Parameters
-        How θ lies on the devices.
+        How θ is placed on the devices.
     products : dtype
         The dtype of the matrix products and activations.
     width : int
-        How many rows of a batch each process has room for. Rows beyond its share count as nothing.
+        How many rows of a batch each process has room for. Rows beyond its share have weight 0.
     rows_of_epoch : int
         The number of rows of an epoch in all processes.
     batch_size : int
@@ -67,10 +67,10 @@ class Plan:
 
 
 def plan_of(model: Model, mesh: Mesh, options: XlaOptions, **run: Any) -> Plan:
-    """The plan of a training run; `run` holds the attributes from `width` on."""
+    """The plan of a training run; `run` contains the attributes from `width` on."""
     dtype = options.dtype
-    lies = Divided if options.shard_parameters else Whole
-    parameters = lies((model.n_features, *(layer.units for layer in model.layers)), mesh)
+    kind = Divided if options.shard_parameters else Whole
+    parameters = kind((model.n_features, *(layer.units for layer in model.layers)), mesh)
     return Plan(
         parameters, model.layers, model.loss_function, model.l2, model.reduction, model.dtype,
         model.dtype if dtype is None else jnp.dtype(dtype), **run,
@@ -78,14 +78,14 @@ def plan_of(model: Model, mesh: Mesh, options: XlaOptions, **run: Any) -> Plan:
 
 
 class Inputs(NamedTuple):
-    """What does not change from step to step.
+    """The inputs that are the same in all steps.
 
     Attributes
     ----------
     seed : int or None
-        Of the dropout masks and of the random signs of K-FAC.
+        The seed of the dropout masks and of the random signs of K-FAC.
     noise_key : (2,) array or None
-        Of the noise of private training.
+        The key of the noise of private training.
     """
 
     data: DeviceRows
@@ -95,7 +95,7 @@ class Inputs(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """What each of S steps needs: the rows for its B places, how many of them count, and η."""
+    """The inputs of S steps: the rows for B places, the size of the batch, and η."""
 
     rows: Int[jax.Array, "S B"]
     counts: Int[jax.Array, " S"]
@@ -103,7 +103,7 @@ class Steps(NamedTuple):
 
 
 class Optimized(NamedTuple):
-    """What the steps change: θ, the solver's state and the number of steps."""
+    """The values that the steps change: θ, the solver's state and the number of steps."""
 
     theta: Float[jax.Array, "..."]
     state: State
@@ -111,7 +111,7 @@ class Optimized(NamedTuple):
 
 
 class BatchResult(NamedTuple):
-    """Loss and gradient of a batch, the sum of its sample weights, and what steps may use."""
+    """Loss and gradient of a batch, the sum of its weights, and `total` and `factors` of Step."""
 
     loss: Scalar
     g: Float[jax.Array, "..."]
@@ -121,9 +121,9 @@ class BatchResult(NamedTuple):
 
 
 class Places(NamedTuple):
-    """The rows of a batch of all processes: their places in it, and their weights.
+    """The rows in a batch of all processes: their positions in it, and their weights.
 
-    The weight of a place that no row fills is 0.
+    The weight of an unused place is 0.
     """
 
     at: UInt32[jax.Array, " B"]
@@ -137,25 +137,25 @@ def run(
     """θ, the solver's state and the step count after these steps, and the loss of each batch."""
 
     def one(now: Optimized, this: Steps) -> tuple[Optimized, Scalar]:
-        done = _batch(plan, mesh, now.theta, inputs, this.rows, this.counts, now.step)
-        factors = jax.tree.map(partial(devices.spread, mesh, devices.EVERYWHERE), done.factors)
+        result = _batch(plan, mesh, now.theta, inputs, this.rows, this.counts, now.step)
+        factors = jax.tree.map(partial(devices.spread, mesh, devices.EVERYWHERE), result.factors)
         # A Python float makes t float64, while arrays keep their dtype.
         t = (now.step + 1) * 1.0
-        step = Step(now.theta, this.rates, t, inputs.penalised, done.total, factors)
+        step = Step(now.theta, this.rates, t, inputs.penalised, result.total, factors)
         with jax.default_matmul_precision("highest"):
-            moved, state = plan.chain.update(done.g, now.state, step, len(plan.layers))
-        after, loss = Optimized(now.theta + moved, state, now.step + 1), done.loss
+            change, state = plan.chain.update(result.g, now.state, step, len(plan.layers))
+        after, loss = Optimized(now.theta + change, state, now.step + 1), result.loss
         if inputs.data.w is not None and plan.gradient.skips_empty:
-            counts = done.weight > 0
-            after = jax.tree.map(lambda new, old: jnp.where(counts, new, old), after, now)
-            loss = jnp.where(counts, loss, 0)
+            has_weight = result.weight > 0
+            after = jax.tree.map(lambda new, old: jnp.where(has_weight, new, old), after, now)
+            loss = jnp.where(has_weight, loss, 0)
         return _placed(plan, mesh, after), devices.spread(mesh, devices.EVERYWHERE, loss)
 
     return jax.lax.scan(one, now, steps)
 
 
 def _placed(plan: Plan, mesh: Mesh, now: Optimized) -> Optimized:
-    """The same values where they are kept between steps."""
+    """The same values with the placement that they have between steps."""
     keep = partial(devices.spread, mesh, plan.parameters.place)
     step = devices.spread(mesh, devices.EVERYWHERE, now.step)
     return Optimized(keep(now.theta), jax.tree.map(keep, now.state), step)
@@ -171,9 +171,9 @@ def evaluate(
     count: Int[jax.Array, ""],
 ) -> tuple[Scalar, Float[jax.Array, " P"]]:
     """L and ∂L/∂θ over these rows."""
-    done = _batch(plan, mesh, theta, inputs, rows, count, None)
+    result = _batch(plan, mesh, theta, inputs, rows, count, None)
     spread = partial(devices.spread, mesh, devices.EVERYWHERE)
-    return spread(done.loss), spread(done.g)
+    return spread(result.loss), spread(result.g)
 
 
 def _batch(
@@ -197,24 +197,24 @@ def _batch(
     t = plan.loss.target(picked.y, plan.layers[-1].units, theta, jnp)
     one_pass = _one_precision if plan.products == plan.dtype else _two_precisions
     with jax.default_matmul_precision("highest"):  # GPUs and TPUs would round float32 first
-        done = one_pass(plan, theta, X, t, weights, masks)
+        result = one_pass(plan, theta, X, t, weights, masks)
         factors: tuple[Any, ...] = ()
         if plan.chain.needs_fisher:
             signs = _signs(plan, inputs.seed, step, places.at)
-            factors = _fisher_factors(plan, theta, done, signs, column / total, masks)
-    g = plan.parameters.joined(done.dW, done.db)
-    loss, g, rest = plan.gradient.reduced(
-        done.loss, g, batch, lambda deviation: _noise(plan, inputs.noise_key, step, deviation)
+            factors = _fisher_factors(plan, theta, result, signs, column / total, masks)
+    g = plan.parameters.joined(result.dW, result.db)
+    loss, g, l2_after = plan.gradient.reduced(
+        result.loss, g, batch, lambda deviation: _noise(plan, inputs.noise_key, step, deviation)
     )
-    if plan.l2:  # here, because the equations ask whether λ is 0, which compiled code cannot
-        l2, penalised = l2 + rest, inputs.penalised
+    if plan.l2:  # added here, because the equations branch on l2, which may be a traced value
+        l2, penalised = l2 + l2_after, inputs.penalised
         loss = loss + 0.5 * l2 * jnp.sum(penalised * theta * theta)
         g = g + l2 * (penalised * theta)
     return BatchResult(loss, g, total, plan.gradient.total(batch, total), factors)
 
 
 def _places(plan: Plan, mesh: Mesh, w: Any, count: Int[jax.Array, ""]) -> Places:
-    """Where the rows of each process stand in the batch of all, and what they weigh."""
+    """The positions of each process's rows in the batch of all processes, and their weights."""
     processes = mesh.shape["process"]
     process, place = jnp.divmod(jnp.arange(processes * plan.width), plan.width)
     own = share(count, processes)
@@ -236,7 +236,7 @@ def _one_precision(
 def _two_precisions(
     plan: Plan, theta: Any, X: Any, t: Any, weights: Any, masks: Any
 ) -> equations.Pass:
-    """The pass with X_l, a_l, δ_l and W_l in the narrow dtype, but ŷ, the loss and δ_{L-1} not."""
+    """The pass with X_l, a_l, δ_l and W_l in the narrow dtype, ŷ, L and δ_{L-1} in the other."""
     f, narrow, wide = plan.f, plan.products, plan.dtype
     W, b = plan.parameters.views(theta.astype(narrow))
     Xs, a = equations.forward(X, W, b, f, masks)
@@ -252,10 +252,10 @@ def _two_precisions(
 
 
 def _fisher_factors(
-    plan: Plan, theta: Any, done: equations.Pass, signs: Any, shares: Any, masks: Any
+    plan: Plan, theta: Any, result: equations.Pass, signs: Any, shares: Any, masks: Any
 ) -> tuple[Any, ...]:
     W, _ = plan.parameters.views(theta.astype(plan.products))
-    return fisher.factors(done.X, done.a, W, plan.f, plan.loss, signs, shares, masks)
+    return fisher.factors(result.X, result.a, W, plan.f, plan.loss, signs, shares, masks)
 
 
 def _signs(plan: Plan, seed: Any, step: Any, at: UInt32[jax.Array, " B"]) -> Any:

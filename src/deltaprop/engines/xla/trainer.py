@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
 # In 64-bit mode JAX computes what depends on the step alone, such as Adam's 1 - β₂ᵗ, in float64, as
-# NumPy does, while arrays keep the dtype of the network. The mode belongs to this thread and is on
+# NumPy does, while arrays keep the dtype of the network. The mode is set for this thread only, and
 # only inside calls.
-wide = jax.enable_x64
+x64 = jax.enable_x64
 
 
 class XlaTrainer:
@@ -50,10 +50,10 @@ class XlaTrainer:
             rows_of_epoch=self._rows_of_epoch, chain=run.chain, gradient=run.gradient,
             batch_size=self._shares.of_all(run.batch_size),
         )  # fmt: skip
-        with wide(True):
+        with x64(True):
             self._data = on_devices(self._mesh, rows)
             self._penalised = self._plan.parameters.put(model.penalised)
-        self._on_devices: Any = None  # θ and the solver's state, and what they are in NumPy
+        self._on_devices: Any = None  # θ and the solver's state, and their copies in NumPy
         self._check_agreement()
 
     def run(
@@ -67,11 +67,11 @@ class XlaTrainer:
             steps = S - done
             if observer is not None:
                 steps = min(steps, observer.distance(state.step))
-            some = rates[done : done + steps]
-            total += self._steps(order, some, first + done)
+            rates_now = rates[done : done + steps]
+            total += self._steps(order, rates_now, first + done)
             done += steps
             if observer is not None:
-                observer.at(state.step, state.epoch + 1, float(some[-1]))
+                observer.at(state.step, state.epoch + 1, float(rates_now[-1]))
         return [total]
 
     def rewind(self, n: int) -> None:
@@ -81,7 +81,7 @@ class XlaTrainer:
         self, order: Int[np.ndarray, " N"], rates: Float[np.ndarray, " S"], first: int
     ) -> float:
         rows, counts = self._shares.of_batches(order, first, len(rates))
-        with wide(True):
+        with x64(True):
             steps = Steps(
                 devices.put(self._mesh, devices.BATCHES, rows),
                 self._everywhere(counts),
@@ -107,16 +107,16 @@ class XlaTrainer:
     def _parameters(self) -> tuple[Any, tuple[Any, ...]]:
         """θ and the solver's state on the devices, sent again if they were changed elsewhere."""
         kept, self._on_devices = self._on_devices, None  # compiled calls overwrite them
-        held, theta = self._state.solver_state, self._model.theta
-        if kept is not None and kept[1] is held and np.array_equal(kept[2], theta):
+        state, theta = self._state.solver_state, self._model.theta
+        if kept is not None and kept[1] is state and np.array_equal(kept[2], theta):
             return kept[0].theta, kept[0].state
         put = self._plan.parameters.put
-        return put(theta), tuple(map(put, held))
+        return put(theta), tuple(map(put, state))
 
     def _update(self, now: Optimized) -> None:
-        taken = self._plan.parameters.taken
-        self._model.theta[...] = taken(now.theta)
-        self._state.solver_state = tuple(map(taken, now.state))
+        fetched = self._plan.parameters.fetched
+        self._model.theta[...] = fetched(now.theta)
+        self._state.solver_state = tuple(map(fetched, now.state))
         self._state.step = int(now.step)
         self._on_devices = now, self._state.solver_state, self._model.theta.copy()
 
@@ -140,7 +140,7 @@ def xla_objective(model: Model, rows: Rows, options: XlaOptions) -> Objective:
     check_connected()
     mesh, N = devices.grid(options.devices), len(rows)
     shares = Shares(options.shared_rows, N, mesh)
-    options = replace(options, shard_parameters=False)  # SciPy's L-BFGS holds all of θ
+    options = replace(options, shard_parameters=False)  # SciPy's L-BFGS needs all of θ
     plan = plan_of(model, mesh, options, width=shares.width, rows_of_epoch=shares.of_all(N))
     check_same("theta and the number of rows", model.theta, N)
     places, counts = shares.of_batches(np.arange(N), 0, 1)
@@ -148,12 +148,12 @@ def xla_objective(model: Model, rows: Rows, options: XlaOptions) -> Objective:
     def everywhere(array: Any) -> jax.Array:
         return devices.put(mesh, devices.EVERYWHERE, np.array(array))
 
-    with wide(True):
+    with x64(True):
         inputs = Inputs(on_devices(mesh, rows), everywhere(model.penalised))
         batch = devices.put(mesh, devices.BATCH, places[0]), everywhere(counts[0])
 
     def at_theta() -> tuple[float, Float[np.ndarray, " P"]]:
-        with wide(True):
+        with x64(True):
             loss, g = evaluate(plan, mesh, everywhere(model.theta), inputs, *batch)
             return float(loss), np.asarray(g)
 

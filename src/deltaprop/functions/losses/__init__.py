@@ -8,9 +8,9 @@ If a loss and the activation of the output layer belong together (softmax with c
 with Poisson, ...), ``closed`` holds a numerically stable form of the loss and of δ in terms of the
 pre-activation a. Every other pair goes through the general chain of equation (1.8).
 
-To add a built-in loss, write a function that makes it and decorate it with ``@register(name)`` in
-the module of its family, and list the function in that module's ``__all__``. A new family is one
-more module, imported below.
+To add a built-in loss, write a function that returns it in the module of its family, decorate it
+with ``@register(name)``, and list it in that module's ``__all__``. A new family is a new module,
+imported below.
 
 Examples
 --------

@@ -84,7 +84,7 @@ def _bce_delta(t: Values, a: Values, z: Values, xp: ModuleType, class_weight: We
 def BinaryCrossEntropy(
     label_smoothing: float = 0.0, class_weight: tuple[float, float] | None = None
 ) -> Loss:
-    """-(w_1 y log p + w_0 (1 - y) log(1 - p)) for each output: two classes, or many labels.
+    """-(w_1 y log p + w_0 (1 - y) log(1 - p)) for each output: two classes, or multilabel.
 
     Parameters
     ----------
@@ -157,10 +157,10 @@ def CrossEntropy(
     weights = checked_weights(class_weight)
 
     def information(yhat: Values, xp: ModuleType) -> Values:
-        found = 1 / floored(yhat, xp)
-        if weights:  # the encoding puts them into t
-            found = found * xp.asarray(weights, dtype=yhat.dtype)[None, :]
-        return found
+        result = 1 / floored(yhat, xp)
+        if weights:  # the encoding multiplies them into t
+            result = result * xp.asarray(weights, dtype=yhat.dtype)[None, :]
+        return result
 
     return Loss(
         "cross_entropy",

@@ -1,4 +1,4 @@
-"""The focal loss: a cross-entropy that gives less weight to samples that are classified well.
+"""The focal loss: a cross-entropy that gives less weight to well-classified samples.
 
 With φ(p) = -(1 - p)^γ log p:
 
@@ -20,7 +20,7 @@ Closed form with logistic, z = σ(a), -log z = softplus(-a), 1 - z = σ(-a):
     δ        -t σ(-a)^γ (γ z softplus(-a) + σ(-a))
              [+ (1 - t) z^γ (γ σ(-a) softplus(a) + z)]
 
-The terms in brackets belong to a single output.
+The terms in brackets apply only if there is a single output.
 """
 
 from __future__ import annotations
@@ -147,8 +147,8 @@ def Focal(gamma: float = 2.0) -> Loss:
     Parameters
     ----------
     gamma : float, default=2.0
-        γ >= 0. With 0 the loss is the cross-entropy; a larger γ gives well classified samples
-        less weight.
+        γ >= 0. With 0 the loss is the cross-entropy; a larger γ gives less weight to
+        well-classified samples.
 
     Raises
     ------

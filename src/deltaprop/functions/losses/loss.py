@@ -1,12 +1,11 @@
 """The class `Loss`, its closed forms, and the registry of built-in losses.
 
-A family module registers a built-in loss by decorating the function that makes it::
+A family module registers a built-in loss by decorating the function that returns it::
 
     @register("huber")
     def Huber(delta: float = 1.0) -> Loss: ...
 
-From then on ``get("huber", delta=2.0)`` finds it, and it is saved and pickled by its name and
-settings.
+Then ``get("huber", delta=2.0)`` returns it, and files and pickles store its name and settings only.
 """
 
 from __future__ import annotations
@@ -146,7 +145,7 @@ class Loss:
 
     @property
     def _arguments(self) -> dict[str, Any]:
-        """What every function is passed by name."""
+        """The parameters that are passed to every function by name."""
         return dict(self.params)
 
     def check_target(self, y: Num[Array, "N ..."], H: int) -> None:
@@ -176,7 +175,7 @@ class Loss:
 
     @property
     def task(self) -> Literal["classification", "regression"]:
-        """What the loss is for."""
+        """The task for which estimators offer the loss."""
         return "classification" if self.encoding.predicts == "class" else "regression"
 
     # ------------------------------------------------------------ the functions
@@ -192,7 +191,9 @@ class Loss:
     def second(self, t: Float[Array, "N K"], yhat: Float[Array, "N H"], xp: ModuleType) -> Values:
         """∂²loss/∂ŷ_h² for each output."""
         if self.d2 is None:
-            raise InputError(f"Loss {self.name!r} was given without d2, its second derivative.")
+            raise InputError(
+                f"Loss {self.name!r} has no second derivative; pass it as d2 of deltaprop.Loss."
+            )
         return self.d2(t, yhat, xp, **self._arguments)
 
     def fisher(self, yhat: Float[Array, "N H"], xp: ModuleType) -> Values:
@@ -216,7 +217,7 @@ class Loss:
 
     @property
     def is_builtin(self) -> bool:
-        """Whether name and settings describe the loss completely."""
+        """Whether this is a built-in loss, which its name and settings describe completely."""
         module = getattr(self.value, "__module__", None) or ""  # some callables have none
         return self.name in _factories and module.startswith(f"{__package__}.")
 
@@ -258,7 +259,7 @@ _factories: dict[str, Callable[..., Loss]] = {}
 
 
 def register(name: str) -> Callable[[Factory], Factory]:
-    """Decorate the function that makes the built-in loss `name` from its settings."""
+    """Decorator of the function that returns the built-in loss `name` with given settings."""
 
     def add(factory: Factory) -> Factory:
         _factories[name] = factory
@@ -291,7 +292,7 @@ def get(loss: str | Loss, **params: Any) -> Loss:
     ValueError
         If there is no loss of that name, or a setting is out of its range.
     TypeError
-        If `loss` is neither a name nor a :class:`Loss`, or does not have a setting of that name.
+        If `loss` is neither a name nor a :class:`Loss`, or has no setting of that name.
 
     Examples
     --------

@@ -15,8 +15,8 @@ encoding         y                                           t
 
 ε is `label_smoothing`, w is `class_weight`. H is the number of outputs of the network.
 
-An encoding also says what the outputs of a network mean to those who use them, for example whether
-they are probabilities or margins.
+An encoding also describes how to interpret the outputs of a network, for example as probabilities
+or as margins.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Target:
         return self.columns(y, H, dtype, xp)
 
     def description(self, H: int) -> str:
-        """How a printed derivation qualifies the word "target"."""
+        """What a printed derivation adds to the word "target"."""
         return ""
 
 
@@ -152,7 +152,7 @@ class HalfTheColumns(Target):
         if 2 * columns != H:
             raise InputError(
                 f"y has {columns} column(s); loss {name!r} needs a mean and a variance for each, "
-                f"so {2 * columns} outputs, but the network has {H}."
+                f"so {2 * columns} outputs, but the network has {H}. Change the last layer's units."
             )
 
 
@@ -168,7 +168,8 @@ class Repeated(Target):
         if columns * self.times != H:
             raise InputError(
                 f"y has {columns} column(s) and the loss {self.times} quantile(s), which needs "
-                f"{columns * self.times} outputs; the network has {H}."
+                f"{columns * self.times} outputs; the network has {H}. "
+                "Change the last layer's units."
             )
 
     def columns(self, y: Given, H: int, dtype: Any, xp: ModuleType) -> Columns:
@@ -300,8 +301,11 @@ class Signs(OneOrMore):
             return
         columns = y[:, None] if y.ndim == 1 else y
         _require_columns(columns, H, name)
-        if not np.isin(columns, (-1, 0, 1)).all():
-            raise InputError(f"y must hold 0/1 or -1/+1 for loss {name!r}; got other values.")
+        valid = np.isin(columns, (-1, 0, 1))
+        if not valid.all():
+            raise InputError(
+                f"y must hold 0/1 or -1/+1 for loss {name!r}; got {columns[~valid][0]!s}."
+            )
 
     def columns(self, y: Given, H: int, dtype: Any, xp: ModuleType) -> Columns:
         return 2 * xp.astype(super().columns(y, H, dtype, xp) > 0, dtype) - 1

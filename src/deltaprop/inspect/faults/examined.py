@@ -23,8 +23,8 @@ ROWS = 1000  # evenly spaced rows of X and y that are examined
 
 
 @dataclass
-class Patient:
-    """A network, rows as it takes them, and what was recorded of its training."""
+class Examination:
+    """A network, rows in the form that it takes, and the record of its training."""
 
     net: Network
     X: Any
@@ -35,9 +35,9 @@ class Patient:
 
     def __post_init__(self) -> None:
         N = self.X.shape[0]
-        some = np.unique(np.linspace(0, N - 1, min(N, ROWS)).round().astype(int))
+        rows = np.unique(np.linspace(0, N - 1, min(N, ROWS)).round().astype(int))
         self.N = N
-        self.X, self.y = self.X[some], self.y[some]
+        self.X, self.y = self.X[rows], self.y[rows]
 
     @cached_property
     def trace(self) -> Trace:
@@ -60,16 +60,16 @@ class Patient:
     def constant(self) -> float:
         """The mean loss of the best prediction that does not depend on X."""
         net = self.net
-        alone = Network(1, [Dense(net.n_outputs, net.f[-1])], loss=net.loss_function, seed=0,
+        constant_net = Network(1, [Dense(net.n_outputs, net.f[-1])], loss=net.loss_function, seed=0,
                         reduction="mean")  # fmt: skip
-        alone.theta[...] = 0
-        alone.b[0][...] = 0.1  # ReLU has no slope at 0
-        nothing = np.zeros((len(self.y), 1))
+        constant_net.theta[...] = 0
+        constant_net.b[0][...] = 0.1  # ReLU has no slope at 0
+        zeros = np.zeros((len(self.y), 1))
         try:
-            fit(alone, nothing, self.y, solver=LBFGS(), engine="reference", tol=1e-6)
+            fit(constant_net, zeros, self.y, solver=LBFGS(), engine="reference", tol=1e-6)
         except ValueError:  # outside the domain of a custom loss
             return float("nan")
-        return alone.mean_loss(nothing, self.y, None)
+        return constant_net.mean_loss(zeros, self.y, None)
 
     @cached_property
     def curve(self) -> Float[np.ndarray, " E"]:

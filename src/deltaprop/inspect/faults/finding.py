@@ -1,4 +1,4 @@
-"""Findings: the faults that a diagnosis knows, and the advice for each."""
+"""Findings: the faults that a diagnosis recognises, and the advice for each."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ FAULTS = {
     "overfitting":
         "early stopping (validation=0.2), l2, dropout, fewer units, more rows.",
     "plateau":
-        "more units or layers, other features, less l2, another init or seed. X may not hold more "
-        "information about y.",
+        "more units or layers, other features, less l2, another init or seed. X may contain no "
+        "more information about y.",
 }  # fmt: skip
 """The faults, with advice for each."""
 
@@ -61,5 +61,5 @@ class Finding:
 
 
 def finding(fault: str, layer: int | None, evidence: str) -> Finding:
-    """A finding with the advice for its fault."""
+    """Return a finding with the advice for its fault."""
     return Finding(fault, layer, evidence, FAULTS[fault])

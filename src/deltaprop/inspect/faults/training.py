@@ -6,26 +6,28 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from deltaprop.inspect.faults.examined import Patient
+from deltaprop.inspect.faults.examined import Examination
 from deltaprop.inspect.faults.finding import Finding, finding
 
-# The loss rises by more than it ever fell, in at least every fifth epoch; the noise of batches
-# causes rises below a twentieth of the constant prediction's loss.
+# Over all epochs the loss rises by more than it fell to its minimum, and at least every fifth epoch
+# is such a rise. The noise of batches causes rises below a twentieth of the constant prediction's
+# loss.
 CLIMB, OFTEN = 0.05, 0.2
-# A step replaces a tenth of all weights; 1e-3 is usual.
+# The size of a step relative to that of the weights; 1e-3 is usual.
 MOVED = 0.1
 # Training that slows down near its end falls little in its last quarter. If the last quarter brings
-# more than half of a quarter's share, the loss still falls in a straight line.
+# more than half of a quarter of the decrease, the loss still falls in a straight line.
 STRAIGHT = 0.5
-# Two fifths of what there is to learn hold on the training rows only, or the validation loss has
-# risen by a tenth from its best. Early stopping on a small noisy table (diabetes) leaves 0.2.
+# The held-out loss exceeds the training loss by two fifths of the constant prediction's loss, or
+# the validation loss has risen by a tenth of it from its minimum. Early stopping on a small noisy
+# table (diabetes) leaves a gap of 0.2.
 GAP, PAST_BEST = 0.4, 0.1
-# Less than a tenth of what there is to learn has been learnt, and the second half of the training
-# changed the loss by less than a hundredth of it.
+# The loss is above nine tenths of the constant prediction's loss, and changed by less than a
+# hundredth of it in the second half of the training.
 FAR, STILL = 0.9, 0.01
 
 
-def rate_too_high(case: Patient) -> Iterator[Finding]:
+def rate_too_high(case: Examination) -> Iterator[Finding]:
     curve = case.curve
     if len(curve) >= 5:
         steps = np.diff(curve)
@@ -34,7 +36,7 @@ def rate_too_high(case: Patient) -> Iterator[Finding]:
         ends_above = curve[-1] > max(curve[0], 1.0) + CLIMB
         if ends_above or (climbed > fell and len(rises) >= OFTEN * len(steps)):
             seen = (
-                f"the loss rose in {len(rises)} of {len(steps)} epochs, by {climbed:.3g} in all, "
+                f"the loss rose in {len(rises)} of {len(steps)} epochs, by {climbed:.3g} in total, "
                 f"and fell by {fell:.3g} from the first to its best (1 is the loss of the best "
                 f"constant prediction); it ended at {curve[-1]:.3g}."
             )
@@ -47,13 +49,13 @@ def rate_too_high(case: Patient) -> Iterator[Finding]:
         yield finding("learning rate too high", None, seen)
 
 
-def _moved(case: Patient) -> list[float]:
-    """The update-to-weight ratio of each record, for the layer where it is largest."""
+def _moved(case: Examination) -> list[float]:
+    """Return the update-to-weight ratio of each record, for the layer where it is largest."""
     most = [max(s.update_to_weight for s in r.summary.layers) for r in case.records]
     return [m for m in most if not np.isnan(m)]
 
 
-def rate_too_low(case: Patient) -> Iterator[Finding]:
+def rate_too_low(case: Examination) -> Iterator[Finding]:
     curve = case.curve
     if len(curve) < 8 or not case.loss > case.constant / 2:
         return
@@ -72,7 +74,7 @@ def rate_too_low(case: Patient) -> Iterator[Finding]:
         yield finding("learning rate too low", None, seen)
 
 
-def overfitting(case: Patient) -> Iterator[Finding]:
+def overfitting(case: Examination) -> Iterator[Finding]:
     train, curve = case.loss / case.constant, case.validation_curve
     restored = case.history is not None and case.history.best_epoch is not None
     if len(curve) and not restored:
@@ -98,14 +100,14 @@ def overfitting(case: Patient) -> Iterator[Finding]:
         yield finding("overfitting", None, seen)
 
 
-def plateau(case: Patient) -> Iterator[Finding]:
+def plateau(case: Examination) -> Iterator[Finding]:
     curve = case.curve
     if len(curve) < 10 or not curve[-1] > FAR:
         return
     second = curve[len(curve) // 2 :]
     if abs(second[0] - second[-1]) < STILL:
         seen = (
-            f"the loss has not changed since epoch {len(curve) // 2 + 1} of {len(curve)}, at "
+            f"the loss has hardly changed since epoch {len(curve) // 2 + 1} of {len(curve)}, at "
             f"{curve[-1]:.3g} (1 is the loss of the best constant prediction)."
         )
         yield finding("plateau", None, seen)

@@ -1,4 +1,4 @@
-"""The sections of a report: functions from the case to HTML, or to None to be left out."""
+"""The sections of a report: functions from a Case to HTML, or to None to leave the section out."""
 
 from collections.abc import Callable
 

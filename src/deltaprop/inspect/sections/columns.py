@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from deltaprop.inspect import displays
-from deltaprop.inspect.markup import Markup, figure, figures, label_of, says
+from deltaprop.inspect.markup import Markup, figure, figures, label_of, paragraph
 from deltaprop.inspect.report_data import Case
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ MOST_CURVES = 6
 
 
 def importance(case: Case) -> Markup | None:
-    """How much the predictions depend on each column."""
+    """Return a chart of how much the predictions depend on each column."""
     if not np.isfinite(case.importances).all():
         return None
     label = f"increase of the {case.skill_name}"
@@ -34,21 +34,21 @@ def importance(case: Case) -> Markup | None:
 
 
 def partial_dependence(case: Case) -> Markup | None:
-    """The average prediction as a function of one column."""
+    """Return curves of the average prediction for the most important columns."""
     shown = (curves for i in case.by_importance() if (curves := _curves(case, i)) is not None)
     some = [curves for curves, _ in zip(shown, range(PARTIAL_COLUMNS), strict=False)]
     if not some:
         return None
     low = min(curves.average.min() for curves in some)
     high = max(curves.average.max() for curves in some)
-    room = 0.05 * (high - low) or 0.5
+    margin = 0.05 * (high - low) or 0.5
     what = "probability" if case.probabilities is not None else "prediction"
 
     def draw(ax: Any, curves: Curves) -> None:
         style = "o:" if curves.is_category else "-"
         for values, name in zip(curves.average, curves.labels, strict=True):
             ax.plot(curves.grid, values, style, label=name)
-        ax.set(xlabel=curves.name, ylabel=f"mean {what}", ylim=(low - room, high + room))
+        ax.set(xlabel=curves.name, ylabel=f"mean {what}", ylim=(low - margin, high + margin))
         if curves.is_category:
             ax.tick_params("x", rotation=30 if max(map(len, curves.grid)) > 6 else 0)
         if any(curves.labels):
@@ -59,7 +59,7 @@ def partial_dependence(case: Case) -> Markup | None:
         "every row."
     )
     return Markup(
-        says(text)
+        paragraph(text)
         + figures(
             figure(lambda ax, curves=curves: draw(ax, curves), curves.name) for curves in some
         )
@@ -67,7 +67,7 @@ def partial_dependence(case: Case) -> Markup | None:
 
 
 class Curves(NamedTuple):
-    """The partial dependence on one column: a curve for each class, or one."""
+    """The partial dependence on one column: one curve, or a curve for each class."""
 
     name: str
     grid: list[Any]
@@ -77,7 +77,7 @@ class Curves(NamedTuple):
 
 
 def _curves(case: Case, column: int) -> Curves | None:
-    """None for a column that cannot be an axis: dates, text, a single value."""
+    """Return None for a column that cannot be an axis: dates, text, a single value."""
     import pandas as pd
     from sklearn.inspection import partial_dependence
 
@@ -91,7 +91,7 @@ def _curves(case: Case, column: int) -> Curves | None:
     if is_date or not 2 <= values.astype(object).nunique() <= most:
         return None
     X = X[kept]
-    if is_number and hasattr(X, "columns"):  # scikit-learn rejects integers
+    if is_number and hasattr(X, "columns"):  # partial_dependence rejects integers
         X = X.astype({X.columns[column]: float})
     found = partial_dependence(
         case.model, X if hasattr(X, "columns") or not is_number else np.asarray(X, float), [column],
@@ -101,8 +101,10 @@ def _curves(case: Case, column: int) -> Curves | None:
     average = found.average
     labels: list[str | None] = [None] * len(average)
     if case.is_classifier and len(average) == len(case.mlp.classes_):
-        often = np.argsort(-np.bincount(np.searchsorted(case.mlp.classes_, case.y[case.known])))
-        some = sorted(often[:MOST_CURVES])
+        by_frequency = np.argsort(
+            -np.bincount(np.searchsorted(case.mlp.classes_, case.y[case.known]))
+        )
+        some = sorted(by_frequency[:MOST_CURVES])
         average, labels = average[some], [label_of(case.mlp.classes_[k]) for k in some]
     elif case.is_classifier:
         labels = [f"P({label_of(case.mlp.classes_[-1])})"]

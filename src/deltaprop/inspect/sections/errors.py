@@ -1,4 +1,4 @@
-"""The sections about wrong predictions: which ones, how wrong, and in which rows."""
+"""The sections about wrong predictions: which ones, by how much, and in which rows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from deltaprop.inspect.markup import Markup, figure, figures, label_of, says, table
+from deltaprop.inspect.markup import Markup, figure, figures, label_of, paragraph, table
 from deltaprop.inspect.report_data import SAMPLE, Case
 
 WORST_ROWS, WORST_COLUMNS = 10, 8
@@ -14,7 +14,7 @@ CLASSES_WITH_NUMBERS, CLASSES_WITH_NAMES = 12, 30
 
 
 def mistakes(case: Case) -> Markup:
-    """The confusion matrix of a classifier, the residuals of a regressor."""
+    """Return the confusion matrix of a classifier, or the residuals of a regressor."""
     return _confusion(case) if case.is_classifier else _residuals(case)
 
 
@@ -58,7 +58,7 @@ def _errors(case: Case, kind: str, caption: str) -> Markup:
 
 
 def calibration(case: Case) -> Markup | None:
-    """Whether predicted probabilities, or numbers, are right on average."""
+    """Return a calibration curve, or true against predicted values for a regressor."""
     if not case.is_classifier:
         return figures([_errors(case, "actual_vs_predicted", (
             "True against predicted values. On the line they agree."
@@ -69,14 +69,14 @@ def calibration(case: Case) -> Markup | None:
 
     P, classes = case.probabilities, case.mlp.classes_
     if P.shape[1] == 2:
-        happened, said, name = case.y == classes[1], P[:, 1], f"P({label_of(classes[1])})"
+        observed, probability, name = case.y == classes[1], P[:, 1], f"P({label_of(classes[1])})"
     else:
-        happened, said, name = case.predicted == case.y, P.max(axis=1), "P(predicted class)"
+        observed, probability, name = case.predicted == case.y, P.max(axis=1), "P(predicted class)"
 
     def draw(ax: Any) -> None:
         CalibrationDisplay.from_predictions(
-            happened.astype(int), np.clip(said, 0, 1), pos_label=1, strategy="quantile",
-            n_bins=int(np.clip(len(said) // 20, 3, 10)), name=name, color="C0", ax=ax,
+            observed.astype(int), np.clip(probability, 0, 1), pos_label=1, strategy="quantile",
+            n_bins=int(np.clip(len(probability) // 20, 3, 10)), name=name, color="C0", ax=ax,
         )  # fmt: skip
         ax.set(xlabel=name, ylabel="observed frequency")
         ax.legend(loc="best")
@@ -88,18 +88,18 @@ def calibration(case: Case) -> Markup | None:
 
 
 def worst_rows(case: Case) -> Markup:
-    """The rows with the worst predictions."""
+    """Return a table of the rows with the worst predictions."""
     from sklearn.utils import _safe_indexing
 
     if not case.is_classifier:
-        badness = np.abs(case.y - case.predicted)
+        error = np.abs(case.y - case.predicted)
         extra: dict[str, np.ndarray] = {"y - ŷ": case.y - case.predicted}
     elif case.probabilities is not None:
         of_truth = case.of_truth(case.probabilities, case.y)
-        badness, extra = 1 - of_truth, {"P(true)": of_truth}
+        error, extra = 1 - of_truth, {"P(true)": of_truth}
     else:
-        badness, extra = (case.predicted != case.y).astype(float), {}
-    rows = np.argsort(-badness, kind="stable")[:WORST_ROWS]
+        error, extra = (case.predicted != case.y).astype(float), {}
+    rows = np.argsort(-error, kind="stable")[:WORST_ROWS]
     columns = case.by_importance()[:WORST_COLUMNS]
     X = _safe_indexing(case.X, rows)
     X = X.toarray() if hasattr(X, "toarray") else X
@@ -112,5 +112,6 @@ def worst_rows(case: Case) -> Markup:
     heads = ("row", "true", "predicted", *extra, *(case.names[i] for i in columns))
     some = "" if len(columns) == len(case.names) else ", with the most important columns"
     return Markup(
-        says(f"The {len(rows)} rows that the model predicts worst{some}.") + table(heads, lines)
+        paragraph(f"The {len(rows)} rows that the model predicts worst{some}.")
+        + table(heads, lines)
     )

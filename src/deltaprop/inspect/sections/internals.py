@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deltaprop.inspect import displays
-from deltaprop.inspect.markup import Markup, figure, figures, label_of, says, table
+from deltaprop.inspect.markup import Markup, figure, figures, label_of, paragraph, table
 from deltaprop.inspect.report_data import Case
 
 CHECKED_ROWS = 20
@@ -11,7 +11,7 @@ HEAT_MAPS = 4
 
 
 def signal_flow(case: Case) -> Markup:
-    """The size of every quantity of a pass, layer by layer."""
+    """Return a chart of the size of every quantity of a pass, layer by layer."""
     X, y = case.inside.data
     trace = case.inside.network.trace(X, y)
     return figures(
@@ -28,7 +28,7 @@ def signal_flow(case: Case) -> Markup:
 
 
 def weights(case: Case) -> Markup:
-    """A heat map of the weights of each layer."""
+    """Return a heat map of the weights of each of the first layers."""
     net = case.estimator.fitted_network()
     names = [label_of(name) for name in case.names] if case.mlp is case.model else None
     return figures(
@@ -41,12 +41,12 @@ def weights(case: Case) -> Markup:
 
 
 def equations(case: Case) -> Markup:
-    """The derivation of the network."""
+    """Return the derivation of the network."""
     return Markup(f'<div class="equations">{case.inside.network.derivation().html}</div>')
 
 
 def verification(case: Case) -> Markup:
-    """Each equation, verified numerically."""
+    """Return a table of the equations, each verified numerically."""
     X, y = case.inside.data
     report = case.inside.network.check(X[:CHECKED_ROWS], y[:CHECKED_ROWS])
     verdicts = {True: Markup('<span class="holds">holds</span>'),
@@ -54,9 +54,9 @@ def verification(case: Case) -> Markup:
     rows = [(e.equation, verdicts[e.ok], f"{e.error:.1e}", e.method, e.where) for e in report.rows]
     text = (
         f"Each equation of this network, verified on {min(CHECKED_ROWS, len(y))} of these rows by "
-        "an independent computation: "
-        + ("all hold." if report.ok else "some do NOT hold; see where.")
+        "an independent computation: " + ("all hold." if report.ok else "some do NOT hold.")
     )
     return Markup(
-        says(text) + table(("equation", "", "relative error", "method", "worst at"), rows, True)
+        paragraph(text)
+        + table(("equation", "", "relative error", "method", "worst at"), rows, True)
     )

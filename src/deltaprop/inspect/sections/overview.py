@@ -15,7 +15,7 @@ from deltaprop.inspect.markup import (
     figure,
     figures,
     heading,
-    says,
+    paragraph,
     scrolling,
     table,
     text_of,
@@ -26,14 +26,14 @@ MOST_CATEGORIES = 12
 
 
 def model(case: Case) -> Markup:
-    """The kind of model, its layers, settings and data."""
+    """Return the kind of model, its layers, settings and data."""
     net, mlp = case.estimator.fitted_network(), case.mlp
     parts: list[Markup] = []
     if case.estimator is not case.model:
         before = ", ".join(type(step).__name__ for _, step in case.model.steps[:-1])
-        parts.append(says(f"A pipeline: {before}, then a {type(case.estimator).__name__}."))
+        parts.append(paragraph(f"A pipeline: {before}, then a {type(case.estimator).__name__}."))
     parts.append(
-        says(
+        paragraph(
             f"Stopped after {mlp.n_iter_} epochs ({mlp.stop_reason_}) with a training loss of "
             f"{mlp.loss_:.4g}."
         )
@@ -69,7 +69,7 @@ def _columns(case: Case) -> list[tuple[str, str]]:
 
 
 def scores(case: Case) -> Markup:
-    """How good the predictions are."""
+    """Return the scores of the predictions."""
     scores = dict(case.scores["scores"]["deltaprop"])
     names = {
         "accuracy": "accuracy",
@@ -89,12 +89,12 @@ def scores(case: Case) -> Markup:
         return Markup(facts(shown) + table(heads, rows, tall=True))
     shown["error of always predicting the mean"] = float(np.std(case.y))
     quantiles = case.scores["residual_quantiles"]
-    shares = [f"{float(q):.0%}" for q in quantiles]
-    return Markup(facts(shown) + table(("y - ŷ", *shares), [("quantile", *quantiles.values())]))
+    levels = [f"{float(q):.0%}" for q in quantiles]
+    return Markup(facts(shown) + table(("y - ŷ", *levels), [("quantile", *quantiles.values())]))
 
 
 def learning_curves(case: Case) -> Markup | None:
-    """The loss and the validation score of each epoch."""
+    """Return the loss and the validation score of each epoch."""
     if not getattr(case.mlp, "loss_curve_", None):
         return None
     show = displays.LossCurveDisplay.from_estimator

@@ -1,4 +1,4 @@
-// The page: requests what is shown from Python and passes it to the parts.
+// Entry point: requests data from Python and passes it to the custom elements.
 
 import "./row.js";
 import "./stage.js";
@@ -34,9 +34,9 @@ function say(message) {
 
 // ---------------------------------------------------------------- requests
 
-let asked = 0; // requests of a trace
-let working = 0; // requests of a written-out entry
-let latest; // the answer that is shown
+let traceRequests = 0;
+let entryRequests = 0;
+let latest; // the response that is shown
 
 function post(path) {
   const body = { ...view };
@@ -46,18 +46,18 @@ function post(path) {
   return ask(path, body);
 }
 
-// Request the numbers of this view. If several requests are pending, only the last answer is shown.
+// Request the numbers of this view. If several requests are pending, only the last response is shown.
 async function refresh() {
-  const mine = ++asked;
+  const request = ++traceRequests;
   const { entry } = view;
   let answer;
   try {
     answer = await post("api/trace");
   } catch (error) {
-    if (mine === asked) say(error.message);
+    if (request === traceRequests) say(error.message);
     return false;
   }
-  if (mine === asked) {
+  if (request === traceRequests) {
     say("");
     show(answer);
     view.entry = parts.stage.result.selected;
@@ -68,10 +68,10 @@ async function refresh() {
 
 // Request another entry of the result that is shown.
 async function work() {
-  const [mine, trace] = [++working, asked];
+  const [request, trace] = [++entryRequests, traceRequests];
   try {
     const answer = await post("api/worked");
-    if (mine !== working || trace !== asked) return;
+    if (request !== entryRequests || trace !== traceRequests) return;
     latest.worked = answer;
     parts.stage.work(answer);
   } catch (error) {
@@ -130,7 +130,7 @@ for (const [id, by] of [["first", -Infinity], ["back", -1], ["next", 1], ["last"
 
 // ---------------------------------------------------------------- editing
 
-// What an edit changes: a row and column of the data, or a layer and an entry of its parameters.
+// The key of an edit: a row and column of the data, or a layer and an entry of its parameters.
 function place(of, key, row, column) {
   if (of === "inputs" || of === "targets") return `${view.first + row},${column}`;
   const l = key.split("_")[1];
@@ -142,7 +142,7 @@ document.addEventListener("edit", async ({ detail: { of, key, row, column, value
   const before = edits[of].get(where);
   edits[of].set(where, value);
   if (await refresh()) return;
-  if (before === undefined) edits[of].delete(where); // Python refused it and said why
+  if (before === undefined) edits[of].delete(where); // Python rejected it, and its message is shown
   else edits[of].set(where, before);
   show(latest);
 });
@@ -182,12 +182,12 @@ async function start() {
 async function follow() {
   let after = 0;
   for (let finished = false; ; await pause(finished ? 4 * POLL : POLL)) {
-    const news = await ask(`api/epochs?after=${after}`);
-    const changed = news.total > after || news.finished !== finished;
-    after = news.total;
-    finished = news.finished;
+    const update = await ask(`api/epochs?after=${after}`);
+    const changed = update.total > after || update.finished !== finished;
+    after = update.total;
+    finished = update.finished;
     if (!changed) continue;
-    parts.training.add(news.epochs, finished);
+    parts.training.add(update.epochs, finished);
     await refresh();
   }
 }

@@ -1,5 +1,5 @@
-// <dp-matrix>: one matrix as a heat map. Small ones show their numbers in a table; larger ones are
-// painted. The number of the selected cell is shown below, and can be edited if Python allows it.
+// <dp-matrix>: one matrix as a heat map. Small ones are tables of numbers; larger ones are drawn on
+// a canvas. The number of the selected cell is shown below, and can be edited if Python allows it.
 
 import { colour, fill, full, ink, make, onScheme, paint, short, typing } from "./numbers.js";
 
@@ -16,7 +16,7 @@ class Matrix extends HTMLElement {
     onScheme(() => this.#paint());
   }
 
-  // Show the numbers of one answer. The same matrix keeps its elements, and with them the focus.
+  // Show the numbers of one response. Elements of the same matrix are reused, so they keep the focus.
   show(matrix, isEdited) {
     const [rows, columns] = [matrix.values.length, matrix.values[0].length];
     const same = this.matrix?.key === matrix.key && this.matrix.values.length === rows

@@ -1,4 +1,5 @@
-// Numbers as text and as colours. Blue is positive, orange negative: safe for colour-blind eyes.
+// Numbers as text and as colours: blue is positive, orange negative. Colour-blind people can tell
+// them apart.
 
 const LIGHT = [[179, 88, 6], [244, 178, 102], [250, 250, 250], [128, 177, 222], [8, 81, 156]];
 const DARK = [[255, 179, 92], [150, 84, 22], [30, 33, 40], [30, 88, 150], [124, 190, 255]];
@@ -30,14 +31,14 @@ export function full(value, digits) {
 export function colour(value, most) {
   const v = Number(value);
   if (Number.isNaN(v)) return [128, 128, 128];
-  const share = most > 0 ? Math.max(-1, Math.min(1, Number.isFinite(v) ? v / most : Math.sign(v))) : 0;
+  const fraction = most > 0 ? Math.max(-1, Math.min(1, Number.isFinite(v) ? v / most : Math.sign(v))) : 0;
   const stops = dark.matches ? DARK : LIGHT;
-  const at = (share + 1) * 2;
+  const at = (fraction + 1) * 2;
   const i = Math.min(3, Math.floor(at));
   return stops[i].map((low, c) => Math.round(low + (at - i) * (stops[i + 1][c] - low)));
 }
 
-// Black or white, whichever is easier to read on that colour.
+// Black or white, whichever has more contrast with that colour.
 export function ink([r, g, b]) {
   const [R, G, B] = [r, g, b].map((c) => {
     const s = c / 255;
@@ -46,7 +47,7 @@ export function ink([r, g, b]) {
   return 0.2126 * R + 0.7152 * G + 0.0722 * B > 0.179 ? "#000" : "#fff";
 }
 
-// Paint a matrix, one pixel a cell.
+// Paint a matrix with one pixel per cell.
 export function paint(canvas, values, most) {
   canvas.width = values[0].length;
   canvas.height = values.length;
@@ -62,7 +63,7 @@ export function paint(canvas, values, most) {
   context.putImageData(image, 0, 0);
 }
 
-// A field is not overwritten while the user types in it.
+// Mark a field while the user types in it, so that `fill` does not overwrite it.
 export function typing(input) {
   input.addEventListener("input", () => { input.dataset.typing = "yes"; });
   input.addEventListener("change", () => { delete input.dataset.typing; });
@@ -73,7 +74,7 @@ export function fill(input, value) {
   if (!input.dataset.typing || document.activeElement !== input) input.value = value;
 }
 
-// An element with properties and children.
+// Create an element with properties and children.
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {

@@ -1,4 +1,4 @@
-// <dp-row>: which rows are shown, the first of them as a form, and what the network predicts for it.
+// <dp-row>: which rows are shown, a form for the first of them, and its prediction.
 
 import { fill, full, make, short, typing } from "./numbers.js";
 
@@ -93,7 +93,7 @@ class Row extends HTMLElement {
   }
 }
 
-// A category that the model has never seen becomes a choice as well.
+// Add a category that did not occur in training to the choices.
 function offer(select, value) {
   if (![...select.options].some((option) => option.value === value)) {
     select.append(make("option", { value }, value));

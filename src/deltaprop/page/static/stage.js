@@ -21,7 +21,7 @@ class Stage extends HTMLElement {
     this.work(answer.worked);
   }
 
-  // The line of the selected entry; the marked rows and columns are those that it is computed from.
+  // Write out the selected entry, and mark the rows and columns that it is computed from.
   work({ text, marks }) {
     this.line.textContent = text;
     for (const element of this.querySelectorAll(".operands dp-matrix")) {

@@ -1,4 +1,4 @@
-// <dp-steps>: every equation of the pass in order, each with a strip that shows its numbers; the
+// <dp-steps>: every equation of the pass in order, each with a strip of its numbers as colours; the
 // active one is highlighted.
 
 import { make, onScheme, paint, short } from "./numbers.js";

@@ -42,7 +42,7 @@ class Training extends HTMLElement {
   }
 }
 
-// A line chart on a logarithmic scale; without positive numbers, an empty one.
+// A line chart on a logarithmic scale; it is empty if no number is positive.
 function chart(title, series) {
   const drawn = series.filter(({ points }) => points.length > 0);
   const all = drawn.flatMap(({ points }) => points).filter(([, y]) => y > 0 && Number.isFinite(y));
@@ -57,8 +57,8 @@ function chart(title, series) {
     const [from, to] = [Math.min(...xs), Math.max(...xs, Math.min(...xs) + 1)];
     const x = (v) => LEFT + ((v - from) / (to - from)) * (WIDTH - LEFT - 8);
     const y = (v) => TOP + ((high - Math.log10(v)) / (high - low)) * (HEIGHT - TOP - BOTTOM);
-    for (const share of [0, 0.5, 1]) {
-      const value = 10 ** (low + share * (high - low));
+    for (const fraction of [0, 0.5, 1]) {
+      const value = 10 ** (low + fraction * (high - low));
       svg.append(shape("line", { class: "grid", x1: LEFT, x2: WIDTH - 8, y1: y(value), y2: y(value) }),
         text(LEFT - 5, y(value) + 4, short(value), "end"));
     }

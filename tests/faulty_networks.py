@@ -1,4 +1,4 @@
-"""Networks to diagnose: healthy ones, and ones made sick on purpose. All are really trained."""
+"""Trained networks to diagnose: healthy ones, and ones with a planted fault."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PENGUINS = Path(__file__).parents[1] / "data" / "penguins.csv"
 
 
 def table(name: str, seed: int = 0, scaled: bool = True) -> tuple[Any, ...]:
-    """X, X_held, y, y_held of one of scikit-learn's tables, standardised by default."""
+    """Return X, X_held, y, y_held of a scikit-learn data set, standardised by default."""
     X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
     X, X_held, y, y_held = train_test_split(X, y, test_size=0.3, random_state=seed)
     if scaled and name == "digits":
@@ -30,7 +30,7 @@ def table(name: str, seed: int = 0, scaled: bool = True) -> tuple[Any, ...]:
 
 
 def classifier(name: str, *layers: dp.Dense, seed: int = 0, **settings: Any) -> tuple[Any, ...]:
-    """A softmax network for that table, not trained, and the table."""
+    """Return an untrained softmax network for a data set, and X, X_held, y, y_held."""
     X, X_held, y, y_held = table(name, seed)
     H = int(y.max()) + 1
     net = dp.Network(
@@ -156,11 +156,11 @@ HEALTHY = (
 )  # fmt: skip
 
 
-# ---------------------------------------------------------------- sick
+# ---------------------------------------------------------------- planted faults
 
 
 def vanishing() -> tuple[Any, ...]:
-    """Ten logistic layers, f′ ≤ 1/4 each, with weights that are too small to make up for it."""
+    """Ten logistic layers (f′ ≤ 1/4) with weights that are too small to compensate."""
     net, X, _, y, _ = classifier("iris", *(dp.Dense(8, "logistic") for _ in range(10)))
     history = dp.fit(net, X, y, solver=dp.SGD(0.01), max_epochs=20, record=5)
     return net, X, y, history, None
@@ -176,7 +176,7 @@ def exploding() -> tuple[Any, ...]:
 
 
 def dead() -> tuple[Any, ...]:
-    """Biases so low that ReLUs are off on every row: no gradient can bring them back."""
+    """Biases so low that ReLUs are 0 on every row and get no gradient."""
     net, X, _, y, _ = classifier("wine", dp.Dense(20, "relu"))
     net.b[0][:15] = -30
     history = dp.fit(net, X, y, solver=dp.Adam(0.01), max_epochs=100, record=20)
@@ -192,7 +192,7 @@ def saturated() -> tuple[Any, ...]:
 
 
 def saturated_outputs() -> tuple[Any, ...]:
-    """A logistic output with the squared error that starts sure, and wrong."""
+    """A logistic output with the squared error that starts confident and wrong."""
     X, _, y, _ = table("breast_cancer")
     net = dp.Network(30, [dp.Dense(10, "tanh"), dp.Dense(1, "logistic")], loss="squared_error",
                      reduction="mean", seed=0)  # fmt: skip
@@ -202,7 +202,7 @@ def saturated_outputs() -> tuple[Any, ...]:
 
 
 def confident_and_wrong() -> tuple[Any, ...]:
-    """A softmax output that starts sure and is hardly trained."""
+    """A softmax output that starts confident and is hardly trained."""
     net, X, _, y, _ = classifier("iris", dp.Dense(10, "tanh"))
     net.W[-1][...] *= 50
     history = dp.fit(net, X, y, solver=dp.SGD(1e-3), max_epochs=3)
@@ -232,17 +232,17 @@ def too_low() -> tuple[Any, ...]:
 
 
 def unscaled() -> tuple[Any, ...]:
-    """Areas beside fractions, as they are in the table."""
+    """Unscaled columns: areas next to fractions."""
     X, _, y, _ = table("breast_cancer", scaled=False)
     clf = dp.MLPClassifier((20,), "leaky_relu", max_iter=50, random_state=0).fit(X, y)
     return clf, X, y, None, None
 
 
 def leaking() -> tuple[Any, ...]:
-    """A column that is y itself, in other units and with some noise."""
+    """A column that is y in other units, with a little noise."""
     X, _, y, _ = table("diabetes")
-    told = 3 * y + np.random.default_rng(0).normal(scale=0.01, size=len(y))
-    X = np.column_stack([X, told / told.std()])
+    leak = 3 * y + np.random.default_rng(0).normal(scale=0.01, size=len(y))
+    X = np.column_stack([X, leak / leak.std()])
     net = dp.Network(11, [dp.Dense(20, "tanh"), dp.Dense(1)], loss="squared_error", seed=0)
     history = dp.fit(net, X, y, solver=dp.Adam(0.01), max_epochs=60)
     return net, X, y, history, None
@@ -256,7 +256,7 @@ def leaking_class() -> tuple[Any, ...]:
 
 
 def overfitted() -> tuple[Any, ...]:
-    """Forty rows, labels drawn at random, and a thousand units to learn them by heart."""
+    """A thousand units that memorise the random labels of forty rows."""
     X, X_held, y, y_held = table("breast_cancer")
     rng = np.random.default_rng(0)
     y, y_held = rng.integers(0, 2, 40), rng.integers(0, 2, len(y_held))
@@ -267,7 +267,7 @@ def overfitted() -> tuple[Any, ...]:
 
 
 def overfitted_curve() -> tuple[Any, ...]:
-    """The same seen from the validation curve alone."""
+    """Overfitting that is visible in the validation curve only."""
     X, X_held, y, y_held = table("diabetes")
     net = dp.Network(10, [dp.Dense(200, "relu"), dp.Dense(200, "relu"), dp.Dense(1)],
                      loss="squared_error", reduction="mean", init="he_uniform", seed=0)  # fmt: skip
@@ -287,8 +287,8 @@ def plateau() -> tuple[Any, ...]:
     return net, X, y, history, None
 
 
-# What each must be told, and what else may be said of it, since one follows from the other.
-SICK = {
+# The fault and its layer, and other faults that may be reported because they follow from it.
+FAULTY = {
     vanishing: ("vanishing error signals", 5, ()),
     exploding: ("exploding error signals", 3, ()),
     dead: ("dead units", 0, ()),
