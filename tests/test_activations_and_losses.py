@@ -1,5 +1,8 @@
 """f, f′, f″ and the losses: against their definitions, at extreme inputs, and in float32."""
 
+import copy
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -271,3 +274,26 @@ def test_custom_functions_with_kernel_forms_are_compiled(hidden, output, loss, u
         dp.fit(net, X, y, engine=engine, max_epochs=3, patience=np.inf, batch_size=10)
         thetas.append(net.theta)
     np.testing.assert_allclose(thetas[1], thetas[0], rtol=1e-9, atol=1e-12)
+
+
+def _cubic(t, yhat, xp):
+    return abs(yhat - t) ** 3
+
+
+def _half(a, xp):
+    return a / 2
+
+
+CUSTOM = [
+    dp.Loss("cubic", _cubic, _cubic),
+    dp.Loss("cubic", _cubic, _cubic, params={"k": 2.0}),
+    dp.Activation("half", _half, _half),
+]
+
+
+@pytest.mark.parametrize("function", [*CUSTOM, *map(losses.get, losses.NAMES)])
+def test_copies_are_equal(function):
+    """scikit-learn's clone copies custom functions, and the xla engine compiles equal ones once."""
+    for twin in (copy.deepcopy(function), pickle.loads(pickle.dumps(function))):
+        assert twin == function
+        assert hash(twin) == hash(function)

@@ -42,8 +42,11 @@ Predicts = Literal["mean", "mean_variance", "quantiles", "class"]
 ClassTarget = Literal["binary", "multiclass", "multilabel"]
 
 
+@dataclass(frozen=True)
 class Target:
     """Numbers, one column for each output: the default, and the base of all other encodings.
+
+    Encodings of the same class with the same settings are equal, also if one is a copy.
 
     Attributes
     ----------
@@ -139,6 +142,7 @@ class Amounts(Target):
             )
 
 
+@dataclass(frozen=True)
 class HalfTheColumns(Target):
     """Numbers, one column for each pair of a mean and a variance."""
 
@@ -270,6 +274,7 @@ def _check_indices(y: Given, H: int) -> None:
         )
 
 
+@dataclass(frozen=True)
 class OneOrMore(Target):
     """A single output takes 0/1 or probabilities, several outputs take classes."""
 
@@ -289,6 +294,7 @@ class OneOrMore(Target):
         return self._for(H).description(H)
 
 
+@dataclass(frozen=True)
 class Signs(OneOrMore):
     """-1/+1 for each output; class indices mark their class with +1 and the others with -1."""
 
