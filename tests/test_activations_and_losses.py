@@ -1,5 +1,8 @@
 """f, f′, f″ and the losses: against their definitions, at extreme inputs, and in float32."""
 
+import copy
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,31 +101,10 @@ def test_collapsed_forms_stay_finite_where_the_chain_rule_does_not(name, output,
 
 @pytest.mark.parametrize("name", losses.NAMES)
 def test_equal_losses_are_equal_and_survive_pickling(name):
-    import pickle
-
     loss = losses.get(name)
     assert loss == losses.get(name)
     assert hash(loss) == hash(losses.get(name))
     assert pickle.loads(pickle.dumps(loss)) == loss
-
-
-def _fourth(t, yhat, xp):
-    return (yhat - t) ** 4
-
-
-def _fourth_d(t, yhat, xp):
-    return 4 * (yhat - t) ** 3
-
-
-def test_copies_of_a_custom_loss_are_equal_to_it():
-    """As a copy of an estimator contains, such as the one that a grid search makes."""
-    import copy
-    import pickle
-
-    loss = dp.Loss("fourth_power", _fourth, _fourth_d)
-    for other in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
-        assert other == loss
-        assert hash(other) == hash(loss)
 
 
 def test_losses_with_different_parameters_are_unequal():
@@ -290,3 +272,26 @@ def test_custom_functions_with_kernel_forms_are_compiled(hidden, output, loss, u
         dp.fit(net, X, y, engine=engine, max_epochs=3, patience=np.inf, batch_size=10)
         thetas.append(net.theta)
     np.testing.assert_allclose(thetas[1], thetas[0], rtol=1e-9, atol=1e-12)
+
+
+def _cubic(t, yhat, xp):
+    return abs(yhat - t) ** 3
+
+
+def _half(a, xp):
+    return a / 2
+
+
+CUSTOM = [
+    dp.Loss("cubic", _cubic, _cubic),
+    dp.Loss("cubic", _cubic, _cubic, params={"k": 2.0}),
+    dp.Activation("half", _half, _half),
+]
+
+
+@pytest.mark.parametrize("function", [*CUSTOM, *map(losses.get, losses.NAMES)])
+def test_copies_are_equal(function):
+    """scikit-learn's clone copies custom functions, and the xla engine compiles equal ones once."""
+    for twin in (copy.deepcopy(function), pickle.loads(pickle.dumps(function))):
+        assert twin == function
+        assert hash(twin) == hash(function)

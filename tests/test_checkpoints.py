@@ -391,6 +391,38 @@ def test_lbfgs_goes_on_from_its_theta(tmp_path, monkeypatch):
     np.testing.assert_array_equal(again.theta, net.theta)
 
 
+def test_lbfgs_counts_its_records_on_from_a_checkpoint(tmp_path):
+    settings = {"solver": dp.LBFGS(), "seconds": None, "steps": 1, "record": 2}
+    first = fit(small_net(dropout=0.0), tmp_path, max_epochs=3, **settings)
+    more = fit(small_net(dropout=0.0), tmp_path, max_epochs=6, **settings)
+    found = [[(r.step, r.epoch) for r in history.records] for history in (first, more)]
+    assert found == [[(0, 0), (2, 2)], [(4, 4), (6, 6)]]
+
+
+def test_rows_in_their_order_stay_so_inside_an_epoch_after_shuffled_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(epochs, "MOST_STEPS", 3)
+    between_steps, calls, thetas = CheckpointManager.between_steps, [], []
+
+    def deadly(self):
+        between_steps(self)
+        calls.append(1)
+        if len(calls) == 2:
+            raise Killed
+
+    for folder in (None, tmp_path):
+        net = small_net()
+        settings = {"resume": fit(net, max_epochs=1), "shuffle": False, "max_epochs": 2}
+        if folder is not None:
+            settings["seconds"] = 0
+            with monkeypatch.context() as patch:
+                patch.setattr(CheckpointManager, "between_steps", deadly)
+                with pytest.raises(Killed):
+                    fit(net, folder, **settings)
+        fit(net, folder, **settings)
+        thetas.append(net.theta)
+    np.testing.assert_array_equal(*thetas)
+
+
 @pytest.mark.parametrize("early_stopping", [False, True])
 def test_estimators_go_on_with_the_same_attributes(early_stopping, tmp_path, monkeypatch):
     def model(**settings):

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+import secrets
 import shutil
 import sys
 from dataclasses import dataclass
@@ -340,13 +341,14 @@ def test_noise_is_normal_of_the_stated_variance_and_new_in_each_step(engine, dty
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_without_a_seed_noise_is_new_each_time(engine):
-    nets = [small_net(), small_net(), small_net(), small_net()]
-    for net, seed in zip(nets, (None, None, 3, 3), strict=True):
-        history = fit(net, seed=seed, engine=engine)
-        assert history.progress.noise_seed is None  # it can be used to remove the noise
+def test_without_a_seed_noise_is_new_each_time(engine, monkeypatch):
+    nets, seeds, drawn = [small_net(), small_net()], [], secrets.randbits
+    monkeypatch.setattr(secrets, "randbits", lambda n: seeds.append(drawn(n)) or seeds[-1])
+    histories = [fit(net, seed=None, engine=engine) for net in nets]
+    assert len(set(seeds)) == 2
+    assert max(seeds) > 2**100
     assert (nets[0].theta != nets[1].theta).all()
-    np.testing.assert_array_equal(nets[2].theta, nets[3].theta)
+    assert [history.progress.noise_seed for history in histories] == [None, None]
 
 
 @pytest.mark.parametrize(

@@ -816,6 +816,33 @@ def test_scikit_learn_callbacks_see_every_epoch() -> None:
     assert recorder.scores[-1] == model.score(X, y)
 
 
+class Given(Recorder):
+    """What a callback is given at the end of each task."""
+
+    def on_fit_task_end(
+        self, estimator: Any, context: Any, *, X: Any = None, y: Any = None,
+        fitted_estimator: Any = None,
+    ) -> bool:  # fmt: skip
+        self.X, self.y = X, y
+        return False
+
+
+def test_scikit_learn_callbacks_get_the_rows_to_train_on(tmp_path: Path) -> None:
+    X, y = classes(2)
+    labels = np.array(["no", "yes"])[y]
+    given = Given()
+    model = dp.MLPClassifier(random_state=0, max_iter=2, early_stopping=True)
+    model.set_callbacks(given).fit(X, labels)
+    assert len(given.X) == len(given.y) == round(0.9 * len(X))
+    rows = {row.tobytes(): label for row, label in zip(X, labels, strict=True)}
+    assert all(rows[x.tobytes()] == label for x, label in zip(given.X, given.y, strict=True))
+
+    pd.DataFrame(X).add_prefix("x").assign(y=labels).to_parquet(tmp_path / "t.parquet")
+    stream = dp.tables.stream(tmp_path / "t.parquet", "y")
+    model.set_params(early_stopping=False).fit(stream)
+    assert (type(given.X), given.X.shape, given.y) == (type(stream), X.shape, None)
+
+
 def test_scikit_learn_callbacks_can_stop() -> None:
     X, y = classes(2)
     model = dp.MLPClassifier(random_state=0, max_iter=50).set_callbacks(Recorder(stop_after=3))

@@ -474,6 +474,13 @@ def test_killed_anywhere_it_ends_in_the_same_bits(engine, folder, tmp_path, monk
                checkpoint=checkpoint, **search)  # fmt: skip
 
 
+def test_a_checkpoint_is_not_continued_with_other_weights(folder, tmp_path):
+    run = {"max_epochs": 1, "engine": "reference", "batch_size": 1000, "checkpoint": tmp_path}
+    dp.fit(network(), stream(folder, "y", columns=NAMES), **run)
+    with pytest.raises(ValueError, match="the training rows are different"):
+        dp.fit(network(), stream(folder, "y", columns=NAMES, weight="w"), **run)
+
+
 def test_the_xla_engine_takes_streams(folder):
     rows, thetas = stream(folder, "y", columns=NAMES, memory="1MB"), []
     for engine in ("reference", "xla"):

@@ -497,7 +497,6 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
 
     def _record(self, history: History, N: int, validated: bool, stopping: bool) -> None:
         self._progress = history.progress
-        self._progress.noise_seed = None  # with it the noise could be removed from a saved model
         self.n_iter_ = history.n_epochs
         self.records_ = history.records
         self._signal = history.signal

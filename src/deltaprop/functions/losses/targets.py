@@ -46,6 +46,8 @@ ClassTarget = Literal["binary", "multiclass", "multilabel"]
 class Target:
     """Numbers, one column for each output: the default, and the base of all other encodings.
 
+    Encodings of the same class with the same settings are equal, also if one is a copy.
+
     Attributes
     ----------
     predicts : {"mean", "mean_variance", "quantiles", "class"}
