@@ -99,7 +99,7 @@ class ClipByNorm(Transformation):
         self, g: Float[Array, " P"], state: State, step: Step
     ) -> tuple[Float[Array, " P"], State]:
         xp = namespace(g)
-        norm = xp.sqrt(xp.sum(g * g))  # not g @ g: divided among devices, g is a matrix
+        norm = xp.sqrt(xp.vdot(g, g))  # not g @ g: divided among devices, g is a matrix
         return g / xp.maximum(norm / self.max_norm, 1), state
 
 
@@ -187,10 +187,11 @@ class Chain:
         self, g: Float[Array, " P"], state: State, step: Step, n_layers: int = 1
     ) -> tuple[Float[Array, " P"], State]:
         """The step to add to θ, and the new state."""
-        end, new = len(state), []
+        new: State = ()
+        end = len(state)
         for link in self.links:
             size = link.state_size(n_layers)
             g, changed = link.update(g, state[end - size : end], step)
-            new.append(changed)
+            new = (*changed, *new)
             end -= size
-        return g, tuple(part for changed in reversed(new) for part in changed)
+        return g, new
