@@ -1,5 +1,6 @@
 """The settings of a training run: what they check, and how they become a chain."""
 
+import inspect
 from dataclasses import FrozenInstanceError, fields, replace
 
 import numpy as np
@@ -64,6 +65,13 @@ def test_an_unknown_argument_of_fit_is_a_type_error(name, hint):
     message = rf"fit\(\) got an unexpected keyword argument '{name}'\.{hint}"
     with pytest.raises(TypeError, match=message):
         dp.fit(network(), X, y, **{name: 3})
+
+
+def test_the_signature_of_fit_lists_every_setting():
+    parameters = inspect.signature(dp.fit).parameters
+    assert {f.name for f in fields(Settings)} - set(parameters) == {"horizon"}
+    assert parameters["solver"].default == dp.Adam()
+    assert {"net", "X", "y", "sample_weight", "validation"} < set(parameters)
 
 
 def test_none_stands_for_the_default():

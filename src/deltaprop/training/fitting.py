@@ -7,8 +7,8 @@ import secrets
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import fields
 from difflib import get_close_matches
+from inspect import Parameter, Signature, signature
 from typing import Any
 
 import numpy as np
@@ -190,8 +190,18 @@ def batch_size_for(batch_size: int | str, N: int) -> int:
     return min(int(batch_size), N)
 
 
+# The settings by name, so that editors complete them and help(deltaprop.fit) shows their defaults.
+_OWN = [p for p in signature(fit).parameters.values() if p.name != "settings"]
+_SETTINGS = [
+    p.replace(kind=Parameter.KEYWORD_ONLY)
+    for p in signature(Settings).parameters.values()
+    if p.name != "horizon"  # which is for `partial_fit`: it runs one epoch per call
+]
+fit.__signature__ = Signature([*_OWN, *_SETTINGS], return_annotation=History)  # type: ignore[attr-defined]
+
+
 def _settings(given: dict[str, Any]) -> Settings:
-    names = [f.name for f in fields(Settings) if f.name != "horizon"]
+    names = [p.name for p in _SETTINGS]
     for name in given:
         if name not in names:
             near = get_close_matches(name, names, n=1)

@@ -91,8 +91,8 @@ class Settings:
     5
     """
 
-    solver: Solver = field(default_factory=Adam, metadata=IDENTITY)
-    schedule: Schedule = field(default_factory=Constant, metadata=IDENTITY)
+    solver: Solver = field(default=Adam(), metadata=IDENTITY)
+    schedule: Schedule = field(default=Constant(), metadata=IDENTITY)
     batch_size: int | str = field(default="auto", metadata=IDENTITY)
     max_epochs: int = 200
     clip_norm: float | None = field(default=None, metadata=IDENTITY)
