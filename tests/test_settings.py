@@ -10,7 +10,7 @@ import deltaprop as dp
 from deltaprop.optim.natural_gradient import NaturalGradient
 from deltaprop.optim.transforms import AdamMoments, ClipByNorm, DecayWeights, Momentum
 from deltaprop.training.checkpoint import Checkpoint
-from deltaprop.training.recording import Record
+from deltaprop.training.record import Record
 from deltaprop.training.settings import Settings
 
 X, y = np.ones((4, 2)), np.ones(4)

@@ -24,7 +24,7 @@ _HOME = {
     "Network": "deltaprop.network",
     "Privacy": "deltaprop.optim.privacy",
     "Progress": "deltaprop.training.progress",
-    "Record": "deltaprop.training.recording",
+    "Record": "deltaprop.training.record",
     "SGD": "deltaprop.optim.solvers",
     "TabularClassifier": "deltaprop.estimators",
     "TabularRegressor": "deltaprop.estimators",
@@ -125,7 +125,7 @@ if TYPE_CHECKING:
     from deltaprop.training.fitting import fit
     from deltaprop.training.many import cross_validate, fit_many
     from deltaprop.training.progress import Progress
-    from deltaprop.training.recording import Record
+    from deltaprop.training.record import Record
 
 
 def __getattr__(name: str) -> Any:

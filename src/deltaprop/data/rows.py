@@ -55,6 +55,10 @@ class TrainingRows(Protocol):
         """What a checkpoint compares to verify that training continues on the same rows."""
 
 
+class RowSource:
+    """Base of :class:`deltaprop.tables.Stream`: passed as X, it provides y and weights as well."""
+
+
 @dataclass(frozen=True, eq=False)
 class Rows:
     """Checked rows in memory.

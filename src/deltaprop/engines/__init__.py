@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from deltaprop.data.rows import Rows, TrainingRows
-from deltaprop.data.streamed_rows import StreamedRows
 from deltaprop.engines.auto import Compiled
 from deltaprop.engines.protocol import Engine, Run, Trainer
 from deltaprop.engines.reference import Reference
-from deltaprop.engines.streamed import StreamedTrainer
-from deltaprop.engines.xla_engine import Xla
 from deltaprop.errors import InputError
 from deltaprop.model import Model
+
+if TYPE_CHECKING:
+    from deltaprop.engines.xla_engine import Xla
 
 NAMES = ("auto", "reference", "fused", "xla")
 
@@ -33,17 +34,19 @@ def get(engine: str | Xla, n_threads: int | None = None, reproducible: bool = Fa
     ValueError
         If there is no engine of that name.
     """
+    if engine == "reference":
+        return Reference(reproducible)
+    if engine in ("auto", "fused"):
+        return Compiled(engine == "fused", n_threads, reproducible)
+    from deltaprop.engines.xla_engine import Xla
+
     if isinstance(engine, Xla):
         return engine
-    if engine not in NAMES:
+    if engine != "xla":
         raise InputError(
             f"engine must be one of {', '.join(NAMES)} or a deltaprop.Xla; got {engine!r}."
         )
-    if engine == "xla":
-        return Xla()
-    if engine == "reference":
-        return Reference(reproducible)
-    return Compiled(engine == "fused", n_threads, reproducible)
+    return Xla()
 
 
 def for_processes(engine: str | Xla, shared_rows: bool) -> Xla:
@@ -60,6 +63,8 @@ def for_processes(engine: str | Xla, shared_rows: bool) -> Xla:
     ValueError
         If the engine runs in a single process only.
     """
+    from deltaprop.engines.xla_engine import Xla
+
     if engine in ("auto", "xla"):
         return Xla(shared_rows=shared_rows)
     if isinstance(engine, Xla):
@@ -69,10 +74,13 @@ def for_processes(engine: str | Xla, shared_rows: bool) -> Xla:
 
 def trainer_for(engine: Engine, model: Model, rows: TrainingRows, run: Run) -> Trainer:
     """The engine's trainer for rows in memory, or a :class:`StreamedTrainer` for a stream."""
-    if isinstance(rows, StreamedRows):
-        return StreamedTrainer(model, rows, run, engine)
-    assert isinstance(rows, Rows)
-    return engine.trainer(model, rows, run)
+    if isinstance(rows, Rows):
+        return engine.trainer(model, rows, run)
+    from deltaprop.data.streamed_rows import StreamedRows
+    from deltaprop.engines.streamed import StreamedTrainer
+
+    assert isinstance(rows, StreamedRows)
+    return StreamedTrainer(model, rows, run, engine)
 
 
-__all__ = ["NAMES", "Engine", "Run", "Trainer", "Xla", "for_processes", "get", "trainer_for"]
+__all__ = ["NAMES", "Engine", "Run", "Trainer", "for_processes", "get", "trainer_for"]

@@ -18,9 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from deltaprop.data.rows import Rows, TrainingRows
-from deltaprop.data.streamed_rows import StreamedRows, refuse_with_stream
-from deltaprop.data.streams.stream import Stream
+from deltaprop.data.rows import Rows, RowSource, TrainingRows
 from deltaprop.errors import InputError, raised_as_input_error
 from deltaprop.estimators._callbacks import SklearnTasks, print_epoch
 from deltaprop.estimators._saving import (
@@ -40,14 +38,14 @@ from deltaprop.optim.state import TrainingState
 from deltaprop.optim.state_checks import require_sound
 from deltaprop.storage.codec import ModelFileError
 from deltaprop.training.callbacks import check_callbacks
-from deltaprop.training.fitting import train
 from deltaprop.training.history import History
 from deltaprop.training.settings import Settings
 from deltaprop.training.stopping import Plateau
-from deltaprop.training.validation import Validation
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+    from deltaprop.data.streams.stream import Stream
 
 INPUT_DTYPES = [np.float64, np.float32, *(name for name in NARROW if name != "bfloat16")]
 SKLEARN_NAMES = {"learning_rate": "learning_rate_init", "nesterov": "nesterovs_momentum"}
@@ -219,9 +217,13 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task
     ) -> tuple[TrainingRows, np.ndarray]:
         """The rows to train on, and values of y to check: all of them, or some of a stream's."""
-        if not isinstance(X, Stream):
+        if not isinstance(X, RowSource):
             rows = self._checked(X, y, sample_weight, reset=reset, task=task)
             return rows, rows.y
+        from deltaprop.data.streamed_rows import StreamedRows, refuse_with_stream
+        from deltaprop.data.streams.stream import Stream
+
+        assert isinstance(X, Stream)
         refuse_with_stream(y=y, sample_weight=sample_weight)
         refuse_with_stream(class_weight=getattr(self, "class_weight", None))
         X.require_numbers()
@@ -284,6 +286,9 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         self, rows: TrainingRows, held: Rows | None, settings: Settings, state: TrainingState,
         stopping: bool,
     ) -> History:  # fmt: skip
+        from deltaprop.training.fitting import train
+        from deltaprop.training.validation import Validation
+
         tasks = None
         if getattr(self, "_skl_callbacks", None):
             tasks = SklearnTasks(self, rows, settings.max_epochs)

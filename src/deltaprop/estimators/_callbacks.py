@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from deltaprop.data.rows import Rows, TrainingRows
-from deltaprop.data.streamed_rows import StreamedRows
 from deltaprop.training.history import Epoch
 
 
@@ -43,11 +42,13 @@ class SklearnTasks:
 
 def _data_of(rows: TrainingRows) -> dict[str, Any]:
     """The rows to train on as callbacks get them; a stream holds its target."""
-    if isinstance(rows, StreamedRows):
-        return {"X": rows.stream, "y": None}
-    assert isinstance(rows, Rows)
-    used = rows.used
-    return {"X": used.X, "y": used.labels}
+    if isinstance(rows, Rows):
+        used = rows.used
+        return {"X": used.X, "y": used.labels}
+    from deltaprop.data.streamed_rows import StreamedRows
+
+    assert isinstance(rows, StreamedRows)
+    return {"X": rows.stream, "y": None}
 
 
 def print_epoch(event: Epoch) -> None:

@@ -29,7 +29,7 @@ from deltaprop.optim.schedules import Schedule
 from deltaprop.optim.solvers import Solver
 from deltaprop.training.callbacks import Callback
 from deltaprop.training.checkpoint import Checkpoint
-from deltaprop.training.recording import Record
+from deltaprop.training.record import Record
 
 COUNT = Interval(Integral, 1, None, closed="left")
 NON_NEGATIVE = Interval(Real, 0, None, closed="left")

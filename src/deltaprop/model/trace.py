@@ -9,10 +9,11 @@ import numpy as np
 
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.arrays import Array
-from deltaprop.model.signals import Signals, summarise
 
 if TYPE_CHECKING:
     from jaxtyping import Float
+
+    from deltaprop.model.signals import Signals
 
 
 @dataclass(frozen=True)
@@ -59,4 +60,6 @@ class Trace:
         >>> summary.layers[0].dead, summary.layers[0].X  # print(summary) shows a table
         (0.0, Spread(rms=2.7386127875258306, low=1.0, high=4.0))
         """
+        from deltaprop.model.signals import summarise
+
         return summarise(self)

@@ -1,15 +1,20 @@
-"""``dp.Checkpoint``: where and how often the state of a training run is saved."""
+"""``dp.Checkpoint``, and the interface of checkpoints for the training loop."""
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from deltaprop.errors import InputError, InputTypeError
+from deltaprop.optim.state import EpochInProgress
+
+UNLIMITED = 2**62
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,47 @@ class Checkpoint:
             )
         if not _is_count(self.keep):
             raise InputError(f"keep of a Checkpoint must be an int >= 1, got {self.keep!r}.")
+
+
+class Checkpoints(Protocol):
+    """The interface of checkpoints for the training loop."""
+
+    in_progress: EpochInProgress
+    splits_epochs: bool
+
+    def steps_until_save(self) -> int:
+        """How many steps may run before `between_steps` must be called."""
+
+    def between_steps(self) -> None:
+        """Save if it is time. Raises KeyboardInterrupt if the training must stop here."""
+
+    def finish(self) -> None:
+        """Call when the training has ended without an interruption."""
+
+    def awaiting_signals(self) -> Any:
+        """A context in which signals take effect at the next call of `between_steps`."""
+
+
+class NoCheckpoints:
+    """The checkpoints of a training run that is not saved."""
+
+    splits_epochs = False
+
+    def __init__(self) -> None:
+        self.in_progress = EpochInProgress()
+
+    def steps_until_save(self) -> int:
+        return UNLIMITED
+
+    def between_steps(self) -> None:
+        """There is nothing to save."""
+
+    def finish(self) -> None:
+        """There is nothing to save."""
+
+    @contextmanager
+    def awaiting_signals(self) -> Iterator[None]:
+        yield
 
 
 def check_checkpoint(checkpoint: Any) -> Checkpoint | None:

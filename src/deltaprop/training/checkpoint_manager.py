@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +15,7 @@ from deltaprop.optim.state import EpochInProgress, TrainingState
 from deltaprop.optim.state_checks import require_sound
 from deltaprop.storage.checkpoint_files import Folder
 from deltaprop.storage.codec import ModelFileError
-from deltaprop.training.checkpoint import Checkpoint
+from deltaprop.training.checkpoint import UNLIMITED, Checkpoint
 from deltaprop.training.history import History
 from deltaprop.training.interruption import Interruption, cancelled
 from deltaprop.training.settings import Settings
@@ -26,50 +24,8 @@ from deltaprop.training.stopping import Plateau
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-UNLIMITED = 2**62
 ROWS, DATA = "number of rows", "data"
 RTOL = 1e-5  # of `DATA`, because preprocessing is rounded differently on other processors
-
-
-class Checkpoints(Protocol):
-    """The interface of checkpoints for the training loop."""
-
-    in_progress: EpochInProgress
-    splits_epochs: bool
-
-    def steps_until_save(self) -> int:
-        """How many steps may run before `between_steps` must be called."""
-
-    def between_steps(self) -> None:
-        """Save if it is time. Raises KeyboardInterrupt if the training must stop here."""
-
-    def finish(self) -> None:
-        """Call when the training has ended without an interruption."""
-
-    def awaiting_signals(self) -> Any:
-        """A context in which signals take effect at the next call of `between_steps`."""
-
-
-class NoCheckpoints:
-    """The checkpoints of a training run that is not saved."""
-
-    splits_epochs = False
-
-    def __init__(self) -> None:
-        self.in_progress = EpochInProgress()
-
-    def steps_until_save(self) -> int:
-        return UNLIMITED
-
-    def between_steps(self) -> None:
-        """There is nothing to save."""
-
-    def finish(self) -> None:
-        """There is nothing to save."""
-
-    @contextmanager
-    def awaiting_signals(self) -> Iterator[None]:
-        yield
 
 
 class CheckpointManager:

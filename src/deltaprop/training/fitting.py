@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
-import secrets
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from difflib import get_close_matches
 from inspect import Parameter, Signature, signature
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop.data.rows import Rows, TrainingRows
-from deltaprop.data.streamed_rows import StreamedRows, refuse_with_stream
-from deltaprop.data.streams.stream import Stream
+from deltaprop.data.rows import Rows, RowSource, TrainingRows
 from deltaprop.engines import Engine, Run, trainer_for
 from deltaprop.engines.protocol import StepObserver
 from deltaprop.errors import InputError, InputTypeError
@@ -25,15 +22,16 @@ from deltaprop.optim.batch_gradients import ExactGradient
 from deltaprop.optim.solvers import LBFGS, FirstOrder
 from deltaprop.optim.state import TrainingState
 from deltaprop.training.callbacks import Callbacks
-from deltaprop.training.checkpoint_manager import CheckpointManager, identity_of
 from deltaprop.training.epochs import Epochs
 from deltaprop.training.history import History
 from deltaprop.training.lbfgs import Iterations
 from deltaprop.training.loop import Driver, TrainingLoop
-from deltaprop.training.recording import Recorder
 from deltaprop.training.settings import Settings
 from deltaprop.training.stopping import Plateau
 from deltaprop.training.validation import Validation, held_out, on_rows
+
+if TYPE_CHECKING:
+    from deltaprop.training.recording import Recorder
 
 DIVERGED = (
     "Solver produced non-finite parameter weights. The input data may contain large values and "
@@ -211,10 +209,14 @@ def _settings(given: dict[str, Any]) -> Settings:
 
 
 def _rows(net: Model, X: Any, y: Any, sample_weight: Any, index: Any) -> TrainingRows:
-    if isinstance(X, Stream):
-        refuse_with_stream(y=y, sample_weight=sample_weight, rows=index)
-        return StreamedRows(X)
-    return Rows.checked(net, X, y, sample_weight, index)
+    if not isinstance(X, RowSource):
+        return Rows.checked(net, X, y, sample_weight, index)
+    from deltaprop.data.streamed_rows import StreamedRows, refuse_with_stream
+    from deltaprop.data.streams.stream import Stream
+
+    assert isinstance(X, Stream)
+    refuse_with_stream(y=y, sample_weight=sample_weight, rows=index)
+    return StreamedRows(X)
 
 
 def _restore_checkpoint(loop: TrainingLoop, rows: TrainingRows, engine: Engine) -> None:
@@ -225,6 +227,8 @@ def _restore_checkpoint(loop: TrainingLoop, rows: TrainingRows, engine: Engine) 
     state.noise_seed = None  # a new one for each call, unless a checkpoint contains it
     if settings.checkpoint is None:
         return
+    from deltaprop.training.checkpoint_manager import CheckpointManager, identity_of
+
     validation = loop.validation
     identity = identity_of(
         loop.model, rows, settings, validated=validation is not None,
@@ -247,6 +251,8 @@ def _prepare_privacy(loop: TrainingLoop, rows: TrainingRows, engine: Engine) -> 
         "but privacy counts on each being used once per epoch. Name each row once."
     )
     if state.noise_seed is None:
+        import secrets
+
         drawn = secrets.randbits(128) if privacy.seed is None else privacy.seed
         state.noise_seed = engine.processes.first(drawn)
 
@@ -302,6 +308,8 @@ def _recorder(loop: TrainingLoop, rows: TrainingRows, step: int) -> Recorder | N
         return None
     rows.require_in_memory("record looks at the same rows in each of its steps")
     assert isinstance(rows, Rows)
+    from deltaprop.training.recording import Recorder
+
     recorder = Recorder(record, loop.model, rows, step)
     loop.history.records = recorder.records
     recorder.at(step, loop.state.epoch, None)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from deltaprop.model import Model
 from deltaprop.optim.accounting import epsilon_of
 from deltaprop.optim.state import TrainingState
-from deltaprop.training.recording import RecordedStep
+
+if TYPE_CHECKING:
+    from deltaprop.training.recording import RecordedStep
 
 
 @dataclass(frozen=True)

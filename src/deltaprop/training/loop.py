@@ -12,7 +12,7 @@ from deltaprop.model import Model
 from deltaprop.optim.schedules import Adaptive
 from deltaprop.optim.state import TrainingState
 from deltaprop.training.callbacks import Callbacks
-from deltaprop.training.checkpoint_manager import Checkpoints, NoCheckpoints
+from deltaprop.training.checkpoint import Checkpoints, NoCheckpoints
 from deltaprop.training.history import Epoch, History
 from deltaprop.training.interruption import cancelled
 from deltaprop.training.settings import Settings

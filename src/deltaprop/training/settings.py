@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deltaprop import engines
-from deltaprop.engines import Engine, Xla
+from deltaprop.engines import Engine
 from deltaprop.errors import InputError, InputTypeError
 from deltaprop.optim.privacy import Privacy
 from deltaprop.optim.schedules import Constant, Schedule
@@ -17,8 +17,11 @@ from deltaprop.optim.solvers import Adam, FirstOrder, Solver
 from deltaprop.optim.transforms import Chain, ClipByNorm
 from deltaprop.training.callbacks import Callback, check_callbacks
 from deltaprop.training.checkpoint import Checkpoint, check_checkpoint
-from deltaprop.training.recording import Record, check_record
+from deltaprop.training.record import Record, check_record
 from deltaprop.training.stopping import Plateau
+
+if TYPE_CHECKING:
+    from deltaprop.engines.xla_engine import Xla
 
 IDENTITY = {"identity": True}
 """Marks a setting that must not change when training continues from a checkpoint."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop.data.reading import TableError
+from deltaprop.data.rows import RowSource
 from deltaprop.data.streams import columns as arrow
 from deltaprop.data.streams.fragments import Piece, batches_of
 from deltaprop.data.streams.holdout import Holdout
@@ -32,7 +33,7 @@ EncodeY = Callable[[Any], "Shaped[np.ndarray, 'N ...']"]
 
 
 @dataclass(frozen=True, eq=False)
-class Stream:
+class Stream(RowSource):
     """The rows of a table that is larger than memory, with the column to predict.
 
     Create one with :func:`deltaprop.tables.stream` and pass it to ``dp.fit``, or to ``fit`` and

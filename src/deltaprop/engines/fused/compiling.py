@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import pickle
-import subprocess
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deltaprop.engines.fused import objects, units
 from deltaprop.functions import activations, losses
 from deltaprop.model import Model
+
+if TYPE_CHECKING:
+    import subprocess
 
 _child: list[subprocess.Popen[bytes]] = []
 
@@ -67,6 +69,8 @@ def start(net: Model, X: Any) -> bool:
     failed = _child and _child[-1].returncode != 0
     if not sent or failed or not sys.executable or not objects.writable():
         return False
+    import subprocess
+
     child = subprocess.Popen(
         [sys.executable, "-m", __name__, "-"],
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -16,6 +16,7 @@ import contextlib
 import ctypes
 import functools
 import hashlib
+import importlib.util
 import json
 import os
 import sys
@@ -109,9 +110,9 @@ def alone() -> Iterator[None]:
 @functools.cache
 def _environment() -> str:
     """A description of everything that the machine code of all units depends on."""
-    from importlib.metadata import version
-
+    import llvmlite
     import llvmlite.binding as llvm
+    import numpy as np
 
     package = Path(__file__).parents[2]
     sources = sorted((package / "functions").rglob("*.py"))
@@ -122,9 +123,20 @@ def _environment() -> str:
     sources += [Path(__file__).with_name(f"{name}.py") for name in compiled_modules]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     features = llvm.get_host_cpu_features().flatten()
-    versions = [version(name) for name in ("numba", "llvmlite", "numpy")]
+    versions = [_version_of_numba(), llvmlite.__version__, np.__version__]
     machine = (sys.platform, sys.version, llvm.get_host_cpu_name(), features)
     return repr((digest, versions, machine))
+
+
+def _version_of_numba() -> str:
+    """The text of Numba's version file: importlib.metadata and Numba take long to import."""
+    spec = importlib.util.find_spec("numba")
+    if spec is not None and spec.origin is not None:
+        with contextlib.suppress(OSError):
+            return Path(spec.origin).with_name("_version.py").read_text()
+    from importlib.metadata import version
+
+    return version("numba")
 
 
 def _stable(value: Any) -> Any:

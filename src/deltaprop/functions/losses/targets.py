@@ -42,7 +42,6 @@ Predicts = Literal["mean", "mean_variance", "quantiles", "class"]
 ClassTarget = Literal["binary", "multiclass", "multilabel"]
 
 
-@dataclass(frozen=True)
 class Target:
     """Numbers, one column for each output: the default, and the base of all other encodings.
 
@@ -76,6 +75,12 @@ class Target:
     )
     margins: ClassVar[bool] = False
     one_hot_pairs: ClassVar[bool] = False
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).items()))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -124,7 +129,7 @@ def _require_columns(y: Given, H: int, name: str) -> None:
 # ---------------------------------------------------------------- numbers
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Amounts(Target):
     """Numbers that are >= 0, such as counts, or > 0 if `positive`."""
 
@@ -142,7 +147,6 @@ class Amounts(Target):
             )
 
 
-@dataclass(frozen=True)
 class HalfTheColumns(Target):
     """Numbers, one column for each pair of a mean and a variance."""
 
@@ -160,7 +164,7 @@ class HalfTheColumns(Target):
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Repeated(Target):
     """Numbers whose columns are repeated for `times` outputs each."""
 
@@ -189,7 +193,7 @@ class Repeated(Target):
 # ---------------------------------------------------------------- classes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Probabilities(Target):
     """0/1, or the probability of class 1, for each output."""
 
@@ -217,7 +221,7 @@ class Probabilities(Target):
         return self.columns(y, H, dtype, xp) * (1 - ε) + ε / 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Classes(Target):
     """Class indices 0 ... H - 1, or one row of non-negative weights over the H classes."""
 
@@ -274,7 +278,6 @@ def _check_indices(y: Given, H: int) -> None:
         )
 
 
-@dataclass(frozen=True)
 class OneOrMore(Target):
     """A single output takes 0/1 or probabilities, several outputs take classes."""
 
@@ -294,7 +297,6 @@ class OneOrMore(Target):
         return self._for(H).description(H)
 
 
-@dataclass(frozen=True)
 class Signs(OneOrMore):
     """-1/+1 for each output; class indices mark their class with +1 and the others with -1."""
 
