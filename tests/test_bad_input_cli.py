@@ -70,7 +70,7 @@ BAD = {
     "unknown task": (["train", "t.csv", "--target", "species", "--task", "x"], "--task must be"),
     "words to regress": (
         ["train", "t.csv", "--target", "species", "--task", "regression"],
-        "needs numbers, but column 'species' holds words",
+        "needs numbers, but column 'species' contains text",
     ),
     "unknown column to drop": (
         ["train", "t.csv", "--target", "species", "--drop", "isle"],
