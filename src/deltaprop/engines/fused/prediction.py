@@ -36,6 +36,7 @@ class FewRows:
         rows = KernelRows.without_targets(net, self._X)
         self._frame = Frame(net, rows, prediction_room(net, most, 1, False))
         self._frame.set(out=self._out)
+        self._predict = self._frame.compiled.predict
         self._N = self._frame.at["N"]
         self._lock = threading.Lock()
 
@@ -43,9 +44,10 @@ class FewRows:
         """ŷ, or None if X is not finite."""
         N = len(X)
         with self._lock:
-            self._X[:N] = X
-            if not np.isfinite(self._X[:N]).all():
+            rows = self._X[:N]
+            rows[...] = X
+            if not np.isfinite(rows).all():
                 return None
             self._N[0] = N
-            self._frame.call(self._frame.compiled.predict)
+            self._frame.call(self._predict)
             return self._out[:N].copy()
