@@ -399,6 +399,11 @@ def grid(value: Any) -> list[list[str]]:
     ]
 
 
+def digits(value: float) -> str:
+    """A constant of a formula in full precision, without a fraction if it is an integer."""
+    return f"{value:.17g}" if value == int(value) else repr(float(value))
+
+
 def _shown(size: int) -> list[int | None]:
     return list(range(size)) if size <= MOST_SHOWN else [0, 1, 2, None, size - 1]
 
@@ -434,7 +439,9 @@ class Writer(Generic[Text]):
             case Number(value):
                 return self.number(value)
             case Symbol():
-                return self.symbol(x)
+                if self.values is None or x.name == "π":
+                    return self.symbol(x)
+                return self.matrix(self.values[x.key])
             case Binary("/", left, right) if not self.flat_quotients:
                 return self.quotient(self.write(left), self.write(right))
             case Binary(sign, left, right):
@@ -495,6 +502,10 @@ class Writer(Generic[Text]):
         raise NotImplementedError
 
     def symbol(self, x: Symbol) -> Text:
+        raise NotImplementedError
+
+    def matrix(self, value: Any) -> Text:
+        """The numbers of a symbol."""
         raise NotImplementedError
 
     def bracketed(self, x: Text) -> Text:

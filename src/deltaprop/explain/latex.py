@@ -16,6 +16,7 @@ from deltaprop.explain.expressions import (
     Shape,
     Symbol,
     Writer,
+    digits,
     grid,
 )
 from deltaprop.explain.steps import Step
@@ -98,16 +99,17 @@ class Latex(Writer[str]):
     def number(self, value: float) -> str:
         if abs(value) == 0.5:
             return r"\tfrac{1}{2}" if value > 0 else r"-\tfrac{1}{2}"
-        return _number(f"{value:.17g}" if value == int(value) else repr(float(value)))
+        return _number(digits(value))
 
     def symbol(self, x: Symbol) -> str:
-        if self.values is not None and x.name != "π":
-            return matrix(self.values[x.key])
         letter = x.name.removeprefix("∂L/∂")
         text = NAMES.get(letter, letter) + ("" if x.index is None else f"_{{{x.index}}}")
         if letter != x.name:
             text = rf"\frac{{\partial L}}{{\partial {text}}}"
         return rf"\underset{{{shape_below(x.shape)}}}{{{text}}}" if x.shape else text
+
+    def matrix(self, value: Any) -> str:
+        return matrix(value)
 
     def bracketed(self, x: str) -> str:
         return rf"\left({x}\right)"

@@ -16,6 +16,7 @@ from deltaprop.explain.expressions import (
     Shape,
     Symbol,
     Writer,
+    digits,
     grid,
 )
 from deltaprop.explain.steps import Step
@@ -117,12 +118,9 @@ class MathML(Writer[str]):
         if abs(value) == 0.5:
             half = "<mfrac><mn>1</mn><mn>2</mn></mfrac>"
             return half if value > 0 else _row(f"<mo>−</mo>{half}")
-        digits = f"{value:.17g}" if value == int(value) else repr(float(value))
-        return _number(digits.replace("-", "−"))
+        return _number(digits(value).replace("-", "−"))
 
     def symbol(self, x: Symbol) -> str:
-        if self.values is not None and x.name != "π":
-            return matrix(self.values[x.key])
         letter = x.name.removeprefix("∂L/∂")
         text = f"<mi>{letter}</mi>"
         if x.index is not None:
@@ -133,6 +131,9 @@ class MathML(Writer[str]):
         if not (x.shape and self.shapes):
             return text
         return f"<munder>{text}<mtext>{shape_below(x.shape)}</mtext></munder>"
+
+    def matrix(self, value: Any) -> str:
+        return matrix(value)
 
     def bracketed(self, x: str) -> str:
         return _fenced("(", x, ")")

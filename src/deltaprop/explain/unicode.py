@@ -18,6 +18,7 @@ from deltaprop.explain.expressions import (
     Shape,
     Symbol,
     Writer,
+    digits,
     grid,
 )
 from deltaprop.explain.steps import Step
@@ -146,13 +147,14 @@ class Unicode(Writer[Pieces]):
     def number(self, value: float) -> Pieces:
         if abs(value) == 0.5:
             return [word("½" if value > 0 else "−½")]
-        return [word(f"{value:.17g}" if value == int(value) else repr(float(value)))]
+        return [word(digits(value))]
 
     def symbol(self, x: Symbol) -> Pieces:
-        if self.values is not None and x.name != "π":
-            return [matrix(self.values[x.key])]
         text = x.name if x.index is None else f"{x.name}_{x.index}"
         return [word(text, shape_below(x.shape))]
+
+    def matrix(self, value: Any) -> Pieces:
+        return [matrix(value)]
 
     def bracketed(self, x: Pieces) -> Pieces:
         return _enclosed("(", x, ")")
