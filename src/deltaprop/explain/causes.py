@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from deltaprop.errors import InputTypeError
 from deltaprop.explain.check_setup import Setting, compute_pass
 from deltaprop.explain.checks import Row, check_all, error_signal
 from deltaprop.explain.differences import all_at_once, by_columns, column_by_column
@@ -104,14 +103,14 @@ def _changed(original: Any, **fields: Any) -> Any:
 
 def _numerical_df(f: Activation, a: Array, z: Array, xp: Any) -> Array:
     if np.iscomplexobj(a):
-        raise InputTypeError("a numerical derivative has no complex step")
+        raise TypeError("a numerical derivative has no complex step")
     derivative = column_by_column if f.coupling == "row" else all_at_once
     return derivative(lambda x: f.f(x, np), a).value
 
 
 def _numerical_d(function: Loss, t: Array, yhat: Array, xp: Any, **params: Any) -> Array:
     if np.iscomplexobj(yhat):
-        raise InputTypeError("a numerical derivative has no complex step")
+        raise TypeError("a numerical derivative has no complex step")
     return by_columns(lambda h, x: np.sum(function.evaluate(t, x, np), axis=1), yhat).value
 
 
