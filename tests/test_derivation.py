@@ -6,13 +6,8 @@ Both use the printed text only, not the package's expression trees.
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
-from functools import cache
-from importlib.metadata import distribution
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +25,7 @@ from deltaprop.explain.latex import Latex
 from deltaprop.explain.steps import steps_of
 from deltaprop.explain.values import batch_of
 
-from . import interpreter
+from . import interpreter, katex
 from .oracles import Problem, encode
 from .strategies import ACTIVATIONS, LOSSES, make_problem, outputs_allowed, problems
 
@@ -38,23 +33,11 @@ FORMATS = ("unicode", "latex", "html")
 SOURCES = {"1.1", "1.2", "1.3", "1.4", "1.7", "1.8", "1.9", "L2", "bias"}
 
 
-@cache
-def katex() -> Callable[[str], str]:
-    """Return a function that renders LaTeX with KaTeX and raises if it is invalid."""
-    from py_mini_racer import MiniRacer
-
-    engine = MiniRacer()
-    script = distribution("sphinxcontrib-katex").locate_file("sphinxcontrib/katex.min.js")
-    engine.eval(Path(str(script)).read_text(encoding="utf-8"))
-    options = "{displayMode: true, strict: 'error', output: 'html'}"
-    return lambda tex: engine.eval(f"katex.renderToString({json.dumps(tex)}, {options})")
-
-
 def typeset(tex: str) -> int:
     """Render every block of a derivation; return their number."""
     blocks = tex.strip().split("\n\n")
     for block in blocks:
-        katex()(block)
+        katex.render(block)
     return len(blocks)
 
 
@@ -246,7 +229,7 @@ def test_katex_rejects_invalid_latex():
     from py_mini_racer import JSEvalException
 
     with pytest.raises(JSEvalException, match="ParseError"):
-        katex()(r"\begin{align*} a &= \underset{2}{W \end{align*}")
+        katex.render(r"\begin{align*} a &= \underset{2}{W \end{align*}")
 
 
 # ---------------------------------------------------------------- numbers below the equations
