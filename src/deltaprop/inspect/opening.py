@@ -15,7 +15,7 @@ from deltaprop.model.inputs import check_X, check_X_y
 from deltaprop.network import Network
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Num
+    from jaxtyping import Num
 
     from deltaprop.functions.arrays import Array
     from deltaprop.training.history import History
@@ -87,10 +87,6 @@ class OpenedModel:
     def history(self) -> History | None:
         """The curves of the last fit; None for a plain network."""
         return None if self.estimator is None else self.estimator.fit_history()
-
-    def in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
-        """Return the prediction for one row of the network's output as text, or None."""
-        return None if self.estimator is None else self.estimator.output_in_words(z)
 
 
 def open_model(model: Any, X: Any = None, y: Any = None) -> OpenedModel:
