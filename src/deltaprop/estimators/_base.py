@@ -258,7 +258,9 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         last: TrainingState | None = getattr(self, "_progress", None)
         if incremental and last is not None:
             state = copy.deepcopy(last)  # a failed call must not change it
-        elif not first and last is not None:  # the weights go on, and with them what they reveal
+        elif (
+            not first and last is not None
+        ):  # the weights are kept, and so is what they reveal of earlier rows
             state = TrainingState(mu_squared=last.mu_squared)
         else:
             state = TrainingState()

@@ -306,7 +306,7 @@ def _recorder(loop: TrainingLoop, rows: TrainingRows, step: int) -> Recorder | N
     record = loop.settings.record
     if record is None:
         return None
-    rows.require_in_memory("record looks at the same rows in each of its steps")
+    rows.require_in_memory("record computes each record on the same rows")
     assert isinstance(rows, Rows)
     from deltaprop.training.recording import Recorder
 
