@@ -8,7 +8,6 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
-from numbers import Integral
 from os import PathLike
 from typing import Any
 
@@ -28,6 +27,7 @@ from deltaprop.cluster.worker import Job, train
 from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
 from deltaprop.errors import InputError
+from deltaprop.functions.checks import is_int
 from deltaprop.network import Network
 from deltaprop.training.checkpoint import Checkpoint, check_checkpoint
 
@@ -126,17 +126,13 @@ def fit(
 
 def _check(workers: Any, max_failures: Any) -> None:
     least, most = workers if isinstance(workers, tuple) and len(workers) == 2 else (workers,) * 2
-    if not (_is_count(least) and _is_count(most) and 1 <= least <= most):
+    if not (is_int(least, 1) and is_int(most, 1) and least <= most):
         raise InputError(
             "workers must be an int >= 1, or the least and the largest number such as (1, 8); "
             f"got {workers!r}."
         )
-    if not _is_count(max_failures):
+    if not is_int(max_failures, 0):
         raise InputError(f"max_failures must be an int >= 0, got {max_failures!r}.")
-
-
-def _is_count(x: Any) -> bool:
-    return isinstance(x, Integral) and not isinstance(x, bool) and int(x) >= 0
 
 
 def _job(

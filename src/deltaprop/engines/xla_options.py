@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 
 from deltaprop.errors import InputError
+from deltaprop.functions.checks import is_int
 
 DTYPES = (None, "bfloat16")
 
@@ -23,5 +23,5 @@ class XlaOptions:
         if self.dtype not in DTYPES:
             raise InputError(f"dtype of Xla must be None or 'bfloat16', got {self.dtype!r}.")
         n = self.devices
-        if n is not None and (not isinstance(n, Integral) or isinstance(n, bool) or n < 1):
+        if n is not None and not is_int(n, 1):
             raise InputError(f"devices of Xla must be an int >= 1 or None, got {n!r}.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,21 @@ from deltaprop.errors import InputTypeError
 def is_number(x: Any) -> bool:
     """Whether `x` is a finite number; True and False are not numbers."""
     return isinstance(x, (int, float, np.number)) and not isinstance(x, bool) and np.isfinite(x)
+
+
+def is_int(x: Any, low: float = -math.inf) -> bool:
+    """Whether `x` is an integer >= `low`; True and False are not integers."""
+    return isinstance(x, Integral) and not isinstance(x, bool) and int(x) >= low
+
+
+def is_real(x: Any) -> bool:
+    """Whether `x` is a real number other than NaN; True and False are not numbers."""
+    return isinstance(x, Real) and not isinstance(x, bool) and not math.isnan(x)
+
+
+def is_finite(x: Any) -> bool:
+    """Whether `x` is a finite real number; True and False are not numbers."""
+    return is_real(x) and math.isfinite(x)
 
 
 def require_callables(

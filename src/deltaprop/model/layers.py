@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 from deltaprop.errors import InputError, InputTypeError
 from deltaprop.functions import activations
 from deltaprop.functions.activations import Activation
+from deltaprop.functions.checks import is_int
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,6 @@ def check_layers(layers: Iterable[Dense]) -> tuple[Dense, ...]:
 
 def check_positive_int(name: str, value: Any) -> int:
     """`value` as an int of at least 1; `name` is used in the error message."""
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+    if not is_int(value, 1):
         raise InputError(f"{name} must be an int >= 1, got {value!r}.")
     return int(value)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from numbers import Real
 from typing import Any
 
 from deltaprop.errors import InputError
+from deltaprop.functions.checks import is_real
 
 
 def delta_of(epsilon: float, mu: float) -> float:
@@ -58,6 +58,5 @@ def least(holds: Callable[[float], bool]) -> float:
 
 def check_delta(delta: Any) -> None:
     """Raise ValueError unless δ is a number in (0, 1)."""
-    is_real = isinstance(delta, Real) and not isinstance(delta, bool)
-    if not is_real or not 0 < float(delta) < 1:
+    if not is_real(delta) or not 0 < float(delta) < 1:
         raise InputError(f"delta must be a number in (0, 1), got {delta!r}.")

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 from deltaprop.errors import InputError
+from deltaprop.functions.checks import is_finite, is_int
 from deltaprop.optim.accounting import check_delta, delta_of, epsilon_of, least
 from deltaprop.optim.batch_gradients import PrivateGradient
 from deltaprop.optim.schedules import Adaptive, Schedule
@@ -62,11 +63,11 @@ class Privacy:
     seed: int | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not _is_real(self.noise) or self.noise < 0:
+        if not is_finite(self.noise) or self.noise < 0:
             raise InputError(f"noise of Privacy must be a number >= 0, got {self.noise!r}.")
-        if not _is_real(self.max_norm) or self.max_norm <= 0:
+        if not is_finite(self.max_norm) or self.max_norm <= 0:
             raise InputError(f"max_norm of Privacy must be a number > 0, got {self.max_norm!r}.")
-        if self.seed is not None and not (_is_int_from(self.seed, 0) and self.seed < 2**128):
+        if self.seed is not None and not (is_int(self.seed, 0) and self.seed < 2**128):
             raise InputError(
                 f"seed of Privacy must be an int in 0 to 2**128 - 1 or None, got {self.seed!r}."
             )
@@ -104,17 +105,17 @@ class Privacy:
         >>> dp.Privacy.of(epsilon=3, delta=1e-5, epochs=20)
         Privacy(noise=6.218..., max_norm=1.0)
         """
-        if not _is_real(epsilon) or epsilon <= 0:
+        if not is_finite(epsilon) or epsilon <= 0:
             raise InputError(f"epsilon must be a number > 0, got {epsilon!r}.")
         check_delta(delta)
-        if not _is_int_from(epochs, 1):
+        if not is_int(epochs, 1):
             raise InputError(f"epochs must be an int >= 1, got {epochs!r}.")
         noise = least(lambda x: delta_of(epsilon, math.sqrt(epochs) / x) <= delta)
         return cls(noise, max_norm, seed)
 
     def epsilon(self, delta: float, epochs: int) -> float:
         """ε of the (ε, δ)-differential privacy of this number of epochs; infinite without noise."""
-        if not _is_int_from(epochs, 1):
+        if not is_int(epochs, 1):
             raise InputError(f"epochs must be an int >= 1, got {epochs!r}.")
         return epsilon_of(delta, math.sqrt(epochs * self.mu_squared_per_epoch))
 
@@ -154,11 +155,3 @@ class Privacy:
                 "Use another one, such as dp.schedules.Cosine(), or give public data, "
                 "validation=(X, y)."
             )
-
-
-def _is_real(x: Any) -> bool:
-    return isinstance(x, Real) and not isinstance(x, bool) and math.isfinite(x)
-
-
-def _is_int_from(x: Any, low: int) -> bool:
-    return isinstance(x, Integral) and not isinstance(x, bool) and int(x) >= low

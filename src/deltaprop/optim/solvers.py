@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from numbers import Real
 from typing import ClassVar
 
 from deltaprop.errors import InputError
+from deltaprop.functions.checks import is_real
 from deltaprop.optim.transforms import AdamMoments, DecayWeights, Momentum, Transformation
 
 
@@ -26,11 +26,7 @@ class Solver:
             if field.name in self._ranges:
                 low, high, text = self._ranges[field.name]
                 value = getattr(self, field.name)
-                if (
-                    not isinstance(value, Real)
-                    or isinstance(value, bool)
-                    or not low <= float(value) <= high
-                ):
+                if not is_real(value) or not low <= float(value) <= high:
                     raise InputError(
                         f"{field.name} of {type(self).__name__} must be a number {text}, "
                         f"got {value!r}."

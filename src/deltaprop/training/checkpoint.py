@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Protocol
 
 from deltaprop.errors import InputError, InputTypeError
+from deltaprop.functions.checks import is_finite, is_int
 from deltaprop.optim.state import EpochInProgress
 
 UNLIMITED = 2**62
@@ -62,17 +61,17 @@ class Checkpoint:
     def __post_init__(self) -> None:
         if not isinstance(self.folder, (str, os.PathLike)):
             raise InputTypeError(f"folder of a Checkpoint must be a path, got {self.folder!r}.")
-        if self.seconds is not None and not (_is_real(self.seconds) and self.seconds >= 0):
+        if self.seconds is not None and not (is_finite(self.seconds) and self.seconds >= 0):
             raise InputError(
                 "seconds of a Checkpoint must be a number >= 0, or None to never save by time; got "
                 f"{self.seconds!r}."
             )
-        if self.steps is not None and not _is_count(self.steps):
+        if self.steps is not None and not is_int(self.steps, 1):
             raise InputError(
                 "steps of a Checkpoint must be an int >= 1, or None to never save by steps; got "
                 f"{self.steps!r}."
             )
-        if not _is_count(self.keep):
+        if not is_int(self.keep, 1):
             raise InputError(f"keep of a Checkpoint must be an int >= 1, got {self.keep!r}.")
 
 
@@ -127,11 +126,3 @@ def check_checkpoint(checkpoint: Any) -> Checkpoint | None:
         "checkpoint must be a folder, a deltaprop.Checkpoint such as dp.Checkpoint('run/', "
         f"seconds=60), or None; got {checkpoint!r}."
     )
-
-
-def _is_real(x: Any) -> bool:
-    return isinstance(x, Real) and not isinstance(x, bool) and math.isfinite(x)
-
-
-def _is_count(x: Any) -> bool:
-    return isinstance(x, Integral) and not isinstance(x, bool) and int(x) >= 1

@@ -5,10 +5,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 from deltaprop.errors import InputError, InputTypeError
+from deltaprop.functions.checks import is_int
 
 NEVER = 2**62
 
@@ -48,11 +48,7 @@ class Record:
     arrays: bool = False
 
     def __post_init__(self) -> None:
-        if (
-            not isinstance(self.every, Integral)
-            or isinstance(self.every, bool)
-            or int(self.every) < 1
-        ):
+        if not is_int(self.every, 1):
             raise InputError(f"every of a Record must be an int >= 1, got {self.every!r}.")
         if not isinstance(self.arrays, bool):
             raise InputTypeError(f"arrays of a Record must be True or False, got {self.arrays!r}.")
@@ -75,7 +71,7 @@ def check_record(record: Any) -> Record | None:
     """The :class:`Record` that the argument `record` stands for."""
     if record is None or isinstance(record, Record):
         return record
-    if isinstance(record, Integral) and not isinstance(record, bool):
+    if is_int(record):
         return Record(every=int(record))
     raise InputTypeError(
         "record must be a number of steps, a deltaprop.Record such as dp.Record(every=100), or "
@@ -85,8 +81,6 @@ def check_record(record: Any) -> Record | None:
 
 def _non_negative_ints(name: str, values: Any) -> list[int]:
     values = list(values)
-    if not values or not all(
-        isinstance(v, Integral) and not isinstance(v, bool) and int(v) >= 0 for v in values
-    ):
+    if not values or not all(is_int(v, 0) for v in values):
         raise InputError(f"{name} of a Record must be one or more ints >= 0, got {values!r}.")
     return [int(v) for v in values]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from numbers import Integral
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from deltaprop import engines
 from deltaprop.engines import Engine
 from deltaprop.errors import InputError, InputTypeError
+from deltaprop.functions.checks import is_int, is_real
 from deltaprop.optim.privacy import Privacy
 from deltaprop.optim.schedules import Constant, Schedule
 from deltaprop.optim.solvers import Adam, FirstOrder, Solver
@@ -166,23 +167,15 @@ def _check_types(settings: Settings) -> None:
 
 def _check_ranges(settings: Settings) -> None:
     batch_size, clip_norm, n_threads = settings.batch_size, settings.clip_norm, settings.n_threads
-    if batch_size != "auto" and not _is_int_from_1(batch_size):
+    if batch_size != "auto" and not is_int(batch_size, 1):
         raise InputError(f"batch_size must be 'auto' or an int >= 1, got {batch_size!r}.")
-    if not _is_int_from_1(settings.max_epochs):
+    if not is_int(settings.max_epochs, 1):
         raise InputError(f"max_epochs must be an int >= 1, got {settings.max_epochs!r}.")
-    if clip_norm is not None and not (_is_real(clip_norm) and clip_norm > 0):
+    if clip_norm is not None and not (is_real(clip_norm) and clip_norm > 0):
         raise InputError(f"clip_norm must be a number > 0 or None, got {clip_norm!r}.")
-    if not _is_real(settings.tol) or settings.tol < 0:
+    if not is_real(settings.tol) or settings.tol < 0:
         raise InputError(f"tol must be a number >= 0, got {settings.tol!r}.")
-    if not _is_real(settings.patience) or settings.patience < 0:
+    if not is_real(settings.patience) or settings.patience < 0:
         raise InputError(f"patience must be a number of epochs >= 0, got {settings.patience!r}.")
-    if n_threads is not None and not _is_int_from_1(n_threads):
+    if n_threads is not None and not is_int(n_threads, 1):
         raise InputError(f"n_threads must be an int >= 1 or None, got {n_threads!r}.")
-
-
-def _is_real(x: Any) -> bool:
-    return isinstance(x, Real) and not isinstance(x, bool) and not np.isnan(float(x))
-
-
-def _is_int_from_1(x: Any) -> bool:
-    return isinstance(x, Integral) and not isinstance(x, bool) and int(x) >= 1
