@@ -13,7 +13,7 @@ from sklearn.ensemble import BaggingClassifier
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 import deltaprop as dp
-from deltaprop.engines.fused import threads
+from deltaprop.engines.fused import processors
 
 X, y = load_iris(return_X_y=True)
 rng = np.random.RandomState(0)
@@ -84,7 +84,7 @@ def test_cross_validate_matches_scikit_learn():
 
 
 def test_inside_a_parallel_job_one_thread_is_used():
-    assert Parallel(2, backend="threading")(delayed(threads.available)() for _ in range(2)) == [
+    assert Parallel(2, backend="threading")(delayed(processors.available)() for _ in range(2)) == [
         1,
         1,
     ]

@@ -63,9 +63,9 @@ class Compiled:
         }
         if self.reproducible:
             return layout
-        from deltaprop.engines.fused import threads
+        from deltaprop.engines.fused.processors import available
 
-        return {**layout, "n_threads": self.n_threads or threads.available()}
+        return {**layout, "n_threads": self.n_threads or available()}
 
     def trainer(self, model: Model, rows: Rows, run: Run) -> Trainer:
         from deltaprop.engines.fused.support import cannot_train

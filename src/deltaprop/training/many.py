@@ -187,7 +187,7 @@ def _in_threads(call: Callable[[int], Any], jobs: Iterable[int], n_jobs: int | N
     """The results of call(i) for all jobs. Ctrl-C or an error ends the others after an epoch."""
     from joblib import Parallel, delayed
 
-    from deltaprop.engines.fused.threads import available
+    from deltaprop.engines.fused.processors import available
 
     stop = threading.Event()
 

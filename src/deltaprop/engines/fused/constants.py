@@ -33,13 +33,33 @@ ROOM = KC * MC  # scalars that a thread needs for a copy of such a block
 
 SGD, ADAM, GRADIENT = 0, 1, 2  # update rules; GRADIENT computes ∂L/∂θ without an update
 SUM, MEAN, SKLEARN = 0, 1, 2  # how a batch's losses are reduced, and with them the penalty
+TRAIN, PREDICT = 0, 1  # what the frame is for
 
 # ---------------------------------------------------------------- thresholds, found by measurement
 
-SPINS, YIELDS = 2000, 100  # checks of a barrier before a thread yields, and then before it sleeps
 FEW = 8  # with fewer rows than this, X W reads W directly: copying it to panels costs more
 MOST_PIECES = 64  # upper limit for the number of pieces of one W_l
 PIECE = 32_768  # parameters of a piece: its gradient is still in the cache at the update
+
+# ---------------------------------------------------------------- sharing.py
+
+SPINS = 2000  # checks before a thread that waits looks at the clock, or yields its processor
+IDLE_SLEEPS = 40  # of 50 µs each, while nothing is to do, before an assistant leaves
+# Nanoseconds:
+AUDITION = 8_000_000  # longer than a time slice of the usual schedulers
+INTERRUPTION = 500_000  # a gap between two readings of the clock that shows an interruption
+PATIENCE = 100_000  # waiting before the leader sleeps, so that its processor is free for others
+WINDOW_LENGTH = 500_000  # between two entries in the assistants' accounts
+CREDIT = 5_000_000  # the most that an account can hold: a little more than a time slice
+
+# Positions in `sync`. Words of different threads are on different cache lines.
+TICKET, DONE = 0, 16  # the open phase; parts done so far
+EXPECTED, MINE, WAITED, WINDOW = 32, 33, 34, 35  # the leader's own: see sharing.py
+SLOTS, WORDS = 48, 16  # the first thread's slot, and the words of a slot
+STATE, BUSY, PARTS, READ_PARTS, ACCOUNT, BLAMED, CLOCK = range(7)  # in a slot; CLOCK has two words
+AWAY, INVITED, TRUSTED, FAILED, SENT_AWAY, DISMISSED = range(6)  # states of an assistant
+
+PANELS, ROWS_OF_BATCH, PARAMETERS, CLIPPED, PREDICTION = range(5)  # kinds of phases
 
 # ---------------------------------------------------------------- records
 
@@ -102,9 +122,9 @@ WORKSPACE = [
     ("backward", FLAG),  # there is a backward pass
     ("G", ADDRESS),  # the gradient ∂L/∂θ (P,)
     ("parts", ADDRESS),  # sums of squares for each piece (2 L, MOST_PIECES + 1)
-    ("n_threads", COUNT),
-    ("sync", ADDRESS),  # the barrier's two counters, on separate cache lines
-    ("tile_claims", ADDRESS), ("piece_claims", ADDRESS),  # whether a thread has begun each
+    ("n_threads", COUNT),  # the leader and its assistants, at most
+    ("sync", ADDRESS), ("words", COUNT),  # by which they communicate: see sharing.py
+    ("claims", ADDRESS),  # for each part, the last phase in which a thread took it
 ]  # fmt: skip
 
 OPTIMIZER = [
@@ -120,6 +140,7 @@ OPTIMIZER = [
 ]  # fmt: skip
 
 LOOP = [
+    ("task", COUNT),  # TRAIN or PREDICT
     ("batch", COUNT),  # rows of a batch
     ("rows_of_epoch", COUNT),  # N, or more where X holds only a part of the epoch's rows
     ("start", COUNT),  # the first step to take, counted from the beginning of `order`
@@ -131,4 +152,10 @@ LOOP = [
     ("out", ADDRESS),  # predictions (N, H)
 ]
 
-FRAME = np.dtype(NETWORK + ROWS + WORKSPACE + OPTIMIZER + LOOP)
+PHASE = [  # the step and the slab of the open phase, written by the leader: see Step and Slab
+    ("step_start", COUNT), ("step_size", COUNT), ("step_number", COUNT), ("step_scale", REAL),
+    ("step_l2", REAL), ("step_rate", REAL), ("step_gain", REAL), ("clip_factor", REAL),
+    ("slab_first", COUNT), ("slab_in_batch", COUNT), ("slab_n", COUNT), ("slab_last", FLAG),
+]  # fmt: skip
+
+FRAME = np.dtype(NETWORK + ROWS + WORKSPACE + OPTIMIZER + LOOP + PHASE)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop.engines.fused import constants, threads, units
+from deltaprop.engines.fused import constants, units
 from deltaprop.engines.fused.kernel_rows import KernelRows
 from deltaprop.engines.fused.layout import Room
+from deltaprop.engines.fused.threads import CREW, Assistant
 from deltaprop.model import Model
 
 if TYPE_CHECKING:
@@ -29,7 +30,11 @@ class Frame:
     """
 
     def __init__(self, net: Model, rows: KernelRows, room: Room) -> None:
-        self.net, self.room = net, room
+        self.net, self.n_threads, self.room = net, room.n_threads, room
+        self.assistants: dict[int, Assistant] = {}
+        self.led = False
+        words = constants.SLOTS + constants.WORDS * room.n_threads
+        self.sync = np.zeros(words, np.int64)
         self.compiled = units.compiled(net, rows.source)
         memory, errors = np.zeros(constants.FRAME.itemsize, np.uint8), np.zeros(2, np.int64)
         record = memory.view(constants.FRAME)
@@ -39,6 +44,7 @@ class Frame:
         self._kept: list[Any] = [rows, errors]
         self._set_network()
         self._set_workspace()
+        self._set_claims(rows.N)
         self.set(N=rows.N, **rows.fields())
 
     def _set_network(self) -> None:
@@ -57,10 +63,14 @@ class Frame:
             work=np.zeros(places.length, self.net.dtype), batch_targets=places.batch_targets,
             batch_losses=places.batch_losses, scratch=places.scratch, blocks=places.blocks,
             slab=room.slab, tile=room.tile, pieces=room.pieces, by_unit=room.by_unit,
-            backward=room.backward, n_threads=room.n_threads, sync=np.zeros(16, np.int64),
-            tile_claims=np.zeros(-(-room.slab // room.tile), np.int64),
-            piece_claims=np.zeros(self.net.n_layers * constants.MOST_PIECES, np.int64),
+            backward=room.backward, n_threads=room.n_threads, sync=self.sync,
+            words=len(self.sync),
         )  # fmt: skip
+
+    def _set_claims(self, N: int) -> None:
+        tiles = -(-max(N, self.room.slab) // self.room.tile)
+        pieces = self.net.n_layers * constants.MOST_PIECES
+        self.set(claims=np.zeros(max(tiles, pieces, self.room.n_threads), np.int64))
 
     def set(self, **fields: Any) -> None:
         """Set fields of the record, by name. The record stores the address of an array."""
@@ -70,16 +80,21 @@ class Frame:
                 value = address(value)
             self.at[name][0] = value
 
-    def call(self, entry: Any) -> None:
-        """Run an entry point of the kernel in all threads."""
+    def run(self) -> None:
+        """Train or predict in this thread, assisted by others if they are available."""
+        CREW.begin(self)
+        try:
+            self.enter(0)
+        finally:
+            CREW.end(self)
 
-        def thread(k: int) -> None:
-            entry(self._error, self._error + 8, 1.0, k, self._place)
+    def enter(self, k: int) -> None:
+        """Run the kernel as thread k: 0 leads, the others assist."""
+        self.compiled.enter(self._error, self._error + 8, 1.0, k, self._place)
 
-        if self.room.n_threads == 1:
-            thread(0)
-        else:
-            threads.together(self.room.n_threads, thread)
+    def slot(self, k: int) -> int:
+        """The position in `sync` where the slot of thread k begins."""
+        return constants.SLOTS + constants.WORDS * k
 
 
 def address(array: Shaped[np.ndarray, "..."]) -> int:

@@ -1,31 +1,46 @@
-"""The compiled kernel: many steps of a training run in one call, the same code in every thread.
+"""The compiled kernel: many steps of a training run in one call.
 
-A step has two halves, and each half ends at a barrier:
+Thread 0 runs the steps, and other threads assist it (see `sharing.py`). A step has two phases:
 
-1. Threads divide the rows of the batch. Each takes *tiles* of rows through all layers, forward and
+1. The rows of the batch are divided. A thread takes *tiles* of rows through all layers, forward and
    back, and leaves their X_l, δ_l and losses in memory that all threads share.
-2. Threads divide the parameters. Each takes *pieces* of the rows of every W_l, computes their
+2. The parameters are divided. A thread takes *pieces* of the rows of every W_l, computes their
    gradient ∂W_l = X_lᵀ δ_l over the whole batch, and updates them while they are in the cache.
 
-The first barrier makes sure that all δ_l are complete before a gradient is computed from them, the
-second one that all of θ is updated before the next step reads it. A third one is needed only if the
-gradient is clipped, because its norm must be known before any parameter is updated.
+All δ_l are complete when the second phase begins, and all of θ is updated when the next step
+begins.
+A third phase is needed only if the gradient is clipped, because its norm must be known before any
+parameter is updated.
 
 Results are reproducible to the bit, because they do not depend on which thread computes what. The
 activations of a row are computed from that row alone. Each number of a gradient is one sum over all
 rows of the slab, by one thread, in an order that is fixed. Sums over pieces (norms, penalties) are
 stored piece by piece and then added up in one order. Only the number of pieces depends on the
-number of threads, unless `reproducible` fixes it (see `layout.py`). `sharing.py` has the barrier
-and explains how a thread that has finished its share takes over parts of others.
+number of threads that may share a step, unless `reproducible` fixes it (see `layout.py`); it never
+depends on how many threads do assist.
 
-A batch larger than a *slab* passes through both halves slab by slab, and its gradient is the sum of
+A batch larger than a *slab* passes through both phases slab by slab, and its gradient is the sum of
 theirs.
 """
 
 import math
 from typing import NamedTuple
 
-from deltaprop.engines.fused.constants import ADAM, FEW, GRADIENT, MOST_PIECES, PIECE, SKLEARN, SUM
+from deltaprop.engines.fused.constants import (
+    ADAM,
+    CLIPPED,
+    FEW,
+    GRADIENT,
+    MOST_PIECES,
+    PANELS,
+    PARAMETERS,
+    PIECE,
+    PREDICT,
+    PREDICTION,
+    ROWS_OF_BATCH,
+    SKLEARN,
+    SUM,
+)
 from deltaprop.engines.fused.layer import (
     Slab,
     Tile,
@@ -52,9 +67,26 @@ from deltaprop.engines.fused.lowlevel import (
     size_of,
     vector,
 )
-from deltaprop.engines.fused.sharing import barrier, claimed, part_of, release
+from deltaprop.engines.fused.sharing import (
+    audition,
+    begin_parts,
+    begin_window,
+    claim,
+    close_phase,
+    finish_parts,
+    kind_of,
+    next_ticket,
+    number_of,
+    open_phase,
+    part_of,
+    parts_of,
+    settle,
+)
 
-WEIGHTS, GRADIENTS = 0, 1  # which sums of squares of a layer, one for each piece: see `_part`
+WEIGHTS, GRADIENTS = (
+    0,
+    1,
+)  # which sums of squares of a layer, one for each piece: see `_part_of_sums`
 BIAS = MOST_PIECES  # stands for ∂b_l, after the pieces of ∂W_l
 
 
@@ -70,22 +102,34 @@ class Step(NamedTuple):
     gain: float  # learning rate with Adam's correction of its moments' bias
 
 
-# ---------------------------------------------------------------- entry points
+# ---------------------------------------------------------------- the entry point and its tasks
 
 
 @plain
-def run(one, k, frame):
-    """Train for `n_steps`, from step `start` of the epochs in `order` on, as thread k.
+def enter(one, k, frame):
+    """Thread 0 trains or predicts, depending on the frame's task; the others assist it."""
+    f = frame_at(frame, 0)
+    if k > 0:
+        _assist(one, f, k)
+    elif f.task == PREDICT:
+        _predict(one, f)
+    else:
+        _train(one, f)
+
+
+@plain
+def _train(one, f):
+    """Train for `n_steps`, from step `start` of the epochs in `order` on.
 
     θ and the optimizer state are changed. `result` receives the number of updates, and each
     epoch's loss is added to it.
     """
-    f = frame_at(frame, 0)
     rates, result = vector(1.0, f.rates, f.n_steps), vector(1.0, f.result, 1)
     order, weights = vector(1, f.order, f.N), vector(one, f.weights, f.N)
     steps_per_epoch = (f.N + f.batch - 1) // f.batch
     updates = f.step
-    _all_W_to_panels(one, f, k)
+    begin_window(f)
+    _share(one, f, PANELS, f.n_threads)
     for s in range(f.n_steps):
         epoch, step_of_epoch = (f.start + s) // steps_per_epoch, (f.start + s) % steps_per_epoch
         start = epoch * f.N + step_of_epoch * f.batch
@@ -96,38 +140,95 @@ def run(one, k, frame):
             for i in range(size):
                 total_weight += weights[order[start + i]]
         if total_weight == 0.0:
-            continue  # all weights are zero, and every thread skips the batch
+            continue  # all weights are zero
         if f.rule != GRADIENT:
             updates += 1
         step = _step(f, start, size, updates, total_weight, rates[s])
-        loss = _gradient_and_update(one, f, k, step)
+        loss = _gradient_and_update(one, f, step)
         if f.clip > 0 and f.rule != GRADIENT:
-            _clipped_update(one, f, k, step, _clip_factor(f))
-            barrier(vector(1, f.sync, 16), f.n_threads)
-        if k == 0:
-            share = 1.0 if f.reduction == SUM else size / f.rows_of_epoch
-            penalty = 0.5 * step.l2 * _sum_of_parts(f, WEIGHTS) if step.l2 > 0 else 0.0
-            result[1 + epoch] += share * (loss + penalty)
-            result[0] = updates
+            f.clip_factor = _clip_factor(f)
+            _share(one, f, CLIPPED, _all_pieces(f))
+        share = 1.0 if f.reduction == SUM else size / f.rows_of_epoch
+        penalty = 0.5 * step.l2 * _sum_of_parts(f, WEIGHTS) if step.l2 > 0 else 0.0
+        result[1 + epoch] += share * (loss + penalty)
+        result[0] = updates
+        if f.n_threads > 1:
+            settle(f)
 
 
 @plain
-def predict(one, k, frame):
+def _predict(one, f):
     """Write the outputs of all N rows to `out`; each thread uses its own part of the memory."""
-    f = frame_at(frame, 0)
+    begin_window(f)
     if f.N >= FEW:
-        _all_W_to_panels(one, f, k)
-    last = layer_at(f.layers, f.L - 1)
-    H, low = last.H, k * f.tile
-    row, end = f.N * k // f.n_threads, f.N * (k + 1) // f.n_threads
-    while row < end:
-        n = min(f.tile, end - row)
-        _forward(one, f, Tile(row, 0, low, n), 0, False)
-        z = vector(one, row_at(one, f, last.z, low, H), n * H)
-        out = vector(one, f.out + row * H * size_of(one), n * H)
-        for i in range(n * H):
-            out[i] = z[i]
-        row += n
+        _share(one, f, PANELS, f.n_threads)
+    _share(one, f, PREDICTION, (f.N + f.tile - 1) // f.tile)
+
+
+@plain
+def _assist(one, f, k):
+    """Compute parts of the phases that thread 0 opens, as thread k, until there is no more need."""
+    if not audition(f, k):
+        return
+    ticket = next_ticket(f, k, 0)
+    while ticket:
+        begin_parts(f, k)
+        finish_parts(f, k, _take_parts(one, f, k, ticket))
+        ticket = next_ticket(f, k, ticket)
+
+
+# ---------------------------------------------------------------- phases and their parts
+
+
+@plain
+def _share(one, f, kind, parts):
+    """Compute all parts of a phase, together with the threads that assist."""
+    if f.n_threads > 1:
+        ticket = open_phase(f, kind, parts)
+        close_phase(f, parts, _take_parts(one, f, 0, ticket))
+    elif _is_of_pieces(kind):
+        for l in range(f.L):
+            for piece in range(_pieces(f, l)):
+                _part(one, f, 0, kind, l * MOST_PIECES + piece)
+    else:
+        for part in range(parts):
+            _part(one, f, 0, kind, part)
+
+
+@plain
+def _take_parts(one, f, k, ticket):
+    """Compute parts of a phase, as thread k, until none is left. Returns their number."""
+    phase, kind, taken = number_of(ticket), kind_of(ticket), 0
+    groups = f.L if _is_of_pieces(kind) else 1
+    for l in range(groups):
+        parts = _pieces(f, l) if groups > 1 or _is_of_pieces(kind) else parts_of(ticket)
+        for turn in range(parts):
+            part = l * MOST_PIECES + part_of(turn, k, parts, f.n_threads)
+            if claim(f, part, phase):
+                _part(one, f, k, kind, part)
+                taken += 1
+    return taken
+
+
+@plain
+def _is_of_pieces(kind):
+    """Whether part l · MOST_PIECES + i of such a phase is piece i of W_l."""
+    return kind in (PARAMETERS, CLIPPED)
+
+
+@plain
+def _part(one, f, k, kind, part):
+    """Compute a part of a phase, as thread k."""
+    if kind == ROWS_OF_BATCH:
+        _tile_of_batch(one, f, part)
+    elif kind == PARAMETERS:
+        _piece_of_gradient(one, f, k, part // MOST_PIECES, part % MOST_PIECES)
+    elif kind == CLIPPED:
+        _clipped_update(one, f, part // MOST_PIECES, part % MOST_PIECES)
+    elif kind == PREDICTION:
+        _predict_tile(one, f, k, part)
+    else:
+        _share_of_panels(one, f, part)
 
 
 # ---------------------------------------------------------------- a step
@@ -147,44 +248,75 @@ def _step(f, start, size, updates, total_weight, rate):
 
 
 @plain
-def _gradient_and_update(one, f, k, step):
-    """Both halves of a step, for one slab after the other. Returns the loss (to thread 0)."""
-    sync, T = vector(1, f.sync, 16), f.n_threads
-    tile_claims, piece_claims = vector(1, f.tile_claims, 1), vector(1, f.piece_claims, 1)
+def _gradient_and_update(one, f, step):
+    """Both phases of a step, for one slab after the other. Returns the loss."""
+    _publish_step(f, step)
     loss, done = 0.0, 0
     while done < step.size:
         n = min(f.slab, step.size - done)
-        slab = Slab(step.start + done, done, n, done + n == step.size)
-        release(piece_claims, f.L * MOST_PIECES, k)
-        _first_half(one, f, k, step, slab)
-        barrier(sync, T)
-        release(tile_claims, (n + f.tile - 1) // f.tile, k)
-        if k == 0:
-            losses = vector(one, place_at(one, f, f.batch_losses), n)
-            for i in range(n):
-                loss += step.scale * losses[i]
-        _second_half(one, f, k, step, slab)
-        barrier(sync, T)
+        _publish_slab(f, Slab(step.start + done, done, n, done + n == step.size))
+        _share(one, f, ROWS_OF_BATCH, (n + f.tile - 1) // f.tile)
+        losses = vector(one, place_at(one, f, f.batch_losses), n)
+        for i in range(n):
+            loss += step.scale * losses[i]
+        _share(one, f, PARAMETERS, _all_pieces(f))
         done += n
+    if _updates_together(f, step):
+        _update(one, f, 0, f.P, 0.0, 0.0, step.gain, 1.0)
     return loss
 
 
-# ---------------------------------------------------------------- first half: rows
+@plain
+def _publish_step(f, step):
+    """Write the step to where the threads that assist read it."""
+    f.step_start, f.step_size, f.step_number = step.start, step.size, step.number
+    f.step_scale, f.step_l2 = step.scale, step.l2
+    f.step_rate, f.step_gain = step.rate, step.gain
 
 
 @plain
-def _first_half(one, f, k, step, slab):
-    """Forward and backward passes of this thread's tiles of rows."""
-    claims, tiles = vector(1, f.tile_claims, 1), (slab.n + f.tile - 1) // f.tile
-    for turn in range(tiles):
-        i = part_of(turn, k, tiles, f.n_threads)
-        if not claimed(claims, i, f.n_threads):
-            low = i * f.tile
-            n = min(slab.n, low + f.tile) - low
-            tile = Tile(slab.first + low, slab.in_batch + low, low, n)
-            _forward(one, f, tile, step.number - 1, True)
-            _loss(one, f, tile, step.scale)
-            _backward(one, f, tile, step.number - 1)
+def _publish_slab(f, slab):
+    f.slab_first, f.slab_in_batch, f.slab_n = slab.first, slab.in_batch, slab.n
+    f.slab_last = 1 if slab.last else 0
+
+
+@plain
+def _present_step(f):
+    return Step(
+        f.step_start, f.step_size, f.step_number, f.step_scale, f.step_l2, f.step_rate, f.step_gain
+    )
+
+
+@plain
+def _present_slab(f):
+    return Slab(f.slab_first, f.slab_in_batch, f.slab_n, f.slab_last != 0)
+
+
+# ---------------------------------------------------------------- first phase: rows
+
+
+@plain
+def _tile_of_batch(one, f, i):
+    """Forward and backward pass of tile i of the slab."""
+    step, slab, low = _present_step(f), _present_slab(f), i * f.tile
+    n = min(slab.n, low + f.tile) - low
+    tile = Tile(slab.first + low, slab.in_batch + low, low, n)
+    _forward(one, f, tile, step.number - 1, True)
+    _loss(one, f, tile, step.scale)
+    _backward(one, f, tile, step.number - 1)
+
+
+@plain
+def _predict_tile(one, f, k, i):
+    """The outputs of tile i of all rows, in thread k's part of the working memory."""
+    last = layer_at(f.layers, f.L - 1)
+    H, low, row = last.H, k * f.tile, i * f.tile
+    n = min(f.tile, f.N - row)
+    _forward(one, f, Tile(row, 0, low, n), 0, False)
+    z = vector(one, row_at(one, f, last.z, low, H), n * H)
+    out = vector(one, f.out + row * H * size_of(one), n * H)
+    for i in range(n * H):
+        out[i] = z[i]
 
 
 @plain
@@ -275,34 +407,32 @@ def _backward(one, f, tile, step):
             drop(one, f, l - 1, tile, step, z_at)
 
 
-# ---------------------------------------------------------------- second half: parameters
+# ---------------------------------------------------------------- second phase: parameters
 
 
 @plain
-def _second_half(one, f, k, step, slab):
-    """Gradients of this thread's pieces of all W_l and its share of all b_l, and their update."""
-    T, whole, together = f.n_threads, _needs_whole_gradient(f), _updates_together(f, step, slab)
-    claims = vector(1, f.piece_claims, f.L * MOST_PIECES)
-    parts = vector(1.0, f.parts, 1)
-    for l in range(f.L):
-        pieces = _pieces(f, l)
-        for turn in range(pieces):
-            piece = part_of(turn, k, pieces, T)
-            if claimed(claims, l * MOST_PIECES + piece, T):
-                continue
-            low, high = _rows_of_piece(f, l, piece, pieces)
-            weight_gradient(one, f, k, l, slab, low, high)
-            if slab.last and not together:
-                _finish_piece(one, f, step, l, piece, low, high)
-        if k == l % T:
-            bias_gradient(one, f, l, slab)
-            layer = layer_at(f.layers, l)
-            if slab.last and whole:
-                parts[_part(l, GRADIENTS, BIAS)] = _complete(one, f, layer.b, layer.H, 0.0)
-            elif slab.last and not together:
-                _update(one, f, layer.b, layer.H, 0.0, 0.0, step.gain, 1.0)
-    if together:
-        _update(one, f, 0, f.P, 0.0, 0.0, step.gain, 1.0)
+def _piece_of_gradient(one, f, k, l, piece):
+    """The gradient of a piece of W_l, with one piece also that of b_l, and their update."""
+    step, slab = _present_step(f), _present_slab(f)
+    layer, pieces, together = layer_at(f.layers, l), _pieces(f, l), _updates_together(f, step)
+    low, high = _rows_of_piece(f, l, piece, pieces)
+    weight_gradient(one, f, k, l, slab, low, high)
+    if slab.last and not together:
+        _finish_piece(one, f, step, l, piece, low, high)
+    if not _has_bias(l, piece, pieces):
+        return
+    bias_gradient(one, f, l, slab)
+    if slab.last and _needs_whole_gradient(f):
+        parts = vector(1.0, f.parts, 1)
+        parts[_part_of_sums(l, GRADIENTS, BIAS)] = _complete(one, f, layer.b, layer.H, 0.0)
+    elif slab.last and not together:
+        _update(one, f, layer.b, layer.H, 0.0, 0.0, step.gain, 1.0)
+
+
+@plain
+def _has_bias(l, piece, pieces):
+    """Whether b_l belongs to this piece of W_l, the first or the last: so threads alternate."""
+    return piece == (pieces - 1 if l % 2 else 0)
 
 
 @plain
@@ -312,10 +442,10 @@ def _needs_whole_gradient(f):
 
 
 @plain
-def _updates_together(f, step, slab):
+def _updates_together(f, step):
     """Whether one loop updates all parameters, which is faster for small networks."""
     alike = step.l2 == 0 and f.decay == 0  # W_l and b_l are updated by the same rule
-    return f.by_unit and slab.last and alike and not _needs_whole_gradient(f)
+    return f.by_unit and alike and not _needs_whole_gradient(f)
 
 
 @plain
@@ -330,6 +460,15 @@ def _pieces(f, l):
 
 
 @plain
+def _all_pieces(f):
+    """How many pieces all W_l have together."""
+    total = 0
+    for l in range(f.L):
+        total += _pieces(f, l)
+    return total
+
+
+@plain
 def _rows_of_piece(f, l, piece, pieces):
     """The first row of a piece of W_l, and the row after its last."""
     D = layer_at(f.layers, l).D
@@ -337,7 +476,7 @@ def _rows_of_piece(f, l, piece, pieces):
 
 
 @plain
-def _part(l, which, piece):
+def _part_of_sums(l, which, piece):
     """The position in `parts` of a sum of squares: layer by layer WEIGHTS, then GRADIENTS."""
     return (2 * l + which) * (MOST_PIECES + 1) + piece
 
@@ -349,9 +488,9 @@ def _finish_piece(one, f, step, l, piece, low, high):
     parts = vector(1.0, f.parts, 1)
     at, size = layer.W + low * layer.H, (high - low) * layer.H
     if step.l2 > 0:
-        parts[_part(l, WEIGHTS, piece)] = _squares(one, parameters_at(one, f, at), size)
+        parts[_part_of_sums(l, WEIGHTS, piece)] = _squares(one, parameters_at(one, f, at), size)
     if _needs_whole_gradient(f):
-        parts[_part(l, GRADIENTS, piece)] = _complete(one, f, at, size, step.l2)
+        parts[_part_of_sums(l, GRADIENTS, piece)] = _complete(one, f, at, size, step.l2)
         return
     _update(one, f, at, size, step.l2, step.rate * f.decay, step.gain, 1.0)
     W_to_panels(one, f, l, low, high)
@@ -409,7 +548,7 @@ def _sum_of_parts(f, which):
     """Σ W² (WEIGHTS) or the squared norm of the gradient (GRADIENTS), added up in one order."""
     parts, total = vector(1.0, f.parts, 1), 0.0
     for l in range(f.L):
-        first = _part(l, which, 0)
+        first = _part_of_sums(l, which, 0)
         for piece in range(_pieces(f, l)):
             total += parts[first + piece]
         if which == GRADIENTS:
@@ -425,29 +564,24 @@ def _clip_factor(f):
 
 
 @plain
-def _clipped_update(one, f, k, step, clip):
-    """Update this thread's share of the parameters with the gradient, multiplied by `clip`."""
-    T, decay = f.n_threads, step.rate * f.decay
-    for l in range(f.L):
-        layer, pieces = layer_at(f.layers, l), _pieces(f, l)
-        low, _ = _rows_of_piece(f, l, pieces * k // T, pieces)
-        high, _ = _rows_of_piece(f, l, pieces * (k + 1) // T, pieces)
-        at, size = layer.W + low * layer.H, (high - low) * layer.H
-        _update(one, f, at, size, 0.0, decay, step.gain, clip)
-        W_to_panels(one, f, l, low, high)
-        if l == 0 and f.sparse:
-            G = vector(one, f.G + at * size_of(one), size)
-            for i in range(size):
-                G[i] = 0
-        if k == T - 1:
-            _update(one, f, layer.b, layer.H, 0.0, 0.0, step.gain, clip)
+def _clipped_update(one, f, l, piece):
+    """Update a piece of W_l with its gradient times the clip factor, with one piece also b_l."""
+    step, layer, pieces = _present_step(f), layer_at(f.layers, l), _pieces(f, l)
+    low, high = _rows_of_piece(f, l, piece, pieces)
+    at, size = layer.W + low * layer.H, (high - low) * layer.H
+    _update(one, f, at, size, 0.0, step.rate * f.decay, step.gain, f.clip_factor)
+    W_to_panels(one, f, l, low, high)
+    if l == 0 and f.sparse:
+        G = vector(one, f.G + at * size_of(one), size)
+        for i in range(size):
+            G[i] = 0
+    if _has_bias(l, piece, pieces):
+        _update(one, f, layer.b, layer.H, 0.0, 0.0, step.gain, f.clip_factor)
 
 
 @plain
-def _all_W_to_panels(one, f, k):
-    """Copy this thread's share of every W_l to panels, and wait for the other threads."""
-    T = f.n_threads
+def _share_of_panels(one, f, i):
+    """Copy the i-th of n_threads shares of every W_l to panels."""
     for l in range(f.L):
-        low, high = _rows_of_piece(f, l, k, T)
+        low, high = _rows_of_piece(f, l, i, f.n_threads)
         W_to_panels(one, f, l, low, high)
-    barrier(vector(1, f.sync, 16), T)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from deltaprop.engines.fused.constants import LAYER, MR, NV, ROOM, VECTOR_BYTES
+from deltaprop.engines.fused.processors import available
 from deltaprop.functions.activations import Activation
 from deltaprop.model import Model
 
@@ -70,18 +71,21 @@ def layer_sizes(net: Model) -> list[int]:
 
 
 def training_room(
-    net: Model, K: int, batch: int, n_threads: int, sparse: bool, reproducible: bool
+    net: Model, K: int, batch: int, n_threads: int | None, sparse: bool, reproducible: bool
 ) -> Room:
-    """The room for training on batches of `batch` rows with targets of K columns."""
+    """The room for training on batches of `batch` rows with targets of K columns.
+
+    At most `n_threads` threads share a step, by default as many as processors are available; it is
+    one if a step is too small to share.
+    """
     # The loss reads the last a; with dropout, f′ may need f(a) without its mask.
     in_place = [reads_only_z(layer.activation) and not layer.dropout for layer in net.layers]
     in_place[-1] = False
     products = [batch * D * H for D, H in pairwise(layer_sizes(net))]
     by_unit = not sparse and max(products) <= SMALL_PRODUCT and sum(products) < WORK_FOR_TWO
-    if sum(products) < WORK_FOR_TWO and not sparse:
-        n_threads = 1
     slab = min(batch, LARGEST_SLAB)
-    n_threads = max(1, min(n_threads, slab))
+    small = sum(products) < WORK_FOR_TWO and not sparse
+    n_threads = 1 if small else max(1, min(n_threads or available(), slab))
     pieces = FIXED_PIECES if reproducible else n_threads
     if by_unit:
         tile = slab
@@ -94,11 +98,12 @@ def training_room(
     return Room(n_threads, slab, tile, pieces, by_unit, True, places)
 
 
-def prediction_room(net: Model, N: int, n_threads: int, sparse: bool) -> Room:
+def prediction_room(net: Model, N: int, n_threads: int | None, sparse: bool) -> Room:
     """The room for predicting N rows, where each thread has its own part of the memory."""
     in_place = [f.kernel is None for f in net.f]
     products = N * sum(W.size for W in net.W)
-    n_threads = max(1, min(n_threads, N, products // (8 * WORK_FOR_TWO) + 1))
+    most = min(N, products // (8 * WORK_FOR_TWO) + 1)  # one thread if there is little to do
+    n_threads = max(1, min(n_threads or available(), most)) if most > 1 else 1
     tile = min(-(-N // n_threads), TILE)
     places = _places(net, 0, tile * n_threads, n_threads, in_place, sparse, False)
     return Room(n_threads, tile * n_threads, tile, 1, False, False, places)

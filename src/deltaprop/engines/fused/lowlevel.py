@@ -9,6 +9,7 @@ Functions that must work in float32 and float64 take a scalar `one` of the worki
 not its value, decides what they compile to.
 """
 
+import platform
 from typing import Any
 
 import numba
@@ -163,6 +164,51 @@ def fetch(typing, array, index):
         return builder.load_atomic(_element(context, builder, signature, args), "seq_cst", 8)
 
     return types.int64(array, types.intp), build
+
+
+@intrinsic
+def put(typing, array, index, value):
+    """Atomic ``array[index] = value``; other threads that read it see all earlier writes."""
+
+    def build(context, builder, signature, args):
+        element = _element(context, builder, signature, args)
+        builder.store_atomic(args[2], element, "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.int64), build
+
+
+@intrinsic
+def replaced(typing, array, index, old, new):
+    """Atomic ``array[index] = new`` if it is `old`; returns whether it was."""
+
+    def build(context, builder, signature, args):
+        element = _element(context, builder, signature, args)
+        result = builder.cmpxchg(element, args[2], args[3], "seq_cst", "seq_cst")
+        return builder.extract_value(result, 1)
+
+    return types.boolean(array, types.intp, types.int64, types.int64), build
+
+
+def _intrinsic(builder, name, *args):
+    """Call an intrinsic of LLVM that returns nothing."""
+    kind = ir.FunctionType(ir.VoidType(), [arg.type for arg in args])
+    builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+
+
+@intrinsic
+def relax(typing):
+    """Tell the processor that this is a loop that waits: it saves power and helps its sibling."""
+    machine = platform.machine().lower()
+
+    def build(context, builder, signature, args):
+        if machine in ("x86_64", "amd64"):
+            _intrinsic(builder, "llvm.x86.sse2.pause")
+        elif machine in ("arm64", "aarch64"):
+            _intrinsic(builder, "llvm.aarch64.hint", ir.Constant(STATUS, 1))
+        return context.get_dummy_value()
+
+    return types.void(), build
 
 
 # ---------------------------------------------------------------- calls by address

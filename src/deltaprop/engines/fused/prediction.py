@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop.engines.fused import threads
+from deltaprop.engines.fused import constants
 from deltaprop.engines.fused.frame import Frame
 from deltaprop.engines.fused.kernel_rows import KernelRows
 from deltaprop.engines.fused.layout import prediction_room
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def predict(net: Model, X: Any, n_threads: int | None = None) -> Float[np.ndarray, "N H"]:
     """ŷ for each row of a checked X."""
     rows = KernelRows.without_targets(net, X)
-    room = prediction_room(net, rows.N, n_threads or threads.available(), rows.sparse)
+    room = prediction_room(net, rows.N, n_threads, rows.sparse)
     frame, out = Frame(net, rows, room), np.empty((rows.N, net.n_outputs), net.dtype)
-    frame.set(out=out)
-    frame.call(frame.compiled.predict)
+    frame.set(out=out, task=constants.PREDICT)
+    frame.run()
     return out
 
 
@@ -35,8 +35,7 @@ class FewRows:
         self._out = np.zeros((most, net.n_outputs), net.dtype)
         rows = KernelRows.without_targets(net, self._X)
         self._frame = Frame(net, rows, prediction_room(net, most, 1, False))
-        self._frame.set(out=self._out)
-        self._predict = self._frame.compiled.predict
+        self._frame.set(out=self._out, task=constants.PREDICT)
         self._N = self._frame.at["N"]
         self._lock = threading.Lock()
 
@@ -49,5 +48,5 @@ class FewRows:
             if not np.isfinite(rows).all():
                 return None
             self._N[0] = N
-            self._frame.call(self._predict)
+            self._frame.enter(0)
             return self._out[:N].copy()

@@ -1,41 +1,89 @@
-"""How the kernel's threads share a step: a barrier, and claims on parts of the work.
+"""How threads share the work of a step without ever waiting for a thread that does not run.
 
-Each half of a step is divided into numbered parts (tiles of rows, then pieces of parameters). A
-thread first takes the parts of its own contiguous share, whose data its cache still contains from
-the last step. Then it continues with parts that other threads have not begun, because processors
-are not equally fast and other programs use them too. A *claim* is a counter for each part: the
-thread that increases it from 0 computes the part. The result of a part does not depend on the
-thread that computes it.
+Thread 0, the *leader*, runs the steps. It opens one *phase* after the other, and each phase
+consists of numbered *parts*: tiles of rows, then pieces of parameters. Other threads may *assist*:
+they compute parts of the open phase. A phase ends when all of its parts are done, no matter by
+which thread. An assistant that has no processor at the moment therefore costs nothing, unless it
+has been interrupted within a part: only then does the leader wait.
+
+The leader keeps an account for each assistant: the time that the parts it computed have saved,
+minus the time that the leader waited for it. An assistant whose account becomes negative is sent
+away. Before an assistant takes any part, it *auditions*: it runs for some milliseconds and observes
+whether it is interrupted. If it is, other programs need its processor. `threads.py` decides when an
+assistant comes back.
+
+The threads communicate through the words of ``f.sync`` and ``f.claims``:
+
+- A *ticket* is one word with the number of the open phase, its kind and its number of parts.
+- A *claim* is a word for each part: the last phase in which a thread took the part. The thread that
+  raises it to the number of the open phase computes the part. A thread that still holds the ticket
+  of an earlier phase cannot claim anything, because that phase ended only after all of its parts
+  had been claimed.
+
+A thread first claims the parts of its own contiguous share, whose data its cache still contains
+from the last step, and then those that others have not begun, because processors are not equally
+fast and other programs use them too. The result of a part does not depend on the thread that
+computes it.
 """
 
-from numba import types, uint32
+import platform
 
-from deltaprop.engines.fused.constants import SPINS, YIELDS
-from deltaprop.engines.fused.lowlevel import fetch, fetch_add, plain
+from numba import int32, types, uint32
 
-ARRIVED, GENERATION = 0, 8  # positions in `sync`, 64 bytes apart: on different cache lines
+from deltaprop.engines.fused import constants as c
+from deltaprop.engines.fused.lowlevel import fetch, fetch_add, plain, put, relax, replaced, vector
 
 usleep = types.ExternalFunction("usleep", types.int32(types.uint32))
 sched_yield = types.ExternalFunction("sched_yield", types.int32())
+clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.int64))
+MONOTONIC = 6 if platform.system() == "Darwin" else 1  # the number of the clock
+KINDS, MOST_PARTS = 8, 1 << 20  # how many a ticket can tell apart
 
 
 @plain
-def barrier(sync, n_threads):
-    """Return when all threads have called it."""
-    if n_threads == 1:
-        return
-    generation = fetch(sync, GENERATION)
-    if fetch_add(sync, ARRIVED, 1) == n_threads - 1:
-        fetch_add(sync, ARRIVED, -n_threads)
-        fetch_add(sync, GENERATION, 1)
-    else:
-        spins = 0
-        while fetch(sync, GENERATION) == generation:
-            spins += 1
-            if spins > SPINS + YIELDS:  # on a busy machine, a thread that slept is scheduled sooner
-                usleep(uint32(20))
-            elif spins > SPINS:  # the other thread may be waiting for this processor
-                sched_yield()
+def slot(k):
+    """The position in `words` where the slot of thread k begins."""
+    return c.SLOTS + c.WORDS * k
+
+
+@plain
+def nanoseconds(f, k):
+    """The time on a clock that is never set back, as read by thread k."""
+    address = f.sync + 8 * (slot(k) + c.CLOCK)
+    clock_gettime(int32(MONOTONIC), address)
+    time = vector(1, address, 2)
+    return time[0] * 1_000_000_000 + time[1]
+
+
+# ---------------------------------------------------------------- phases and claims
+
+
+@plain
+def open_phase(f, kind, parts):
+    """The ticket of a new phase, which assistants can see from now on."""
+    sync = vector(1, f.sync, f.words)
+    phase = sync[c.TICKET] // (KINDS * MOST_PARTS) + 1
+    ticket = (phase * KINDS + kind) * MOST_PARTS + parts
+    put(sync, c.TICKET, ticket)
+    return ticket
+
+
+@plain
+def number_of(ticket):
+    """The number of the ticket's phase."""
+    return ticket // (KINDS * MOST_PARTS)
+
+
+@plain
+def kind_of(ticket):
+    """The kind of the ticket's phase: PANELS, ROWS_OF_BATCH, …"""
+    return ticket // MOST_PARTS % KINDS
+
+
+@plain
+def parts_of(ticket):
+    """The number of parts of the ticket's phase."""
+    return ticket % MOST_PARTS
 
 
 @plain
@@ -47,16 +95,127 @@ def part_of(turn, k, parts, n_threads):
 
 
 @plain
-def claimed(claims, part, n_threads):
-    """Whether another thread has claimed this part; if none has, the caller claims it."""
-    if n_threads == 1:
-        return False
-    return fetch(claims, part) != 0 or fetch_add(claims, part, 1) != 0
+def claim(f, part, phase):
+    """Whether the caller computes this part of the phase; no other thread does then."""
+    claims = vector(1, f.claims, part + 1)
+    last = fetch(claims, part)
+    return last < phase and replaced(claims, part, last, phase)
+
+
+# ---------------------------------------------------------------- the leader
 
 
 @plain
-def release(claims, parts, k):
-    """Thread 0 resets all claims. No other thread may claim a part at that time."""
-    if k == 0:
-        for part in range(parts):
-            claims[part] = 0
+def begin_window(f):
+    """Begin to count the leader's parts and the time it waits."""
+    sync = vector(1, f.sync, f.words)
+    sync[c.MINE], sync[c.WAITED], sync[c.WINDOW] = 0, 0, nanoseconds(f, 0)
+
+
+@plain
+def close_phase(f, parts, mine):
+    """Return when all parts of the phase are done, of which the leader has computed `mine`."""
+    sync = vector(1, f.sync, f.words)
+    sync[c.MINE] += mine
+    sync[c.EXPECTED] += parts
+    expected = sync[c.EXPECTED]
+    fetch_add(sync, c.DONE, mine)
+    for _ in range(c.SPINS):
+        if fetch(sync, c.DONE) == expected:
+            return
+        relax()
+    _wait(f, sync, expected)
+
+
+@plain
+def _wait(f, sync, expected):
+    """Wait for interrupted assistants, and charge the time to their accounts."""
+    for k in range(1, f.n_threads):
+        sync[slot(k) + c.BLAMED] = fetch(sync, slot(k) + c.BUSY)
+    started = time = nanoseconds(f, 0)
+    while fetch(sync, c.DONE) != expected:
+        if time - started > c.PATIENCE:
+            usleep(uint32(20))
+        relax()
+        time = nanoseconds(f, 0)
+    sync[c.WAITED] += time - started
+    for k in range(1, f.n_threads):
+        if sync[slot(k) + c.BLAMED]:
+            sync[slot(k) + c.ACCOUNT] -= time - started
+            if sync[slot(k) + c.ACCOUNT] < 0:
+                replaced(sync, slot(k) + c.STATE, c.TRUSTED, c.SENT_AWAY)
+
+
+@plain
+def settle(f):
+    """After a step: from time to time, credit the assistants with the time that they saved.
+
+    A part that an assistant computed would have taken the leader as long as its own parts did.
+    """
+    sync, time = vector(1, f.sync, f.words), nanoseconds(f, 0)
+    if time - sync[c.WINDOW] < c.WINDOW_LENGTH:
+        return
+    each = (time - sync[c.WINDOW] - sync[c.WAITED]) // max(sync[c.MINE], 1)
+    for k in range(1, f.n_threads):
+        parts = fetch(sync, slot(k) + c.PARTS)
+        saved = (parts - sync[slot(k) + c.READ_PARTS]) * each
+        sync[slot(k) + c.READ_PARTS] = parts
+        sync[slot(k) + c.ACCOUNT] = min(sync[slot(k) + c.ACCOUNT] + saved, c.CREDIT)
+    sync[c.MINE], sync[c.WAITED], sync[c.WINDOW] = 0, 0, time
+
+
+# ---------------------------------------------------------------- assistants
+
+
+@plain
+def audition(f, k):
+    """Whether thread k may assist: it is trusted already, or it runs without interruption."""
+    sync, state = vector(1, f.sync, f.words), slot(k) + c.STATE
+    if fetch(sync, state) == c.TRUSTED:
+        return True
+    started = last = nanoseconds(f, k)
+    while fetch(sync, state) == c.INVITED:
+        time = nanoseconds(f, k)
+        if time - last > c.INTERRUPTION:
+            replaced(sync, state, c.INVITED, c.FAILED)
+        elif time - started > c.AUDITION:
+            return replaced(sync, state, c.INVITED, c.TRUSTED)
+        last = time
+        relax()
+    return False
+
+
+@plain
+def next_ticket(f, k, ticket):
+    """The ticket of a phase after that of `ticket`; 0 if thread k is to leave."""
+    sync, state = vector(1, f.sync, f.words), slot(k) + c.STATE
+    waited = 0
+    while fetch(sync, state) == c.TRUSTED:
+        opened = fetch(sync, c.TICKET)
+        if opened != ticket:
+            return opened
+        waited += 1
+        if waited < c.SPINS:
+            relax()
+        elif waited < c.SPINS + 10:
+            sched_yield()
+        elif waited < c.SPINS + 10 + c.IDLE_SLEEPS:
+            usleep(uint32(50))
+        else:
+            replaced(sync, state, c.TRUSTED, c.AWAY)
+    return 0
+
+
+@plain
+def begin_parts(f, k):
+    """Thread k is going to claim parts."""
+    put(vector(1, f.sync, f.words), slot(k) + c.BUSY, 1)
+
+
+@plain
+def finish_parts(f, k, parts):
+    """Thread k has computed that many parts of the phase and does not hold any."""
+    sync = vector(1, f.sync, f.words)
+    fetch_add(sync, c.DONE, parts)
+    put(sync, slot(k) + c.BUSY, 0)
+    put(sync, slot(k) + c.PARTS, sync[slot(k) + c.PARTS] + parts)

@@ -1,84 +1,170 @@
-"""Python threads for compiled calls: how many, how they start, and Ctrl-C between two calls.
+"""The threads of this process that assist compiled calls.
 
-Compiled code releases the global interpreter lock, so that Python threads run it in parallel.
-They start and end with each call, which takes a few tenths of a second at most.
+Compiled code releases the global interpreter lock, so that Python threads run it in parallel. A
+thread that trains or predicts *leads* a frame; other threads, the *assistants*, compute parts of
+its steps (see `sharing.py`). Assistants are started once and then lent to one frame after the
+other. A leader never waits for an assistant to start, to wake up or to leave.
+
+There are not more leaders and assistants together than processors, unless there are more leaders.
+An assistant that other programs have interrupted comes back later: after 0.1 s at first, then after
+twice the time with each further setback, up to 3 s.
 """
 
 from __future__ import annotations
 
+import _thread
 import os
-import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
+import time
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from deltaprop.engines.fused import constants, processors
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
+
+FIRST_RETRY, LAST_RETRY = 0.1, 3.0  # seconds after a setback
+TRUST = 2.0  # seconds for which an assistant that was not interrupted needs no other audition
+PROBATION = 0.3  # seconds without interruption after which earlier setbacks are forgotten
 
 
-def available() -> int:
-    """How many threads a training run may use.
+class Led(Protocol):
+    """Work that one thread leads and others assist: see :class:`~.frame.Frame`.
 
-    This is 1 inside a parallel job of joblib. Otherwise it is the number of processors that this
-    process may use, or the value of ``OMP_NUM_THREADS`` if that is smaller.
+    Attributes
+    ----------
+    n_threads : int
+        The leader and its assistants, at most.
+    sync : ndarray
+        The words by which they communicate.
+    assistants : dict
+        The assistants by their number, until they have left.
+    led : bool
+        Whether a thread leads at the moment.
     """
-    if "joblib" in sys.modules:
-        from joblib.parallel import get_active_backend
 
-        if get_active_backend()[0].nesting_level:
-            return 1
-    count = _processors()
-    limit = os.environ.get("OMP_NUM_THREADS", "")
-    return min(count, int(limit)) if limit.isdigit() and int(limit) else count
+    n_threads: int
+    sync: Int[np.ndarray, " words"]
+    assistants: dict[int, Assistant]
+    led: bool
 
+    def enter(self, k: int) -> None:
+        """Run the compiled code as thread k; the threads after 0 assist."""
 
-@cache
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
-    try:  # the limit of a container
-        quota, period = open("/sys/fs/cgroup/cpu.max").read().split()  # noqa: PTH123, SIM115
-        count = max(1, min(count, -(-int(quota) // int(period))))
-    except (OSError, ValueError):
-        pass
-    return count
+    def slot(self, k: int) -> int:
+        """The position in `sync` where the slot of thread k begins."""
 
 
-def together(n_threads: int, call: Callable[[int], object]) -> None:
-    """Run call(0), …, call(n_threads − 1) at the same time, call(0) in the current thread."""
-    others = [threading.Thread(target=call, args=(k,)) for k in range(1, n_threads)]
-    for thread in others:
-        thread.start()
-    call(0)
-    for thread in others:
-        thread.join()
+class Assistant:
+    """A thread that assists one frame after the other."""
+
+    def __init__(self, crew: Crew) -> None:
+        self.frame: Led | None = None  # None: the thread sleeps
+        self._crew, self._k = crew, 0
+        self._retry_at, self._trusted_until, self._setbacks = 0.0, 0.0, 0
+        self._wake = _thread.allocate_lock()
+        self._wake.acquire()
+        # threading.Thread.start waits until the thread runs: on a busy machine, for a long time.
+        _thread.start_new_thread(self._live, ())
+
+    @property
+    def is_due(self) -> bool:
+        """Whether enough time has passed since the last setback."""
+        return time.monotonic() >= self._retry_at
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether it has assisted without interruption a short time ago."""
+        return time.monotonic() < self._trusted_until
+
+    def join(self, frame: Led, k: int) -> None:
+        """Assist this frame as thread k, after leaving the present one. Slot k must be free."""
+        self.leave()
+        slot, state = frame.slot(k), constants.TRUSTED if self.is_trusted else constants.INVITED
+        frame.sync[slot + constants.ACCOUNT] = 0
+        frame.sync[slot + constants.READ_PARTS] = frame.sync[slot + constants.PARTS]
+        frame.sync[slot + constants.STATE] = state
+        frame.assistants[k] = self
+        asleep, self.frame, self._k = self.frame is None, frame, k
+        if asleep:
+            self._wake.release()
+
+    def leave(self) -> None:
+        """Leave the present frame, if there is one, after the parts that are being computed."""
+        if self.frame is None:
+            return
+        state = self.frame.slot(self._k) + constants.STATE
+        if self.frame.sync[state] == constants.TRUSTED:
+            self._trusted_until = time.monotonic() + TRUST
+        self.frame.sync[state] = constants.DISMISSED
+
+    def _live(self) -> None:
+        while True:
+            self._wake.acquire()
+            while (frame := self.frame) is not None:
+                k, started = self._k, time.monotonic()
+                frame.enter(k)
+                with self._crew.lock:
+                    self._learn(int(frame.sync[frame.slot(k) + constants.STATE]), started)
+                    del frame.assistants[k]
+                    if self.frame is frame and self._k == k:
+                        self.frame = None
+
+    def _learn(self, state: int, started: float) -> None:
+        """Decide, after leaving a frame, when to come back, and whether with an audition."""
+        now = time.monotonic()
+        if now - started > PROBATION and state != constants.FAILED:
+            self._setbacks = 0
+        if state == constants.AWAY:
+            self._trusted_until = now + TRUST
+        elif state in (constants.FAILED, constants.SENT_AWAY):
+            self._trusted_until = 0.0
+            self._retry_at = now + min(FIRST_RETRY * 2**self._setbacks, LAST_RETRY)
+            self._setbacks += 1
 
 
-@contextmanager
-def interrupt_between_calls() -> Iterator[Callable[[], None]]:
-    """Make Ctrl-C wait for the end of a compiled call.
+class Crew:
+    """All leaders and assistants of this process."""
 
-    The threads of a call wait for each other at barriers, so none may stop alone; and θ, the
-    optimizer state and the number of steps must be from the same step. The yielded function, to
-    be called between two calls, raises the KeyboardInterrupt if Ctrl-C was pressed.
-    """
-    caught: list[int] = []
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._leaders = 0
+        self._assistants: list[Assistant] = []
 
-    def check() -> None:
-        if caught:
-            raise KeyboardInterrupt
+    def begin(self, frame: Led) -> None:
+        """The current thread leads this frame from now on; assistants join it."""
+        with self.lock:
+            self._leaders += 1
+            frame.led = True
+            if self._assistants or frame.n_threads > 1:
+                self._staff(frame)
 
-    if threading.current_thread() is not threading.main_thread():
-        yield check  # signals reach the main thread only
-        return
-    before = signal.getsignal(signal.SIGINT)
-    if before is not signal.default_int_handler:
-        yield check  # the program has its own handler for Ctrl-C
-        return
-    signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
-    try:
-        yield check
-    finally:
-        signal.signal(signal.SIGINT, before)
-    check()
+    def end(self, frame: Led) -> None:
+        """The current thread does not lead the frame any more; assistants stay for a moment."""
+        with self.lock:
+            self._leaders -= 1
+            frame.led = False
+
+    def _staff(self, frame: Led) -> None:
+        """Lend assistants to the frame; if there are too many threads, call some away."""
+        limit = processors.allowed()  # more threads than processors would only get in the way
+        working = [a for a in self._assistants if a.frame is not None and a.frame.led]
+        room = limit - self._leaders - len(working)
+        for assistant in working[: max(0, -room)]:
+            assistant.leave()
+        slots = [k for k in range(1, frame.n_threads) if k not in frame.assistants][: max(0, room)]
+        if not slots:
+            return
+        free = [a for a in self._assistants if a not in working]
+        while len(free) < len(slots) and len(self._assistants) < limit - 1:
+            free.append(Assistant(self))
+            self._assistants.append(free[-1])
+        for k, assistant in zip(slots, (a for a in free if a.is_due), strict=False):
+            assistant.join(frame, k)
+
+
+CREW = Crew()
+if hasattr(os, "register_at_fork"):  # the child of a fork has none of the other threads
+    os.register_at_fork(after_in_child=lambda: CREW.__init__())  # type: ignore[misc]

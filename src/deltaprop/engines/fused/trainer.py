@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop.data.rows import Rows
-from deltaprop.engines.fused import constants, threads
+from deltaprop.engines.fused import constants
 from deltaprop.engines.fused.frame import Frame, address
+from deltaprop.engines.fused.interrupts import interrupt_between_calls
 from deltaprop.engines.fused.kernel_rows import KernelRows
 from deltaprop.engines.fused.layout import training_room
 from deltaprop.engines.fused.rules import kernel_rule
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 REDUCTIONS = {
     "sum": constants.SUM, "mean": constants.MEAN, "sklearn": constants.SKLEARN
 }  # fmt: skip
-SECONDS_PER_CALL = 0.2  # the longest delay of Ctrl-C
+SECONDS_PER_CALL = 0.05  # the longest delay of Ctrl-C, and of a thread that could assist
 SECONDS_OF_EPOCHS, ROWS_OF_EPOCHS = 0.02, 200_000  # limits for epochs that run in one call
 
 
@@ -56,9 +57,8 @@ class FusedTrainer:
         self._model, self._state, self._observer = model, run.state, run.observer
         self._index, self.batch_size, self.n_samples = rows.index, run.batch_size, len(rows)
         kernel_rows = KernelRows(model, rows)
-        self._n_threads = n_threads or threads.available()
         room = training_room(
-            model, kernel_rows.K, run.batch_size, self._n_threads, kernel_rows.sparse, reproducible
+            model, kernel_rows.K, run.batch_size, n_threads, kernel_rows.sparse, reproducible
         )
         self._shared = room.n_threads > 1
         self._frame = Frame(model, kernel_rows, room)
@@ -98,7 +98,7 @@ class FusedTrainer:
         with ExitStack() as stack:
             check = _nothing
             if self._shared or len(orders) > 1:
-                check = stack.enter_context(threads.interrupt_between_calls())
+                check = stack.enter_context(interrupt_between_calls())
             self._steps(result, rates, first, len(learning_rates[0]), check)
         return [float(loss) for loss in result[1:]]
 
@@ -149,7 +149,7 @@ class FusedTrainer:
             at["step"][0], at["rates"][0] = state.step, rates_at + 8 * done
             started = time.perf_counter()
             try:
-                self._frame.call(self._frame.compiled.run)
+                self._frame.run()
             finally:  # with one thread, a Ctrl-C that waited for the call is raised here
                 state.step = int(result[0])
             self._pace = max((time.perf_counter() - started) / steps, 1e-9)
@@ -170,9 +170,7 @@ def fused_objective(
     """L and ∂L/∂θ over all rows at the current θ, for L-BFGS."""
     kernel_rows, N = KernelRows(model, rows), len(rows)
     order = np.arange(N) if rows.index is None else rows.index
-    room = training_room(
-        model, kernel_rows.K, N, n_threads or threads.available(), kernel_rows.sparse, reproducible
-    )
+    room = training_room(model, kernel_rows.K, N, n_threads, kernel_rows.sparse, reproducible)
     frame, result, shared = Frame(model, kernel_rows, room), np.zeros(2), room.n_threads > 1
     G = np.zeros_like(model.theta)
     frame.set(
@@ -185,8 +183,8 @@ def fused_objective(
     def evaluate() -> tuple[float, Float[np.ndarray, " P"]]:
         result[:] = 0
         G[:] = 0  # for sparse rows the kernel adds up only the entries that are present
-        with threads.interrupt_between_calls() if shared else nullcontext(_nothing) as check:
-            frame.call(frame.compiled.run)
+        with interrupt_between_calls() if shared else nullcontext(_nothing) as check:
+            frame.run()
             check()
         return float(result[1]), G
 

@@ -20,8 +20,6 @@ ENTRY = {
     )
     for dtype, scalar in (("float32", ctypes.c_float), ("float64", ctypes.c_double))
 }
-
-
 SOURCES = (
     "float32", "float64", "float16", "bfloat16", "uint8", "int8", "uint16", "int16", "int32",
     "int64", "bool",
@@ -29,10 +27,9 @@ SOURCES = (
 
 
 class Compiled(NamedTuple):
-    """A network's compiled parts: entry points for Python and addresses for the kernel."""
+    """A network's compiled parts: the entry point for Python and addresses for the kernel."""
 
-    run: Any
-    predict: Any
+    enter: Any
     forward: np.ndarray
     pull_back: np.ndarray
     loss: int
@@ -55,7 +52,7 @@ def _make_kernel(dtype: str) -> dict[str, Any]:
     from deltaprop.engines.fused.lowlevel import plain
 
     entry = plain((getattr(types, dtype), types.int64, types.int64))
-    return {name: entry(getattr(kernel, name).py_func) for name in ("run", "predict")}
+    return {"enter": entry(kernel.enter.py_func)}
 
 
 @functools.lru_cache(maxsize=512)
@@ -134,11 +131,10 @@ def of(net: Model, source: str) -> list[Unit]:
 def compiled(net: Model, source: str) -> Compiled:
     """The compiled parts of a network. Units that are not in the cache are compiled."""
     dtype = net.dtype.name
-    entries, product = addresses(kernel(dtype)), addresses(products(dtype))
+    product = addresses(products(dtype))
     blocks = [addresses(activation(f, dtype)) for f in net.f]
     return Compiled(
-        ENTRY[dtype](entries["run"]),
-        ENTRY[dtype](entries["predict"]),
+        ENTRY[dtype](addresses(kernel(dtype))["enter"]),
         np.array([block["forward"] for block in blocks]),
         np.array([block["pull_back"] for block in blocks]),
         addresses(loss(net.loss_function, net.f[-1].name, dtype))["loss"],

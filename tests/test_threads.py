@@ -1,0 +1,370 @@
+"""How threads share the steps of the fused engine, and what happens on busy machines."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+import deltaprop as dp
+from deltaprop.engines.fused import constants, processors, threads
+from deltaprop.engines.fused.frame import Frame
+from deltaprop.engines.fused.prediction import predict
+
+RNG = np.random.default_rng(0)
+X, y = RNG.standard_normal((700, 40)), RNG.integers(0, 3, 700)
+TWO = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two processors")
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """Assistants that need no audition and always come back, up to three."""
+    monkeypatch.setattr(threads.Assistant, "is_trusted", property(lambda self: True))
+    monkeypatch.setattr(threads.Assistant, "is_due", property(lambda self: True))
+    monkeypatch.setattr(processors, "allowed", lambda: 4)
+    monkeypatch.setattr(threads, "CREW", threads.Crew())
+    monkeypatch.setattr("deltaprop.engines.fused.frame.CREW", threads.CREW)
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """No assistants at all."""
+    monkeypatch.setattr(threads.Crew, "begin", lambda self, frame: None)
+    monkeypatch.setattr(threads.Crew, "end", lambda self, frame: None)
+
+
+def network(dtype="float64", dropout=0.0, **settings):
+    layers = [dp.Dense(64, "tanh", dropout=dropout), dp.Dense(48, "relu"), dp.Dense(3, "softmax")]
+    return dp.Network(40, layers, loss="cross_entropy", dtype=dtype, seed=0, **settings)
+
+
+def trained(net, rows=X, epochs=20, n_threads=4, **settings):
+    """θ after training with four threads at most, and the numbers of parts of the assistants."""
+    frames = []
+    begin = threads.Crew.begin
+
+    def noting(self, frame):
+        frames.append(frame)
+        begin(self, frame)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads.Crew, "begin", noting)
+        dp.fit(
+            net, rows, y, batch_size=350, max_epochs=epochs, tol=0, patience=np.inf, seed=0,
+            engine="fused", n_threads=n_threads, **settings,
+        )  # fmt: skip
+    slots = range(1, frames[0].n_threads)
+    parts = sum(int(f.sync[f.slot(k) + constants.PARTS]) for f in {*frames} for k in slots)
+    return net.theta.copy(), parts
+
+
+def assisted(new, *args, **settings):
+    """θ of a new network that assistants have helped to train: they may come late."""
+    for _ in range(100):
+        theta, parts = trained(new(), *args, **settings)
+        if parts:
+            return theta
+    raise AssertionError("no assistant ever computed a part")
+
+
+CASES = {
+    "adam": ({}, {"solver": dp.Adam(0.01)}),
+    "clipped": ({}, {"solver": dp.SGD(0.01, momentum=0.9), "clip_norm": 0.5}),
+    "penalty": ({"l2": 0.1, "reduction": "mean"}, {"solver": dp.AdamW(0.01)}),
+    "dropout": ({"dropout": 0.3}, {"solver": dp.Adam(0.01)}),
+    "float32": ({"dtype": "float32"}, {"solver": dp.Adam(0.01)}),
+    "all rows": ({}, {"solver": dp.LBFGS()}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("reproducible", [False, True])
+def test_bits_do_not_depend_on_who_assists(case, reproducible, eager, monkeypatch):
+    of, how = CASES[case]
+    shared = assisted(lambda: network(**of), reproducible=reproducible, **how)
+    monkeypatch.setattr(processors, "allowed", lambda: 1)
+    single, parts = trained(network(**of), reproducible=reproducible, **how)
+    assert parts == 0
+    np.testing.assert_array_equal(shared, single)
+    if reproducible:
+        one, _ = trained(network(**of), reproducible=True, n_threads=1, **how)
+        np.testing.assert_array_equal(shared, one)
+
+
+def test_bits_do_not_depend_on_when_assistants_leave(eager, monkeypatch):
+    expected, _ = trained(network(), epochs=60, solver=dp.Adam(0.01))
+    stop, dismissed = threading.Event(), []
+
+    def disturb():
+        while not stop.is_set():
+            for assistant in threads.CREW._assistants:
+                assistant.leave()
+                dismissed.append(assistant)
+            time.sleep(0.001)
+
+    monkeypatch.setattr("deltaprop.engines.fused.trainer.SECONDS_PER_CALL", 0.002)
+    disturber = threading.Thread(target=disturb)
+    disturber.start()
+    try:
+        found = assisted(network, epochs=60, solver=dp.Adam(0.01))
+    finally:
+        stop.set()
+        disturber.join()
+    assert dismissed
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_sparse_rows_are_shared(eager, monkeypatch):
+    rows = scipy.sparse.random(700, 40, 0.2, "csr", rng=np.random.default_rng(0))
+    shared = assisted(network, rows, solver=dp.Adam(0.01))
+    monkeypatch.setattr(processors, "allowed", lambda: 1)
+    np.testing.assert_array_equal(shared, trained(network(), rows, solver=dp.Adam(0.01))[0])
+
+
+def test_predictions_are_shared(eager, monkeypatch):
+    net = dp.Network(40, [dp.Dense(300, "tanh"), dp.Dense(300, "tanh"), dp.Dense(2)],
+                     loss="squared_error", seed=0)  # fmt: skip
+    many = RNG.standard_normal((20_000, 40))
+    shared = predict(net, many, 4)
+    monkeypatch.setattr(processors, "allowed", lambda: 1)
+    np.testing.assert_array_equal(shared, predict(net, many, 4))
+    np.testing.assert_allclose(
+        shared[::999], net.trace(many[::999], np.zeros(21)).X[-1], rtol=1e-10
+    )
+
+
+def test_the_leader_does_not_wait_for_a_thread_that_never_runs(alone, monkeypatch):
+    """A trusted assistant without a processor: with a barrier, this would never end."""
+    begin = Frame.run
+
+    def run(frame):
+        for k in range(1, frame.n_threads):
+            frame.sync[frame.slot(k) + constants.STATE] = constants.TRUSTED
+        begin(frame)
+
+    monkeypatch.setattr(Frame, "run", run)
+    net = network()
+    dp.fit(net, X, y, batch_size=350, max_epochs=5, engine="fused", n_threads=4)
+    assert np.isfinite(net.theta).all()
+
+
+# ---------------------------------------------------------------- busy machines
+
+
+@contextmanager
+def busy(processor, n=1):
+    """n busy processes on one processor."""
+    code = (
+        f"import os\nos.sched_setaffinity(0, {{{processor}}})\nprint(flush=True)\nwhile True: pass"
+    )
+    hogs = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(n)
+    ]
+    try:
+        for hog in hogs:
+            hog.stdout.readline()
+        yield
+    finally:
+        for hog in hogs:
+            hog.kill()
+            hog.communicate()
+
+
+def states_on_a_busy_processor(monkeypatch, hogs):
+    """The states in which an assistant leaves whose processor other processes need."""
+    first, second = sorted(os.sched_getaffinity(0))[:2]
+    enter, left = Frame.enter, []
+
+    def pinned(frame, k):
+        if k == 0:
+            return enter(frame, k)
+        os.sched_setaffinity(0, {second})  # of this thread
+        enter(frame, k)
+        left.append(int(frame.sync[frame.slot(k) + constants.STATE]))
+
+    monkeypatch.setattr(Frame, "enter", pinned)
+    monkeypatch.setattr(threads, "CREW", threads.Crew())
+    monkeypatch.setattr("deltaprop.engines.fused.frame.CREW", threads.CREW)
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {first})
+    monkeypatch.setattr(processors, "allowed", lambda: 2)
+    try:
+        with busy(second, hogs):
+            ends = time.monotonic() + 20
+            while not left and time.monotonic() < ends:
+                trained(network(), epochs=100, n_threads=2, solver=dp.Adam(0.01))
+    finally:
+        os.sched_setaffinity(0, allowed)
+    return left
+
+
+@TWO
+def test_an_assistant_on_a_busy_processor_fails_its_audition(monkeypatch):
+    assert states_on_a_busy_processor(monkeypatch, 2)[0] == constants.FAILED
+
+
+@TWO
+def test_an_assistant_that_makes_the_leader_wait_is_sent_away(monkeypatch):
+    monkeypatch.setattr(threads.Assistant, "is_trusted", property(lambda self: True))
+    assert constants.SENT_AWAY in states_on_a_busy_processor(monkeypatch, 3)
+
+
+# ---------------------------------------------------------------- the crew
+
+
+class Work:
+    """Work to lead, whose assistants stay until they are told to leave."""
+
+    def __init__(self, n_threads, state=None):
+        self.n_threads, self.assistants, self.led = n_threads, {}, False
+        self.sync = np.zeros(constants.SLOTS + constants.WORDS * n_threads, np.int64)
+        self.entered, self.state = [], state
+
+    def slot(self, k):
+        return constants.SLOTS + constants.WORDS * k
+
+    def enter(self, k):
+        self.entered.append(k)
+        state = self.slot(k) + constants.STATE
+        if self.state is not None:
+            self.sync[state] = self.state
+        while self.sync[state] in (constants.INVITED, constants.TRUSTED):
+            time.sleep(0.001)
+
+
+def until(condition):
+    ends = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.001)
+
+
+def test_there_are_no_more_threads_than_processors(monkeypatch):
+    monkeypatch.setattr(processors, "allowed", lambda: 3)
+    crew, first, second = threads.Crew(), Work(8), Work(8)
+    crew.begin(first)
+    until(lambda: sorted(first.entered) == [1, 2])
+    crew.begin(second)  # two leaders and two assistants are too many
+    until(lambda: len(first.assistants) == 1)
+    assert not second.entered
+    crew.end(first)
+    crew.end(second)
+    crew.begin(second)  # the assistant that stayed with `first` comes over
+    until(lambda: len(second.entered) == 2)
+    until(lambda: not first.assistants)
+    crew.end(second)
+    for assistant in crew._assistants:
+        assistant.leave()
+
+
+def test_an_assistant_comes_back_later_after_each_setback(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(threads.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(processors, "allowed", lambda: 2)
+    crew, waits = threads.Crew(), []
+    for _ in range(8):
+        work, began = Work(2, constants.FAILED), clock[0]
+        while not work.entered:
+            crew.begin(work)
+            if work.assistants:
+                for _ in range(10_000):
+                    if not work.assistants:
+                        break
+                    time.sleep(0.001)
+            crew.end(work)
+            clock[0] += 0.05
+        waits.append(clock[0] - began)
+    assert waits[0] < 0.1
+    assert np.all(np.diff(waits[1:6]) > 0)
+    assert waits[-1] == pytest.approx(threads.LAST_RETRY, abs=0.2)
+
+
+def test_models_that_train_at_once_do_not_share(monkeypatch):
+    monkeypatch.setattr(processors, "allowed", lambda: 2)
+    monkeypatch.setattr(threads, "CREW", threads.Crew())
+    monkeypatch.setattr("deltaprop.engines.fused.frame.CREW", threads.CREW)
+    nets, most = [network() for _ in range(2)], []
+    begin = threads.Crew.begin
+
+    def noting(self, frame):
+        begin(self, frame)
+        with self.lock:
+            staying = [a for a in self._assistants if a.frame is not None and a.frame.led]
+            dismissed = [
+                a for a in staying
+                if a.frame.sync[a.frame.slot(a._k) + constants.STATE] == constants.DISMISSED
+            ]  # fmt: skip
+            most.append(self._leaders + len(staying) - len(dismissed))
+
+    monkeypatch.setattr(threads.Crew, "begin", noting)
+    jobs = [
+        threading.Thread(
+            target=dp.fit, args=(net, X, y),
+            kwargs={"max_epochs": 200, "batch_size": 350, "engine": "fused", "tol": 0},
+        )
+        for net in nets
+    ]  # fmt: skip
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    assert max(most) <= 2
+
+
+# ---------------------------------------------------------------- processors
+
+
+def test_quota_of_control_groups(tmp_path):
+    group = tmp_path / "system" / "job"
+    group.mkdir(parents=True)
+    assert processors.quota_of("0::/system/job\n", tmp_path) is None
+    (tmp_path / "system" / "cpu.max").write_text("250000 100000\n")
+    (group / "cpu.max").write_text("max 100000\n")
+    assert processors.quota_of("0::/system/job\n", tmp_path) == 3  # 2.5, rounded up
+    (group / "cpu.max").write_text("50000 100000\n")
+    assert processors.quota_of("0::/system/job\n", tmp_path) == 1
+
+
+@pytest.mark.parametrize("folder", ["cpu,cpuacct", "cpu"])
+def test_quota_of_control_groups_of_version_1(tmp_path, folder):
+    mount = tmp_path / folder  # in a container, the path is that of the host
+    mount.mkdir()
+    text = "5:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n"
+    (mount / "cpu.cfs_period_us").write_text("100000\n")
+    (mount / "cpu.cfs_quota_us").write_text("-1\n")
+    assert processors.quota_of(text, tmp_path) is None
+    (mount / "cpu.cfs_quota_us").write_text("150000\n")
+    assert processors.quota_of(text, tmp_path) == 2
+
+
+@pytest.mark.parametrize(("value", "limit"), [("1", 1), ("1,4", 1), ("", None), ("nonsense", None)])
+def test_omp_num_threads(monkeypatch, value, limit):
+    monkeypatch.setattr(processors, "allowed", lambda: 8)
+    monkeypatch.setattr(processors, "quota", lambda: None)
+    monkeypatch.setattr(processors, "_threadpool_limit", lambda: None)
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert processors.available() == (limit or 8)
+
+
+def test_threadpool_limits():
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        assert processors.available() == 1
+
+
+@TWO
+def test_affinity_and_quota(monkeypatch):
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})
+        assert processors.available() == 1
+    finally:
+        os.sched_setaffinity(0, before)
+    monkeypatch.setattr(processors, "quota", lambda: 1)
+    assert processors.available() == 1
