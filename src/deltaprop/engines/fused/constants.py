@@ -51,10 +51,11 @@ INTERRUPTION = 500_000  # a gap between two readings of the clock that shows an 
 PATIENCE = 100_000  # waiting before the leader sleeps, so that its processor is free for others
 WINDOW_LENGTH = 500_000  # between two entries in the assistants' accounts
 CREDIT = 5_000_000  # the most that an account can hold: a little more than a time slice
+ADVANCE = 1_000_000  # what an account holds at first
 
 # Positions in `sync`. Words of different threads are on different cache lines.
 TICKET, DONE = 0, 16  # the open phase; parts done so far
-EXPECTED, MINE, WAITED, WINDOW = 32, 33, 34, 35  # the leader's own: see sharing.py
+EXPECTED, MINE, WINDOW = 32, 33, 34  # the leader's: parts of all phases, its own parts, a time
 SLOTS, WORDS = 48, 16  # the first thread's slot, and the words of a slot
 STATE, BUSY, PARTS, READ_PARTS, ACCOUNT, BLAMED, CLOCK = range(7)  # in a slot; CLOCK has two words
 AWAY, INVITED, TRUSTED, FAILED, SENT_AWAY, DISMISSED = range(6)  # states of an assistant

@@ -73,6 +73,7 @@ from deltaprop.engines.fused.sharing import (
     begin_window,
     claim,
     close_phase,
+    count_part,
     finish_parts,
     kind_of,
     next_ticket,
@@ -206,6 +207,7 @@ def _take_parts(one, f, k, ticket):
             part = l * MOST_PIECES + part_of(turn, k, parts, f.n_threads)
             if claim(f, part, phase):
                 _part(one, f, k, kind, part)
+                count_part(f, k)
                 taken += 1
     return taken
 

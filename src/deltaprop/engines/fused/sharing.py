@@ -107,9 +107,9 @@ def claim(f, part, phase):
 
 @plain
 def begin_window(f):
-    """Begin to count the leader's parts and the time it waits."""
+    """Begin to count the leader's parts and its time."""
     sync = vector(1, f.sync, f.words)
-    sync[c.MINE], sync[c.WAITED], sync[c.WINDOW] = 0, 0, nanoseconds(f, 0)
+    sync[c.MINE], sync[c.WINDOW] = 0, nanoseconds(f, 0)
 
 
 @plain
@@ -133,12 +133,13 @@ def _wait(f, sync, expected):
     for k in range(1, f.n_threads):
         sync[slot(k) + c.BLAMED] = fetch(sync, slot(k) + c.BUSY)
     started = time = nanoseconds(f, 0)
+    _credit(f, started)
     while fetch(sync, c.DONE) != expected:
         if time - started > c.PATIENCE:
             usleep(uint32(20))
         relax()
         time = nanoseconds(f, 0)
-    sync[c.WAITED] += time - started
+    sync[c.WINDOW] = time
     for k in range(1, f.n_threads):
         if sync[slot(k) + c.BLAMED]:
             sync[slot(k) + c.ACCOUNT] -= time - started
@@ -148,20 +149,27 @@ def _wait(f, sync, expected):
 
 @plain
 def settle(f):
-    """After a step: from time to time, credit the assistants with the time that they saved.
+    """After a step: from time to time, credit the assistants with the time that they saved."""
+    time = nanoseconds(f, 0)
+    if time - vector(1, f.sync, f.words)[c.WINDOW] > c.WINDOW_LENGTH:
+        _credit(f, time)
+
+
+@plain
+def _credit(f, time):
+    """Credit the assistants with the time that they saved since the last time.
 
     A part that an assistant computed would have taken the leader as long as its own parts did.
     """
-    sync, time = vector(1, f.sync, f.words), nanoseconds(f, 0)
-    if time - sync[c.WINDOW] < c.WINDOW_LENGTH:
-        return
-    each = (time - sync[c.WINDOW] - sync[c.WAITED]) // max(sync[c.MINE], 1)
+    sync = vector(1, f.sync, f.words)
+    each = (time - sync[c.WINDOW]) // max(sync[c.MINE], 1)
+    most = max(c.CREDIT, 3 * each)
     for k in range(1, f.n_threads):
         parts = fetch(sync, slot(k) + c.PARTS)
         saved = (parts - sync[slot(k) + c.READ_PARTS]) * each
         sync[slot(k) + c.READ_PARTS] = parts
-        sync[slot(k) + c.ACCOUNT] = min(sync[slot(k) + c.ACCOUNT] + saved, c.CREDIT)
-    sync[c.MINE], sync[c.WAITED], sync[c.WINDOW] = 0, 0, time
+        sync[slot(k) + c.ACCOUNT] = min(sync[slot(k) + c.ACCOUNT] + saved, most)
+    sync[c.MINE], sync[c.WINDOW] = 0, time
 
 
 # ---------------------------------------------------------------- assistants
@@ -218,4 +226,11 @@ def finish_parts(f, k, parts):
     sync = vector(1, f.sync, f.words)
     fetch_add(sync, c.DONE, parts)
     put(sync, slot(k) + c.BUSY, 0)
-    put(sync, slot(k) + c.PARTS, sync[slot(k) + c.PARTS] + parts)
+
+
+@plain
+def count_part(f, k):
+    """Thread k has computed a part: its account is credited even before the phase ends."""
+    if k > 0:
+        sync, at = vector(1, f.sync, f.words), slot(k) + c.PARTS
+        put(sync, at, sync[at] + 1)

@@ -83,7 +83,7 @@ class Assistant:
         """Assist this frame as thread k, after leaving the present one. Slot k must be free."""
         self.leave()
         slot, state = frame.slot(k), constants.TRUSTED if self.is_trusted else constants.INVITED
-        frame.sync[slot + constants.ACCOUNT] = 0
+        frame.sync[slot + constants.ACCOUNT] = constants.ADVANCE
         frame.sync[slot + constants.READ_PARTS] = frame.sync[slot + constants.PARTS]
         frame.sync[slot + constants.STATE] = state
         frame.assistants[k] = self
