@@ -117,7 +117,8 @@ WORKSPACE = [
     ("scratch", PLACE),  # (slab, 2), for activations and losses
     ("blocks", PLACE),  # (n_threads, ROOM), for copied blocks of a product
     ("slab", COUNT),  # rows of a batch in memory at the same time
-    ("tile", COUNT),  # rows that a thread takes through all layers together
+    ("tile", COUNT),  # rows that a thread takes through all layers together, at most
+    ("unit", COUNT),  # of which the rows of a tile are a multiple, except for the last tile
     ("pieces", COUNT),  # W_l is divided into a multiple of this number of pieces
     ("by_unit", FLAG),  # activations are stored (H, rows) rather than (rows, H)
     ("backward", FLAG),  # there is a backward pass

@@ -62,7 +62,8 @@ class Frame:
         self.set(
             work=np.zeros(places.length, self.net.dtype), batch_targets=places.batch_targets,
             batch_losses=places.batch_losses, scratch=places.scratch, blocks=places.blocks,
-            slab=room.slab, tile=room.tile, pieces=room.pieces, by_unit=room.by_unit,
+            slab=room.slab, tile=room.tile, unit=room.unit,
+            pieces=room.pieces, by_unit=room.by_unit,
             backward=room.backward, n_threads=room.n_threads, sync=self.sync,
             words=len(self.sync),
         )  # fmt: skip

@@ -300,12 +300,21 @@ def _present_slab(f):
 @plain
 def _tile_of_batch(one, f, i):
     """Forward and backward pass of tile i of the slab."""
-    step, slab, low = _present_step(f), _present_slab(f), i * f.tile
-    n = min(slab.n, low + f.tile) - low
+    step, slab = _present_step(f), _present_slab(f)
+    tiles = (slab.n + f.tile - 1) // f.tile
+    low, high = _first_row(f, slab.n, i, tiles), _first_row(f, slab.n, i + 1, tiles)
+    n = high - low
     tile = Tile(slab.first + low, slab.in_batch + low, low, n)
     _forward(one, f, tile, step.number - 1, True)
     _loss(one, f, tile, step.scale)
     _backward(one, f, tile, step.number - 1)
+
+
+@plain
+def _first_row(f, n, i, tiles):
+    """The first row of tile i of n rows: tiles are equally large, but for multiples of f.unit."""
+    units = (n + f.unit - 1) // f.unit
+    return min(n, units * i // tiles * f.unit)
 
 
 @plain

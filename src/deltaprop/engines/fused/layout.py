@@ -59,6 +59,7 @@ class Room(NamedTuple):
     n_threads: int
     slab: int
     tile: int
+    unit: int
     pieces: int
     by_unit: bool
     backward: bool
@@ -94,8 +95,12 @@ def training_room(
     else:
         share = -(-slab // n_threads)
         tile = -(-share // -(-share // TILE))
+    # The micro-kernel computes MR rows or, less efficiently, four. With many tiles, threads are
+    # equally busy although the tiles are not equally large.
+    unit = MR if tile >= TILE // 2 and slab > n_threads * TILE else 4
+    tile = -(-tile // unit) * unit
     places = _places(net, K, slab, n_threads, in_place, sparse, by_unit)
-    return Room(n_threads, slab, tile, pieces, by_unit, True, places)
+    return Room(n_threads, slab, tile, unit, pieces, by_unit, True, places)
 
 
 def prediction_room(net: Model, N: int, n_threads: int | None, sparse: bool) -> Room:
@@ -106,7 +111,7 @@ def prediction_room(net: Model, N: int, n_threads: int | None, sparse: bool) -> 
     n_threads = max(1, min(n_threads or available(), most)) if most > 1 else 1
     tile = min(-(-N // n_threads), TILE)
     places = _places(net, 0, tile * n_threads, n_threads, in_place, sparse, False)
-    return Room(n_threads, tile * n_threads, tile, 1, False, False, places)
+    return Room(n_threads, tile * n_threads, tile, MR, 1, False, False, places)
 
 
 class _Memory:

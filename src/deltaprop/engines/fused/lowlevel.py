@@ -190,6 +190,22 @@ def replaced(typing, array, index, old, new):
     return types.boolean(array, types.intp, types.int64, types.int64), build
 
 
+@intrinsic
+def prefetch(typing, address):
+    """Fetch a cache line that will be read soon. The address need not be valid."""
+
+    def build(context, builder, signature, args):
+        pointer = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        read, keep, data = number(0), number(3), number(1)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", (pointer.type,), kind)
+        builder.call(function, [pointer, read, keep, data])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), build
+
+
 def _intrinsic(builder, name, *args):
     """Call an intrinsic of LLVM that returns nothing."""
     kind = ir.FunctionType(ir.VoidType(), [arg.type for arg in args])

@@ -24,7 +24,10 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from deltaprop.engines.fused.constants import KC, MC, MR, NV, VECTOR_BYTES
-from deltaprop.engines.fused.lowlevel import WORD, plain, size_of, vector
+from deltaprop.engines.fused.lowlevel import WORD, plain, prefetch, size_of, vector
+
+LINE = 64  # bytes of a cache line
+AHEAD = 16  # columns of A that are fetched into the cache before they are copied
 
 # ---------------------------------------------------------------- micro-kernel
 
@@ -254,6 +257,9 @@ def _block_copier(dtype):
         rest = rows - full * MR  # the last panel has as many rows as are left
         to = vector(one, room, rows * depth)
         for k in range(depth):
+            if depth == KC:  # A is large: fetch what the processor cannot foresee
+                for line in range(0, rows * item, LINE):
+                    prefetch(A_at + (k + AHEAD) * a_k * item + line)
             a = vector(one, A_at + k * a_k * item, rows)
             for panel in range(full):
                 for i in range(MR):
