@@ -42,12 +42,13 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     }
     for case in CASES:
         if options.case is None or case.name in options.case:
-            contestants = chosen(case, options.threads, options.peers)
-            times, others = turns.take_turns(contestants, options.turns)
-            results["cases"].append(report.record(case, times, others))
-            report.show(results["cases"][-1], console)
-            if options.json:
-                write_json(options.json, results)
+            contest = turns.Contest(chosen(case, options.threads, options.peers))
+            for busy in options.busy:
+                times, others = contest.take_turns(options.turns, busy)
+                results["cases"].append(report.record(case, busy, times, others))
+                report.show(results["cases"][-1], console)
+                if options.json:
+                    write_json(options.json, results)
     return results
 
 
@@ -72,6 +73,15 @@ def parsed() -> argparse.Namespace:
     add("--turns", type=int, default=7, help="timed turns of each contestant (default 7)")
     add("--quick", action="store_true", help="one timed turn, to test the program")
     add("--threads", type=int, default=2, help="threads of each contestant (default 2)")
+    add(
+        "--busy",
+        type=int,
+        nargs="+",
+        default=[0],
+        metavar="N",
+        help="run each case beside N busy processes on the same cores; may be several numbers "
+        "(default 0)",
+    )
     add("--json", type=Path, metavar="FILE", help="write all results to this file")
     add("--chart", type=Path, metavar="FILE", help="write the README's chart to this file (SVG)")
     add(

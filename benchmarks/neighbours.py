@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks import machine
+
 # The loop also ends if the process that started it was killed.
 LOOP = """
 import os, sys
@@ -28,9 +30,13 @@ class Neighbours:
     def __init__(self, processes: list[subprocess.Popen[bytes]]) -> None:
         self.processes = processes
 
-    def seconds(self) -> float:
-        """Return the CPU seconds that the processes have used; 0 if the system does not say."""
-        return sum(_seconds(process.pid) for process in self.processes)
+    def others_seconds(self) -> float | None:
+        """Return the seconds that all but these processes have kept our processors busy.
+
+        None if that is unknown.
+        """
+        total = machine.busy_seconds()
+        return None if total is None else total - sum(_seconds(p.pid) for p in self.processes)
 
 
 @contextmanager
@@ -59,9 +65,8 @@ def running(n: int) -> Iterator[Neighbours]:
 
 
 def _seconds(pid: int) -> float:
+    """Return the CPU seconds of a process."""
     statistics = Path(f"/proc/{pid}/stat")
-    if not statistics.exists():
-        return 0.0
     # The name in parentheses may contain spaces; user and system time are fields 14 and 15.
     fields = statistics.read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
