@@ -4,7 +4,8 @@ Whether the threads of a library get in each other's way on busy cores differs f
 process, so each contestant runs in many processes, one at a time and interleaved. A process imports
 the library, runs a first fit, which compiles and is timed separately, and then times the same fit
 several times. Its time is the median of these; of the processes, the median and the slowest are
-reported. "torch" is a library with its default number of threads, "torch-1" with one thread.
+reported. A fit that takes too long is stopped. "torch" is a library with its default number of
+threads, "torch-1" with one thread.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +38,8 @@ def main() -> None:
     options = parsed()
     machine.pin(options.threads)  # before any library is imported
     if options.fit:
-        print(json.dumps(fits(*options.fit, options.fits, options.seconds)))
+        for answer in fits(*options.fit, options):
+            print(json.dumps(answer), flush=True)
         return
     from rich.console import Console
 
@@ -45,12 +49,16 @@ def main() -> None:
     quieten()
     problems = {problem.name: problem for problem in PROBLEMS}
     check(options, problems)
+    names = list(problems) if "all" in options.case else options.case
     console = Console(width=100)
-    settings = {name: getattr(options, name) for name in ("threads", "processes", "fits")}
+    settings = {name: getattr(options, name) for name in ("threads", "processes", "fits", "limit")}
     report: dict[str, Any] = {
-        "machine": machine.describe(), "settings": settings, "fresh_processes": [],
-    }  # fmt: skip
-    for name in options.case:
+        "command": machine.command("benchmarks.busy"),
+        "machine": machine.describe(),
+        "settings": settings,
+        "fresh_processes": [],
+    }
+    for name in names:
         for busy in options.busy:
             report["fresh_processes"].append(measured(problems[name], busy, options))
             show(report["fresh_processes"][-1], console)
@@ -61,8 +69,11 @@ def main() -> None:
 # ---------------------------------------------------------------- one fresh process
 
 
-def fits(contestant: str, case: str, most: int, seconds: float) -> dict[str, Any]:
-    """Return the seconds of a first fit, and of up to `most` more, fewer if they take long."""
+def fits(contestant: str, case: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yield the seconds of a first fit and of more, fewer of them if they take long, or an error.
+
+    SIGALRM ends the process if a fit takes longer than the limit.
+    """
     from benchmarks import peers
     from benchmarks.problem import PROBLEMS
     from benchmarks.turns import in_one_line
@@ -72,14 +83,19 @@ def fits(contestant: str, case: str, most: int, seconds: float) -> dict[str, Any
     peer, threads = split(contestant)
     try:
         turn = peers.build(peer, problem, threads)
-        times: list[float] = []
-        while len(times) <= most and (len(times) < 2 or sum(times[1:]) < seconds):
+        total = 0.0
+        for k in range(options.fits + 1):
+            if k > 1 and total >= options.seconds:
+                return
+            signal.setitimer(signal.ITIMER_REAL, options.limit)
             started = time.perf_counter()
             turn(0)
-            times.append(time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            total += seconds if k else 0
+            yield {"seconds": seconds}
     except Exception as error:
-        return {"error": in_one_line(error)}
-    return {"first": times[0], "seconds": times[1:]}
+        yield {"error": in_one_line(error)}
 
 
 def split(contestant: str) -> tuple[str, int | None]:
@@ -124,19 +140,31 @@ def fresh_process(contestant: str, case: str, options: argparse.Namespace) -> di
     command = [
         sys.executable, "-m", "benchmarks.busy", "--fit", contestant, case,
         "--threads", str(options.threads), "--fits", str(options.fits),
-        "--seconds", str(options.seconds),
+        "--seconds", str(options.seconds), "--limit", str(options.limit),
     ]  # fmt: skip
     environment = {**os.environ, **limits(split(contestant)[1])}
     process = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if process.returncode:
+    if process.returncode not in (0, -signal.SIGALRM):
         message = process.stderr.strip().splitlines() or [f"exit status {process.returncode}"]
         return {"error": message[-1]}
-    result: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
-    return result
+    answers = [json.loads(line) for line in process.stdout.splitlines()]
+    if answers and "error" in answers[-1]:
+        return dict(answers[-1])
+    seconds = [answer["seconds"] for answer in answers]
+    if process.returncode:
+        seconds.append(options.limit)
+    return {
+        "first": seconds[0],
+        "seconds": seconds[1:] or seconds,
+        "stopped": bool(process.returncode),
+    }
 
 
 def summary(processes: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return median and slowest of the processes, for the timed fits and for the first ones."""
+    """Return median and slowest of the processes, for the timed fits and for the first ones.
+
+    If a fit was stopped at the limit, the true times are at least as long.
+    """
     for process in processes:
         if "error" in process:
             return {"error": process["error"]}
@@ -147,6 +175,7 @@ def summary(processes: list[dict[str, Any]]) -> dict[str, Any]:
         "worst": max(medians),
         "first": statistics.median(firsts),
         "worst_first": max(firsts),
+        "stopped": any(process["stopped"] for process in processes),
         "processes": processes,
     }
 
@@ -160,6 +189,11 @@ def over_better(result: dict[str, Any], key: str) -> float | None:
         result["contestants"].get(name, {}).get(key) for name in (OURS, f"{OURS}-1", f"{OURS}-2")
     )
     return default / min(limited) if default and all(limited) else None
+
+
+def at_least(it: dict[str, Any]) -> str:
+    """Return what stands before a time: ≥ if a fit was stopped."""
+    return "≥ " if it["stopped"] else ""
 
 
 def show(result: dict[str, Any], console: Any) -> None:
@@ -179,7 +213,8 @@ def show(result: dict[str, Any], console: Any) -> None:
             continue
         cells = []
         for key in ("median", "worst"):
-            cells += [f"{it[key]:.3f}", f"{it[key] / ours[key]:.2f}" if key in ours else ""]
+            over_ours = f"{it[key] / ours[key]:.2f}" if key in ours else ""
+            cells += [f"{at_least(it)}{it[key]:.3f}", over_ours]
         table.add_row(name, *cells, f"{it['first']:.2f}", f"{it['worst_first']:.2f}")
     console.print(table)
     if warning := disturbed(result["processors_used_by_others"]):
@@ -206,7 +241,7 @@ def check(options: argparse.Namespace, problems: dict[str, Problem]) -> None:
     from benchmarks.__main__ import check_names
     from benchmarks.peers import MODULES
 
-    check_names("--case", options.case, tuple(problems))
+    check_names("--case", options.case, ("all", *problems))
     peers = [split(name)[0] for name in options.contestants]
     check_names("--contestants", peers, tuple(MODULES))
 
@@ -215,7 +250,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.busy", description=__doc__)
     add = parser.add_argument
     add("--case", nargs="+", default=["tabular"], metavar="NAME",
-        help="training cases of python -m benchmarks; ? lists them (default tabular)")  # fmt: skip
+        help="training cases, or all; ? lists them (default tabular)")  # fmt: skip
     add("--contestants", nargs="+", default=list(CONTESTANTS), metavar="NAME",
         help=f"a library, or library-THREADS (default {' '.join(CONTESTANTS)})")  # fmt: skip
     add("--busy", type=int, nargs="+", default=[0, 1, 2, 3, 4], metavar="N",
@@ -224,6 +259,8 @@ def parsed() -> argparse.Namespace:
     add("--fits", type=int, default=5, help="timed fits of a process (default 5)")
     add("--seconds", type=float, default=2.0,
         help="start no further timed fit after this time (default 2)")  # fmt: skip
+    add("--limit", type=float, default=20.0,
+        help="stop a process in which a fit takes longer; shown as ≥ (default 20)")  # fmt: skip
     add("--threads", type=int, default=2, help="cores to run on (default 2)")
     add("--json", type=Path, metavar="FILE", help="write all results to this file")
     add("--fit", nargs=2, metavar=("CONTESTANT", "CASE"), help=argparse.SUPPRESS)

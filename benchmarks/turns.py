@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from benchmarks import machine, neighbours
+from benchmarks import neighbours
 from benchmarks.neighbours import Neighbours
 
 PAUSE = 0.1  # seconds between turns; BLAS threads of the previous turn spin for about 0.02
@@ -50,39 +51,47 @@ class Contest:
                 self._ready[name] = build()
             except Exception as error:
                 self._times[name].error = in_one_line(error)
-        for name, (seconds, value) in self._turn(0, self._times).items():
+        for name, (seconds, value) in self._turn(0, list(contestants)).items():
             self._times[name].first, self._times[name].value = seconds, value
 
-    def take_turns(self, turns: int, busy: int = 0) -> tuple[dict[str, Times], float | None]:
+    def take_turns(
+        self, turns: int, busy: int = 0, seconds: float = math.inf
+    ) -> tuple[dict[str, Times], float | None]:
         """Run `turns` timed turns of each contestant, interleaved, beside `busy` busy processes.
 
-        Returns the times, and the average number of processors that other programs used in the
-        pauses, without the busy processes.
+        A contestant whose turns have taken more than `seconds` together takes no more. Returns the
+        times, and the average number of processors that other programs used in the pauses, without
+        the busy processes.
         """
         times = {name: replace(t, seconds=[]) for name, t in self._times.items()}
         pauses: list[float | None] = []
         with neighbours.running(busy) as crowd:
             for t in range(1, turns + 1):
-                took = self._turn(t, times, lambda: pauses.append(_pause(crowd)))
-                for name, (seconds, _) in took.items():
-                    times[name].seconds.append(seconds)
+                names = [name for name, it in times.items() if sum(it.seconds) <= seconds]
+                took = self._turn(t, names, lambda: pauses.append(_pause(crowd)))
+                for name, (latest, _) in took.items():
+                    times[name].seconds.append(latest)
+        for name, it in times.items():
+            it.error = self._times[name].error
         known = [used for used in pauses if used is not None]
         return times, statistics.fmean(known) if known else None
 
     def _turn(
-        self, t: int, times: dict[str, Times], pause: Callable[[], None] = lambda: None
+        self, t: int, names: list[str], pause: Callable[[], None] = lambda: None
     ) -> dict[str, tuple[float, float | None]]:
-        """Run turn t of all; return seconds and value. Those that fail take no more turns."""
+        """Run turn t of some; return seconds and value. Those that fail take no more turns."""
         took = {}
         # The order alternates, so that no contestant always follows the same one.
-        for name in list(self._ready)[:: 1 if t % 2 == 0 else -1]:
+        for name in names[:: 1 if t % 2 == 0 else -1]:
+            if name not in self._ready:
+                continue
             pause()
             try:
                 started = time.perf_counter()
                 value = self._ready[name](t)
                 took[name] = time.perf_counter() - started, value
             except Exception as error:
-                times[name].error = self._times[name].error = in_one_line(error)
+                self._times[name].error = in_one_line(error)
                 del self._ready[name]
         return took
 

@@ -42,7 +42,7 @@ def build(problem: Problem, threads: int | None) -> Turn:
 
     def turn(t: int) -> float:
         for order in problem.orders(t):
-            losses = [compiled(batch).clone() for batch in batches(problem, order)]
+            losses = [compiled(batch) for batch in batches(problem, order)]
         return mean_loss(problem, losses)
 
     return turn
