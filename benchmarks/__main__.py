@@ -36,18 +36,20 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     check_names("--peers", options.peers, PEERS)
     console = Console(width=100)
     results: dict[str, Any] = {
+        "command": machine.command("benchmarks"),
         "machine": machine.describe(),
         "settings": {"threads": options.threads, "turns": options.turns, "dtype": "float32"},
         "cases": [],
     }
     for case in CASES:
         if options.case is None or case.name in options.case:
-            contestants = chosen(case, options.threads, options.peers)
-            times, others = turns.take_turns(contestants, options.turns)
-            results["cases"].append(report.record(case, times, others))
-            report.show(results["cases"][-1], console)
-            if options.json:
-                write_json(options.json, results)
+            contest = turns.Contest(chosen(case, options.threads, options.peers))
+            for busy in options.busy:
+                times, others = contest.take_turns(options.turns, busy, options.seconds)
+                results["cases"].append(report.record(case, busy, times, others))
+                report.show(results["cases"][-1], console)
+                if options.json:
+                    write_json(options.json, results)
     return results
 
 
@@ -70,8 +72,23 @@ def parsed() -> argparse.Namespace:
         help="only these contestants, such as torch,jax,floor",
     )
     add("--turns", type=int, default=7, help="timed turns of each contestant (default 7)")
+    add(
+        "--seconds",
+        type=float,
+        default=30,
+        help="start no further turn of a contestant after this time (default 30)",
+    )
     add("--quick", action="store_true", help="one timed turn, to test the program")
     add("--threads", type=int, default=2, help="threads of each contestant (default 2)")
+    add(
+        "--busy",
+        type=int,
+        nargs="+",
+        default=[0],
+        metavar="N",
+        help="run each case beside N busy processes on the same cores; may be several numbers "
+        "(default 0)",
+    )
     add("--json", type=Path, metavar="FILE", help="write all results to this file")
     add("--chart", type=Path, metavar="FILE", help="write the README's chart to this file (SVG)")
     add(

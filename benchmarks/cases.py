@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from benchmarks import first_fit, grid, peers, prediction
 from benchmarks.problem import PROBLEMS
@@ -13,7 +12,10 @@ from benchmarks.turns import Build
 
 @dataclass(frozen=True)
 class Case:
-    """A case; `scale` converts seconds to `unit`, and `contestants` takes the number of threads."""
+    """A case; `scale` converts seconds to `unit`, and `contestants` takes the number of threads.
+
+    Training runs with the default of each library, which is the number of cores it is pinned to.
+    """
 
     name: str
     title: str
@@ -24,7 +26,7 @@ class Case:
 
 CASES = (
     *(
-        Case(p.name, p.title, "µs per step", 1e6 / p.steps, partial(peers.training, p))
+        Case(p.name, p.title, p.unit, p.scale, lambda threads, p=p: peers.training(p))  # type: ignore[misc]
         for p in PROBLEMS
     ),
     Case(

@@ -71,7 +71,8 @@ class _Scale:
 
 
 def _networks(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [r for name in NETWORKS for r in results if r["name"] == name]
+    quiet = [r for r in results if not r["busy"]]
+    return [r for name in NETWORKS for r in quiet if r["name"] == name]
 
 
 def _bars(result: dict[str, Any]) -> list[tuple[str, float]]:

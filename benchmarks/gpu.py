@@ -57,16 +57,17 @@ def torch_with(mode: str | None, narrow: bool) -> Callable[[Problem], Epoch]:
     def build(problem: Problem) -> Epoch:
         import torch
 
-        from benchmarks.peers.torch_eager import data, loss_of, start
+        from benchmarks.peers.torch_eager import data, loss_function, start
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
         X, y = (part.to(device) for part in data(problem))
         theta = [p.to(device).requires_grad_() for p in start(problem)]
+        loss_of = loss_function(problem)
         adam = torch.optim.Adam(theta, lr=RATE, fused=True)
 
         def forward(rows: Any, labels: Any) -> Any:
             with torch.autocast(device, torch.bfloat16, enabled=narrow):
-                return loss_of(theta, rows, labels, False)
+                return loss_of(theta, rows, labels)
 
         forward = forward if mode is None else torch.compile(forward, mode=mode)
 

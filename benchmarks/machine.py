@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import shlex
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,11 @@ def pin(threads: int) -> None:
     """
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, _distinct_cores()[:threads])
+
+
+def command(program: str) -> str:
+    """Return the command that runs `program` with the options that this process was given."""
+    return shlex.join(["python", "-m", program, *sys.argv[1:]])
 
 
 def describe() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +20,8 @@ class Problem:
     """A network to train: ReLU, then softmax or, with one output, the logistic function.
 
     A turn is `passes` epochs over `rows` rows, which take scikit-learn 0.3 to 1 s. If the data has
-    more rows (`all_rows`), each turn takes another slice of them.
+    more rows (`all_rows`), each turn takes another slice of them. The rows are shuffled in each
+    epoch, unless all of them are one batch.
     """
 
     name: str
@@ -29,17 +31,39 @@ class Problem:
     passes: int
     all_rows: int = 0
     sparse: bool = False
+    activation: str = "relu"
 
     @property
     def steps(self) -> int:
         """The number of steps in a turn."""
-        return self.rows // self.batch * self.passes
+        return math.ceil(self.rows / self.batch) * self.passes
+
+    @property
+    def unit(self) -> str:
+        """The unit in which the time of a turn is reported, which is `scale` times its seconds."""
+        return "µs per step"
+
+    @property
+    def scale(self) -> float:
+        return 1e6 / self.steps
 
     @property
     def title(self) -> str:
-        chain = " → ".join(map(str, self.sizes))
         kind = ", sparse input" if self.sparse else ""
-        return f"{self.name}: {chain}, batch {self.batch}{kind}"
+        return f"{self.name}: {self.chain}, batch {self.batch}{kind}"
+
+    @property
+    def chain(self) -> str:
+        return " → ".join(map(str, self.sizes))
+
+    @property
+    def loss(self) -> str:
+        """The name of the loss, as deltaprop writes it."""
+        return "cross_entropy" if self.sizes[-1] > 1 else "binary_cross_entropy"
+
+    @property
+    def shuffled(self) -> bool:
+        return self.batch < self.rows
 
     @cached_property
     def X(self) -> Any:
@@ -90,12 +114,54 @@ class Problem:
             yield order + self.slice(turn).start
 
 
+@dataclass(frozen=True)
+class MatrixExponential(Problem):
+    """The first network of the announcement of SimpleChains.jl, of which a turn is a part.
+
+    It learns the exponential of 2 × 2 matrices of normal numbers: tanh, identity, squared error,
+    Adam with rate 0.001, and 10,000 epochs with all rows in one batch. A step takes as long early
+    as late, so a turn of `passes` epochs is enough to know the time of 10,000.
+    https://julialang.org/blog/2022/04/simple-chains/ and
+    https://github.com/chriselrod/MatrixExponentialTorch (its PyTorch program)
+    """
+
+    EPOCHS = 10_000
+
+    @property
+    def unit(self) -> str:
+        return f"s per {self.EPOCHS:,} epochs"
+
+    @property
+    def scale(self) -> float:
+        return self.EPOCHS / self.passes
+
+    @property
+    def title(self) -> str:
+        return f"{self.name}: {self.chain}, {self.activation}, all {self.rows:,} rows in a batch"
+
+    @property
+    def loss(self) -> str:
+        return "squared_error"
+
+    @cached_property
+    def y(self) -> np.ndarray:
+        """The entries of the exponential of each row of X, read as a matrix."""
+        from scipy.linalg import expm
+
+        exponentials: np.ndarray = expm(self.X.reshape(-1, 2, 2)).reshape(-1, 4)
+        return exponentials.astype(np.float32)
+
+
 PROBLEMS = (
     Problem("tiny", (4, 10, 3), batch=32, rows=6400, passes=60),
+    Problem("tabular", (20, 128, 64, 2), batch=189, rows=3783, passes=30),
     Problem("small", (64, 100, 10), batch=200, rows=20_000, passes=10),
     Problem("medium", (784, 256, 128, 10), batch=128, rows=6400, passes=4),
     Problem("large", (100, 512, 512, 2), batch=1024, rows=10_240, passes=3),
     Problem("deep", (64, *8 * (256,), 10), batch=256, rows=5120, passes=3),
     Problem("million", (28, 512, 512, 1), batch=4096, rows=65_536, passes=1, all_rows=1_000_000),
     Problem("sparse", (10_000, 128, 2), batch=256, rows=5120, passes=5, sparse=True),
+    MatrixExponential(
+        "simplechains", (4, 32, 16, 4), batch=10_000, rows=10_000, passes=100, activation="tanh"
+    ),
 )

@@ -14,13 +14,14 @@ BUSY = 0.3  # processors that other programs may use; above this, the times are 
 SAME = 0.05  # relative difference of the values of contestants; rounding alone grows to 0.03
 
 
-def record(case: Case, times: dict[str, Times], others: float | None) -> dict[str, Any]:
-    """Return the results of a case as values for JSON."""
+def record(case: Case, busy: int, times: dict[str, Times], others: float | None) -> dict[str, Any]:
+    """Return the results of a case beside `busy` busy processes as values for JSON."""
     ours = times[OURS].median
     return {
         "name": case.name,
         "title": case.title,
         "unit": case.unit,
+        "busy": busy,
         "processors_used_by_others": others,
         "contestants": {
             name: {
@@ -38,7 +39,7 @@ def record(case: Case, times: dict[str, Times], others: float | None) -> dict[st
 
 def show(result: dict[str, Any], console: Console) -> None:
     """Print the table of a case, and deltaprop's time as a multiple of the floor."""
-    table = Table(title=result["title"], title_justify="left")
+    table = Table(title=result["title"] + beside(result["busy"]), title_justify="left")
     table.add_column("", no_wrap=True)
     for heading in (
         result["unit"],
@@ -65,16 +66,25 @@ def show(result: dict[str, Any], console: Console) -> None:
     for name, it in values.items():
         if it["error"]:
             console.print(f"{name}: {it['error']}", style="dim", markup=False)
-    others = result["processors_used_by_others"]
-    if others is not None and others > BUSY:
-        console.print(
-            f"Other programs used {others:.1f} of these processors; run it again.", style="red"
-        )
+    if warning := disturbed(result["processors_used_by_others"]):
+        console.print(warning, style="red")
     ours, floor = values[OURS]["median"], values.get("floor", {}).get("median")
     if ours and floor:
         console.print(
             f"ours: {_number(ours)} {result['unit']}, {ours / floor:.2f} × the floor", style="bold"
         )
+
+
+def beside(busy: int) -> str:
+    """Return what a title says about the busy processes."""
+    return f", beside {busy} busy process{'es' if busy > 1 else ''}" if busy else ""
+
+
+def disturbed(others: float | None) -> str | None:
+    """Return a warning if other programs, without our busy processes, made times unreliable."""
+    if others is None or others <= BUSY:
+        return None
+    return f"Other programs used {others:.1f} of these processors; run it again."
 
 
 def _scaled(seconds: float | None, scale: float) -> float | None:

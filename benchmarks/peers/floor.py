@@ -23,7 +23,7 @@ from benchmarks.problem import Problem
 from benchmarks.turns import Turn
 
 
-def build(problem: Problem, threads: int) -> Turn:
+def build(problem: Problem, threads: int | None) -> Turn:
     work = [*products(problem), adam_traffic(problem)]
 
     def turn(t: int) -> None:

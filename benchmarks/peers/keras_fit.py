@@ -14,28 +14,28 @@ import keras
 from benchmarks.problem import RATE, Problem
 from benchmarks.turns import Turn, Unavailable
 
+LOSSES = {
+    "cross_entropy": lambda: keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    "binary_cross_entropy": lambda: keras.losses.BinaryCrossentropy(from_logits=True),
+    "squared_error": keras.losses.MeanSquaredError,
+}
 
-def build(problem: Problem, threads: int) -> Turn:
+
+def build(problem: Problem, threads: int | None) -> Turn:
     if problem.sparse:
         raise Unavailable("Model.fit converts a sparse X to a dense one")
-    outputs = problem.sizes[-1]
-    layers = [keras.layers.Dense(units, "relu") for units in problem.sizes[1:-1]]
+    layers = [keras.layers.Dense(units, problem.activation) for units in problem.sizes[1:-1]]
     model = keras.Sequential(
-        [keras.Input((problem.sizes[0],)), *layers, keras.layers.Dense(outputs)]
+        [keras.Input((problem.sizes[0],)), *layers, keras.layers.Dense(problem.sizes[-1])]
     )
     model.set_weights([p for pair in zip(*problem.start, strict=True) for p in pair])
-    loss = (
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        if outputs > 1
-        else keras.losses.BinaryCrossentropy(from_logits=True)
-    )
-    model.compile(optimizer=keras.optimizers.Adam(RATE), loss=loss)
+    model.compile(optimizer=keras.optimizers.Adam(RATE), loss=LOSSES[problem.loss]())
 
     def turn(t: int) -> float:
         rows = problem.slice(t)
         history = model.fit(
             problem.X[rows], problem.y[rows],
-            batch_size=problem.batch, epochs=problem.passes, shuffle=True, verbose=0,
+            batch_size=problem.batch, epochs=problem.passes, shuffle=problem.shuffled, verbose=0,
         )  # fmt: skip
         return float(history.history["loss"][-1])
 

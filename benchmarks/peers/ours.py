@@ -8,8 +8,12 @@ import deltaprop as dp
 from benchmarks.problem import RATE, Problem
 from benchmarks.turns import Turn
 
+OUTPUTS = {
+    "cross_entropy": "softmax", "binary_cross_entropy": "sigmoid", "squared_error": "identity",
+}  # fmt: skip
 
-def build(problem: Problem, threads: int) -> Turn:
+
+def build(problem: Problem, threads: int | None) -> Turn:
     net = network(problem)
 
     def turn(t: int) -> float:
@@ -17,7 +21,8 @@ def build(problem: Problem, threads: int) -> Turn:
         history = dp.fit(
             net, problem.X[rows], problem.y[rows],
             solver=dp.Adam(RATE), batch_size=problem.batch, max_epochs=problem.passes,
-            tol=0, patience=math.inf, seed=t, engine="fused", n_threads=threads,
+            shuffle=problem.shuffled, tol=0, patience=math.inf, seed=t, engine="fused",
+            n_threads=threads,
         )  # fmt: skip
         return history.loss_curve[-1]
 
@@ -26,14 +31,11 @@ def build(problem: Problem, threads: int) -> Turn:
 
 def network(problem: Problem) -> dp.Network:
     """Return the network of the problem with its initial weights."""
-    hidden = [dp.Dense(units, "relu") for units in problem.sizes[1:-1]]
-    outputs = problem.sizes[-1]
-    output, loss = (
-        ("softmax", "cross_entropy") if outputs > 1 else ("sigmoid", "binary_cross_entropy")
-    )
+    hidden = [dp.Dense(units, problem.activation) for units in problem.sizes[1:-1]]
+    output = dp.Dense(problem.sizes[-1], OUTPUTS[problem.loss])
     net = dp.Network(
-        problem.sizes[0], [*hidden, dp.Dense(outputs, output)],
-        loss=loss, reduction="mean", dtype="float32", seed=0,
+        problem.sizes[0], [*hidden, output],
+        loss=problem.loss, reduction="mean", dtype="float32", seed=0,
     )  # fmt: skip
     for l, (W, b) in enumerate(zip(*problem.start, strict=True)):
         net.W[l][...], net.b[l][...] = W, b
