@@ -62,6 +62,7 @@ class Room(NamedTuple):
     by_unit: bool
     backward: bool
     places: Places
+    precision: str | None = None  # of the products, if it is not that of the network
 
 
 def layer_sizes(net: Model) -> list[int]:
@@ -70,9 +71,13 @@ def layer_sizes(net: Model) -> list[int]:
 
 
 def training_room(
-    net: Model, K: int, batch: int, n_threads: int, sparse: bool, reproducible: bool
-) -> Room:
-    """The room for training on batches of `batch` rows with targets of K columns."""
+    net: Model, K: int, batch: int, n_threads: int, sparse: bool, reproducible: bool,
+    precision: str | None = None,
+) -> Room:  # fmt: skip
+    """The room for training on batches of `batch` rows with targets of K columns.
+
+    Networks that are stored by unit compute their products in the precision of the network.
+    """
     # The loss reads the last a; with dropout, f′ may need f(a) without its mask.
     in_place = [reads_only_z(layer.activation) and not layer.dropout for layer in net.layers]
     in_place[-1] = False
@@ -90,8 +95,14 @@ def training_room(
     else:
         share = -(-slab // n_threads)
         tile = -(-share // -(-share // TILE))
-    places = _places(net, K, slab, n_threads, in_place, sparse, by_unit)
-    return Room(n_threads, slab, tile, pieces, by_unit, True, places)
+    precision = None if by_unit else precision
+    if precision is not None:  # all products copy blocks, and no pair of rows is divided
+        tile += tile % 2
+        rooms = max(n_threads, -(-slab // tile))
+    else:
+        rooms = n_threads
+    places = _places(net, K, slab, rooms, in_place, sparse, by_unit)
+    return Room(n_threads, slab, tile, pieces, by_unit, True, places, precision)
 
 
 def prediction_room(net: Model, N: int, n_threads: int, sparse: bool) -> Room:
@@ -117,10 +128,10 @@ class _Memory:
 
 
 def _places(
-    net: Model, K: int, rows: int, n_threads: int, in_place: Sequence[bool], sparse: bool,
+    net: Model, K: int, rows: int, rooms: int, in_place: Sequence[bool], sparse: bool,
     by_unit: bool,
 ) -> Places:  # fmt: skip
-    """The places for slabs of that many rows; without targets (K = 0) there is no backward pass.
+    """The places for slabs of that many rows, and for `rooms` copies of blocks; without targets (K = 0) there is no backward pass.
 
     The order keeps quantities of the same kind together. Quantities that a network does not need
     take no room: X_0 of sparse rows, a_l where f works in place, and panels that no product reads.
@@ -151,7 +162,7 @@ def _places(
     for l, H in enumerate(outputs):
         needed = (dense[l] or by_unit) and backward
         layers["delta_panels"][l] = take(rows * padded[H] if needed else 0)
-    blocks = take(n_threads * ROOM if backward and not by_unit else 0)
+    blocks = take(rooms * ROOM if backward and not by_unit else 0)
     # Products read up to a panel's width beyond the end of what they need.
     return Places(layers, batch_targets, batch_losses, scratch, blocks, memory.length + panel)
 
