@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import deltaprop as dp
 from benchmarks.problem import RATE, Problem
 from benchmarks.turns import Turn
 
 
-def build(problem: Problem, threads: int) -> Turn:
+def build(problem: Problem, threads: int, **settings: Any) -> Turn:
     net = network(problem)
 
     def turn(t: int) -> float:
@@ -18,6 +19,7 @@ def build(problem: Problem, threads: int) -> Turn:
             net, problem.X[rows], problem.y[rows],
             solver=dp.Adam(RATE), batch_size=problem.batch, max_epochs=problem.passes,
             tol=0, patience=math.inf, seed=t, engine="fused", n_threads=threads,
+            **settings,
         )  # fmt: skip
         return history.loss_curve[-1]
 

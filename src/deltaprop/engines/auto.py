@@ -61,7 +61,7 @@ class Compiled:
             raise InputError(f"precision must be None or 'bfloat16', got {self.precision!r}.")
         from deltaprop.engines.fused import bfloat16
 
-        bfloat16.check_processor()
+        bfloat16.check_available()
         object.__setattr__(self, "wait", True)
 
     @property
@@ -94,9 +94,7 @@ class Compiled:
         def fused() -> Trainer:
             from deltaprop.engines.fused.trainer import FusedTrainer
 
-            return FusedTrainer(
-                model, rows, run, self.n_threads, self.reproducible, self.precision
-            )
+            return FusedTrainer(model, rows, run, self.n_threads, self.reproducible, self.precision)
 
         if self._should_wait(model, rows, run) and _compiled(model, rows.X, self.precision):
             return fused()
@@ -117,9 +115,7 @@ class Compiled:
         if (ready or self.wait) and _compiled(model, rows.X, self.precision):
             from deltaprop.engines.fused.trainer import fused_objective
 
-            return fused_objective(
-                model, rows, self.n_threads, self.reproducible, self.precision
-            )
+            return fused_objective(model, rows, self.n_threads, self.reproducible, self.precision)
         return Reference().objective(model, rows)
 
     def _check(self, model: Model) -> None:

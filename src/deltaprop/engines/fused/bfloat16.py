@@ -16,9 +16,14 @@ def emulated() -> bool:
     return os.environ.get(EMULATE) == "1"
 
 
-def check_processor() -> None:
+def available() -> bool:
+    """Whether this processor multiplies bfloat16, or emulates it."""
+    return emulated() or _has_instruction()
+
+
+def check_available() -> None:
     """Raise if this processor does not multiply bfloat16."""
-    if not (emulated() or _has_instruction()):
+    if not available():
         raise InputError(
             "precision='bfloat16' needs a processor with AVX512_BF16 instructions (AMD since Zen "
             "4, Intel's Xeon since Sapphire Rapids), which this one does not have. Leave precision "

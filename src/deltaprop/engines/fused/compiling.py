@@ -12,7 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from deltaprop.engines.fused import objects, units
+from deltaprop.engines.fused import bfloat16, objects, units
 from deltaprop.functions import activations, losses
 from deltaprop.model import Model
 
@@ -109,6 +109,8 @@ def built_in() -> list[objects.Unit]:
             closed = [f.name for f in functions if loss.closed_form(f.name)]
             all_units += [units.loss(loss, name, dtype) for name in ("", *closed)]
         all_units += [units.gather(name, dtype) for name in units.SOURCES if name != dtype]
+    if bfloat16.available():
+        all_units.append(units.bfloat16_products(bfloat16.emulated()))
     return all_units
 
 

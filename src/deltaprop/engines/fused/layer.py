@@ -62,9 +62,10 @@ def row_at(one, f, place, row, width):
 
 @plain
 def room_at(one, f, i):
-    """The address of room i for copied blocks, of which each tile and each thread has one.
+    """The address of room i for copied blocks of a product.
 
-    Tiles use theirs in the first half of a step, and threads in the second.
+    In the first half of a step each tile has a room, and in the second half each thread. Products
+    that read A by rows use it only if they convert A.
     """
     return place_at(one, f, f.blocks + i * ROOM)
 

@@ -95,12 +95,10 @@ def training_room(
     else:
         share = -(-slab // n_threads)
         tile = -(-share // -(-share // TILE))
-    precision = None if by_unit else precision
-    if precision is not None:  # all products copy blocks, and no pair of rows is divided
+    precision, rooms = None if by_unit else precision, n_threads
+    if precision is not None:  # tiles copy blocks too, and they must not share a pair of rows
         tile += tile % 2
         rooms = max(n_threads, -(-slab // tile))
-    else:
-        rooms = n_threads
     places = _places(net, K, slab, rooms, in_place, sparse, by_unit)
     return Room(n_threads, slab, tile, pieces, by_unit, True, places, precision)
 
@@ -131,8 +129,9 @@ def _places(
     net: Model, K: int, rows: int, rooms: int, in_place: Sequence[bool], sparse: bool,
     by_unit: bool,
 ) -> Places:  # fmt: skip
-    """The places for slabs of that many rows, and for `rooms` copies of blocks; without targets (K = 0) there is no backward pass.
+    """The places for slabs of that many rows, and `rooms` places for copies of blocks.
 
+    Without targets (K = 0) there is no backward pass.
     The order keeps quantities of the same kind together. Quantities that a network does not need
     take no room: X_0 of sparse rows, a_l where f works in place, and panels that no product reads.
     """

@@ -32,9 +32,10 @@ from deltaprop.engines.fused.lowlevel import WORD, plain, size_of, vector
 def _micro_kernel(rows, vectors, along_k, code_of):
     """A compiled function for one tile of C, of which it writes the first `columns` columns.
 
-    `code_of` is the class that emits its code: TileCode or a subclass. With `along_k`, the numbers of A are adjacent along k, otherwise along its rows. `a_step`, the
-    distance of A's numbers along the other axis, `b_k`, the distance of B's rows, and `ldc`, the
-    distance of C's rows, count scalars. With `more`, the product is added to C.
+    `code_of` is the class that emits its code: TileCode or a subclass. With `along_k`, the numbers
+    of A are adjacent along k, otherwise along its rows. `a_step`, the distance of A's numbers along
+    the other axis, `b_k`, the distance of B's rows, and `ldc`, the distance of C's rows, count
+    scalars. With `more`, the product is added to C.
     """
 
     @intrinsic

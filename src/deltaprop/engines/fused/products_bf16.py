@@ -110,7 +110,7 @@ AT_ONCE = 16  # numbers that are converted together
 
 
 def _rounded(builder, x):
-    """The bfloat16 nearest to each float32 of a vector, ties to even, in the lower half of words."""
+    """The bfloat16 nearest to each float32 of a vector, ties to even: lower halves of words."""
     words = ir.VectorType(ir.IntType(32), AT_ONCE)
 
     def all_of(n):
@@ -166,7 +166,7 @@ def number(x):
     """The bits of x as a bfloat16."""
     bits = np.uint32(bits_of(x))
     upper = np.uint32(bits >> np.uint32(16))
-    if x != x:  # noqa: PLR0124
+    if x != x:
         return np.uint16(upper | np.uint32(0x40))
     return np.uint16((bits + np.uint32(0x7FFF) + (upper & np.uint32(1))) >> np.uint32(16))
 
@@ -189,7 +189,7 @@ def _rows_to_words(A_at, a_step, room, rows, K):
         a, to = vector(ONE, a_at, K), vector(HALF, to_at, width)
         for k in range(whole, K):
             to[k] = number(a[k])
-        if K < width:
+        if width > K:
             to[K] = 0
 
 
@@ -198,7 +198,8 @@ def _columns_to_words(A_at, a_step, room, rows, K):
     """A block of A, stored by columns, as panels of MR rows of words.
 
     Always AT_ONCE words are written, more than a row of a panel has; the next row overwrites those
-    behind it. Only in the last row none may be written there, because the next panel follows.
+    behind it. Only in the last row none may be written there, because the next panel follows. An
+    incomplete panel may write behind the block, where the room then has space for a longer column.
     """
     depth, full = (K + 1) // 2, rows // MR
     rest = rows - full * MR  # the last panel has as many rows as are left
