@@ -112,7 +112,7 @@ def panels(B, emulated, cuts=(), transposed=False):
     """B in panels, which are written in parts."""
     K, N = B.shape
     rows, columns = (N, K) if transposed else (K, N)
-    to = np.zeros((-(-columns // W), (rows + 1) // 2, W), np.int32)
+    to = np.full((-(-columns // W), (rows + 1) // 2, W), -1, np.int32)  # pairs of NaN
     name = "to_panels_of_transpose" if transposed else "to_panels"
     ends = sorted({0, *cuts, K})
     for low, high in pairwise(ends):
@@ -143,11 +143,25 @@ def assert_bits(found, expected):
     np.testing.assert_array_equal(found, expected)
 
 
+TIES = np.array([0x3F808000, 0x3F818000, 0xBF808000, 0xBF818000], np.uint32).view(np.float32)
+OTHER = np.array([0x7FFFFFFF, 0x7F800001, 0xFFFFFFFF, 0xFF800001], np.uint32).view(
+    np.float32
+)  # NaN
+SPECIAL = np.float32([0, -0.0, 1e-40, -1e-39, LEAST, np.inf, -np.inf, np.nan, 3e38])
+
+
 def any_floats(rng, *shape):
-    """Numbers of all sizes, with zeros, subnormals, infinities and NaN."""
+    """Numbers of all sizes, with zeros, subnormals, infinities, NaN, and ties of the rounding."""
     x = rng.integers(0, 2**32, shape, np.uint32).view(np.float32)
-    special = np.array([0, -0.0, 1e-40, -1e-39, LEAST, np.inf, -np.inf, np.nan, 3e38], np.float32)
-    return np.where(rng.random(shape) < 0.1, rng.choice(special, shape), x)
+    special = np.concatenate([TIES, OTHER, SPECIAL]).view(np.uint32)
+    drawn = rng.choice(special, shape).view(np.float32)
+    return np.where(rng.random(shape) < 0.1, drawn, x)
+
+
+def moderate(rng, *shape):
+    """Numbers of similar sizes, so that no sum is infinite, with ties of the rounding."""
+    x = rng.standard_normal(shape, np.float32)
+    return np.where(rng.random(shape) < 0.1, rng.choice(TIES, shape), x)
 
 
 def near_the_least(rng, *shape):
@@ -158,12 +172,12 @@ def near_the_least(rng, *shape):
 
 @pytest.mark.parametrize("emulated", WAYS)
 @pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize("draw", [any_floats, near_the_least])
+@pytest.mark.parametrize("draw", [any_floats, moderate, near_the_least])
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 @pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
 def test_every_bit_is_that_of_the_instruction(draw, transposed, emulated):
     rng = np.random.default_rng(0)
-    for K in (1, 2, 3, 4, 9):
+    for K in (1, 2, 3, 4, 9, 37):
         A, B = draw(rng, 150, K), draw(rng, K, 70)
         C = np.zeros((150, 70), np.float32)
         assert_bits(product(A, B, C, emulated, transposed), modelled(A, B, C))
@@ -186,7 +200,7 @@ def test_a_sum_is_flushed_if_it_is_tiny_before_its_exponent_is_limited(sign, emu
 def test_factors_are_rounded_as_ml_dtypes_rounds(emulated):
     ml_dtypes = pytest.importorskip("ml_dtypes")
     A = any_floats(np.random.default_rng(1), 4000, 1)
-    A = A[np.abs(A) >= LEAST].reshape(-1, 1)  # also without NaN
+    A = np.concatenate([TIES, A[np.abs(A) >= LEAST]])[:, None]  # without NaN
     expected = A.astype(ml_dtypes.bfloat16).astype(np.float32)
     one = np.ones((1, 1), np.float32)
     assert_bits(product(A, one, np.zeros_like(A), emulated), expected)
