@@ -21,7 +21,8 @@ class Problem:
 
     A turn is `passes` epochs over `rows` rows, which take scikit-learn 0.3 to 1 s. If the data has
     more rows (`all_rows`), each turn takes another slice of them. The rows are shuffled in each
-    epoch, unless all of them are one batch.
+    epoch, unless all of them are one batch. With `bfloat16`, deltaprop is also timed with that
+    precision.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Problem:
     all_rows: int = 0
     sparse: bool = False
     activation: str = "relu"
+    bfloat16: bool = False
 
     @property
     def steps(self) -> int:
@@ -157,9 +159,17 @@ PROBLEMS = (
     Problem("tabular", (20, 128, 64, 2), batch=189, rows=3783, passes=30),
     Problem("small", (64, 100, 10), batch=200, rows=20_000, passes=10),
     Problem("medium", (784, 256, 128, 10), batch=128, rows=6400, passes=4),
-    Problem("large", (100, 512, 512, 2), batch=1024, rows=10_240, passes=3),
+    Problem("large", (100, 512, 512, 2), batch=1024, rows=10_240, passes=3, bfloat16=True),
     Problem("deep", (64, *8 * (256,), 10), batch=256, rows=5120, passes=3),
-    Problem("million", (28, 512, 512, 1), batch=4096, rows=65_536, passes=1, all_rows=1_000_000),
+    Problem(
+        "million",
+        (28, 512, 512, 1),
+        batch=4096,
+        rows=65_536,
+        passes=1,
+        all_rows=1_000_000,
+        bfloat16=True,
+    ),
     Problem("sparse", (10_000, 128, 2), batch=256, rows=5120, passes=5, sparse=True),
     MatrixExponential(
         "simplechains", (4, 32, 16, 4), batch=10_000, rows=10_000, passes=100, activation="tanh"

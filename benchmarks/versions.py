@@ -55,8 +55,12 @@ class Worker:
         print(question, file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline().strip()
         if not answer:
-            raise SystemExit("a worker ended; its error is above")
+            raise Ended("cannot be compared: a worker ended, and its error is above")
         return answer
+
+
+class Ended(Exception):
+    """The process of a version ended before its last turn."""
 
 
 def main() -> None:
@@ -70,12 +74,14 @@ def main() -> None:
         f"{'case':<14} {'contestant':<20} {'old, ms':>10} {'new, ms':>10} {'old / new':>10}  range"
     )
     for case, contestant in wanted(options.case):
-        workers = [
-            Worker.of(Path(tree), case, contestant, options.threads)
-            for tree in (options.old, options.new)
-        ]
-        compare(workers, options.turns)
-        show(case, contestant, *(worker.seconds for worker in workers))
+        workers: list[Worker] = []
+        try:
+            for tree in (options.old, options.new):
+                workers.append(Worker.of(Path(tree), case, contestant, options.threads))
+            compare(workers, options.turns)
+            show(case, contestant, *(worker.seconds for worker in workers))
+        except Ended as error:  # such as an old version without a setting that the contestant has
+            print(f"{case:<14} {contestant:<20} {error}")
         for worker in workers:
             worker.stop()
 

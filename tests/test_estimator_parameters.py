@@ -29,7 +29,7 @@ SKLEARN = (
 OWN = (
     "out_activation='auto', dropout=0.0, clip_norm=None, weight_decay=0.01, init='sklearn', "
     "scoring=None, callbacks=None, engine='auto', n_threads=None, reproducible=False, "
-    "record=None, checkpoint=None, privacy=None"
+    "precision=None, record=None, checkpoint=None, privacy=None"
 )
 TABULAR = (
     "solver='adamw', alpha=0.0, weight_decay=0.01, batch_size='auto', learning_rate='constant', "

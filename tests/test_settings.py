@@ -94,8 +94,8 @@ def test_settings_do_not_change():
 
 def test_the_identity_leaves_out_what_may_change_when_training_continues():
     names = {f.name for f in fields(Settings)}
-    free = {"max_epochs", "restore_best", "engine", "n_threads", "reproducible", "callbacks",
-            "record", "checkpoint", "horizon"}  # fmt: skip
+    free = {"max_epochs", "restore_best", "engine", "n_threads", "reproducible", "precision",
+            "callbacks", "record", "checkpoint", "horizon"}  # fmt: skip
     assert set(Settings().identity()) == names - free
     assert Settings(seed=np.random.RandomState(0)).identity()["seed"] == "None"
     assert Settings(seed=3).identity() != Settings().identity()

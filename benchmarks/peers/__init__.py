@@ -14,6 +14,7 @@ from benchmarks.turns import Build, Turn
 
 MODULES = {
     "deltaprop": "ours",
+    "deltaprop bfloat16": "ours_bfloat16",
     "scikit-learn": "scikit_learn",
     "torch": "torch_eager",
     "torch.compile": "torch_compiled",
@@ -25,7 +26,8 @@ MODULES = {
 
 def training(problem: Problem) -> dict[str, Build]:
     """Return all contestants; each is imported when it is built, because it may be missing."""
-    return {name: partial(build, name, problem) for name in MODULES}
+    names = [name for name in MODULES if problem.bfloat16 or "bfloat16" not in name]
+    return {name: partial(build, name, problem) for name in names}
 
 
 def build(name: str, problem: Problem, threads: int | None = None) -> Turn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import deltaprop as dp
 from benchmarks.problem import RATE, Problem
@@ -13,7 +14,7 @@ OUTPUTS = {
 }  # fmt: skip
 
 
-def build(problem: Problem, threads: int | None) -> Turn:
+def build(problem: Problem, threads: int | None, **settings: Any) -> Turn:
     net = network(problem)
 
     def turn(t: int) -> float:
@@ -22,7 +23,7 @@ def build(problem: Problem, threads: int | None) -> Turn:
             net, problem.X[rows], problem.y[rows],
             solver=dp.Adam(RATE), batch_size=problem.batch, max_epochs=problem.passes,
             shuffle=problem.shuffled, tol=0, patience=math.inf, seed=t, engine="fused",
-            n_threads=threads,
+            n_threads=threads, **settings,
         )  # fmt: skip
         return history.loss_curve[-1]
 

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 NAMES = ("auto", "reference", "fused", "xla")
 
 
-def get(engine: str | Xla, n_threads: int | None = None, reproducible: bool = False) -> Engine:
+def get(
+    engine: str | Xla,
+    n_threads: int | None = None,
+    reproducible: bool = False,
+    precision: str | None = None,
+) -> Engine:
     """The engine of that name; a :class:`deltaprop.Xla` is returned unchanged.
 
     Parameters
@@ -28,16 +33,24 @@ def get(engine: str | Xla, n_threads: int | None = None, reproducible: bool = Fa
         How many threads the fused engine uses. The default is the number of available cores.
     reproducible : bool, default=False
         Whether the results of the fused engine must not depend on the number of threads.
+    precision : {None, "bfloat16"}, default=None
+        The dtype of the factors of matrix products in the fused engine. None is that of the
+        network.
 
     Raises
     ------
     ValueError
-        If there is no engine of that name.
+        If there is no engine of that name, or it does not have this precision on this processor.
     """
+    if engine in ("auto", "fused"):
+        return Compiled(engine == "fused", n_threads, reproducible, precision)
+    if precision is not None:
+        raise InputError(
+            f"precision must be None for engine={engine!r}, got {precision!r}. It is a setting of "
+            "the fused engine; the xla engine has engine=deltaprop.Xla(dtype='bfloat16')."
+        )
     if engine == "reference":
         return Reference(reproducible)
-    if engine in ("auto", "fused"):
-        return Compiled(engine == "fused", n_threads, reproducible)
     from deltaprop.engines.xla_engine import Xla
 
     if isinstance(engine, Xla):

@@ -23,6 +23,7 @@ from deltaprop.engines.protocol import (
     Trainer,
 )
 from deltaprop.engines.reference import Reference
+from deltaprop.errors import InputError
 from deltaprop.model import Model
 
 PACE = 10e9  # multiplications per second of the reference engine, at best
@@ -43,11 +44,25 @@ class Compiled:
         How many threads share the work of a step. The default is the number of available cores.
     reproducible : bool, default=False
         Divide the work so that results do not depend on the number of threads.
+    precision : {None, "bfloat16"}, default=None
+        The dtype of the factors of matrix products. None is the dtype of the network. Otherwise
+        training always waits for the compiler, because the reference engine has no other precision.
     """
 
     wait: bool
     n_threads: int | None = None
     reproducible: bool = False
+    precision: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision is None:
+            return
+        if self.precision != "bfloat16":
+            raise InputError(f"precision must be None or 'bfloat16', got {self.precision!r}.")
+        from deltaprop.engines.fused import bfloat16
+
+        bfloat16.check_available()
+        object.__setattr__(self, "wait", True)
 
     @property
     def processes(self) -> Processes:
@@ -57,8 +72,9 @@ class Compiled:
         return self, 0, 1
 
     def work_layout(self) -> dict[str, str | int]:
+        name = "fused" if self.wait else "auto"
         layout: dict[str, str | int] = {
-            "engine": "fused" if self.wait else "auto",
+            "engine": name if self.precision is None else f"{name} with {self.precision}",
             "reproducible": self.reproducible,
         }
         if self.reproducible:
@@ -68,6 +84,7 @@ class Compiled:
         return {**layout, "n_threads": self.n_threads or available()}
 
     def trainer(self, model: Model, rows: Rows, run: Run) -> Trainer:
+        self._check(model)
         from deltaprop.engines.fused.support import cannot_train
 
         if (reason := cannot_train(model, run)) is not None:
@@ -77,14 +94,15 @@ class Compiled:
         def fused() -> Trainer:
             from deltaprop.engines.fused.trainer import FusedTrainer
 
-            return FusedTrainer(model, rows, run, self.n_threads, self.reproducible)
+            return FusedTrainer(model, rows, run, self.n_threads, self.reproducible, self.precision)
 
-        if self._should_wait(model, rows, run) and _compiled(model, rows.X):
+        if self._should_wait(model, rows, run) and _compiled(model, rows.X, self.precision):
             return fused()
         reference = Reference().trainer(model, rows, run)
         return HandingOver(reference, lambda: fused() if _ready(model, rows.X) else None)
 
     def objective(self, model: Model, rows: Rows) -> Objective:
+        self._check(model)
         from deltaprop.engines.fused import compiling
         from deltaprop.engines.fused.support import cannot_run
 
@@ -94,11 +112,19 @@ class Compiled:
         ready = _ready(model, rows.X)
         if not ready and not self.wait:
             compiling.start(model, rows.X)
-        if (ready or self.wait) and _compiled(model, rows.X):
+        if (ready or self.wait) and _compiled(model, rows.X, self.precision):
             from deltaprop.engines.fused.trainer import fused_objective
 
-            return fused_objective(model, rows, self.n_threads, self.reproducible)
+            return fused_objective(model, rows, self.n_threads, self.reproducible, self.precision)
         return Reference().objective(model, rows)
+
+    def _check(self, model: Model) -> None:
+        if self.precision is not None and model.dtype.name != "float32":
+            raise InputError(
+                f"precision={self.precision!r} needs a network with dtype='float32', got "
+                f"{model.dtype.name!r}. Create a float32 network (estimators do so if X is "
+                "float32), or leave precision out."
+            )
 
     def _should_wait(self, model: Model, rows: Rows, run: Run) -> bool:
         """Whether to wait for the compiler, because that is faster or `wait` is set."""
@@ -151,13 +177,13 @@ def _ready(model: Model, X: Any) -> bool:
     return compiling.ready(model, X)
 
 
-def _compiled(model: Model, X: Any) -> bool:
+def _compiled(model: Model, X: Any, precision: str | None = None) -> bool:
     """Wait for the compiler. Returns False, after a warning, if it rejects a custom function."""
     from deltaprop.engines.fused import compiling
     from deltaprop.engines.fused.objects import Uncompilable
 
     try:
-        compiling.finish(model, X)
+        compiling.finish(model, X, precision)
     except Uncompilable as error:
         _fall_back(str(error))
         return False

@@ -212,6 +212,12 @@ class OwnParameters:
         False, "bool", ["boolean"],
         "Whether the fused engine gives bitwise identical results for any number of threads.",
     )
+    precision: str | None = parameter(
+        None, 'None or "bfloat16"', [None, StrOptions({"bfloat16"})],
+        "Dtype of the factors of matrix products in the fused engine. None is the dtype of the "
+        'network. "bfloat16" is faster for wide layers, but less precise; it needs X in float32 '
+        "and a processor with AVX512_BF16 instructions. See :func:`deltaprop.fit`.",
+    )
     record: int | Record | None = parameter(
         None, "int >= 1, Record or None", [None, COUNT, Record],
         "Number of steps after which the signals of the network are recorded in ``records_``; see "

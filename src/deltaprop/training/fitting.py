@@ -77,7 +77,7 @@ def fit(
     **settings
         How to train: `solver`, `schedule`, `batch_size`, `max_epochs`, `clip_norm`, `shuffle`,
         `seed`, `tol`, `patience`, `restore_best`, `engine`, `n_threads`, `reproducible`,
-        `callbacks`, `record`, `checkpoint`, `privacy`. They are described in
+        `precision`, `callbacks`, `record`, `checkpoint`, `privacy`. They are described in
         :class:`deltaprop.training.settings.Settings`.
 
     Returns

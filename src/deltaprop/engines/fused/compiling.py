@@ -12,7 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from deltaprop.engines.fused import objects, units
+from deltaprop.engines.fused import bfloat16, objects, units
 from deltaprop.functions import activations, losses
 from deltaprop.model import Model
 
@@ -28,28 +28,29 @@ def source(net: Model, X: Any) -> str:
     return name
 
 
-def needed(net: Model, X: Any) -> list[objects.Unit]:
+def needed(net: Model, X: Any, precision: str | None = None) -> list[objects.Unit]:
     """The units of the network that are not compiled yet."""
-    return [unit for unit in units.of(net, source(net, X)) if not objects.ready(unit)]
+    every = units.of(net, source(net, X), precision)
+    return [unit for unit in every if not objects.ready(unit)]
 
 
-def ready(net: Model, X: Any) -> bool:
+def ready(net: Model, X: Any, precision: str | None = None) -> bool:
     """Whether everything that the network needs is compiled."""
-    return not needed(net, X)
+    return not needed(net, X, precision)
 
 
-def finish(net: Model, X: Any) -> None:
+def finish(net: Model, X: Any, precision: str | None = None) -> None:
     """Wait until everything is compiled, with a message on a terminal."""
-    todo = needed(net, X)
+    todo = needed(net, X, precision)
     if not todo:
         return
     if _child and _child[-1].poll() is None and all(unit.key for unit in todo):
         _print_to_terminal(
             f"compiling for this machine, once: {', '.join(unit.name for unit in todo)} …"
         )
-        while _child[-1].poll() is None and needed(net, X):
+        while _child[-1].poll() is None and needed(net, X, precision):
             time.sleep(0.05)
-    compile_all(needed(net, X))
+    compile_all(needed(net, X, precision))
 
 
 def compile_all(todo: list[objects.Unit]) -> None:
@@ -108,6 +109,8 @@ def built_in() -> list[objects.Unit]:
             closed = [f.name for f in functions if loss.closed_form(f.name)]
             all_units += [units.loss(loss, name, dtype) for name in ("", *closed)]
         all_units += [units.gather(name, dtype) for name in units.SOURCES if name != dtype]
+    if bfloat16.available():
+        all_units.append(units.bfloat16_products(bfloat16.emulated()))
     return all_units
 
 

@@ -96,6 +96,8 @@ NETWORK = [
     ("collapsed", FLAG),  # it gives ∂loss/∂a of the last layer rather than ∂loss/∂ŷ
     ("rows_times", ADDRESS),  # compiled product A B, A stored by rows
     ("columns_times", ADDRESS),  # compiled product A B, A stored by columns
+    ("to_panels", ADDRESS),  # copies rows of B to the panels that these products read
+    ("to_panels_of_transpose", ADDRESS),
 ]
 
 ROWS = [
@@ -115,7 +117,7 @@ WORKSPACE = [
     ("batch_targets", PLACE),  # (slab, K)
     ("batch_losses", PLACE),  # (slab,)
     ("scratch", PLACE),  # (slab, 2), for activations and losses
-    ("blocks", PLACE),  # (n_threads, ROOM), for copied blocks of a product
+    ("blocks", PLACE),  # (threads or tiles, ROOM), for copied blocks of a product
     ("slab", COUNT),  # rows of a batch in memory at the same time
     ("tile", COUNT),  # rows that a thread takes through all layers together, at most
     ("unit", COUNT),  # of which the rows of a tile are a multiple, except for the last tile

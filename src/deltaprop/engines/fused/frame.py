@@ -35,7 +35,7 @@ class Frame:
         self.led = False
         words = constants.SLOTS + constants.WORDS * room.n_threads
         self.sync = np.zeros(words, np.int64)
-        self.compiled = units.compiled(net, rows.source)
+        self.compiled = units.compiled(net, rows.source, room.precision)
         memory, errors = np.zeros(constants.FRAME.itemsize, np.uint8), np.zeros(2, np.int64)
         record = memory.view(constants.FRAME)
         self.at = {name: record[name] for name in constants.FRAME.names or ()}
@@ -54,7 +54,7 @@ class Frame:
         self.set(
             theta=net.theta, P=net.theta.size, layers=layers.view(np.uint8), L=net.n_layers,
             loss=compiled.loss, collapsed=compiled.collapsed, gather=compiled.gather,
-            rows_times=compiled.rows_times, columns_times=compiled.columns_times,
+            **compiled.products,
         )  # fmt: skip
 
     def _set_workspace(self) -> None:

@@ -222,7 +222,7 @@ def _is_of_pieces(kind):
 def _part(one, f, k, kind, part):
     """Compute a part of a phase, as thread k."""
     if kind == ROWS_OF_BATCH:
-        _tile_of_batch(one, f, part)
+        _tile_of_batch(one, f, k, part)
     elif kind == PARAMETERS:
         _piece_of_gradient(one, f, k, part // MOST_PIECES, part % MOST_PIECES)
     elif kind == CLIPPED:
@@ -298,13 +298,13 @@ def _present_slab(f):
 
 
 @plain
-def _tile_of_batch(one, f, i):
+def _tile_of_batch(one, f, k, i):
     """Forward and backward pass of tile i of the slab."""
     step, slab = _present_step(f), _present_slab(f)
     tiles = (slab.n + f.tile - 1) // f.tile
     low, high = _first_row(f, slab.n, i, tiles), _first_row(f, slab.n, i + 1, tiles)
     n = high - low
-    tile = Tile(slab.first + low, slab.in_batch + low, low, n)
+    tile = Tile(slab.first + low, slab.in_batch + low, low, n, k)
     _forward(one, f, tile, step.number - 1, True)
     _loss(one, f, tile, step.scale)
     _backward(one, f, tile, step.number - 1)
@@ -323,7 +323,7 @@ def _predict_tile(one, f, k, i):
     last = layer_at(f.layers, f.L - 1)
     H, low, row = last.H, k * f.tile, i * f.tile
     n = min(f.tile, f.N - row)
-    _forward(one, f, Tile(row, 0, low, n), 0, False)
+    _forward(one, f, Tile(row, 0, low, n, k), 0, False)
     z = vector(one, row_at(one, f, last.z, low, H), n * H)
     out = vector(one, f.out + row * H * size_of(one), n * H)
     for i in range(n * H):

@@ -15,6 +15,7 @@ from numba import uint32
 
 from deltaprop.engines.fused.constants import FEW, FRAME, LAYER, ROOM
 from deltaprop.engines.fused.lowlevel import (
+    call_panels,
     call_product,
     matrix,
     number,
@@ -23,7 +24,7 @@ from deltaprop.engines.fused.lowlevel import (
     size_of,
     vector,
 )
-from deltaprop.engines.fused.products import panel_width, panels_of, panels_of_transpose
+from deltaprop.engines.fused.products import panel_width
 
 frame_at = records_of(FRAME)
 layer_at = records_of(LAYER)
@@ -36,6 +37,7 @@ class Tile(NamedTuple):
     in_batch: int  # its first row, counted in the batch
     low: int  # its first row, counted in the slab: where its activations are in the working memory
     n: int  # rows
+    k: int  # the thread
 
 
 class Slab(NamedTuple):
@@ -57,6 +59,15 @@ def place_at(one, f, place):
 def row_at(one, f, place, row, width):
     """The address of a row of the quantity at that place, which has `width` scalars in a row."""
     return f.work + (place + row * width) * size_of(one)
+
+
+@plain
+def room_at(one, f, k):
+    """The address of thread k's room for copies of a product's blocks.
+
+    Products that read A by rows use it only if they convert A.
+    """
+    return place_at(one, f, f.blocks + k * ROOM)
 
 
 @plain
@@ -82,8 +93,8 @@ def affine(one, f, l, tile):
     elif f.N < FEW:
         _affine_of_few(one, X_at, W_at, a_at, n, D, H)
     else:
-        panels = place_at(one, f, layer.W_panels)
-        call_product(f.rows_times, X_at, D, panels, W, D * W, a_at, H, n, H, D, 0, 0)
+        panels, room = place_at(one, f, layer.W_panels), room_at(one, f, tile.k)
+        call_product(f.rows_times, X_at, D, panels, W, D * W, a_at, H, n, H, D, 0, room)
 
 
 @plain
@@ -129,7 +140,8 @@ def back(one, f, l, tile):
         call_product(f.rows_times, W_at, H, delta_at, n, W, g_at, n, D, n, H, 0, 0)
     else:
         panels = place_at(one, f, layer.W_transposed_panels)
-        call_product(f.rows_times, delta_at, H, panels, W, H * W, g_at, D, n, D, H, 0, 0)
+        room = room_at(one, f, tile.k)
+        call_product(f.rows_times, delta_at, H, panels, W, H * W, g_at, D, n, D, H, 0, room)
 
 
 # ---------------------------------------------------------------- gradients, (1.4) to (1.7)
@@ -149,7 +161,7 @@ def weight_gradient(one, f, k, l, slab, low, high):
         X_at += low * n * item
         call_product(f.rows_times, X_at, n, panels, W, b_panel, dW_at, H, rows, H, n, more, 0)
     else:
-        X_at, room = X_at + low * item, place_at(one, f, f.blocks + k * ROOM)
+        X_at, room = X_at + low * item, room_at(one, f, k)
         call_product(f.columns_times, X_at, D, panels, W, b_panel, dW_at, H, rows, H, n, more, room)
 
 
@@ -218,12 +230,12 @@ def delta_to_panels(one, f, l, tile):
     layer, W = layer_at(f.layers, l), panel_width(one)
     if l == 0 and f.sparse:
         return
-    H, delta_at = layer.H, row_at(one, f, layer.delta, tile.low, layer.H)
-    to_at = row_at(one, f, layer.delta_panels, tile.low, W)
+    H, n, low, b_panel = layer.H, tile.n, tile.low, f.slab * W
+    delta_at, to_at = place_at(one, f, layer.delta), place_at(one, f, layer.delta_panels)
     if f.by_unit:
-        panels_of_transpose(one, delta_at, tile.n, to_at, f.slab * W, 0, H)
+        call_panels(f.to_panels_of_transpose, delta_at, n, to_at, b_panel, 0, H, H)
     else:
-        panels_of(one, delta_at, H, to_at, f.slab * W, 0, tile.n)
+        call_panels(f.to_panels, delta_at, H, to_at, b_panel, low, low + n, low + n)
 
 
 @plain
@@ -233,10 +245,11 @@ def W_to_panels(one, f, l, low, high):
         return
     layer, W = layer_at(f.layers, l), panel_width(one)
     D, H, W_at = layer.D, layer.H, parameters_at(one, f, layer.W)
-    panels_of(one, W_at, H, place_at(one, f, layer.W_panels), D * W, low, high)
+    to_at = place_at(one, f, layer.W_panels)
+    call_panels(f.to_panels, W_at, H, to_at, D * W, low, high, D)
     if l > 0 and f.backward:
         to_at = place_at(one, f, layer.W_transposed_panels)
-        panels_of_transpose(one, W_at, H, to_at, H * W, low, high)
+        call_panels(f.to_panels_of_transpose, W_at, H, to_at, H * W, low, high, D)
 
 
 # ---------------------------------------------------------------- dropout

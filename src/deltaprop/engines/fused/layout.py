@@ -64,6 +64,7 @@ class Room(NamedTuple):
     by_unit: bool
     backward: bool
     places: Places
+    precision: str | None = None  # of the products, if it is not that of the network
 
 
 def layer_sizes(net: Model) -> list[int]:
@@ -72,12 +73,14 @@ def layer_sizes(net: Model) -> list[int]:
 
 
 def training_room(
-    net: Model, K: int, batch: int, n_threads: int | None, sparse: bool, reproducible: bool
-) -> Room:
+    net: Model, K: int, batch: int, n_threads: int | None, sparse: bool, reproducible: bool,
+    precision: str | None = None,
+) -> Room:  # fmt: skip
     """The room for training on batches of `batch` rows with targets of K columns.
 
     At most `n_threads` threads share a step, by default as many as processors are available; it is
-    one if a step is too small to share.
+    one if a step is too small to share. Networks that are stored by unit compute their products in
+    the precision of the network.
     """
     # The loss reads the last a; with dropout, f′ may need f(a) without its mask.
     in_place = [reads_only_z(layer.activation) and not layer.dropout for layer in net.layers]
@@ -96,11 +99,13 @@ def training_room(
         share = -(-slab // n_threads)
         tile = -(-share // -(-share // TILE))
     # The micro-kernel computes MR rows or, less efficiently, four. With many tiles, threads are
-    # equally busy although the tiles are not equally large.
+    # equally busy although the tiles are not equally large. Tiles of an even number of rows never
+    # share the pairs of rows that products in bfloat16 read.
     unit = MR if tile >= TILE // 2 and slab > n_threads * TILE else 4
     tile = -(-tile // unit) * unit
     places = _places(net, K, slab, n_threads, in_place, sparse, by_unit)
-    return Room(n_threads, slab, tile, unit, pieces, by_unit, True, places)
+    precision = None if by_unit else precision
+    return Room(n_threads, slab, tile, unit, pieces, by_unit, True, places, precision)
 
 
 def prediction_room(net: Model, N: int, n_threads: int | None, sparse: bool) -> Room:

@@ -266,6 +266,12 @@ def call_gather(typing, f, X, row, column, order, first, N, D, out, by_unit):
 
 
 @intrinsic
+def call_panels(typing, f, B, N, to, b_panel, low, high, K):
+    """Copy rows low … high of B (K, N), or of its transpose, to panels: see products.py."""
+    return _caller(7)
+
+
+@intrinsic
 def call_product(typing, f, A, a_step, B, b_k, b_panel, C, ldc, M, N, K, more, room):
     """C (M, N) = A (M, K) B (K, N): see `product` in products.py for the arguments."""
     return _caller(12)

@@ -32,12 +32,13 @@ AHEAD = 16  # columns of A that are fetched into the cache before they are copie
 # ---------------------------------------------------------------- micro-kernel
 
 
-def _micro_kernel(rows, vectors, along_k):
+def _micro_kernel(rows, vectors, along_k, code_of):
     """A compiled function for one tile of C, of which it writes the first `columns` columns.
 
-    With `along_k`, the numbers of A are adjacent along k, otherwise along its rows. `a_step`, the
-    distance of A's numbers along the other axis, `b_k`, the distance of B's rows, and `ldc`, the
-    distance of C's rows, count scalars. With `more`, the product is added to C.
+    `code_of` is the class that emits its code: TileCode or a subclass. With `along_k`, the numbers
+    of A are adjacent along k, otherwise along its rows. `a_step`, the distance of A's numbers along
+    the other axis, `b_k`, the distance of B's rows, and `ldc`, the distance of C's rows, count
+    scalars. With `more`, the product is added to C.
     """
 
     @intrinsic
@@ -45,7 +46,7 @@ def _micro_kernel(rows, vectors, along_k):
         one = types.unliteral(one)
 
         def build(context, builder, signature, args):
-            code = _TileCode(context, builder, one, rows, vectors)
+            code = code_of(context, builder, one, rows, vectors)
             A, a_step, B, b_k, C, ldc, K, more, columns = args[1:]
             sums = code.accumulate(A, a_step, along_k, B, b_k, K)
             code.write(sums, C, ldc, more, columns)
@@ -60,16 +61,17 @@ def _micro_kernel(rows, vectors, along_k):
     return call
 
 
-class _TileCode:
+class TileCode:
     """Emits the LLVM code of a micro-kernel.
 
     The sums are stack variables here; LLVM keeps them in registers, because there are no more than
-    fit. Rows and vectors are unrolled: each has its own instructions.
+    fit. Rows and vectors are unrolled: each has its own instructions. `factor` is the type of the
+    numbers of A and B, `scalar` that of C; they are equally long.
     """
 
     def __init__(self, context, builder, one, rows, vectors):
         self.builder, self.rows, self.vectors = builder, rows, vectors
-        self.scalar = context.get_data_type(one)
+        self.scalar = self.factor = context.get_data_type(one)
         self.size = context.get_abi_sizeof(self.scalar)
         self.lanes = VECTOR_BYTES // self.size
         self.vector = ir.VectorType(self.scalar, self.lanes)
@@ -85,17 +87,21 @@ class _TileCode:
             [cgutils.alloca_once_value(builder, zero) for _ in range(self.vectors)]
             for _ in range(self.rows)
         ]
+        factors = ir.VectorType(self.factor, self.lanes)
         with cgutils.for_range(builder, K) as loop:
             b_row = builder.add(B, builder.mul(loop.index, b_step))
-            b = [self.load(self.after(b_row, v), self.vector) for v in range(self.vectors)]
+            b = [self.load(self.after(b_row, v), factors) for v in range(self.vectors)]
             offset = builder.mul(loop.index, k_step)
             for a_row, sums_of_row in zip(a_rows, sums, strict=True):
-                x = self.spread(self.load(builder.add(a_row, offset), self.scalar))
+                x = self.spread(self.load(builder.add(a_row, offset), self.factor))
                 for b_vector, place in zip(b, sums_of_row, strict=True):
-                    product = builder.fmul(x, b_vector, flags=("contract",))
-                    total = builder.fadd(product, builder.load(place), flags=("contract",))
-                    builder.store(total, place)
+                    builder.store(self.multiply_add(x, b_vector, builder.load(place)), place)
         return sums
+
+    def multiply_add(self, x, y, total):
+        """The vector x y + total, rounded once."""
+        product = self.builder.fmul(x, y, flags=("contract",))
+        return self.builder.fadd(product, total, flags=("contract",))
 
     def write(self, sums, C, ldc, more, columns):
         """Code that writes the sums to C, or adds them; columns beyond `columns` are left out."""
@@ -144,7 +150,8 @@ class _TileCode:
 
     def spread(self, x):
         """A vector whose lanes are all x."""
-        undefined, lane = ir.Constant(self.vector, ir.Undefined), ir.IntType(32)
+        undefined = ir.Constant(ir.VectorType(x.type, self.lanes), ir.Undefined)
+        lane = ir.IntType(32)
         first = self.builder.insert_element(undefined, x, ir.Constant(lane, 0))
         zeros = ir.Constant(ir.VectorType(lane, self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(first, undefined, zeros)
@@ -176,7 +183,7 @@ def product(along_k: bool, dtype: str) -> Any:
     """
     item = np.dtype(dtype).itemsize
     W = NV * (VECTOR_BYTES // item)
-    rows_of_tiles, copy = _rows_of_tiles(along_k, dtype), _block_copier(dtype)
+    rows_of_tiles, copy = rows_of_tiles_of(along_k, dtype), _block_copier(dtype)
 
     # A single loop nest, as in the paper: the inner levels use values that the outer ones compute.
     @plain(PRODUCT)
@@ -204,13 +211,15 @@ def product(along_k: bool, dtype: str) -> Any:
     return block_by_block
 
 
-def _rows_of_tiles(along_k, dtype):
+def rows_of_tiles_of(along_k, dtype, code_of=TileCode):
     """A compiled function for up to MR rows and W columns of C.
 
     Fewer rows than MR are computed four, two and one at a time.
     """
     item = np.dtype(dtype).itemsize
-    whole, four, two, single = (_as_wide_as_needed(n, along_k, dtype) for n in (MR, 4, 2, 1))
+    whole, four, two, single = (
+        _as_wide_as_needed(n, along_k, dtype, code_of) for n in (MR, 4, 2, 1)
+    )
 
     @plain
     def some_rows(A, a_step, rows, B, b_k, C, ldc, K, more, columns):
@@ -230,11 +239,11 @@ def _rows_of_tiles(along_k, dtype):
     return some_rows
 
 
-def _as_wide_as_needed(rows, along_k, dtype):
+def _as_wide_as_needed(rows, along_k, dtype, code_of):
     """A compiled function for that many rows, which uses a single vector if that is enough."""
     one = np.dtype(dtype).type(1)
     lanes = VECTOR_BYTES // one.itemsize
-    wide, narrow = _micro_kernel(rows, NV, along_k), _micro_kernel(rows, 1, along_k)
+    wide, narrow = (_micro_kernel(rows, vectors, along_k, code_of) for vectors in (NV, 1))
 
     @plain
     def call(A, a_step, B, b_k, C, ldc, K, more, columns):
@@ -272,6 +281,8 @@ def _block_copier(dtype):
 
 # ---------------------------------------------------------------- panels
 
+TO_PANELS = (types.int64,) * 7  # B, N, to, b_panel, low, high, K
+
 
 @plain
 def panel_width(one):
@@ -279,29 +290,39 @@ def panel_width(one):
     return NV * (VECTOR_BYTES // size_of(one))
 
 
-@plain
-def panels_of(one, B_at, N, to_at, b_panel, low, high):
-    """Copy rows low … high of B (K, N) to panels that are `b_panel` scalars apart."""
-    item, W = size_of(one), panel_width(one)
-    whole = N // W * W
-    for k in range(low, high):
-        b = vector(one, B_at + k * N * item, N)
-        for column in range(0, whole, W):
-            to = vector(one, to_at + (column // W * b_panel + k * W) * item, W)
-            for i in range(W):
-                to[i] = b[column + i]
-        if whole < N:
-            to = vector(one, to_at + (whole // W * b_panel + k * W) * item, W)
-            for i in range(N - whole):
-                to[i] = b[whole + i]
+def to_panels(dtype: str) -> Any:
+    """A compiled function that copies rows low … high of B (K, N) to panels."""
+    one = np.dtype(dtype).type(1)
+    item, W = one.itemsize, NV * (VECTOR_BYTES // one.itemsize)
+
+    @plain(TO_PANELS)
+    def copy(B_at, N, to_at, b_panel, low, high, K):
+        whole = N // W * W
+        for k in range(low, high):
+            b = vector(one, B_at + k * N * item, N)
+            for column in range(0, whole, W):
+                to = vector(one, to_at + (column // W * b_panel + k * W) * item, W)
+                for i in range(W):
+                    to[i] = b[column + i]
+            if whole < N:
+                to = vector(one, to_at + (whole // W * b_panel + k * W) * item, W)
+                for i in range(N - whole):
+                    to[i] = b[whole + i]
+
+    return copy
 
 
-@plain
-def panels_of_transpose(one, B_at, N, to_at, b_panel, low, high):
-    """Copy rows low … high of B (K, N) to the panels of Bᵀ (N, K), where they are columns."""
-    item, W = size_of(one), panel_width(one)
-    for k in range(low, high):
-        b = vector(one, B_at + k * N * item, N)
-        to = vector(one, to_at + (k // W * b_panel + k % W) * item, N * W)
-        for n in range(N):
-            to[n * W] = b[n]
+def to_panels_of_transpose(dtype: str) -> Any:
+    """A compiled function for the panels of Bᵀ (N, K), where rows low … high of B are columns."""
+    one = np.dtype(dtype).type(1)
+    item, W = one.itemsize, NV * (VECTOR_BYTES // one.itemsize)
+
+    @plain(TO_PANELS)
+    def copy(B_at, N, to_at, b_panel, low, high, K):
+        for k in range(low, high):
+            b = vector(one, B_at + k * N * item, N)
+            to = vector(one, to_at + (k // W * b_panel + k % W) * item, N * W)
+            for n in range(N):
+                to[n * W] = b[n]
+
+    return copy

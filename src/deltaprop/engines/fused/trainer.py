@@ -43,6 +43,8 @@ class FusedTrainer:
         one if a step is too small to share.
     reproducible : bool, default=False
         Divide the work so that results do not depend on the number of threads.
+    precision : {None, "bfloat16"}, default=None
+        The dtype of the factors of matrix products. None is the dtype of the network.
     """
 
     def __init__(
@@ -52,14 +54,16 @@ class FusedTrainer:
         run: Run,
         n_threads: int | None = None,
         reproducible: bool = False,
+        precision: str | None = None,
     ) -> None:
         begin(model, run.chain, run.state)
         self._model, self._state, self._observer = model, run.state, run.observer
         self._index, self.batch_size, self.n_samples = rows.index, run.batch_size, len(rows)
         kernel_rows = KernelRows(model, rows)
         room = training_room(
-            model, kernel_rows.K, run.batch_size, n_threads, kernel_rows.sparse, reproducible
-        )
+            model, kernel_rows.K, run.batch_size, n_threads, kernel_rows.sparse, reproducible,
+            precision,
+        )  # fmt: skip
         self._shared = room.n_threads > 1
         self._frame = Frame(model, kernel_rows, room)
         self._frame.set(
@@ -165,12 +169,15 @@ def _nothing() -> None:
 
 
 def fused_objective(
-    model: Model, rows: Rows, n_threads: int | None, reproducible: bool
-) -> Objective:
+    model: Model, rows: Rows, n_threads: int | None, reproducible: bool,
+    precision: str | None = None,
+) -> Objective:  # fmt: skip
     """L and ∂L/∂θ over all rows at the current θ, for L-BFGS."""
     kernel_rows, N = KernelRows(model, rows), len(rows)
     order = np.arange(N) if rows.index is None else rows.index
-    room = training_room(model, kernel_rows.K, N, n_threads, kernel_rows.sparse, reproducible)
+    room = training_room(
+        model, kernel_rows.K, N, n_threads, kernel_rows.sparse, reproducible, precision
+    )
     frame, result, shared = Frame(model, kernel_rows, room), np.zeros(2), room.n_threads > 1
     G = np.zeros_like(model.theta)
     frame.set(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from deltaprop.engines.fused import bfloat16
 from deltaprop.engines.fused.objects import Unit, addresses
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.kernels import ActivationKernel, ClosedKernel, LossKernel
@@ -34,8 +35,7 @@ class Compiled(NamedTuple):
     pull_back: np.ndarray
     loss: int
     gather: int
-    rows_times: int
-    columns_times: int
+    products: dict[str, int]
     collapsed: bool
 
 
@@ -62,9 +62,31 @@ def products(dtype: str) -> Unit:
 
 
 def _make_products(dtype: str) -> dict[str, Any]:
-    from deltaprop.engines.fused.products import product
+    from deltaprop.engines.fused import products
 
-    return {"rows_times": product(True, dtype), "columns_times": product(False, dtype)}
+    return {
+        "rows_times": products.product(True, dtype),
+        "columns_times": products.product(False, dtype),
+        "to_panels": products.to_panels(dtype),
+        "to_panels_of_transpose": products.to_panels_of_transpose(dtype),
+    }
+
+
+@functools.lru_cache(maxsize=512)
+def bfloat16_products(emulated: bool) -> Unit:
+    """The matrix products of float32 networks with factors in bfloat16."""
+    return Unit("bfloat16 products", (emulated,), _make_bfloat16_products, (emulated,))
+
+
+def _make_bfloat16_products(emulated: bool) -> dict[str, Any]:
+    from deltaprop.engines.fused import products_bf16
+
+    return {
+        "rows_times": products_bf16.product(True, emulated),
+        "columns_times": products_bf16.product(False, emulated),
+        "to_panels": products_bf16.to_panels(),
+        "to_panels_of_transpose": products_bf16.to_panels_of_transpose(),
+    }
 
 
 @functools.lru_cache(maxsize=512)
@@ -123,15 +145,16 @@ def of_functions(f: tuple[Activation, ...], of: Loss, dtype: str, source: str) -
     return [*shared, loss(of, f[-1].name, dtype), *blocks]
 
 
-def of(net: Model, source: str) -> list[Unit]:
+def of(net: Model, source: str, precision: str | None = None) -> list[Unit]:
     """All units of a network for rows whose dtype is `source`."""
-    return of_functions(net.f, net.loss_function, net.dtype.name, source)
+    extra = [] if precision is None else [bfloat16_products(bfloat16.emulated())]
+    return [*of_functions(net.f, net.loss_function, net.dtype.name, source), *extra]
 
 
-def compiled(net: Model, source: str) -> Compiled:
+def compiled(net: Model, source: str, precision: str | None = None) -> Compiled:
     """The compiled parts of a network. Units that are not in the cache are compiled."""
     dtype = net.dtype.name
-    product = addresses(products(dtype))
+    factors = products(dtype) if precision is None else bfloat16_products(bfloat16.emulated())
     blocks = [addresses(activation(f, dtype)) for f in net.f]
     return Compiled(
         ENTRY[dtype](addresses(kernel(dtype))["enter"]),
@@ -139,7 +162,6 @@ def compiled(net: Model, source: str) -> Compiled:
         np.array([block["pull_back"] for block in blocks]),
         addresses(loss(net.loss_function, net.f[-1].name, dtype))["loss"],
         addresses(gather(source, dtype))["gather"],
-        product["rows_times"],
-        product["columns_times"],
+        addresses(factors),
         net.loss_function.closed_form(net.f[-1].name) is not None,
     )
