@@ -27,6 +27,7 @@ from deltaprop.functions.arrays import as_dtype
 from deltaprop.functions.masks import dropout_mask, signs_of_rows
 from deltaprop.model import Layout, Model
 from deltaprop.optim.batch_gradients import Batch
+from deltaprop.optim.noise import gaussian
 from deltaprop.optim.transforms import Step
 
 if TYPE_CHECKING:
@@ -168,5 +169,4 @@ class ReferenceTrainer:
 
     def _noise(self, deviation: float) -> Float[np.ndarray, " P"]:
         state, theta = self._run.state, self._model.theta
-        random = np.random.default_rng([state.noise_seed or 0, state.step])
-        return (deviation * random.standard_normal(theta.size)).astype(theta.dtype)
+        return gaussian(state.noise_seed, state.step, deviation, theta.size, theta.dtype)

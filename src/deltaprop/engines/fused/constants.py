@@ -119,6 +119,13 @@ OPTIMIZER = [
     ("reduction", COUNT),  # SUM, MEAN or SKLEARN
 ]  # fmt: skip
 
+PER_SAMPLE = [
+    ("norms", ADDRESS),  # float64: receives the norm of each gradient of a batch's rows; 0: unused
+    ("max_norm", REAL),  # the gradient of each row is clipped to this norm; 0: not clipped
+    ("noise", ADDRESS),  # is added to the sum of clipped gradients (n_steps, P); 0: no noise
+    ("g_scale", REAL),  # by which that sum is multiplied
+]  # fmt: skip
+
 LOOP = [
     ("batch", COUNT),  # rows of a batch
     ("rows_of_epoch", COUNT),  # N, or more where X holds only a part of the epoch's rows
@@ -131,4 +138,4 @@ LOOP = [
     ("out", ADDRESS),  # predictions (N, H)
 ]
 
-FRAME = np.dtype(NETWORK + ROWS + WORKSPACE + OPTIMIZER + LOOP)
+FRAME = np.dtype(NETWORK + ROWS + WORKSPACE + OPTIMIZER + PER_SAMPLE + LOOP)

@@ -52,6 +52,7 @@ from deltaprop.engines.fused.lowlevel import (
     size_of,
     vector,
 )
+from deltaprop.engines.fused.per_sample import clip_samples, privatize
 from deltaprop.engines.fused.sharing import barrier, claimed, part_of, release
 
 WEIGHTS, GRADIENTS = 0, 1  # which sums of squares of a layer, one for each piece: see `_part`
@@ -95,7 +96,7 @@ def run(one, k, frame):
             total_weight = 0.0  # in a separate function, LLVM would reorder this sum
             for i in range(size):
                 total_weight += weights[order[start + i]]
-        if total_weight == 0.0:
+        if total_weight == 0.0 and f.max_norm == 0:
             continue  # all weights are zero, and every thread skips the batch
         if f.rule != GRADIENT:
             updates += 1
@@ -136,11 +137,15 @@ def predict(one, k, frame):
 @plain
 def _step(f, start, size, updates, total_weight, rate):
     """The step for a batch: its factors follow from the reduction and the update rule."""
+    if f.max_norm > 0:  # private training divides by public numbers only
+        total_weight, batch = float(size), float(f.batch)
+    else:
+        batch = total_weight
     scale, l2, gain = 1.0 / total_weight, f.l2, rate
     if f.reduction == SUM:
         scale, l2 = 1.0, f.l2 * size / f.rows_of_epoch
     elif f.reduction == SKLEARN:
-        l2 = f.l2 / total_weight
+        l2 = f.l2 / batch
     if f.rule == ADAM:
         gain = rate * math.sqrt(1 - f.b2**updates) / (1 - f.b1**updates)
     return Step(start, size, updates, scale, l2, rate, gain)
@@ -210,6 +215,8 @@ def _forward(one, f, tile, step, train):
 @plain
 def _loss(one, f, tile, scale):
     """The loss of each row of a tile, and δ of the last layer, times `scale` and the weights."""
+    if f.max_norm > 0:
+        scale = 1.0  # a gradient is clipped before it is divided by anything
     last, n = layer_at(f.layers, f.L - 1), tile.n
     H, by_unit, scratch = last.H, f.by_unit, row_at(one, f, f.scratch, tile.low, 2)
     t_at = row_at(one, f, f.batch_targets, tile.low, f.K)
@@ -257,7 +264,8 @@ def _backward(one, f, tile, step):
     """δ_l of a tile from the last layer's, (1.9), and the panels that ∂W_l is computed from."""
     n, by_unit, scratch = tile.n, f.by_unit, row_at(one, f, f.scratch, tile.low, 2)
     for l in range(f.L - 1, -1, -1):
-        delta_to_panels(one, f, l, tile)
+        if not f.norms:
+            delta_to_panels(one, f, l, tile)
         if l == 0:
             break
         back(one, f, l, tile)
@@ -273,6 +281,10 @@ def _backward(one, f, tile, step):
         call_block(below.pull_back, a_at, z_at, g_at, scratch, n, H, by_unit)
         if dropout > 0:
             drop(one, f, l - 1, tile, step, z_at)
+    if f.norms:
+        clip_samples(one, f, tile)
+        for l in range(f.L):
+            delta_to_panels(one, f, l, tile)
 
 
 # ---------------------------------------------------------------- second half: parameters
@@ -297,6 +309,8 @@ def _second_half(one, f, k, step, slab):
         if k == l % T:
             bias_gradient(one, f, l, slab)
             layer = layer_at(f.layers, l)
+            if slab.last and f.max_norm > 0:
+                privatize(one, f, step, layer.b, layer.H)
             if slab.last and whole:
                 parts[_part(l, GRADIENTS, BIAS)] = _complete(one, f, layer.b, layer.H, 0.0)
             elif slab.last and not together:
@@ -314,7 +328,8 @@ def _needs_whole_gradient(f):
 @plain
 def _updates_together(f, step, slab):
     """Whether one loop updates all parameters, which is faster for small networks."""
-    alike = step.l2 == 0 and f.decay == 0  # W_l and b_l are updated by the same rule
+    # W_l and b_l are updated by the same rule.
+    alike = step.l2 == 0 and f.decay == 0 and f.max_norm == 0
     return f.by_unit and slab.last and alike and not _needs_whole_gradient(f)
 
 
@@ -350,6 +365,8 @@ def _finish_piece(one, f, step, l, piece, low, high):
     at, size = layer.W + low * layer.H, (high - low) * layer.H
     if step.l2 > 0:
         parts[_part(l, WEIGHTS, piece)] = _squares(one, parameters_at(one, f, at), size)
+    if f.max_norm > 0:
+        privatize(one, f, step, at, size)
     if _needs_whole_gradient(f):
         parts[_part(l, GRADIENTS, piece)] = _complete(one, f, at, size, step.l2)
         return

@@ -15,9 +15,11 @@ from deltaprop.engines.fused import constants, threads
 from deltaprop.engines.fused.frame import Frame, address
 from deltaprop.engines.fused.kernel_rows import KernelRows
 from deltaprop.engines.fused.layout import training_room
+from deltaprop.engines.fused.private import Noise, kernel_gradient
 from deltaprop.engines.fused.rules import kernel_rule
 from deltaprop.engines.protocol import Objective, Order, Rates, Run, begin
 from deltaprop.model import Model
+from deltaprop.optim.batch_gradients import PrivateGradient
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -68,7 +70,12 @@ class FusedTrainer:
             parts=np.zeros(2 * model.n_layers * (constants.MOST_PIECES + 1)),
             reduction=REDUCTIONS[model.reduction], l2=model.l2,
             seed=run.state.dropout_seed or 0, **kernel_rule(run.chain),
+            **kernel_gradient(run.gradient, model.reduction, run.batch_size),
         )  # fmt: skip
+        self._noise: Noise | None = None
+        if isinstance(run.gradient, PrivateGradient) and run.gradient.noise:
+            self._noise = Noise(model, run, self._n_threads)
+            self._frame.set(noise=self._noise.values)
         self._pace = SECONDS_PER_CALL  # seconds per step; a large value until it is measured
         self._before: Any = None
         self._room_for_orders = np.empty(0, np.int64)
@@ -145,6 +152,9 @@ class FusedTrainer:
             steps = min(max(1, int(SECONDS_PER_CALL / self._pace)), len(rates) - done)
             if observer is not None:
                 steps = min(steps, observer.distance(state.step))
+            if self._noise is not None:
+                steps = min(steps, self._noise.steps)
+                self._noise.draw(state.step, steps)
             at["start"][0], at["n_steps"][0] = first + done, steps
             at["step"][0], at["rates"][0] = state.step, rates_at + 8 * done
             started = time.perf_counter()

@@ -1,0 +1,57 @@
+"""Private training in the kernel: the fields of its frame, and the noise of the next steps."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deltaprop.optim.batch_gradients import BatchGradient, PrivateGradient
+from deltaprop.optim.noise import gaussian
+
+if TYPE_CHECKING:
+    from deltaprop.engines.protocol import Run
+    from deltaprop.model import Model
+
+NUMBERS = 4_000_000  # numbers of noise that are drawn together, for one step at least
+
+
+def kernel_gradient(gradient: BatchGradient, reduction: str, batch: int) -> dict[str, Any]:
+    """The fields of the kernel's frame that describe how a batch becomes a gradient."""
+    if not isinstance(gradient, PrivateGradient):
+        return {}
+    return {
+        "norms": np.zeros(batch), "max_norm": gradient.max_norm,
+        "g_scale": 1.0 if reduction == "sum" else 1 / batch,
+    }  # fmt: skip
+
+
+class Noise:
+    """The noise of several steps, in an array that the kernel reads.
+
+    Parameters
+    ----------
+    model : Model
+    run : Run
+        A private training run, whose seed is used.
+    n_threads : int
+        How many threads draw at the same time, each for another step.
+    """
+
+    def __init__(self, model: Model, run: Run, n_threads: int) -> None:
+        assert isinstance(run.gradient, PrivateGradient)
+        self._seed = run.state.noise_seed
+        self._deviation = run.gradient.noise * run.gradient.max_norm
+        self._n_threads = n_threads
+        self.steps = max(1, NUMBERS // model.theta.size)
+        self.values = np.empty((self.steps, model.theta.size), model.dtype)
+
+    def draw(self, first: int, steps: int) -> None:
+        """Draw the noise of `steps` steps; `first` updates have been made before them."""
+        with ThreadPoolExecutor(self._n_threads) as pool:
+            list(pool.map(self._draw, range(steps), range(first, first + steps)))
+
+    def _draw(self, i: int, step: int) -> None:
+        values = self.values[i]
+        values[...] = gaussian(self._seed, step, self._deviation, values.size, values.dtype)
