@@ -31,7 +31,8 @@ ROOM = KC * MC  # scalars that a thread needs for a copy of such a block
 
 # ---------------------------------------------------------------- names for numbers
 
-SGD, ADAM, GRADIENT = 0, 1, 2  # update rules; GRADIENT computes ∂L/∂θ without an update
+# Update rules. GRADIENT computes ∂L/∂θ without an update, NORMS only the norms of each row's.
+SGD, ADAM, GRADIENT, NORMS = 0, 1, 2, 3
 SUM, MEAN, SKLEARN = 0, 1, 2  # how a batch's losses are reduced, and with them the penalty
 
 # ---------------------------------------------------------------- thresholds, found by measurement
@@ -108,7 +109,7 @@ WORKSPACE = [
 ]  # fmt: skip
 
 OPTIMIZER = [
-    ("rule", COUNT),  # SGD, ADAM or GRADIENT
+    ("rule", COUNT),  # SGD, ADAM, GRADIENT or NORMS
     ("first", ADDRESS), ("second", ADDRESS),  # velocity, or Adam's two moments (P,)
     ("b1", REAL), ("b2", REAL),  # momentum, or the decay rates of Adam's moments
     ("epsilon", REAL),

@@ -25,7 +25,16 @@ theirs.
 import math
 from typing import NamedTuple
 
-from deltaprop.engines.fused.constants import ADAM, FEW, GRADIENT, MOST_PIECES, PIECE, SKLEARN, SUM
+from deltaprop.engines.fused.constants import (
+    ADAM,
+    FEW,
+    GRADIENT,
+    MOST_PIECES,
+    NORMS,
+    PIECE,
+    SKLEARN,
+    SUM,
+)
 from deltaprop.engines.fused.layer import (
     Slab,
     Tile,
@@ -98,11 +107,10 @@ def run(one, k, frame):
                 total_weight += weights[order[start + i]]
         if total_weight == 0.0 and f.max_norm == 0:
             continue  # all weights are zero, and every thread skips the batch
-        if f.rule != GRADIENT:
-            updates += 1
+        updates += 1
         step = _step(f, start, size, updates, total_weight, rates[s])
         loss = _gradient_and_update(one, f, k, step)
-        if f.clip > 0 and f.rule != GRADIENT:
+        if f.clip > 0:
             _clipped_update(one, f, k, step, _clip_factor(f))
             barrier(vector(1, f.sync, 16), f.n_threads)
         if k == 0:
@@ -293,6 +301,8 @@ def _backward(one, f, tile, step):
 @plain
 def _second_half(one, f, k, step, slab):
     """Gradients of this thread's pieces of all W_l and its share of all b_l, and their update."""
+    if f.rule == NORMS:
+        return
     T, whole, together = f.n_threads, _needs_whole_gradient(f), _updates_together(f, step, slab)
     claims = vector(1, f.piece_claims, f.L * MOST_PIECES)
     parts = vector(1.0, f.parts, 1)

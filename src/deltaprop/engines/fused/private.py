@@ -13,6 +13,7 @@ from deltaprop.optim.noise import gaussian
 if TYPE_CHECKING:
     from deltaprop.engines.protocol import Run
     from deltaprop.model import Model
+    from deltaprop.optim.state import TrainingState
 
 NUMBERS = 4_000_000  # numbers of noise that are drawn together, for one step at least
 
@@ -27,28 +28,43 @@ def kernel_gradient(gradient: BatchGradient, reduction: str, batch: int) -> dict
     }  # fmt: skip
 
 
+def noise_of(model: Model, run: Run, n_threads: int, most: int | None = None) -> Noise | None:
+    """The noise of a training run, of `most` steps at once; None if it has no noise."""
+    if not isinstance(run.gradient, PrivateGradient) or run.gradient.noise == 0:
+        return None
+    deviation = run.gradient.noise * run.gradient.max_norm
+    return Noise(model, run.state, deviation, n_threads, most)
+
+
 class Noise:
     """The noise of several steps, in an array that the kernel reads.
 
     Parameters
     ----------
     model : Model
-    run : Run
-        A private training run, whose seed is used.
+    state : TrainingState
+        Has the seed.
+    deviation : float
+        The standard deviation.
     n_threads : int
         How many threads draw at the same time, each for another step.
+    most : int, optional
+        The number of steps; by default so many that the array has `NUMBERS` numbers.
     """
 
-    def __init__(self, model: Model, run: Run, n_threads: int) -> None:
-        assert isinstance(run.gradient, PrivateGradient)
-        self._seed = run.state.noise_seed
-        self._deviation = run.gradient.noise * run.gradient.max_norm
+    def __init__(
+        self, model: Model, state: TrainingState, deviation: float, n_threads: int, most: int | None
+    ) -> None:
+        self._seed, self._deviation = state.noise_seed, deviation
         self._n_threads = n_threads
-        self.steps = max(1, NUMBERS // model.theta.size)
+        self.steps = most or max(1, NUMBERS // model.theta.size)
         self.values = np.empty((self.steps, model.theta.size), model.dtype)
 
     def draw(self, first: int, steps: int) -> None:
         """Draw the noise of `steps` steps; `first` updates have been made before them."""
+        if steps == 1:
+            self._draw(0, first)
+            return
         with ThreadPoolExecutor(self._n_threads) as pool:
             list(pool.map(self._draw, range(steps), range(first, first + steps)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deltaprop.engines.fused.rules import uncompiled
+from deltaprop.engines.fused.layout import LARGEST_SLAB
 from deltaprop.engines.protocol import Run
 from deltaprop.model import Model
 
@@ -22,6 +22,6 @@ def cannot_run(net: Model) -> str | None:
 
 def cannot_train(model: Model, run: Run) -> str | None:
     """Why the fused engine cannot run this training run; None if it can."""
-    if (name := uncompiled(run.chain)) is not None:
-        return f"the solver's transformation {name} is not compiled"
+    if run.chain.needs_fisher and run.batch_size > LARGEST_SLAB:
+        return f"batches of more than {LARGEST_SLAB} rows are not kept in memory, as KFAC needs them"
     return cannot_run(model)
