@@ -25,9 +25,9 @@ from deltaprop.engines.protocol import (
     begin,
 )
 from deltaprop.functions.arrays import as_dtype
+from deltaprop.functions.noise import gaussian
 from deltaprop.model import Layout, Model
 from deltaprop.optim.batch_gradients import Batch
-from deltaprop.optim.noise import gaussian
 from deltaprop.optim.transforms import Step
 
 if TYPE_CHECKING:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.engines.fused import objects, units
+from deltaprop.engines.fused.frame import address
+from deltaprop.functions.noise import uniform
 from deltaprop.optim.batch_gradients import BatchGradient, PrivateGradient
-from deltaprop.optim.noise import gaussian
 
 if TYPE_CHECKING:
     from deltaprop.engines.protocol import Run
@@ -56,18 +58,24 @@ class Noise:
         self, model: Model, state: TrainingState, deviation: float, n_threads: int, most: int | None
     ) -> None:
         self._seed, self._deviation = state.noise_seed, deviation
-        self._n_threads = n_threads
         self.steps = most or max(1, NUMBERS // model.theta.size)
         self.values = np.empty((self.steps, model.theta.size), model.dtype)
+        self._uniform = np.empty((min(n_threads, self.steps), 2 * -(-model.theta.size // 2)))
+        self._transform = units.NOISE(objects.addresses(units.noise(model.dtype.name))["noise"])
 
     def draw(self, first: int, steps: int) -> None:
         """Draw the noise of `steps` steps; `first` updates have been made before them."""
         if steps == 1:
-            self._draw(0, first)
+            self._draw(0, first, 1)
             return
-        with ThreadPoolExecutor(self._n_threads) as pool:
-            list(pool.map(self._draw, range(steps), range(first, first + steps)))
+        n_threads = len(self._uniform)
+        with ThreadPoolExecutor(n_threads) as pool:
+            list(pool.map(lambda k: self._draw(k, first, steps), range(n_threads)))
 
-    def _draw(self, i: int, step: int) -> None:
-        values = self.values[i]
-        values[...] = gaussian(self._seed, step, self._deviation, values.size, values.dtype)
+    def _draw(self, k: int, first: int, steps: int) -> None:
+        """Thread k draws the noise of every so many-th step."""
+        result = np.zeros(2, np.int64)  # required by Numba's calling convention; unused
+        at = address(result), address(result) + 8, address(self._uniform[k])
+        for i in range(k, steps, len(self._uniform)):
+            uniform(self._seed, first + i, self._uniform[k])
+            self._transform(*at, address(self.values[i]), self.values.shape[1], self._deviation)
