@@ -14,6 +14,7 @@ All train 784 → 256 → 128 → 10 in float32. They take turns in one process,
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 import warnings
 from collections.abc import Callable
@@ -130,7 +131,7 @@ def _opacus() -> Any:
     from opacus import PrivacyEngine
 
     layers: list[Any] = []
-    for D, H in zip(SIZES, SIZES[1:], strict=False):
+    for D, H in itertools.pairwise(SIZES):
         layers += [torch.nn.Linear(D, H), torch.nn.ReLU()]
     net = torch.nn.Sequential(*layers[:-1])
     X, y = map(torch.from_numpy, _data(ROWS))

@@ -1,4 +1,4 @@
-"""What a step draws at random, for engines that compute with NumPy: dropout masks and K-FAC's signs.
+"""What a step draws at random, computed with NumPy: dropout masks and K-FAC's signs.
 
 Both are functions of the training state, so that all engines draw the same.
 """
@@ -40,7 +40,7 @@ def fisher_factors(
     shares: Weights,
     masks: Masks | None,
 ) -> tuple[Any, ...]:
-    """(A_0, G_0, A_1, …) of the next step's batch: see :func:`deltaprop.derivation.fisher.factors`."""
+    """A_0, G_0, A_1, … of the next step's batch: :func:`deltaprop.derivation.fisher.factors`."""
     positions = np.arange(len(a[0]), dtype=np.uint32)
     signs = signs_of_rows(
         state.dropout_seed, state.step, model.n_layers, positions, model.n_outputs, model.dtype, np

@@ -28,9 +28,7 @@ def gaussian(
     return (deviation * noise).astype(dtype)
 
 
-def uniform(
-    seed: int | None, step: int, out: Float[np.ndarray, " U"]
-) -> Float[np.ndarray, " U"]:
+def uniform(seed: int | None, step: int, out: Float[np.ndarray, " U"]) -> Float[np.ndarray, " U"]:
     """Fill `out` with the uniform numbers in [0, 1) of one step."""
     return np.random.default_rng([seed or 0, step]).random(out=out)
 

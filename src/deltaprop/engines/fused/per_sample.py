@@ -118,7 +118,9 @@ def _norm_of_row(one, f, tile, i):
     norm = 0.0
     for l in range(f.L):
         layer = layer_at(f.layers, l)
-        of_delta = _norm_in(one, f, row_at(one, f, layer.delta, tile.low, layer.H), tile.n, i, layer.H)
+        of_delta = _norm_in(
+            one, f, row_at(one, f, layer.delta, tile.low, layer.H), tile.n, i, layer.H
+        )
         if of_delta == 0.0:
             continue
         if l == 0 and f.sparse:

@@ -23,5 +23,5 @@ def cannot_run(net: Model) -> str | None:
 def cannot_train(model: Model, run: Run) -> str | None:
     """Why the fused engine cannot run this training run; None if it can."""
     if run.chain.needs_fisher and run.batch_size > LARGEST_SLAB:
-        return f"batches of more than {LARGEST_SLAB} rows are not kept in memory, as KFAC needs them"
+        return f"batches of more than {LARGEST_SLAB} rows, for KFAC, do not fit its memory"
     return cannot_run(model)
