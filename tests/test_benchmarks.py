@@ -62,7 +62,7 @@ def test_the_last_loss_is_that_of_deltaprop(problem, peer):
 def test_the_default_number_of_threads_is_that_of_the_pinned_cores():
     code = (
         "from benchmarks import machine; machine.pin(1)\n"
-        "from deltaprop.engines.fused import threads; print(threads.available())"
+        "from deltaprop.engines.fused import processors; print(processors.available())"
     )
     environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
     run = subprocess.run(

@@ -442,13 +442,34 @@ def test_bfloat16_trains():
           other=dp.Xla("bfloat16"), dtype="float32", rtol=0.2, max_epochs=2)  # fmt: skip
 
 
-@pytest.mark.parametrize("engine", ["auto", "fused"])
-def test_the_reference_engine_takes_over_and_says_so(engine, monkeypatch):
+@pytest.mark.parametrize("case", CASES)
+def test_the_fused_engine_agrees(case, recwarn):
+    settings = dict(CASES[case])
+    layers = [dp.Dense(6, "relu", settings.pop("dropout", 0.0)), dp.Dense(120, "tanh")]
+    agree([*layers, dp.Dense(3, "softmax")], "cross_entropy", CLASSES, other="fused", **settings)
+    assert not [w for w in recwarn if "Falling back" in str(w.message)]
+
+
+@pytest.mark.parametrize("name", CURVED)
+def test_the_fused_engine_agrees_for_every_loss(name):
+    y, loss, output, H = problem(name)
+    agree([dp.Dense(5, "tanh"), dp.Dense(H, output)], loss, y, other="fused",
+          sample_weight=WEIGHTS)  # fmt: skip
+
+
+@pytest.mark.parametrize("activation", sorted(set(activations.NAMES) - {"sigmoid"}))
+def test_the_fused_engine_agrees_for_every_activation(activation):
+    """The kernel writes f(a) over a where f′ does not read a."""
+    agree([dp.Dense(6, activation), dp.Dense(4, activation)], "huber",
+          np.c_[POSITIVE, POSITIVE[:, 0]], rtol=1e-6, other="fused")  # fmt: skip
+
+
+def test_batches_that_do_not_fit_the_kernel_s_memory_fall_back(monkeypatch):
     monkeypatch.setattr(auto, "_warned", set())
-    message = "Falling back to the reference engine: .*NaturalGradient is not compiled"
-    with pytest.warns(UserWarning, match=message):
-        agree([dp.Dense(5, "tanh"), dp.Dense(3, "softmax")], "cross_entropy", CLASSES,
-              other=engine, rtol=0)  # fmt: skip
+    many = rng.randn(5000, 4)
+    net = dp.Network(4, [dp.Dense(3)], loss="squared_error", seed=0)
+    with pytest.warns(UserWarning, match="reference engine: batches of more than 4096 rows"):
+        fit(net, many, many[:, :3], dp.KFAC(), engine="fused")
 
 
 def test_a_stream_trains_like_the_same_rows_in_memory(tmp_path):
@@ -609,9 +630,9 @@ BLOCK_BUGS = {
     "no input for the bias": ("xp.ones_like(x[:, :1])", "xp.zeros_like(x[:, :1])"),
     "the bias first": ("[x, xp.ones_like(x[:, :1])]", "[xp.ones_like(x[:, :1]), x]"),
     "no root": ("xp.sqrt(_information(yhat, function, xp))", "_information(yhat, function, xp)"),
-    "no dropout": ("X, a, W, f, masks)\n    result", "X, a, W, f)\n    result"),
+    "no dropout": ("X, a, W, f, masks)\n    roots", "X, a, W, f)\n    roots"),
     "A of the layer above": ("else X[l]  #", "else X[l + 1]  #"),
-    "unweighted": ("d.T @ (shares * d)", "d.T @ d / len(d)"),
+    "unweighted": ("d = roots * xp.astype", "d = len(delta[0]) ** -0.5 * xp.astype"),
 }  # fmt: skip
 STEP_BUGS = {
     "A and G exchanged": ("(A @ g_l @ G)", "(G @ g_l[:-1] @ A[:-1, :-1])"),

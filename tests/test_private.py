@@ -26,7 +26,7 @@ from sklearn.exceptions import NotFittedError
 import deltaprop as dp
 from deltaprop import equations
 from deltaprop.derivation import per_sample
-from deltaprop.engines import auto
+from deltaprop.engines.fused.gradients import gradient
 from deltaprop.engines.xla import sample_norms
 from deltaprop.optim import batch_gradients
 from deltaprop.optim.accounting import delta_of, epsilon_of
@@ -43,7 +43,7 @@ N = 23
 X = rng.randn(N, 4)
 CLASSES = rng.randint(0, 3, N)
 WEIGHTS = np.where(np.arange(N) < 5, 0.0, rng.rand(N) + 0.1)
-ENGINES = ["reference", "xla"]
+ENGINES = ["reference", "fused", "xla"]
 
 
 def small_net(dropout=0.0, reduction="mean", l2=0.1, dtype="float64"):
@@ -270,8 +270,8 @@ def sum_of(rows, w, max_norm, engine, dtype, layers):
     net = dp.Network(4, layers, loss="squared_error", dtype=dtype, seed=0)
     before = net.theta.copy()
     with np.errstate(all="ignore"):
-        fit(net, rows, np.ones(len(rows)), 0.0, max_norm, sample_weight=w, engine=engine,
-            batch_size=len(rows), max_epochs=1, solver=dp.SGD(1.0, momentum=0.0))  # fmt: skip
+        fit(net, rows, np.ones(rows.shape[0]), 0.0, max_norm, sample_weight=w, engine=engine,
+            batch_size=rows.shape[0], max_epochs=1, solver=dp.SGD(1.0, momentum=0.0))  # fmt: skip
     return (before - net.theta).astype(np.float64)
 
 
@@ -408,10 +408,11 @@ def test_engines_agree_without_noise(reduction, weighted):
         history = fit(net, noise=0.0, engine=engine, clip_norm=0.5,
                       sample_weight=WEIGHTS if weighted else None)  # fmt: skip
         found.append((net.theta, history))
-    (one, first), (two, second) = found
-    np.testing.assert_allclose(two, one, rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(second.loss_curve, first.loss_curve, rtol=1e-10)
-    assert first.progress.step == second.progress.step == 15
+    theta, history = found[0]
+    for same, other in found[1:]:
+        np.testing.assert_allclose(same, theta, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(other.loss_curve, history.loss_curve, rtol=1e-10)
+        assert history.progress.step == other.progress.step == 15
 
 
 def test_without_noise_and_without_long_gradients_it_is_plain_training():
@@ -428,13 +429,14 @@ def test_sparse_and_narrow_rows():
     big = sp.random(N, 50, density=0.1, format="csr", random_state=0)
     for rows in (big, big.astype("float32").toarray().astype("float16")):
         found = []
-        for engine, X in zip((*ENGINES, "reference"), (rows, rows, big.toarray()), strict=True):
+        for engine, X in [*((engine, rows) for engine in ENGINES), ("reference", big.toarray())]:
             net = dp.Network(50, [dp.Dense(6, "relu"), dp.Dense(3, "softmax")],
                              loss="cross_entropy", seed=1)  # fmt: skip
             fit(net, X, noise=0.0, engine=engine)
             found.append(net.theta)
-        np.testing.assert_allclose(found[1], found[0], rtol=1e-10, atol=1e-13)
-        np.testing.assert_allclose(found[2], found[0], atol=1e-3)
+        for theta in found[1:-1]:
+            np.testing.assert_allclose(theta, found[0], rtol=1e-10, atol=1e-13)
+        np.testing.assert_allclose(found[-1], found[0], atol=1e-3)
 
 
 def test_a_stream_is_trained_on_as_rows_in_memory_are(tmp_path):
@@ -451,18 +453,145 @@ def test_a_stream_is_trained_on_as_rows_in_memory_are(tmp_path):
         dp.fit(streamed, rows, privacy=dp.Privacy(1.0), validation=0.2)
 
 
-def test_the_reference_engine_takes_over_and_says_so_once(monkeypatch):
-    nets = {}
-    for engine in ("auto", "fused"):
-        monkeypatch.setattr(auto, "_warned", set())
-        nets[engine] = small_net()
-        with pytest.warns(UserWarning, match="Falling back to the reference engine: private"):
-            fit(nets[engine], engine=engine)
-        fit(small_net(), engine=engine)
-    reference = small_net()
-    fit(reference)
-    for net in nets.values():
-        np.testing.assert_array_equal(net.theta, reference.theta)
+@settings(max_examples=40)
+@given(
+    widths=st.lists(st.sampled_from([3, 7, 60, 200]), max_size=3),
+    loss=st.sampled_from(["cross_entropy", "huber", "focal"]),
+    reduction=st.sampled_from(["sum", "mean", "sklearn"]),
+    dtype=st.sampled_from(["float64", "float32"]),
+    kind=st.sampled_from(["few columns", "many columns", "sparse"]),
+    solver=st.sampled_from([dp.SGD(0.1), dp.Adam(0.01), dp.AdamW(0.01)]),
+    noise=st.sampled_from([0.0, 1.0]),
+    weighted=st.booleans(),
+    l2=st.sampled_from([0.0, 0.1]),
+    dropout=st.sampled_from([0.0, 0.3]),
+    clip=st.sampled_from([None, 0.05]),
+    n_threads=st.integers(1, 3),
+    reproducible=st.booleans(),
+)
+def test_the_fused_engine_takes_the_steps_of_the_reference_engine(
+    widths, loss, reduction, dtype, kind, solver, noise, weighted, l2, dropout, clip, n_threads,
+    reproducible,
+):  # fmt: skip
+    """The same clipping and the same noise, whatever the layout of the activations is."""
+    random = np.random.RandomState(1)
+    rows = {
+        "few columns": random.randn(N, 4), "many columns": random.randn(N, 100),
+        "sparse": sp.random(N, 100, 0.1, format="csr", random_state=0),
+    }[kind].astype(dtype)  # fmt: skip
+    y = random.randn(N, 3) if loss == "huber" else CLASSES
+    last = dp.Dense(3, "identity" if loss == "huber" else "softmax")
+    found = []
+    for engine in ("reference", "fused"):
+        net = dp.Network(
+            rows.shape[1], [*(dp.Dense(H, "relu", dropout) for H in widths), last], loss=loss,
+            l2=l2, reduction=reduction, dtype=dtype, seed=0,
+        )  # fmt: skip
+        history = fit(
+            net, rows, y, noise, solver=solver, clip_norm=clip, engine=engine, batch_size=9,
+            n_threads=n_threads, reproducible=reproducible,
+            sample_weight=WEIGHTS if weighted else None,
+        )  # fmt: skip
+        found.append((net.theta, history.loss_curve, history.progress.step))
+    (theta, losses, steps), (fused, fused_losses, fused_steps) = found
+    tolerance = 1e-9 if dtype == "float64" else 2e-3
+    np.testing.assert_allclose(fused, theta, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(fused_losses, losses, rtol=tolerance)
+    assert steps == fused_steps
+
+
+@settings(max_examples=40)
+@given(
+    st.integers(0, 2**31), st.floats(-200, 200), st.floats(1e-3, 1e3), st.integers(1, 4),
+    st.sampled_from(["tanh", "exp", "relu"]), st.sampled_from(["float64", "float32"]),
+    st.sampled_from([3, 200]), st.booleans(),
+)  # fmt: skip
+def test_the_fused_engine_clips_rows_of_any_size(
+    seed, size, max_norm, depth, f, dtype, width, sparse
+):
+    """Squares of their entries are infinite or 0 in many cases, and some gradients overflow."""
+    random = np.random.RandomState(seed)
+    with np.errstate(all="ignore"):
+        rows = random.randn(6, 4)
+        rows[0] *= 10.0**size
+        rows = rows.astype(dtype)
+        assume(np.isfinite(rows).all())
+    w, layers = random.rand(6) + 0.1, [dp.Dense(width, f)] * depth
+    given_rows = sp.csr_array(rows) if sparse else rows
+    one, two = (
+        sum_of(given_rows, w, max_norm, engine, dtype, [*layers, dp.Dense(1)])
+        for engine in ("reference", "fused")
+    )
+    tolerance = 1e-7 if dtype == "float64" else 2e-3
+    np.testing.assert_allclose(two, one, rtol=tolerance, atol=tolerance * max_norm)
+
+
+def test_norms_and_clipped_gradients_in_one_compiled_pass():
+    for n_columns, n_rows in ((4, 23), (100, 23), (4, 9000)):
+        random = np.random.RandomState(0)
+        rows, y = random.randn(n_rows, n_columns), random.randint(0, 3, n_rows)
+        w = random.rand(n_rows)
+        for reduction in ("sum", "mean", "sklearn"):
+            net = dp.Network(
+                n_columns, [dp.Dense(70, "tanh", 0.2), dp.Dense(3, "softmax")],
+                loss="cross_entropy", l2=0.1, reduction=reduction, seed=0,
+            )  # fmt: skip
+            Xs, a = equations.forward(rows, net.W, net.b, net.f)
+            delta = equations.output_error(net.encode(y), a[-1], Xs[-1], net.f[-1],
+                                           net.loss_function, w[:, None])  # fmt: skip
+            delta = equations.error_signals(delta, Xs, a, net.W, net.f)
+            norms = equations.sample_norms(Xs, delta)
+            g, found = gradient(net, rows, y, w)
+            np.testing.assert_allclose(found, norms, rtol=1e-10)
+            np.testing.assert_allclose(g.flat, net.gradient(rows, y, w).flat, rtol=1e-8, atol=1e-12)
+            np.testing.assert_allclose(net.sample_norms(rows, y), norms / w, rtol=1e-10)
+
+            C = float(np.median(norms))
+            g, found = gradient(net, rows, y, w, max_norm=C)
+            np.testing.assert_allclose(found, norms, rtol=1e-10)
+            moved = dp.Network(
+                n_columns, [dp.Dense(70, "tanh"), dp.Dense(3, "softmax")],
+                loss="cross_entropy", l2=0.1, reduction=reduction, seed=0,
+            )  # fmt: skip
+            fit(moved, rows, y, 0.0, C, sample_weight=w, batch_size=n_rows, max_epochs=1,
+                solver=dp.SGD(1.0, momentum=0.0))  # fmt: skip
+            np.testing.assert_allclose(g.flat, net.theta - moved.theta, rtol=1e-7, atol=1e-10)
+
+
+def test_entries_of_a_sparse_row_that_occur_twice_count_as_their_sum():
+    twice = sp.csr_array((np.ones(4), [1, 1, 0, 2], [0, 2, 4]), shape=(2, 3))
+    thetas = []
+    for rows in (twice, twice.toarray()):
+        net = dp.Network(3, [dp.Dense(1)], loss="squared_error", seed=0)
+        fit(net, rows, [5.0, 3.0], 0.0, 0.01, engine="fused", batch_size=2)
+        thetas.append(net.theta)
+    np.testing.assert_allclose(*thetas, rtol=1e-12)
+
+
+class Halved(Transformation):
+    """A transformation that is not compiled."""
+
+    def update(self, g, state, step):
+        return g / 2, state
+
+
+class HalvedAdam(dp.Adam):
+    def transformations(self):
+        return (Halved(), *super().transformations())
+
+
+@pytest.mark.parametrize("privacy", [None, dp.Privacy(1.0, 0.3, 3)])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_any_solver_runs_on_the_compiled_gradient(sparse, privacy, recwarn):
+    rows = sp.csr_array(X) if sparse else X
+    thetas = []
+    for engine in ("reference", "fused"):
+        net = small_net(0.3)
+        dp.fit(net, rows, CLASSES, solver=HalvedAdam(0.01), privacy=privacy, engine=engine,
+               batch_size=5, max_epochs=3, sample_weight=WEIGHTS, shuffle=False)  # fmt: skip
+        thetas.append(net.theta)
+    np.testing.assert_allclose(thetas[1], thetas[0], rtol=1e-9, atol=1e-12)
+    assert not [w for w in recwarn if "Falling back" in str(w.message)]
 
 
 # ---------------------------------------------------------------- devices and processes

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop.engines.prediction import Predictor
+from deltaprop.engines.prediction import Predictor, compiled_norms
 from deltaprop.model import Dense, Gradient, Layout, Model, Trace
 from deltaprop.model.inputs import check_X
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Float, Num
 
     from deltaprop.explain.derivation import Derivation
     from deltaprop.explain.verification import Verification
+    from deltaprop.functions.arrays import Array
     from deltaprop.page import Page
 
 
@@ -99,6 +100,12 @@ class Network(Model):
         """
         z = self.predictor.few(X)
         return self.predictor(check_X(self, X)) if z is None else z
+
+    def _sample_norms(
+        self, X: Num[Array, "N D"], y: Num[np.ndarray, "N ..."]
+    ) -> Float[np.ndarray, " N"]:
+        norms = compiled_norms(self, X, y)
+        return super()._sample_norms(X, y) if norms is None else norms
 
     def check(self, X: Any, y: Any, sample_weight: Any = None) -> Verification:
         """Verify each equation numerically on (X, y): see :func:`deltaprop.inspect.verify`.

@@ -77,13 +77,14 @@ def factors(
     xp = namespace(signs)
     last = output_error(a[-1], X[-1], f[-1], function, signs)
     delta = error_signals(xp.astype(last, W[0].dtype), X, a, W, f, masks)
+    roots = shares**0.5  # of a product MᵀM, BLAS computes only one half
     result: list[Array] = []
     for l in range(len(W)):
         inputs = X[l].toarray() if hasattr(X[l], "toarray") else X[l]  # A_l is dense
         x = xp.astype(inputs, signs.dtype)
-        x = xp.concat([x, xp.ones_like(x[:, :1])], axis=1)
-        d = xp.astype(delta[l], signs.dtype)
-        result += [x.T @ (shares * x), d.T @ (shares * d)]
+        x = roots * xp.concat([x, xp.ones_like(x[:, :1])], axis=1)
+        d = roots * xp.astype(delta[l], signs.dtype)
+        result += [x.T @ x, d.T @ d]
     return tuple(result)
 
 

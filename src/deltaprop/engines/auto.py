@@ -92,9 +92,12 @@ class Compiled:
             return Reference().trainer(model, rows, run)
 
         def fused() -> Trainer:
+            from deltaprop.engines.fused.rules import is_compiled
+            from deltaprop.engines.fused.stepped import SteppedTrainer
             from deltaprop.engines.fused.trainer import FusedTrainer
 
-            return FusedTrainer(model, rows, run, self.n_threads, self.reproducible, self.precision)
+            trainer = FusedTrainer if is_compiled(run.chain) else SteppedTrainer
+            return trainer(model, rows, run, self.n_threads, self.reproducible, self.precision)
 
         if self._should_wait(model, rows, run) and _compiled(model, rows.X, self.precision):
             return fused()
@@ -113,7 +116,7 @@ class Compiled:
         if not ready and not self.wait:
             compiling.start(model, rows.X)
         if (ready or self.wait) and _compiled(model, rows.X, self.precision):
-            from deltaprop.engines.fused.trainer import fused_objective
+            from deltaprop.engines.fused.gradients import fused_objective
 
             return fused_objective(model, rows, self.n_threads, self.reproducible, self.precision)
         return Reference().objective(model, rows)

@@ -1,4 +1,4 @@
-"""Predictions with the fastest engine that is ready."""
+"""Predictions, and norms of the gradients of samples, with the fastest engine that is ready."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.data.rows import Rows
 from deltaprop.derivation import equations
 from deltaprop.functions.arrays import as_dtype
 from deltaprop.model import Model
@@ -19,6 +20,30 @@ if TYPE_CHECKING:
 FEW = 16  # up to this many rows, the arguments of the compiled call are prepared only once
 
 
+def compiled_norms(
+    model: Model, X: Num[Array, "N D"], y: Num[np.ndarray, "N ..."]
+) -> Float[np.ndarray, " N"] | None:
+    """‖∂loss_n/∂θ‖ for rows that have been checked, or None if the code is not compiled yet."""
+    if not _compiled(model, X):
+        return None
+    from deltaprop.engines.fused.gradients import sample_norms
+
+    return sample_norms(model, Rows(X, y))
+
+
+def _compiled(model: Model, X: Num[Array, "N D"]) -> bool:
+    """Whether the code for these rows is compiled. If it can be, compilation starts."""
+    from deltaprop.engines.fused import compiling
+    from deltaprop.engines.fused.support import cannot_run
+
+    if cannot_run(model) is not None:
+        return False
+    if compiling.ready(model, X):
+        return True
+    compiling.start(model, X)
+    return False
+
+
 class Predictor:
     """Computes ŷ of a model, with compiled code if it is ready, else with the equations."""
 
@@ -28,16 +53,11 @@ class Predictor:
 
     def __call__(self, X: Num[Array, "N D"]) -> Float[np.ndarray, "N H"]:
         """ŷ for rows that have been checked."""
-        from deltaprop.engines.fused import compiling
-        from deltaprop.engines.fused.support import cannot_run
-
         model = self._model
-        if cannot_run(model) is None:
-            if compiling.ready(model, X):
-                from deltaprop.engines.fused.prediction import predict
+        if _compiled(model, X):
+            from deltaprop.engines.fused.prediction import predict
 
-                return predict(model, X)
-            compiling.start(model, X)
+            return predict(model, X)
         Xs, _ = equations.forward(as_dtype(X, model.dtype), model.W, model.b, model.f)
         z: np.ndarray = Xs[-1]
         return z

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop.data.rows import Rows
-from deltaprop.derivation import equations, fisher
+from deltaprop.derivation import equations
+from deltaprop.engines.draws import dropout_masks, fisher_factors
 from deltaprop.engines.protocol import (
     Engine,
     Objective,
@@ -24,7 +25,7 @@ from deltaprop.engines.protocol import (
     begin,
 )
 from deltaprop.functions.arrays import as_dtype
-from deltaprop.functions.masks import dropout_mask, signs_of_rows
+from deltaprop.functions.noise import gaussian
 from deltaprop.model import Layout, Model
 from deltaprop.optim.batch_gradients import Batch
 from deltaprop.optim.transforms import Step
@@ -111,7 +112,7 @@ class ReferenceTrainer:
         model, run, state = self._model, self._run, self._run.state
         total = float(batch.count) if w is None else float(w.sum())
         weights, l2 = run.gradient.scales(batch, 1.0 if w is None else w[:, None], total)
-        masks = self._masks(batch.count)
+        masks = dropout_masks(model, state, batch.count)
         result = equations.forward_backward(
             as_dtype(X, model.dtype), model.target(y), model.W, model.b, model.f,
             model.loss_function, l2, weights, masks, run.gradient.samples,
@@ -124,7 +125,7 @@ class ReferenceTrainer:
         factors: tuple[Any, ...] = ()
         if run.chain.needs_fisher:
             shares = 1 / total if w is None else w[:, None] / total
-            factors = self._fisher_factors(result, shares, masks)
+            factors = fisher_factors(model, state, result.X, result.a, shares, masks)
         step = Step(
             model.theta, learning_rate, state.step + 1, self._penalised,
             run.gradient.total(batch, total), factors,
@@ -135,38 +136,6 @@ class ReferenceTrainer:
         state.step += 1
         return float(loss)
 
-    def _fisher_factors(
-        self, result: equations.Pass, shares: Any, masks: equations.Masks | None
-    ) -> tuple[Any, ...]:
-        model, state = self._model, self._run.state
-        positions = np.arange(len(result.a[0]), dtype=np.uint32)
-        signs = signs_of_rows(
-            state.dropout_seed,
-            state.step,
-            model.n_layers,
-            positions,
-            model.n_outputs,
-            model.dtype,
-            np,
-        )
-        return fisher.factors(
-            result.X, result.a, model.W, model.f, model.loss_function, signs, shares, masks
-        )
-
-    def _masks(self, N: int) -> equations.Masks | None:
-        model, state = self._model, self._run.state
-        if state.dropout_seed is None:
-            return None
-        return [
-            dropout_mask(
-                state.dropout_seed, state.step, l, N, layer.units, layer.dropout, model.dtype
-            )
-            if layer.dropout
-            else None
-            for l, layer in enumerate(model.layers)
-        ]
-
     def _noise(self, deviation: float) -> Float[np.ndarray, " P"]:
         state, theta = self._run.state, self._model.theta
-        random = np.random.default_rng([state.noise_seed or 0, state.step])
-        return (deviation * random.standard_normal(theta.size)).astype(theta.dtype)
+        return gaussian(state.noise_seed, state.step, deviation, theta.size, theta.dtype)

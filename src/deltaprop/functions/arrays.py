@@ -73,8 +73,23 @@ def inverse(M: Shaped[Array, "n n"], xp: ModuleType) -> Shaped[Array, "n n"]:
             xp.linalg.cholesky(M), xp.eye(M.shape[0], dtype=M.dtype), lower=True
         )
         return root.T @ root
+    if xp.__name__ == "numpy" and (found := _inverse_by_cholesky(M, xp)) is not None:
+        return found
     M_inverse = xp.linalg.inv(M)
     return 0.5 * (M_inverse + M_inverse.T)
+
+
+def _inverse_by_cholesky(M: Shaped[Array, "n n"], np: ModuleType) -> Shaped[Array, "n n"] | None:
+    """M⁻¹ in half the time of a general inverse; None if M is not numerically positive definite."""
+    from scipy.linalg import get_lapack_funcs
+
+    factorize, invert = get_lapack_funcs(("potrf", "potri"), (M,))
+    root, failed = factorize(M.T, lower=True)
+    if failed:
+        return None
+    lower, _ = invert(root, lower=True, overwrite_c=True)
+    lower = np.tril(lower)
+    return lower + np.tril(lower, -1).T
 
 
 def log_sum_exp(a: Values, xp: ModuleType) -> Values:

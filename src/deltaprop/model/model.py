@@ -228,7 +228,11 @@ class Model:
         >>> net.sample_norms([[0.0], [1.0]], [3.0, 3.0])  # δ = -2, 0
         array([2., 0.])
         """
-        X, y = check_X_y(self, X, y)
+        return self._sample_norms(*check_X_y(self, X, y))
+
+    def _sample_norms(
+        self, X: Num[Array, "N D"], y: Num[np.ndarray, "N ..."]
+    ) -> Float[np.ndarray, " N"]:
         norms = np.empty(X.shape[0], self.dtype)
         for at in self.blocks(X.shape[0]):
             t = self.target(y[at])

@@ -13,7 +13,7 @@ before it. The output of the last is the step that is added to θ:
 K-FAC's preconditioning is in :mod:`deltaprop.optim.natural_gradient`, and the gradients of private
 training are in :mod:`deltaprop.optim.batch_gradients`. All of them are pure functions of arrays in
 any namespace, so that the reference and the xla engine run the same code. The fused engine has its
-own compiled version of the chains in :mod:`deltaprop.engines.fused.rules`.
+own compiled version of some chains: :mod:`deltaprop.engines.fused.rules`.
 
 Examples
 --------

@@ -108,6 +108,7 @@ def built_in() -> list[objects.Unit]:
         for loss in all_losses:
             closed = [f.name for f in functions if loss.closed_form(f.name)]
             all_units += [units.loss(loss, name, dtype) for name in ("", *closed)]
+        all_units += [units.noise(dtype)]
         all_units += [units.gather(name, dtype) for name in units.SOURCES if name != dtype]
     if bfloat16.available():
         all_units.append(units.bfloat16_products(bfloat16.emulated()))

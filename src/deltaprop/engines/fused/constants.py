@@ -31,7 +31,8 @@ ROOM = KC * MC  # scalars that a thread needs for a copy of such a block
 
 # ---------------------------------------------------------------- names for numbers
 
-SGD, ADAM, GRADIENT = 0, 1, 2  # update rules; GRADIENT computes ∂L/∂θ without an update
+# Update rules. GRADIENT computes ∂L/∂θ without an update, NORMS only the norms of each row's.
+SGD, ADAM, GRADIENT, NORMS = 0, 1, 2, 3
 SUM, MEAN, SKLEARN = 0, 1, 2  # how a batch's losses are reduced, and with them the penalty
 TRAIN, PREDICT = 0, 1  # what the frame is for
 
@@ -132,7 +133,7 @@ WORKSPACE = [
 ]  # fmt: skip
 
 OPTIMIZER = [
-    ("rule", COUNT),  # SGD, ADAM or GRADIENT
+    ("rule", COUNT),  # SGD, ADAM, GRADIENT or NORMS
     ("first", ADDRESS), ("second", ADDRESS),  # velocity, or Adam's two moments (P,)
     ("b1", REAL), ("b2", REAL),  # momentum, or the decay rates of Adam's moments
     ("epsilon", REAL),
@@ -141,6 +142,13 @@ OPTIMIZER = [
     ("l2", REAL),  # λ of the penalty λ/2 ‖W‖²
     ("clip", REAL),  # largest norm of the gradient; 0: not clipped
     ("reduction", COUNT),  # SUM, MEAN or SKLEARN
+]  # fmt: skip
+
+PER_SAMPLE = [
+    ("norms", ADDRESS),  # float64: receives the norm of each gradient of a batch's rows; 0: unused
+    ("max_norm", REAL),  # the gradient of each row is clipped to this norm; 0: not clipped
+    ("noise", ADDRESS),  # is added to the sum of clipped gradients (n_steps, P); 0: no noise
+    ("g_scale", REAL),  # by which that sum is multiplied
 ]  # fmt: skip
 
 LOOP = [
@@ -162,4 +170,4 @@ PHASE = [  # the step and the slab of the open phase, written by the leader: see
     ("slab_first", COUNT), ("slab_in_batch", COUNT), ("slab_n", COUNT), ("slab_last", FLAG),
 ]  # fmt: skip
 
-FRAME = np.dtype(NETWORK + ROWS + WORKSPACE + OPTIMIZER + LOOP + PHASE)
+FRAME = np.dtype(NETWORK + ROWS + WORKSPACE + OPTIMIZER + PER_SAMPLE + LOOP + PHASE)

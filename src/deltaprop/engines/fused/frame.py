@@ -51,6 +51,7 @@ class Frame:
         net, compiled, layers = self.net, self.compiled, self.room.places.layers.copy()
         layers["forward"], layers["pull_back"] = compiled.forward, compiled.pull_back
         layers["dropout"] = [float(layer.dropout) for layer in net.layers]
+        self.layers = layers
         self.set(
             theta=net.theta, P=net.theta.size, layers=layers.view(np.uint8), L=net.n_layers,
             loss=compiled.loss, collapsed=compiled.collapsed, gather=compiled.gather,
@@ -59,8 +60,9 @@ class Frame:
 
     def _set_workspace(self) -> None:
         room, places = self.room, self.room.places
+        self._work = np.zeros(places.length, self.net.dtype)
         self.set(
-            work=np.zeros(places.length, self.net.dtype), batch_targets=places.batch_targets,
+            work=self._work, batch_targets=places.batch_targets,
             batch_losses=places.batch_losses, scratch=places.scratch, blocks=places.blocks,
             slab=room.slab, tile=room.tile, unit=room.unit,
             pieces=room.pieces, by_unit=room.by_unit,
@@ -80,6 +82,11 @@ class Frame:
                 self._kept.append(value)
                 value = address(value)
             self.at[name][0] = value
+
+    def rows_of(self, place: int, n: int, width: int) -> Shaped[np.ndarray, "n width"]:
+        """The first n rows of a slab at a place in the working memory, as a view."""
+        values = self._work[place : place + n * width]
+        return values.reshape(width, n).T if self.room.by_unit else values.reshape(n, width)
 
     def run(self) -> None:
         """Train or predict in this thread, assisted by others if they are available."""

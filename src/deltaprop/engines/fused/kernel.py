@@ -32,6 +32,7 @@ from deltaprop.engines.fused.constants import (
     FEW,
     GRADIENT,
     MOST_PIECES,
+    NORMS,
     PANELS,
     PARAMETERS,
     PIECE,
@@ -67,6 +68,7 @@ from deltaprop.engines.fused.lowlevel import (
     size_of,
     vector,
 )
+from deltaprop.engines.fused.per_sample import clip_samples, privatize
 from deltaprop.engines.fused.sharing import (
     audition,
     begin_parts,
@@ -84,10 +86,7 @@ from deltaprop.engines.fused.sharing import (
     settle,
 )
 
-WEIGHTS, GRADIENTS = (
-    0,
-    1,
-)  # which sums of squares of a layer, one for each piece: see `_part_of_sums`
+WEIGHTS, GRADIENTS = 0, 1  # which sums of squares of a layer: see `_part_of_sums`
 BIAS = MOST_PIECES  # stands for ∂b_l, after the pieces of ∂W_l
 
 
@@ -140,13 +139,12 @@ def _train(one, f):
             total_weight = 0.0  # in a separate function, LLVM would reorder this sum
             for i in range(size):
                 total_weight += weights[order[start + i]]
-        if total_weight == 0.0:
+        if total_weight == 0.0 and f.max_norm == 0:
             continue  # all weights are zero
-        if f.rule != GRADIENT:
-            updates += 1
+        updates += 1
         step = _step(f, start, size, updates, total_weight, rates[s])
         loss = _gradient_and_update(one, f, step)
-        if f.clip > 0 and f.rule != GRADIENT:
+        if f.clip > 0:
             f.clip_factor = _clip_factor(f)
             _share(one, f, CLIPPED, _all_pieces(f))
         share = 1.0 if f.reduction == SUM else size / f.rows_of_epoch
@@ -239,11 +237,15 @@ def _part(one, f, k, kind, part):
 @plain
 def _step(f, start, size, updates, total_weight, rate):
     """The step for a batch: its factors follow from the reduction and the update rule."""
+    if f.max_norm > 0:  # private training divides by public numbers only
+        total_weight, batch = float(size), float(f.batch)
+    else:
+        batch = total_weight
     scale, l2, gain = 1.0 / total_weight, f.l2, rate
     if f.reduction == SUM:
         scale, l2 = 1.0, f.l2 * size / f.rows_of_epoch
     elif f.reduction == SKLEARN:
-        l2 = f.l2 / total_weight
+        l2 = f.l2 / batch
     if f.rule == ADAM:
         gain = rate * math.sqrt(1 - f.b2**updates) / (1 - f.b1**updates)
     return Step(start, size, updates, scale, l2, rate, gain)
@@ -261,7 +263,8 @@ def _gradient_and_update(one, f, step):
         losses = vector(one, place_at(one, f, f.batch_losses), n)
         for i in range(n):
             loss += step.scale * losses[i]
-        _share(one, f, PARAMETERS, _all_pieces(f))
+        if f.rule != NORMS:
+            _share(one, f, PARAMETERS, _all_pieces(f))
         done += n
     if _updates_together(f, step):
         _update(one, f, 0, f.P, 0.0, 0.0, step.gain, 1.0)
@@ -353,6 +356,8 @@ def _forward(one, f, tile, step, train):
 @plain
 def _loss(one, f, tile, scale):
     """The loss of each row of a tile, and δ of the last layer, times `scale` and the weights."""
+    if f.max_norm > 0:
+        scale = 1.0  # a gradient is clipped before it is divided by anything
     last, n = layer_at(f.layers, f.L - 1), tile.n
     H, by_unit, scratch = last.H, f.by_unit, row_at(one, f, f.scratch, tile.low, 2)
     t_at = row_at(one, f, f.batch_targets, tile.low, f.K)
@@ -400,7 +405,8 @@ def _backward(one, f, tile, step):
     """δ_l of a tile from the last layer's, (1.9), and the panels that ∂W_l is computed from."""
     n, by_unit, scratch = tile.n, f.by_unit, row_at(one, f, f.scratch, tile.low, 2)
     for l in range(f.L - 1, -1, -1):
-        delta_to_panels(one, f, l, tile)
+        if not f.norms:
+            delta_to_panels(one, f, l, tile)
         if l == 0:
             break
         back(one, f, l, tile)
@@ -416,6 +422,10 @@ def _backward(one, f, tile, step):
         call_block(below.pull_back, a_at, z_at, g_at, scratch, n, H, by_unit)
         if dropout > 0:
             drop(one, f, l - 1, tile, step, z_at)
+    if f.norms:
+        clip_samples(one, f, tile)
+        for l in range(f.L):
+            delta_to_panels(one, f, l, tile)
 
 
 # ---------------------------------------------------------------- second phase: parameters
@@ -433,6 +443,8 @@ def _piece_of_gradient(one, f, k, l, piece):
     if not _has_bias(l, piece, pieces):
         return
     bias_gradient(one, f, l, slab)
+    if slab.last and f.max_norm > 0:
+        privatize(one, f, step, layer.b, layer.H)
     if slab.last and _needs_whole_gradient(f):
         parts = vector(1.0, f.parts, 1)
         parts[_part_of_sums(l, GRADIENTS, BIAS)] = _complete(one, f, layer.b, layer.H, 0.0)
@@ -455,7 +467,8 @@ def _needs_whole_gradient(f):
 @plain
 def _updates_together(f, step):
     """Whether one loop updates all parameters, which is faster for small networks."""
-    alike = step.l2 == 0 and f.decay == 0  # W_l and b_l are updated by the same rule
+    # W_l and b_l are updated by the same rule.
+    alike = step.l2 == 0 and f.decay == 0 and f.max_norm == 0
     return f.by_unit and alike and not _needs_whole_gradient(f)
 
 
@@ -500,6 +513,8 @@ def _finish_piece(one, f, step, l, piece, low, high):
     at, size = layer.W + low * layer.H, (high - low) * layer.H
     if step.l2 > 0:
         parts[_part_of_sums(l, WEIGHTS, piece)] = _squares(one, parameters_at(one, f, at), size)
+    if f.max_norm > 0:
+        privatize(one, f, step, at, size)
     if _needs_whole_gradient(f):
         parts[_part_of_sums(l, GRADIENTS, piece)] = _complete(one, f, at, size, step.l2)
         return

@@ -40,6 +40,9 @@ class KernelRows:
         self._fields: dict[str, Any] = {"sparse": self.sparse}
         if self.sparse:
             X = X.tocsr()
+            if not X.has_canonical_format:  # the norm of a row needs each entry in one piece
+                X = X.copy()
+                X.sum_duplicates()
             self._fields |= {
                 "X": np.ascontiguousarray(X.data, net.dtype),
                 "indices": np.ascontiguousarray(X.indices, np.int32),

@@ -185,7 +185,13 @@ def _weight_gradient_of_sparse(one, f, slab, low, high):
 
 @plain
 def clear_sparse(one, f, first, N, low, high):
-    """Set rows low … high of ∂W_0 to 0 again where the N rows of a batch have entries."""
+    """Set rows low … high of ∂W_0 to 0 again where the N rows of a batch have entries, or noise."""
+    if f.noise:
+        H = layer_at(f.layers, 0).H
+        dW = vector(one, f.G + low * H * size_of(one), (high - low) * H)
+        for i in range((high - low) * H):
+            dW[i] = 0
+        return
     order, indptr = vector(1, f.order, f.N), vector(1, f.indptr, f.N + 1)
     indices, H = vector(np.int32(1), f.indices, 1), layer_at(f.layers, 0).H
     for n in range(N):

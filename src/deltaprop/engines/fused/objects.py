@@ -117,7 +117,8 @@ def _environment() -> str:
     package = Path(__file__).parents[2]
     sources = sorted((package / "functions").rglob("*.py"))
     compiled_modules = (
-        "blocks", "constants", "kernel", "layer", "lowlevel", "products", "products_bf16",
+        "blocks", "constants", "kernel", "layer", "lowlevel", "normals", "per_sample", "products",
+        "products_bf16",
         "sharing", "units", "vector",
     )  # fmt: skip
     sources += [Path(__file__).with_name(f"{name}.py") for name in compiled_modules]

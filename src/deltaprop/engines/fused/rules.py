@@ -20,18 +20,14 @@ def kernel_rule(chain: Chain) -> dict[str, Any]:
     return {name: value for link in chain.links for name, value in _fields(link).items()}
 
 
-def uncompiled(chain: Chain) -> str | None:
-    """The name of a transformation that is not compiled; None if the kernel can run the chain.
+def is_compiled(chain: Chain) -> bool:
+    """Whether the kernel can run the chain.
 
-    The kernel runs an optional clip, then momentum or Adam, then an optional weight decay.
+    It runs an optional clip, then momentum or Adam, then an optional weight decay.
     """
     names = [type(link) for link in chain.links]
     rest = names[1:] if names[:1] == [ClipByNorm] else names
-    if rest in ([Momentum], [AdamMoments], [AdamMoments, DecayWeights]):
-        return None
-    known = (ClipByNorm, Momentum, AdamMoments, DecayWeights)
-    unknown = [link.__name__ for link in names if link not in known]
-    return unknown[0] if unknown else " → ".join(link.__name__ for link in names)
+    return rest in ([Momentum], [AdamMoments], [AdamMoments, DecayWeights])
 
 
 def _fields(link: Transformation) -> dict[str, Any]:

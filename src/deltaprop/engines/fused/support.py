@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from deltaprop.engines.fused.rules import uncompiled
+from deltaprop.engines.fused.layout import LARGEST_SLAB
 from deltaprop.engines.protocol import Run
 from deltaprop.model import Model
-from deltaprop.optim.batch_gradients import ExactGradient
 
 
 def cannot_run(net: Model) -> str | None:
@@ -23,8 +22,6 @@ def cannot_run(net: Model) -> str | None:
 
 def cannot_train(model: Model, run: Run) -> str | None:
     """Why the fused engine cannot run this training run; None if it can."""
-    if not isinstance(run.gradient, ExactGradient):
-        return "private training is not compiled"
-    if (name := uncompiled(run.chain)) is not None:
-        return f"the solver's transformation {name} is not compiled"
+    if run.chain.needs_fisher and run.batch_size > LARGEST_SLAB:
+        return f"batches of more than {LARGEST_SLAB} rows, for KFAC, do not fit its memory"
     return cannot_run(model)

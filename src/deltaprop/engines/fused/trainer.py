@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,19 +13,18 @@ import numpy as np
 from deltaprop.data.rows import Rows
 from deltaprop.engines.fused import constants
 from deltaprop.engines.fused.frame import Frame, address
+from deltaprop.engines.fused.gradients import REDUCTIONS
 from deltaprop.engines.fused.interrupts import interrupt_between_calls
 from deltaprop.engines.fused.kernel_rows import KernelRows
 from deltaprop.engines.fused.layout import training_room
+from deltaprop.engines.fused.private import kernel_gradient, noise_of
 from deltaprop.engines.fused.rules import kernel_rule
-from deltaprop.engines.protocol import Objective, Order, Rates, Run, begin
+from deltaprop.engines.protocol import Order, Rates, Run, begin
 from deltaprop.model import Model
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-REDUCTIONS = {
-    "sum": constants.SUM, "mean": constants.MEAN, "sklearn": constants.SKLEARN
-}  # fmt: skip
 SECONDS_PER_CALL = 0.05  # the longest delay of Ctrl-C, and of a thread that could assist
 SECONDS_OF_EPOCHS, ROWS_OF_EPOCHS = 0.02, 200_000  # limits for epochs that run in one call
 
@@ -72,7 +71,11 @@ class FusedTrainer:
             parts=np.zeros(2 * model.n_layers * (constants.MOST_PIECES + 1)),
             reduction=REDUCTIONS[model.reduction], l2=model.l2,
             seed=run.state.dropout_seed or 0, **kernel_rule(run.chain),
+            **kernel_gradient(run.gradient, model.reduction, run.batch_size),
         )  # fmt: skip
+        self._noise = noise_of(model, run, room.n_threads)
+        if self._noise is not None:
+            self._frame.set(noise=self._noise.values)
         self._pace = SECONDS_PER_CALL  # seconds per step; a large value until it is measured
         self._before: Any = None
         self._room_for_orders = np.empty(0, np.int64)
@@ -149,6 +152,9 @@ class FusedTrainer:
             steps = min(max(1, int(SECONDS_PER_CALL / self._pace)), len(rates) - done)
             if observer is not None:
                 steps = min(steps, observer.distance(state.step))
+            if self._noise is not None:
+                steps = min(steps, self._noise.steps)
+                self._noise.draw(state.step, steps)
             at["start"][0], at["n_steps"][0] = first + done, steps
             at["step"][0], at["rates"][0] = state.step, rates_at + 8 * done
             started = time.perf_counter()
@@ -166,33 +172,3 @@ class FusedTrainer:
 
 def _nothing() -> None:
     return
-
-
-def fused_objective(
-    model: Model, rows: Rows, n_threads: int | None, reproducible: bool,
-    precision: str | None = None,
-) -> Objective:  # fmt: skip
-    """L and ∂L/∂θ over all rows at the current θ, for L-BFGS."""
-    kernel_rows, N = KernelRows(model, rows), len(rows)
-    order = np.arange(N) if rows.index is None else rows.index
-    room = training_room(
-        model, kernel_rows.K, N, n_threads, kernel_rows.sparse, reproducible, precision
-    )
-    frame, result, shared = Frame(model, kernel_rows, room), np.zeros(2), room.n_threads > 1
-    G = np.zeros_like(model.theta)
-    frame.set(
-        G=G, result=result, batch=N, rows_of_epoch=N, n_steps=1, rates=np.zeros(1), order=order,
-        parts=np.zeros(2 * model.n_layers * (constants.MOST_PIECES + 1)),
-        first=G, second=G, rule=constants.GRADIENT, reduction=REDUCTIONS[model.reduction],
-        l2=model.l2,
-    )  # fmt: skip
-
-    def evaluate() -> tuple[float, Float[np.ndarray, " P"]]:
-        result[:] = 0
-        G[:] = 0  # for sparse rows the kernel adds up only the entries that are present
-        with interrupt_between_calls() if shared else nullcontext(_nothing) as check:
-            frame.run()
-            check()
-        return float(result[1]), G
-
-    return evaluate

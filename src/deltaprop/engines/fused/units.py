@@ -21,6 +21,13 @@ ENTRY = {
     )
     for dtype, scalar in (("float32", ctypes.c_float), ("float64", ctypes.c_double))
 }
+
+
+NOISE = ctypes.CFUNCTYPE(
+    ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,
+    ctypes.c_int64, ctypes.c_double,
+)  # fmt: skip
+
 SOURCES = (
     "float32", "float64", "float16", "bfloat16", "uint8", "int8", "uint16", "int16", "int32",
     "int64", "bool",
@@ -136,6 +143,18 @@ def _make_gather(source: str, dtype: str) -> dict[str, Any]:
     from deltaprop.engines.fused import blocks
 
     return {"gather": blocks.gather_block(source, dtype)}
+
+
+@functools.lru_cache(maxsize=512)
+def noise(dtype: str) -> Unit:
+    """The function that computes the noise of private training from uniform numbers."""
+    return Unit("noise", (dtype,), _make_noise, (dtype,))
+
+
+def _make_noise(dtype: str) -> dict[str, Any]:
+    from deltaprop.engines.fused import normals
+
+    return {"noise": normals.noise_block(dtype)}
 
 
 def of_functions(f: tuple[Activation, ...], of: Loss, dtype: str, source: str) -> list[Unit]:

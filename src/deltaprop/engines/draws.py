@@ -1,0 +1,48 @@
+"""What a step draws at random, computed with NumPy: dropout masks and K-FAC's signs.
+
+Both are functions of the training state, so that all engines draw the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deltaprop.derivation import fisher
+from deltaprop.functions.masks import dropout_mask, signs_of_rows
+from deltaprop.model import Model
+from deltaprop.optim.state import TrainingState
+
+if TYPE_CHECKING:
+    from deltaprop.derivation.equations import Masks, Weights
+    from deltaprop.functions.arrays import Array
+
+
+def dropout_masks(model: Model, state: TrainingState, N: int) -> Masks | None:
+    """The masks of the next step for a batch of N rows; None if no layer has dropout."""
+    if state.dropout_seed is None:
+        return None
+    return [
+        dropout_mask(state.dropout_seed, state.step, l, N, layer.units, layer.dropout, model.dtype)
+        if layer.dropout
+        else None
+        for l, layer in enumerate(model.layers)
+    ]
+
+
+def fisher_factors(
+    model: Model,
+    state: TrainingState,
+    X: Sequence[Array],
+    a: Sequence[Array],
+    shares: Weights,
+    masks: Masks | None,
+) -> tuple[Any, ...]:
+    """A_0, G_0, A_1, … of the next step's batch: :func:`deltaprop.derivation.fisher.factors`."""
+    positions = np.arange(len(a[0]), dtype=np.uint32)
+    signs = signs_of_rows(
+        state.dropout_seed, state.step, model.n_layers, positions, model.n_outputs, model.dtype, np
+    )
+    return fisher.factors(X, a, model.W, model.f, model.loss_function, signs, shares, masks)

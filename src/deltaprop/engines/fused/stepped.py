@@ -1,0 +1,141 @@
+"""Training with a compiled gradient, for solvers whose update is not compiled.
+
+In each step the kernel computes the loss and the gradient of a batch, with clipping of single
+samples and noise in private training. The chain of gradient transformations then updates θ with
+NumPy, as in the reference engine. K-FAC finds X_l and a_l of the batch in the kernel's memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deltaprop.data.rows import Rows
+from deltaprop.engines.draws import dropout_masks, fisher_factors
+from deltaprop.engines.fused import constants
+from deltaprop.engines.fused.frame import Frame, address
+from deltaprop.engines.fused.gradients import REDUCTIONS
+from deltaprop.engines.fused.interrupts import interrupt_between_calls
+from deltaprop.engines.fused.kernel_rows import KernelRows
+from deltaprop.engines.fused.layout import training_room
+from deltaprop.engines.fused.private import kernel_gradient, noise_of
+from deltaprop.engines.protocol import Order, Rates, Run, begin
+from deltaprop.functions.arrays import as_dtype
+from deltaprop.model import Model
+from deltaprop.optim.batch_gradients import Batch
+from deltaprop.optim.transforms import Step
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
+
+
+class SteppedTrainer:
+    """Runs first-order training step by step; the arguments are those of `FusedTrainer`."""
+
+    epochs_per_call = 1
+
+    def __init__(
+        self,
+        model: Model,
+        rows: Rows,
+        run: Run,
+        n_threads: int | None = None,
+        reproducible: bool = False,
+        precision: str | None = None,
+    ) -> None:
+        begin(model, run.chain, run.state)
+        self._model, self._rows, self._run = model, rows, run
+        self.n_samples, self.batch_size = len(rows), run.batch_size
+        self._rows_per_epoch = run.rows_per_epoch or len(rows)
+        self._penalised, self._G = model.penalised, np.zeros_like(model.theta)
+        kernel_rows = KernelRows(model, rows)
+        room = training_room(
+            model, kernel_rows.K, run.batch_size, n_threads, kernel_rows.sparse, reproducible,
+            precision,
+        )  # fmt: skip
+        self._frame, self._sparse = Frame(model, kernel_rows, room), kernel_rows.sparse
+        self._result, self._noise = np.zeros(2), noise_of(model, run, room.n_threads, 1)
+        self._frame.set(
+            G=self._G, first=self._G, second=self._G, result=self._result, rates=np.zeros(1),
+            batch=run.batch_size, rows_of_epoch=self._rows_per_epoch, n_steps=1,
+            parts=np.zeros(2 * model.n_layers * (constants.MOST_PIECES + 1)),
+            rule=constants.GRADIENT, reduction=REDUCTIONS[model.reduction], l2=model.l2,
+            seed=run.state.dropout_seed or 0,
+            **kernel_gradient(run.gradient, model.reduction, run.batch_size),
+        )  # fmt: skip
+        if self._noise is not None:
+            self._frame.set(noise=self._noise.values)
+
+    def run(
+        self, orders: Sequence[Order], learning_rates: Sequence[Rates], first: int = 0
+    ) -> list[float]:
+        (order,), (rates,) = orders, learning_rates
+        numbers = self._row_numbers(order)
+        self._frame.at["order"][0] = address(numbers)
+        loss = 0.0
+        with interrupt_between_calls() as check:
+            for i, learning_rate in enumerate(map(float, rates), first):
+                loss += self._step(numbers, i, learning_rate)
+                check()
+        return [loss]
+
+    def rewind(self, n: int) -> None:
+        raise AssertionError("every call runs one epoch")
+
+    def _row_numbers(self, order: Order) -> Int[np.ndarray, " N"]:
+        index = self._rows.index
+        if order is None:
+            return np.arange(self.n_samples) if index is None else index
+        return order if index is None else index[order]
+
+    def _step(self, numbers: Int[np.ndarray, " N"], i: int, learning_rate: float) -> float:
+        """One step on batch i of an epoch. Returns its share of the epoch's loss."""
+        model, run, state = self._model, self._run, self._run.state
+        if not self._computes_gradient(i):
+            return 0.0
+        rows = numbers[i * self.batch_size : (i + 1) * self.batch_size]
+        w = None if self._rows.w is None else self._rows.w[rows]
+        total = float(len(rows)) if w is None else float(w.sum())
+        factors: tuple[Any, ...] = ()
+        if run.chain.needs_fisher:
+            factors = self._fisher_factors(rows, 1 / total if w is None else w[:, None] / total)
+        share = len(rows) / self._rows_per_epoch
+        batch = Batch(model.reduction, model.l2, len(rows), share, self.batch_size)
+        step = Step(
+            model.theta, learning_rate, state.step + 1, self._penalised,
+            run.gradient.total(batch, total), factors,
+        )  # fmt: skip
+        change, state.solver_state = run.chain.update(
+            self._G, state.solver_state, step, model.n_layers
+        )
+        theta = model.theta
+        theta += change
+        state.step += 1
+        if run.observer is not None:
+            run.observer.at(state.step, state.epoch + 1, learning_rate)
+        return float(self._result[1])
+
+    def _computes_gradient(self, i: int) -> bool:
+        """Compute the loss and the gradient of batch i, unless all of its weights are zero."""
+        state, at = self._run.state, self._frame.at
+        at["start"][0], at["step"][0] = i, state.step
+        self._result[:] = state.step, 0
+        if self._sparse:
+            self._G[:] = 0  # the kernel adds up only the entries that are present
+        if self._noise is not None:
+            self._noise.draw(state.step, 1)
+        self._frame.run()
+        return bool(self._result[0] > state.step)
+
+    def _fisher_factors(self, rows: Int[np.ndarray, " B"], shares: Any) -> tuple[Any, ...]:
+        model, state, N = self._model, self._run.state, len(rows)
+        layers = self._frame.room.places.layers
+        X = [self._frame.rows_of(int(layer["X"]), N, int(layer["D"])) for layer in layers]
+        if self._sparse:
+            X[0] = as_dtype(self._rows.X[rows], model.dtype)
+        last = layers[-1]
+        X.append(self._frame.rows_of(int(last["z"]), N, int(last["H"])))
+        a = [self._frame.rows_of(int(layer["a"]), N, int(layer["H"])) for layer in layers]
+        return fisher_factors(model, state, X, a, shares, dropout_masks(model, state, N))
