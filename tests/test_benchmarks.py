@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import nullcontext
 from dataclasses import replace
@@ -56,6 +57,16 @@ def test_the_last_loss_is_that_of_deltaprop(problem, peer):
     # JAX leaves the last batch of 3 of 103 rows out of the mean.
     tolerance = 0.02 if peer == "jax" and problem.rows % problem.batch else 1e-4
     assert theirs == pytest.approx(ours, rel=tolerance)
+
+
+@linux
+@pytest.mark.parametrize("peer", ["deltaprop", "scikit-learn"])
+def test_ctrl_c_ends_the_benchmark_although_a_fit_returns_after_it(peer):
+    turn = peers.build(peer, Problem("long", (4, 10, 3), batch=32, rows=6400, passes=10_000))
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        turn(0)
 
 
 @linux

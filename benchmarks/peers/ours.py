@@ -25,6 +25,8 @@ def build(problem: Problem, threads: int | None, **settings: Any) -> Turn:
             shuffle=problem.shuffled, tol=0, patience=math.inf, seed=t, engine="fused",
             n_threads=threads, **settings,
         )  # fmt: skip
+        if history.stop_reason == "interrupted":  # dp.fit returns after Ctrl-C
+            raise KeyboardInterrupt
         return history.loss_curve[-1]
 
     return turn

@@ -35,7 +35,10 @@ def build(problem: Problem, threads: int | None) -> Turn:
 
     def turn(t: int) -> float:
         model.set_params(max_iter=problem.passes, random_state=t)
-        rows = problem.slice(t)
-        return times * float(model.fit(problem.X[rows], problem.y[rows]).loss_)
+        rows, before = problem.slice(t), len(model.loss_curve_)
+        model.fit(problem.X[rows], problem.y[rows])
+        if len(model.loss_curve_) < before + problem.passes:  # fit returns after Ctrl-C
+            raise KeyboardInterrupt
+        return times * float(model.loss_)
 
     return turn
