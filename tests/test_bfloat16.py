@@ -272,8 +272,8 @@ def test_on_registers_of_other_processors(registers, tmp_path):
     program = (
         "import sys, pytest; from deltaprop.engines.fused import bfloat16, constants as c\n"
         f"c.VECTOR_BYTES, c.MR, c.NV = {registers}; bfloat16._has_instruction = lambda: False\n"
-        f"sys.exit(pytest.main([{__file__!r}, '-q', '-p', 'no:cacheprovider', '-m', 'not slow', "
-        "'-k', 'every_bit or product or panels']))"
+        f"sys.exit(pytest.main([{__file__!r}, '-q', '-p', 'no:cacheprovider', '--noconftest', "
+        "'-m', 'not slow', '-k', 'every_bit or product or panels']))"
     )
     elsewhere = dict.fromkeys(("DELTAPROP_CACHE_DIR", "XDG_CACHE_HOME", "TMPDIR"), str(tmp_path))
     environment = os.environ | elsewhere  # the cache of this machine is for its own registers

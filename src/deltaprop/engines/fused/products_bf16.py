@@ -107,6 +107,7 @@ class EmulatedPairs(Pairs):
 # ---------------------------------------------------------------- conversion
 
 AT_ONCE = 16  # numbers that are converted together
+LAST = max(1, -(-AT_ONCE // MR) - 1)  # rows of a panel behind which AT_ONCE words have no space
 
 
 def _rounded(builder, x):
@@ -197,13 +198,14 @@ def _rows_to_words(A_at, a_step, room, rows, K):
 def _columns_to_words(A_at, a_step, room, rows, K):
     """A block of A, stored by columns, as panels of MR rows of words.
 
-    Always AT_ONCE words are written, more than a row of a panel has; the next row overwrites those
-    behind it. Only in the last row none may be written there, because the next panel follows. An
-    incomplete panel may write behind the block, where the room then has space for a longer column.
+    AT_ONCE words are written together, more than a row of a panel has, and the next rows overwrite
+    those behind it. In the last rows the words are written one by one, because the next panel
+    follows. (Behind an incomplete panel, which is the last one, there is space in the room.)
     """
     depth, full = (K + 1) // 2, rows // MR
     rest = rows - full * MR  # the last panel has as many rows as are left
-    for m in range(depth - 1):
+    together = max(0, depth - LAST)
+    for m in range(together):
         even_at, to_at = A_at + 2 * m * a_step * 4, room + m * MR * 4
         odd_at = even_at + a_step * 4
         for panel in range(full):
@@ -212,15 +214,15 @@ def _columns_to_words(A_at, a_step, room, rows, K):
         if rest:
             at = full * MR * 4
             write_pairs(even_at + at, odd_at + at, room + at * depth + m * rest * 4)
-    k = 2 * (depth - 1)
-    even = vector(ONE, A_at + k * a_step * 4, rows)
-    odd = vector(ONE, A_at + (k + 1) * a_step * 4, rows)
     to = vector(WORD, room, rows * depth)
-    for i in range(rows):
-        panel = i // MR
-        words = MR if panel < full else rest
-        at = panel * MR * depth + (depth - 1) * words + i - panel * MR
-        to[at] = pair(even[i], odd[i] if k + 1 < K else ONE - ONE)
+    for m in range(together, depth):
+        even = vector(ONE, A_at + 2 * m * a_step * 4, rows)
+        odd, none = vector(ONE, A_at + (2 * m + 1) * a_step * 4, rows), 2 * m + 1 == K
+        for i in range(rows):
+            panel = i // MR
+            words = MR if panel < full else rest
+            at = panel * MR * depth + m * words + i - panel * MR
+            to[at] = pair(even[i], ONE - ONE if none else odd[i])
 
 
 # ---------------------------------------------------------------- whole products
