@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks import first_fit, grid, peers, prediction
+from benchmarks import estimators, first_fit, grid, peers, prediction
 from benchmarks.problem import PROBLEMS
 from benchmarks.turns import Build
 
@@ -27,6 +27,14 @@ CASES = (
         Case(p.name, p.title, "µs per step", 1e6 / p.steps, partial(peers.training, p))
         for p in PROBLEMS
     ),
+    Case(
+        "small-fit",
+        "small-fit: a whole fit of 6 → 16 → 2, 640 rows, 20 epochs",
+        "ms",
+        1e3 / estimators.FITS,
+        estimators.array,
+    ),
+    Case("table", "table: a whole fit to 1,000 rows of mixed columns", "ms", 1e3, estimators.table),
     Case(
         "grid",
         "grid: 5-fold cross-validation of 20 configurations on digits",
