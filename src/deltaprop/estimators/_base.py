@@ -660,7 +660,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
 @functools.cache
 def _parameter_names(cls: type[BaseMLP]) -> list[str]:
     """The names of the parameters, which scikit-learn would read from the signature each time."""
-    names: list[str] = super(BaseMLP, cls)._get_param_names()
+    names: list[str] = cast(Any, super(BaseMLP, cls))._get_param_names()
     return names
 
 

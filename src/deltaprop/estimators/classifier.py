@@ -254,12 +254,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
 
     def _learn_or_check_classes(self, y: np.ndarray, task: Task) -> None:
         kind, present = kind_and_labels(y)
-        if kind == "multiclass-multioutput":
-            raise InputError(
-                "y with several multiclass columns is not supported; got type "
-                "'multiclass-multioutput'. Fit one classifier per column, for example with "
-                "sklearn.multioutput.MultiOutputClassifier."
-            )
         if task == "learn":
             if not hasattr(self, "classes_"):  # partial_fit sets them beforehand
                 self.classes_ = present

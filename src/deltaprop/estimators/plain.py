@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
-from deltaprop.errors import raised_as_input_error
+from deltaprop.errors import InputError, raised_as_input_error
 from deltaprop.model.inputs import NARROW
 
 INPUT_DTYPES = [np.float64, np.float32, *(name for name in NARROW if name != "bfloat16")]
@@ -47,7 +47,7 @@ def kind_and_labels(y: Any) -> tuple[str, np.ndarray]:
     Raises
     ------
     ValueError
-        If y is no target of a classification.
+        If y is not a target for classification, or has several columns of classes.
 
     Examples
     --------
@@ -64,4 +64,11 @@ def kind_and_labels(y: Any) -> tuple[str, np.ndarray]:
             return "multiclass", labels
     with raised_as_input_error():
         check_classification_targets(y)
-    return type_of_target(y, input_name="y"), unique_labels(y)
+    kind = type_of_target(y, input_name="y")
+    if kind == "multiclass-multioutput":
+        raise InputError(
+            "y with several multiclass columns is not supported; got type "
+            "'multiclass-multioutput'. Fit one classifier per column, for example with "
+            "sklearn.multioutput.MultiOutputClassifier."
+        )
+    return kind, unique_labels(y)
