@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks import first_fit, grid, peers, prediction
+from benchmarks import estimators, first_fit, grid, peers, prediction
 from benchmarks.problem import PROBLEMS
 from benchmarks.turns import Build
 
@@ -29,6 +29,14 @@ CASES = (
         Case(p.name, p.title, p.unit, p.scale, lambda threads, p=p: peers.training(p))  # type: ignore[misc]
         for p in PROBLEMS
     ),
+    Case(
+        "small-fit",
+        "small-fit: a whole fit of 6 → 16 → 2, 640 rows, 20 epochs",
+        "ms",
+        1e3 / estimators.FITS,
+        estimators.array,
+    ),
+    Case("table", "table: a whole fit to 1,000 rows of mixed columns", "ms", 1e3, estimators.table),
     Case(
         "grid",
         "grid: 5-fold cross-validation of 20 configurations on digits",

@@ -108,7 +108,17 @@ def test_a_misspelt_target_gets_a_suggestion(penguins):
 
 
 def test_encoding_matches_skrub(mixed):
-    X = mixed.drop(columns="species")
+    n = len(mixed)
+    X = mixed.drop(columns="species").assign(
+        waited=pd.to_timedelta(np.arange(n) % 50, "h"),
+        price=[f"{i / 7:.2f}" if i % 5 else "N/A" for i in range(n)],
+        day=pd.date_range("2020-01-01", periods=n).strftime("%d/%m/%Y"),
+        blank="  ",
+        tally=pd.array([None if i % 9 == 0 else i for i in range(n)], dtype="Int64"),
+        choice=pd.array([None, True, False, True] * (n // 4), dtype="boolean"),
+        many=pd.Categorical(np.arange(n) % 60),
+        either=[i if i % 2 else "x" for i in range(n)],
+    )
     encoder = TableEncoder().fit(X)
     vectorizer = skrub.TableVectorizer(high_cardinality=skrub.StringEncoder(random_state=0))
     theirs = vectorizer.fit_transform(X).to_numpy(dtype=float)

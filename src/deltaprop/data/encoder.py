@@ -1,7 +1,7 @@
 """``TableEncoder``: converts the columns of a table to a float32 matrix.
 
-skrub's TableVectorizer chooses and fits a chain of transformers for each column. After that, only
-these chains are used, so that an encoder behaves the same after it is saved and loaded.
+Each column is encoded by the chain of transformers that skrub's TableVectorizer chooses for it.
+Only these chains are stored, so that an encoder behaves the same after it is saved and loaded.
 """
 
 from __future__ import annotations
@@ -112,25 +112,22 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         -------
         self
         """
-        from sklearn.impute import SimpleImputer
-        from skrub import SquashingScaler
-
-        from deltaprop.data import transformers
-
-        frame = as_frame(X)
-        self.chains_: dict[str, Chain] = self._fitted_chains(frame)
-        self.kinds_ = {name: transformers.kind_of(chain) for name, chain in self.chains_.items()}
-        self.feature_names_in_ = np.array(list(frame.columns), dtype=object)
-        self.n_features_in_ = len(frame.columns)
-        encoded = self._encode(frame)
-        if encoded.shape[1] == 0:
-            raise TableError("X has no column that could be used: all of them are empty.")
-        self.imputer_ = SimpleImputer(
-            strategy="median", add_indicator=True, keep_empty_features=True
-        )
-        self.scaler_ = SquashingScaler()
-        self.scaler_.fit(self.imputer_.fit_transform(encoded))
+        self._filled(as_frame(X))
         return self
+
+    def fit_transform(self, X: Any, y: Any = None) -> Float[np.ndarray, "N D"]:
+        """Learn how to encode the columns of X, and encode its rows.
+
+        Parameters
+        ----------
+        X : pandas, polars or Arrow table, or array-like (N, D)
+        y : ignored
+
+        Returns
+        -------
+        ndarray of float32 (N, n_encoded)
+        """
+        return self._scaled(self._filled(as_frame(X)))
 
     def transform(self, X: Any) -> Float[np.ndarray, "N D"]:
         """Encode the rows of X.
@@ -145,22 +142,44 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ndarray of float32 (N, n_encoded)
         """
         check_is_fitted(self)
-        filled = self.imputer_.transform(self._encode(as_frame(X)))
+        return self._scaled(self.imputer_.transform(self._encode(as_frame(X))))
+
+    def _filled(self, frame: Any) -> Float[np.ndarray, "N D"]:
+        """Fit all steps. Returns the encoded rows, without missing values and not scaled yet."""
+        from sklearn.impute import SimpleImputer
+        from skrub import SquashingScaler
+
+        from deltaprop.data import transformers
+
+        self.chains_: dict[str, Chain] = self._fitted_chains(frame)
+        self.kinds_ = {name: transformers.kind_of(chain) for name, chain in self.chains_.items()}
+        self.feature_names_in_ = np.array(list(frame.columns), dtype=object)
+        self.n_features_in_ = len(frame.columns)
+        encoded = self._encode(frame)
+        if encoded.shape[1] == 0:
+            raise TableError("X has no column that could be used: all of them are empty.")
+        self.imputer_ = SimpleImputer(
+            strategy="median", add_indicator=True, keep_empty_features=True
+        )
+        filled: np.ndarray = self.imputer_.fit_transform(encoded)
+        self.scaler_ = SquashingScaler()
+        self.scaler_.fit(filled)
+        return filled
+
+    def _scaled(self, filled: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
         scaled = self.scaler_.transform(filled)
         return np.ascontiguousarray(np.nan_to_num(scaled, copy=False), dtype=np.float32)
 
     def _fitted_chains(self, frame: Any) -> dict[str, Chain]:
-        from skrub import StringEncoder, TableVectorizer
+        from skrub import StringEncoder
 
         from deltaprop.data import transformers
 
         text = StringEncoder(random_state=self.random_state)
-        vectorizer = TableVectorizer(high_cardinality=text)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # skrub warns about guessed formats of dates
-            vectorizer.fit(frame)
-        found = vectorizer.all_processing_steps_
-        return {name: transformers.encoding_steps(found[name]) for name in frame.columns}
+            table = transformers.checked(frame)
+            return {name: transformers.fitted_chain(table[name], text) for name in frame.columns}
 
     def _encode(self, frame: Any) -> Float[np.ndarray, "N D"]:
         from deltaprop.data import transformers

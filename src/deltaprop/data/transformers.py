@@ -1,4 +1,7 @@
-"""The transformers that skrub's TableVectorizer chains for a column, and how to run them.
+"""The transformers that skrub's TableVectorizer chains for a column: how to fit and run them.
+
+The TableVectorizer itself clones, wraps and joins all columns after each of its steps, which takes
+longer than training on a thousand rows. This module fits the same steps to a single column.
 
 Importing this module imports skrub, which is slow, so import it inside functions only.
 """
@@ -11,25 +14,70 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 from sklearn.preprocessing import OneHotEncoder
 from skrub import DatetimeEncoder, StringEncoder
+from skrub import _dataframe as sbd
+from skrub._check_input import CheckInputDataFrame
 from skrub._clean_categories import CleanCategories
+from skrub._clean_null_strings import CleanNullStrings
 from skrub._drop_uninformative import DropUninformative
 from skrub._duration_to_float import DurationToFloat
-from skrub._table_vectorizer import PassThrough, ShortReprDict
+from skrub._single_column_transformer import RejectColumn
+from skrub._to_datetime import ToDatetime
+from skrub._to_float import ToFloat
 from skrub._to_str import ToStr
 
 from deltaprop.data.reading import TableError
 
+MOST_CATEGORIES = 40  # from here on, the text of the categories is encoded
+ONE_HOT = OneHotEncoder(
+    sparse_output=False, dtype="float32", handle_unknown="ignore", drop="if_binary"
+)
 KINDS = {OneHotEncoder: "category", DatetimeEncoder: "date", StringEncoder: "text"}
 
 Chain = list[Any]
 """The fitted transformers of one column, in their order."""
 
 
-def encoding_steps(steps: list[Any]) -> Chain:
-    """The steps that change values, without those that change only names or the final dtype."""
-    return [step for step in steps if not isinstance(step, (PassThrough, ShortReprDict, dict))]
+def checked(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with unique column names; TypeError if it has sparse columns."""
+    return CheckInputDataFrame().fit_transform(frame)
+
+
+def fitted_chain(column: pd.Series, text: StringEncoder) -> Chain:
+    """The steps that ``TableVectorizer(high_cardinality=text)`` fits to the column.
+
+    Left out are the steps that change only names or the final dtype.
+    """
+    chain: Chain = []
+    for step in (
+        CleanNullStrings(), DropUninformative(), ToDatetime(), DurationToFloat(), ToFloat(),
+        CleanCategories(), ToStr(),
+    ):  # fmt: skip
+        try:
+            column = step.fit_transform(column)
+        except RejectColumn:
+            continue
+        chain.append(step)
+        if isinstance(step, DropUninformative) and step.drop_:
+            return chain
+    if sbd.is_numeric(column):
+        return chain
+    encoder = _encoder(column, text).set_output(transform="pandas")
+    encoder.fit(column.to_frame() if isinstance(encoder, OneHotEncoder) else column)
+    return [*chain, encoder]
+
+
+def _encoder(column: pd.Series, text: StringEncoder) -> Any:
+    """The transformer that turns a column of dates or text into numbers."""
+    if sbd.is_any_date(column):
+        return DatetimeEncoder()
+    try:
+        few = sbd.n_unique(column) < MOST_CATEGORIES
+    except Exception:  # unhashable values
+        few = False
+    return clone(ONE_HOT if few else text)
 
 
 def kind_of(chain: Chain) -> str:

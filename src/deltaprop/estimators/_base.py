@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.callback import CallbackSupportMixin, with_callbacks
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from deltaprop.data.rows import Rows, RowSource, TrainingRows
@@ -28,9 +29,10 @@ from deltaprop.estimators._saving import (
     state_of,
 )
 from deltaprop.estimators.parameters import OwnParameters, SklearnParameters
+from deltaprop.estimators.plain import INPUT_DTYPES, is_plain
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.losses import Loss
-from deltaprop.model.inputs import NARROW, check_domain
+from deltaprop.model.inputs import check_domain
 from deltaprop.network import Dense, Network
 from deltaprop.optim import schedules, solvers
 from deltaprop.optim.solvers import FirstOrder, Solver
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
 
     from deltaprop.data.streams.stream import Stream
 
-INPUT_DTYPES = [np.float64, np.float32, *(name for name in NARROW if name != "bfloat16")]
 SKLEARN_NAMES = {"learning_rate": "learning_rate_init", "nesterov": "nesterovs_momentum"}
 """The settings of solvers that scikit-learn calls by other names."""
 
@@ -92,6 +93,22 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
     intercepts_: list[np.ndarray]
     _plateau: Plateau
     _progress: TrainingState
+
+    # ------------------------------------------------------------ parameters
+
+    @classmethod
+    def _get_param_names(cls) -> list[str]:
+        return _parameter_names(cls)
+
+    def _validate_params(self) -> None:
+        """Validate the parameters that have been changed: their defaults are valid."""
+        parameters = self.get_params(deep=False)
+        defaults = {f.name: f.default for f in fields(self)}
+        validate_parameter_constraints(
+            self._parameter_constraints,
+            {k: v for k, v in parameters.items() if k not in defaults or v is not defaults[k]},
+            type(self).__name__,
+        )
 
     # ------------------------------------------------------------ differs between the subclasses
 
@@ -426,10 +443,33 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
 
     def _validated(self, X: Any) -> Any:
         """X as an array of the fitted number of columns, or an error that says what is wrong."""
+        if is_plain(X) and self._accepts_columns(X, reset=False):
+            return X
         with raised_as_input_error():
             return validate_data(
                 self, X, accept_sparse=["csr", "csc"], dtype=INPUT_DTYPES, reset=False
             )
+
+    def _validated_pair(
+        self, X: Any, y: Any, *, reset: bool, plain_y: bool, numeric: bool = False
+    ) -> tuple[Any, Any]:
+        """X and y as arrays of as many rows; `plain_y` says whether y needs no conversion."""
+        if plain_y and is_plain(X) and len(X) == len(y) and self._accepts_columns(X, reset):
+            return X, y
+        with raised_as_input_error():
+            X, y = validate_data(
+                self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=numeric,
+                dtype=INPUT_DTYPES, reset=reset,
+            )  # fmt: skip
+        return X, y
+
+    def _accepts_columns(self, X: np.ndarray, reset: bool) -> bool:
+        """Whether X, which has no names of columns, has the fitted columns; `reset` learns them."""
+        if reset:
+            self.__dict__.pop("feature_names_in_", None)
+            self.n_features_in_ = X.shape[1]
+        fitted = getattr(self, "n_features_in_", None)
+        return X.shape[1] == fitted and not hasattr(self, "feature_names_in_")
 
     def _network(self) -> Network:
         """The fitted network, with the arrays that the user has assigned to `coefs_`."""
@@ -615,6 +655,13 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
                 "stochastic."
             )
         return True
+
+
+@functools.cache
+def _parameter_names(cls: type[BaseMLP]) -> list[str]:
+    """The names of the parameters, which scikit-learn would read from the signature each time."""
+    names: list[str] = cast(Any, super(BaseMLP, cls))._get_param_names()
+    return names
 
 
 def working_dtype(data: Any) -> np.dtype:

@@ -9,18 +9,11 @@ from sklearn.base import ClassifierMixin
 from sklearn.callback import with_callbacks
 from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import (
-    _check_partial_fit_first_call,
-    check_classification_targets,
-    type_of_target,
-    unique_labels,
-)
-from sklearn.utils.validation import validate_data
+from sklearn.utils.multiclass import _check_partial_fit_first_call
 
 from deltaprop.data.rows import Rows
 from deltaprop.errors import InputError, raised_as_input_error
 from deltaprop.estimators._base import (
-    INPUT_DTYPES,
     BaseMLP,
     Task,
     by_rows,
@@ -30,6 +23,7 @@ from deltaprop.estimators._base import (
 from deltaprop.estimators.declaration import with_parameters
 from deltaprop.estimators.fitted import TargetKind, as_labels
 from deltaprop.estimators.parameters import ClassifierParameters
+from deltaprop.estimators.plain import is_plain_target, kind_and_labels
 from deltaprop.functions import losses
 from deltaprop.functions.losses import Loss
 from deltaprop.model.inputs import check_weights
@@ -222,15 +216,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
             raise ModelFileError(f"it has an unknown kind of target, {self._kind!r}")
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
-        with raised_as_input_error():
-            X, y = validate_data(
-                self, X, y, accept_sparse=["csr", "csc"], multi_output=True,
-                dtype=INPUT_DTYPES, reset=reset,
-            )  # fmt: skip
-            y = y.toarray() if hasattr(y, "toarray") else y
-            if y.ndim == 2 and y.shape[1] == 1:
-                y = column_or_1d(y, warn=True)
-            check_classification_targets(y)
+        X, y = self._validated_pair(X, y, reset=reset, plain_y=is_plain_target(y, "biuU"))
+        y = y.toarray() if hasattr(y, "toarray") else y
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
         self._learn_or_check_classes(y, task)
         w = check_weights(sample_weight, X)
         if self.class_weight is not None:
@@ -245,7 +234,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
 
     def _stream_target(self, rows: Stream, task: Task) -> tuple[Any, np.ndarray]:
         labels = self.classes_ if hasattr(self, "classes_") else rows.values()
-        check_classification_targets(labels)
         self._learn_or_check_classes(labels, task)
         return self._checked_codes, self._codes(labels)
 
@@ -265,14 +253,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         self.__dict__.pop("classes_", None)
 
     def _learn_or_check_classes(self, y: np.ndarray, task: Task) -> None:
-        kind = type_of_target(y, input_name="y")
-        if kind == "multiclass-multioutput":
-            raise InputError(
-                "y with several multiclass columns is not supported; got type "
-                "'multiclass-multioutput'. Fit one classifier per column, for example with "
-                "sklearn.multioutput.MultiOutputClassifier."
-            )
-        present = unique_labels(y)
+        kind, present = kind_and_labels(y)
         if task == "learn":
             if not hasattr(self, "classes_"):  # partial_fit sets them beforehand
                 self.classes_ = present
@@ -283,7 +264,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
                 "warm_start can only be used where `y` has the same classes as in the previous "
                 f"call to fit. Previously got {self.classes_}, `y` has {present}"
             )
-        if len(np.setdiff1d(present, self.classes_)):
+        if present is not self.classes_ and len(np.setdiff1d(present, self.classes_)):
             raise InputError(
                 "`y` has classes not in `self.classes_`. "
                 f"`self.classes_` has {self.classes_}. 'y' has {present}."
@@ -354,10 +335,31 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
 
     # ------------------------------------------------------------ scores and tags
 
-    def _default_score(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float:
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute the accuracy of the predictions.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            For several labels per row, all of them must be predicted correctly.
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+        """
+        predicted = self.predict(X)
+        plain = sample_weight is None and is_plain_target(y, "biuU")
+        if plain and y.dtype.kind == predicted.dtype.kind and y.shape == predicted.shape:
+            return _accuracy(y, predicted)
         from sklearn.metrics import accuracy_score
 
-        return float(accuracy_score(rows.labels, self._labels(z), sample_weight=rows.w))
+        return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+
+    def _default_score(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float:
+        assert rows.labels is not None
+        return _accuracy(rows.labels, self._labels(z), rows.w)
 
     def _stratify(self, rows: Rows, n_held: int) -> np.ndarray | None:
         if self._kind == "multilabel":
@@ -381,3 +383,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _accuracy(
+    y: np.ndarray, predicted: np.ndarray, weights: Float[np.ndarray, " N"] | None = None
+) -> float:
+    """The (weighted) fraction of rows that are predicted correctly.
+
+    The same as scikit-learn's ``accuracy_score``, without its checks of the input.
+    """
+    correct = y == predicted
+    return float(np.average(correct if y.ndim == 1 else correct.all(axis=1), weights=weights))

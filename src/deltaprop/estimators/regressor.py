@@ -9,14 +9,14 @@ from sklearn.base import RegressorMixin
 from sklearn.callback import with_callbacks
 from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import validate_data
 
 from deltaprop.data.rows import Rows
-from deltaprop.errors import InputError, raised_as_input_error
-from deltaprop.estimators._base import INPUT_DTYPES, BaseMLP, Task, by_rows, keeps_fit_on_failure
+from deltaprop.errors import InputError
+from deltaprop.estimators._base import BaseMLP, Task, by_rows, keeps_fit_on_failure
 from deltaprop.estimators.declaration import with_parameters
 from deltaprop.estimators.fitted import TargetKind
 from deltaprop.estimators.parameters import RegressorParameters
+from deltaprop.estimators.plain import is_plain_target
 from deltaprop.functions import losses
 from deltaprop.functions.losses import Loss
 from deltaprop.model.inputs import check_weights
@@ -174,11 +174,8 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
     _saved_attributes: ClassVar = (*BaseMLP._saved_attributes, "_n_targets")
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
-        with raised_as_input_error():
-            X, y = validate_data(
-                self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=True,
-                dtype=INPUT_DTYPES, reset=reset,
-            )  # fmt: skip
+        plain_y = is_plain_target(y, "iuf")
+        X, y = self._validated_pair(X, y, reset=reset, plain_y=plain_y, numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         n_targets = 1 if y.ndim == 1 else y.shape[1]

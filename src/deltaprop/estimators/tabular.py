@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from deltaprop.data.encoder import TableEncoder, as_frame
+from deltaprop.data.encoder import TableEncoder
 from deltaprop.data.reading import TableError
 from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
@@ -152,21 +152,22 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     # ------------------------------------------------------------ encoding
 
     def _encode_new(self, X: Any) -> Float[np.ndarray, "N D"]:
-        frame = as_frame(X)
-        self._learn_encoding(frame)
-        return self.encoder_.transform(frame)
+        encoder = TableEncoder()
+        Z = encoder.fit_transform(X)
+        self._set_encoder(encoder)
+        return Z
 
-    def _learn_encoding(self, frame: Any) -> None:
-        self.encoder_ = TableEncoder().fit(frame)
-        self.feature_names_in_ = self.encoder_.feature_names_in_
-        self.n_features_in_ = self.encoder_.n_features_in_
+    def _set_encoder(self, encoder: TableEncoder) -> None:
+        self.encoder_ = encoder
+        self.feature_names_in_ = encoder.feature_names_in_
+        self.n_features_in_ = encoder.n_features_in_
 
     def _encode_stream(self, X: Stream, y: Any, sample_weight: Any) -> Stream:
         """The rows of the stream, with an encoding that is learned from a random sample."""
         refuse_with_stream(y=y, sample_weight=sample_weight)
         self.target_name_ = X.target
         sample = X.sample(SAMPLE, every_category=True)[list(X.features)]
-        self._learn_encoding(sample)
+        self._set_encoder(TableEncoder().fit(sample))
         width = self.encoder_.transform(sample.iloc[:1]).shape[1]
         return X.encoded(self.encoder_.transform, None, width)
 
