@@ -636,8 +636,8 @@ BLOCK_BUGS = {
 }  # fmt: skip
 STEP_BUGS = {
     "A and G exchanged": ("(A @ g_l @ G)", "(G @ g_l[:-1] @ A[:-1, :-1])"),
-    "π upside down": ("_inverse(A, pi * root), _inverse(G, root / pi)",
-                      "_inverse(A, root / pi), _inverse(G, pi * root)"),
+    "π upside down": ("[pi * root + _rounding(A), root / pi + _rounding(G)]",
+                      "[root / pi + _rounding(A), pi * root + _rounding(G)]"),
     "γ for √γ": ("root = math.sqrt(damping)", "root = damping"),
     "G forgotten": ("A @ g_l @ G)", "A @ g_l)"),
     "the gradient transposed": (".reshape(rows, columns)", ".reshape(columns, rows).T"),

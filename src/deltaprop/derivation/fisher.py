@@ -74,18 +74,36 @@ def factors(
     shares : (N, 1) array or float
         The weight of each sample in the means; the weights add up to 1.
     """
+    rows = weighted_rows(X, a, W, f, function, signs, shares, masks)
+    return tuple(R.T @ R for R in rows)
+
+
+def weighted_rows(
+    X: Sequence[Array],
+    a: Sequence[Array],
+    W: Sequence[Float[Array, "D H"]],
+    f: Sequence[Activation],
+    function: Loss,
+    signs: Float[Array, "N H"],
+    shares: Weights,
+    masks: Masks | None = None,
+) -> list[Array]:
+    """The roots of the shares times x̃ and δ̂ of each layer: R with RᵀR = A_0, G_0, A_1, …
+
+    The parameters are those of :func:`factors`.
+    """
     xp = namespace(signs)
     last = output_error(a[-1], X[-1], f[-1], function, signs)
     delta = error_signals(xp.astype(last, W[0].dtype), X, a, W, f, masks)
-    roots = shares**0.5  # of a product MᵀM, BLAS computes only one half
+    roots = shares**0.5
     result: list[Array] = []
     for l in range(len(W)):
         inputs = X[l].toarray() if hasattr(X[l], "toarray") else X[l]  # A_l is dense
         x = xp.astype(inputs, signs.dtype)
         x = roots * xp.concat([x, xp.ones_like(x[:, :1])], axis=1)
         d = roots * xp.astype(delta[l], signs.dtype)
-        result += [x.T @ x, d.T @ d]
-    return tuple(result)
+        result += [x, d]
+    return result
 
 
 def output_error(

@@ -32,17 +32,17 @@ def dropout_masks(model: Model, state: TrainingState, N: int) -> Masks | None:
     ]
 
 
-def fisher_factors(
+def fisher_rows(
     model: Model,
     state: TrainingState,
     X: Sequence[Array],
     a: Sequence[Array],
     shares: Weights,
     masks: Masks | None,
-) -> tuple[Any, ...]:
-    """A_0, G_0, A_1, … of the next step's batch: :func:`deltaprop.derivation.fisher.factors`."""
+) -> list[Any]:
+    """R with RᵀR = A_0, G_0, A_1, … of the next step's batch: `fisher.weighted_rows`."""
     positions = np.arange(len(a[0]), dtype=np.uint32)
     signs = signs_of_rows(
         state.dropout_seed, state.step, model.n_layers, positions, model.n_outputs, model.dtype, np
     )
-    return fisher.factors(X, a, model.W, model.f, model.loss_function, signs, shares, masks)
+    return fisher.weighted_rows(X, a, model.W, model.f, model.loss_function, signs, shares, masks)

@@ -13,7 +13,7 @@ import numpy as np
 
 from deltaprop.data.rows import Rows
 from deltaprop.derivation import equations
-from deltaprop.engines.draws import dropout_masks, fisher_factors
+from deltaprop.engines.draws import dropout_masks, fisher_rows
 from deltaprop.engines.protocol import (
     Engine,
     Objective,
@@ -125,7 +125,8 @@ class ReferenceTrainer:
         factors: tuple[Any, ...] = ()
         if run.chain.needs_fisher:
             shares = 1 / total if w is None else w[:, None] / total
-            factors = fisher_factors(model, state, result.X, result.a, shares, masks)
+            rows = fisher_rows(model, state, result.X, result.a, shares, masks)
+            factors = tuple(R.T @ R for R in rows)
         step = Step(
             model.theta, learning_rate, state.step + 1, self._penalised,
             run.gradient.total(batch, total), factors,

@@ -131,18 +131,27 @@ class NaturalGradient(Transformation):
         )
         natural = preconditioned(g, inverses)
         if self.kl_clip < math.inf:
-            natural = natural * _shrinkage(natural, g, step.learning_rate, self.kl_clip)
+            natural = natural * shrinkage(natural, g, step.learning_rate, self.kl_clip)
         return natural, (*means, *inverses)
 
 
 def damped_inverses(factors: Sequence[Float[Array, "n n"]], damping: float) -> State:
     """(A_l + π_l √γ I)⁻¹ and (G_l + √γ / π_l I)⁻¹ for each layer; π_l divides γ between them."""
-    inverses: list[Array] = []
+    xp, added = namespace(factors[0]), dampings(factors, damping)
+    return tuple(
+        inverse(M + more * xp.eye(M.shape[0], dtype=M.dtype), xp)
+        for M, more in zip(factors, added, strict=True)
+    )
+
+
+def dampings(factors: Sequence[Float[Array, "n n"]], damping: float) -> list[Float[Array, ""]]:
+    """π_l √γ and √γ / π_l for each layer, but at least what rounding errors require."""
+    added: list[Array] = []
     for A, G in zip(factors[::2], factors[1::2], strict=True):
         pi = _root_of_mean_eigenvalue(A) / _root_of_mean_eigenvalue(G)
         root = math.sqrt(damping)
-        inverses += [_inverse(A, pi * root), _inverse(G, root / pi)]
-    return tuple(inverses)
+        added += [pi * root + _rounding(A), root / pi + _rounding(G)]
+    return added
 
 
 def preconditioned(
@@ -158,7 +167,7 @@ def preconditioned(
     return namespace(g).concat(parts)
 
 
-def _shrinkage(
+def shrinkage(
     natural: Float[Array, " P"], g: Float[Array, " P"], learning_rate: Any, kl_clip: float
 ) -> Float[Array, ""]:
     """ν = min(1, √(kl_clip / η² nᵀg)), computed without dividing by nᵀg, which may be 0."""
@@ -166,11 +175,9 @@ def _shrinkage(
     return root / xp.maximum(learning_rate * xp.sqrt(xp.abs(natural @ g)), root)
 
 
-def _inverse(M: Float[Array, "n n"], damping: Float[Array, ""]) -> Float[Array, "n n"]:
-    """(M + damping I)⁻¹, with at least the damping that rounding errors require."""
+def _rounding(M: Float[Array, "n n"]) -> Float[Array, ""]:
     xp = namespace(M)
-    rounding = 10 * xp.finfo(M.dtype).eps * xp.trace(M)
-    return inverse(M + (damping + rounding) * xp.eye(M.shape[0], dtype=M.dtype), xp)
+    return 10 * xp.finfo(M.dtype).eps * xp.trace(M)
 
 
 def _root_of_mean_eigenvalue(M: Float[Array, "n n"]) -> Float[Array, ""]:

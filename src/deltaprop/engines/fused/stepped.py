@@ -7,25 +7,29 @@ NumPy, as in the reference engine. K-FAC finds X_l and a_l of the batch in the k
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deltaprop.data.rows import Rows
-from deltaprop.engines.draws import dropout_masks, fisher_factors
+from deltaprop.engines.draws import dropout_masks, fisher_rows
 from deltaprop.engines.fused import constants
+from deltaprop.engines.fused.blas import on_one_thread
 from deltaprop.engines.fused.frame import Frame, address
 from deltaprop.engines.fused.gradients import REDUCTIONS
 from deltaprop.engines.fused.interrupts import interrupt_between_calls
 from deltaprop.engines.fused.kernel_rows import KernelRows
 from deltaprop.engines.fused.layout import training_room
+from deltaprop.engines.fused.natural import InPlace, settle
 from deltaprop.engines.fused.private import kernel_gradient, noise_of
 from deltaprop.engines.protocol import Order, Rates, Run, begin
 from deltaprop.functions.arrays import as_dtype
 from deltaprop.model import Model
 from deltaprop.optim.batch_gradients import Batch
-from deltaprop.optim.transforms import Step
+from deltaprop.optim.natural_gradient import NaturalGradient
+from deltaprop.optim.transforms import Chain, Step
 
 if TYPE_CHECKING:
     from jaxtyping import Int
@@ -56,6 +60,14 @@ class SteppedTrainer:
             precision,
         )  # fmt: skip
         self._frame, self._sparse = Frame(model, kernel_rows, room), kernel_rows.sparse
+        self._chain = Chain(
+            tuple(
+                InPlace(link, model.theta, room.n_threads)
+                if isinstance(link, NaturalGradient)
+                else link
+                for link in run.chain.links
+            )
+        )
         self._result, self._noise = np.zeros(2), noise_of(model, run, room.n_threads, 1)
         self._frame.set(
             G=self._G, first=self._G, second=self._G, result=self._result, rates=np.zeros(1),
@@ -75,11 +87,23 @@ class SteppedTrainer:
         numbers = self._row_numbers(order)
         self._frame.at["order"][0] = address(numbers)
         loss = 0.0
-        with interrupt_between_calls() as check:
+        with interrupt_between_calls() as check, self._products():
             for i, learning_rate in enumerate(map(float, rates), first):
                 loss += self._step(numbers, i, learning_rate)
                 check()
         return [loss]
+
+    @contextmanager
+    def _products(self) -> Iterator[None]:
+        """Context of steps whose products NumPy computes."""
+        if not self._run.chain.needs_fisher:
+            yield
+            return
+        with on_one_thread():
+            try:
+                yield
+            finally:
+                settle(self._run.state.solver_state, self._model.n_layers)
 
     def rewind(self, n: int) -> None:
         raise AssertionError("every call runs one epoch")
@@ -100,14 +124,14 @@ class SteppedTrainer:
         total = float(len(rows)) if w is None else float(w.sum())
         factors: tuple[Any, ...] = ()
         if run.chain.needs_fisher:
-            factors = self._fisher_factors(rows, 1 / total if w is None else w[:, None] / total)
+            factors = self._fisher_rows(rows, 1 / total if w is None else w[:, None] / total)
         share = len(rows) / self._rows_per_epoch
         batch = Batch(model.reduction, model.l2, len(rows), share, self.batch_size)
         step = Step(
             model.theta, learning_rate, state.step + 1, self._penalised,
             run.gradient.total(batch, total), factors,
         )  # fmt: skip
-        change, state.solver_state = run.chain.update(
+        change, state.solver_state = self._chain.update(
             self._G, state.solver_state, step, model.n_layers
         )
         theta = model.theta
@@ -129,7 +153,7 @@ class SteppedTrainer:
         self._frame.run()
         return bool(self._result[0] > state.step)
 
-    def _fisher_factors(self, rows: Int[np.ndarray, " B"], shares: Any) -> tuple[Any, ...]:
+    def _fisher_rows(self, rows: Int[np.ndarray, " B"], shares: Any) -> tuple[Any, ...]:
         model, state, N = self._model, self._run.state, len(rows)
         layers = self._frame.room.places.layers
         X = [self._frame.rows_of(int(layer["X"]), N, int(layer["D"])) for layer in layers]
@@ -138,4 +162,4 @@ class SteppedTrainer:
         last = layers[-1]
         X.append(self._frame.rows_of(int(last["z"]), N, int(last["H"])))
         a = [self._frame.rows_of(int(layer["a"]), N, int(layer["H"])) for layer in layers]
-        return fisher_factors(model, state, X, a, shares, dropout_masks(model, state, N))
+        return tuple(fisher_rows(model, state, X, a, shares, dropout_masks(model, state, N)))
