@@ -61,7 +61,7 @@ SLOTS, WORDS = 48, 16  # the first thread's slot, and the words of a slot
 STATE, BUSY, PARTS, READ_PARTS, ACCOUNT, BLAMED, CLOCK = range(7)  # in a slot; CLOCK has two words
 AWAY, INVITED, TRUSTED, FAILED, SENT_AWAY, DISMISSED = range(6)  # states of an assistant
 
-PANELS, ROWS_OF_BATCH, PARAMETERS, CLIPPED, PREDICTION = range(5)  # kinds of phases
+PANELS, ROWS_OF_BATCH, PARAMETERS, CLIPPED, TOGETHER, PREDICTION = range(6)  # kinds of phases
 
 # ---------------------------------------------------------------- records
 
@@ -89,6 +89,8 @@ LAYER = np.dtype([
 ])  # fmt: skip
 
 NETWORK = [
+    ("frame", ADDRESS),  # of this record
+    ("part", ADDRESS),  # the compiled function for the parts of a phase
     ("theta", ADDRESS),  # all parameters: W_0, b_0, W_1, …
     ("P", COUNT),  # how many there are
     ("layers", ADDRESS),  # L records of type LAYER

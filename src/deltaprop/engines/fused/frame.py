@@ -54,7 +54,8 @@ class Frame:
         self.layers = layers
         self.set(
             theta=net.theta, P=net.theta.size, layers=layers.view(np.uint8), L=net.n_layers,
-            loss=compiled.loss, collapsed=compiled.collapsed, gather=compiled.gather,
+            frame=self._place, part=compiled.part, loss=compiled.loss,
+            collapsed=compiled.collapsed, gather=compiled.gather,
             **compiled.products,
         )  # fmt: skip
 

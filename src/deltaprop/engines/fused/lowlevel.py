@@ -248,6 +248,12 @@ def _caller(n_arguments):
 
 
 @intrinsic
+def call_part(typing, f, frame, k, kind, part):
+    """A part of a phase: see parts.py."""
+    return _caller(4)
+
+
+@intrinsic
 def call_block(typing, f, a, z, other, room, N, H, by_unit):
     """A block of blocks.py: `other` is the bias (forward) or the gradient (pull back)."""
     return _caller(7)

@@ -38,6 +38,7 @@ class Compiled(NamedTuple):
     """A network's compiled parts: the entry point for Python and addresses for the kernel."""
 
     enter: Any
+    part: int
     forward: np.ndarray
     pull_back: np.ndarray
     loss: int
@@ -55,11 +56,11 @@ def kernel(dtype: str) -> Unit:
 def _make_kernel(dtype: str) -> dict[str, Any]:
     from numba import types
 
-    from deltaprop.engines.fused import kernel
+    from deltaprop.engines.fused import kernel, parts
     from deltaprop.engines.fused.lowlevel import plain
 
     entry = plain((getattr(types, dtype), types.int64, types.int64))
-    return {"enter": entry(kernel.enter.py_func)}
+    return {"enter": entry(kernel.enter.py_func), "part": parts.part(dtype)}
 
 
 @functools.lru_cache(maxsize=512)
@@ -177,6 +178,7 @@ def compiled(net: Model, source: str, precision: str | None = None) -> Compiled:
     blocks = [addresses(activation(f, dtype)) for f in net.f]
     return Compiled(
         ENTRY[dtype](addresses(kernel(dtype))["enter"]),
+        addresses(kernel(dtype))["part"],
         np.array([block["forward"] for block in blocks]),
         np.array([block["pull_back"] for block in blocks]),
         addresses(loss(net.loss_function, net.f[-1].name, dtype))["loss"],

@@ -1,0 +1,399 @@
+"""The parts of a step: what a thread computes for a tile of rows, or for a piece of W_l.
+
+All parts are computed by one compiled function, `part`, which is compiled apart from the loops of
+`kernel.py` and called by its address: LLVM would copy its code to each place that calls it.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+
+from deltaprop.engines.fused.constants import (
+    ADAM,
+    CLIPPED,
+    GRADIENT,
+    MOST_PIECES,
+    PARAMETERS,
+    PIECE,
+    PREDICTION,
+    ROWS_OF_BATCH,
+    TOGETHER,
+)
+from deltaprop.engines.fused.layer import (
+    Slab,
+    Tile,
+    W_to_panels,
+    affine,
+    back,
+    bias_gradient,
+    clear_sparse,
+    delta_to_panels,
+    drop,
+    frame_at,
+    layer_at,
+    parameters_at,
+    row_at,
+    weight_gradient,
+)
+from deltaprop.engines.fused.lowlevel import (
+    call_block,
+    call_gather,
+    call_loss,
+    number,
+    plain,
+    size_of,
+    vector,
+)
+from deltaprop.engines.fused.per_sample import (
+    clip_samples,
+    privatize,
+)
+
+WEIGHTS, GRADIENTS = 0, 1  # which sums of squares of a layer: see `place_of_sum`
+BIAS = MOST_PIECES  # stands for ∂b_l, after the pieces of ∂W_l
+PART = (types.int64,) * 4  # the frame's address, the thread, the kind of the phase, the part
+
+
+class Step(NamedTuple):
+    """One update of θ from one batch."""
+
+    start: int  # position in `order` of the batch's first row
+    size: int  # rows of the batch
+    number: int  # of updates, this one included
+    scale: float  # of each row's loss
+    l2: float  # λ of this batch's penalty λ/2 ‖W‖²
+    rate: float  # learning rate
+    gain: float  # learning rate with Adam's correction of its moments' bias
+
+
+def part(dtype: str) -> Any:
+    """A compiled function that computes a part of a phase in this dtype, as thread k."""
+    one = np.dtype(dtype).type(1)
+
+    @plain(PART)
+    def compute(frame, k, kind, part):
+        f = frame_at(frame, 0)
+        if kind == ROWS_OF_BATCH:
+            _tile_of_batch(one, f, k, part)
+        elif kind == PARAMETERS:
+            _piece_of_gradient(one, f, k, part // MOST_PIECES, part % MOST_PIECES)
+        elif kind == CLIPPED:
+            _clipped_update(one, f, part // MOST_PIECES, part % MOST_PIECES)
+        elif kind == TOGETHER:
+            _update(one, f, 0, f.P, 0.0, 0.0, f.step_gain, 1.0)
+        elif kind == PREDICTION:
+            _predict_tile(one, f, k, part)
+        else:
+            _share_of_panels(one, f, part)
+
+    return compute
+
+
+@plain
+def _present_step(f):
+    return Step(
+        f.step_start, f.step_size, f.step_number, f.step_scale, f.step_l2, f.step_rate, f.step_gain
+    )
+
+
+@plain
+def _present_slab(f):
+    return Slab(f.slab_first, f.slab_in_batch, f.slab_n, f.slab_last != 0)
+
+
+# ---------------------------------------------------------------- first phase: rows
+
+
+@plain
+def _tile_of_batch(one, f, k, i):
+    """Forward and backward pass of tile i of the slab."""
+    step, slab = _present_step(f), _present_slab(f)
+    tiles = (slab.n + f.tile - 1) // f.tile
+    low, high = _first_row(f, slab.n, i, tiles), _first_row(f, slab.n, i + 1, tiles)
+    n = high - low
+    tile = Tile(slab.first + low, slab.in_batch + low, low, n, k)
+    _forward(one, f, tile, step.number - 1, True)
+    _loss(one, f, tile, step.scale)
+    _backward(one, f, tile, step.number - 1)
+
+
+@plain
+def _first_row(f, n, i, tiles):
+    """The first row of tile i of n rows: tiles are equally large, but for multiples of f.unit."""
+    units = (n + f.unit - 1) // f.unit
+    return min(n, units * i // tiles * f.unit)
+
+
+@plain
+def _predict_tile(one, f, k, i):
+    """The outputs of tile i of all rows, in thread k's part of the working memory."""
+    last = layer_at(f.layers, f.L - 1)
+    H, low, row = last.H, k * f.tile, i * f.tile
+    n = min(f.tile, f.N - row)
+    _forward(one, f, Tile(row, 0, low, n, k), 0, False)
+    z = vector(one, row_at(one, f, last.z, low, H), n * H)
+    out = vector(one, f.out + row * H * size_of(one), n * H)
+    for i in range(n * H):
+        out[i] = z[i]
+
+
+@plain
+def _forward(one, f, tile, step, train):
+    """X_l and a_l of a tile, for all layers."""
+    n, by_unit, scratch = tile.n, f.by_unit, row_at(one, f, f.scratch, tile.low, 2)
+    if not f.sparse:
+        first = layer_at(f.layers, 0)
+        X_at = row_at(one, f, first.X, tile.low, first.D)
+        order_at = f.order + tile.first * 8 if f.order else 0
+        call_gather(f.gather, f.X, f.row, f.column, order_at, tile.first, n, first.D, X_at, by_unit)
+    for l in range(f.L):
+        layer = layer_at(f.layers, l)
+        H, b_at = layer.H, parameters_at(one, f, layer.b)
+        z_at = row_at(one, f, layer.z, tile.low, H)
+        a_at = row_at(one, f, layer.a, tile.low, H)
+        affine(one, f, l, tile)
+        call_block(layer.forward, a_at, z_at, b_at, scratch, n, H, by_unit)
+        if train and layer.dropout > 0:
+            drop(one, f, l, tile, step, z_at)
+
+
+@plain
+def _loss(one, f, tile, scale):
+    """The loss of each row of a tile, and δ of the last layer, times `scale` and the weights."""
+    if f.max_norm > 0:
+        scale = 1.0  # a gradient is clipped before it is divided by anything
+    last, n = layer_at(f.layers, f.L - 1), tile.n
+    H, by_unit, scratch = last.H, f.by_unit, row_at(one, f, f.scratch, tile.low, 2)
+    t_at = row_at(one, f, f.batch_targets, tile.low, f.K)
+    losses_at = row_at(one, f, f.batch_losses, tile.low, 1)
+    a_at = row_at(one, f, last.a, tile.low, H)
+    z_at = row_at(one, f, last.z, tile.low, H)
+    delta_at = row_at(one, f, last.delta, tile.low, H)
+    _gather_targets(one, f, tile, t_at)
+    call_loss(f.loss, t_at, a_at, z_at, delta_at, losses_at, scratch, n, H, by_unit)
+    if not f.collapsed:
+        call_block(last.pull_back, a_at, z_at, delta_at, scratch, n, H, by_unit)
+    losses, delta = vector(one, losses_at, n), vector(one, delta_at, n * H)
+    if f.weights:
+        order, weights = vector(1, f.order, f.N), vector(one, f.weights, f.N)
+        step_n, step_h = (1, n) if by_unit else (H, 1)
+        for i in range(n):
+            w = weights[order[tile.first + i]]
+            losses[i] *= w
+            for h in range(H):
+                delta[i * step_n + h * step_h] *= w * number(one, scale)
+    elif scale != 1.0:
+        for i in range(n * H):
+            delta[i] *= number(one, scale)
+
+
+@plain
+def _gather_targets(one, f, tile, t_at):
+    """Copy the targets of a tile."""
+    n, K = tile.n, f.K
+    order, codes = vector(1, f.order, f.N), vector(1, f.codes, f.N)
+    t, step_n, step_k = vector(one, t_at, n * K), K, 1
+    if f.by_unit:
+        step_n, step_k = 1, n
+    for i in range(n):
+        row = order[tile.first + i]
+        if f.codes:
+            row = codes[row]
+        y = vector(one, f.targets + row * K * size_of(one), K)
+        for j in range(K):
+            t[i * step_n + j * step_k] = y[j]
+
+
+@plain
+def _backward(one, f, tile, step):
+    """δ_l of a tile from the last layer's, (1.9), and the panels that ∂W_l is computed from."""
+    n, by_unit, scratch = tile.n, f.by_unit, row_at(one, f, f.scratch, tile.low, 2)
+    for l in range(f.L - 1, -1, -1):
+        if not f.norms:
+            delta_to_panels(one, f, l, tile)
+        if l == 0:
+            break
+        back(one, f, l, tile)
+        below = layer_at(f.layers, l - 1)
+        H, dropout = below.H, below.dropout
+        g_at = row_at(one, f, below.delta, tile.low, H)
+        a_at = row_at(one, f, below.a, tile.low, H)
+        z_at = row_at(one, f, below.z, tile.low, H)
+        if dropout > 0:
+            drop(one, f, l - 1, tile, step, g_at)
+            # f′ may need f(a) without the mask, ∂W_l needs it with: the mask is restored below.
+            call_block(below.forward, a_at, z_at, 0, scratch, n, H, by_unit)
+        call_block(below.pull_back, a_at, z_at, g_at, scratch, n, H, by_unit)
+        if dropout > 0:
+            drop(one, f, l - 1, tile, step, z_at)
+    if f.norms:
+        clip_samples(one, f, tile)
+        for l in range(f.L):
+            delta_to_panels(one, f, l, tile)
+
+
+# ---------------------------------------------------------------- second phase: parameters
+
+
+@plain
+def _piece_of_gradient(one, f, k, l, piece):
+    """The gradient of a piece of W_l, with one piece also that of b_l, and their update."""
+    step, slab = _present_step(f), _present_slab(f)
+    layer, pieces, together = layer_at(f.layers, l), pieces_of(f, l), updates_together(f, step)
+    low, high = _rows_of_piece(f, l, piece, pieces)
+    weight_gradient(one, f, k, l, slab, low, high)
+    if slab.last and not together:
+        _finish_piece(one, f, step, l, piece, low, high)
+    if not _has_bias(l, piece, pieces):
+        return
+    bias_gradient(one, f, l, slab)
+    if slab.last and f.max_norm > 0:
+        privatize(one, f, step, layer.b, layer.H)
+    if slab.last and _needs_whole_gradient(f):
+        parts = vector(1.0, f.parts, 1)
+        parts[place_of_sum(l, GRADIENTS, BIAS)] = _complete(one, f, layer.b, layer.H, 0.0)
+    elif slab.last and not together:
+        _update(one, f, layer.b, layer.H, 0.0, 0.0, step.gain, 1.0)
+
+
+@plain
+def _has_bias(l, piece, pieces):
+    """Whether b_l belongs to this piece of W_l, the first or the last: so threads alternate."""
+    return piece == (pieces - 1 if l % 2 else 0)
+
+
+@plain
+def _needs_whole_gradient(f):
+    """Whether the gradient must be complete before any update, or no update is wanted."""
+    return f.clip > 0 or f.rule == GRADIENT
+
+
+@plain
+def updates_together(f, step):
+    """Whether one loop updates all parameters, which is faster for small networks."""
+    # W_l and b_l are updated by the same rule.
+    alike = step.l2 == 0 and f.decay == 0 and f.max_norm == 0
+    return f.by_unit and alike and not _needs_whole_gradient(f)
+
+
+@plain
+def pieces_of(f, l):
+    """How many pieces W_l has: each fits the cache, and all threads get equally many."""
+    layer = layer_at(f.layers, l)
+    D, H = layer.D, layer.H
+    if l == 0 and f.sparse:
+        return max(1, min(MOST_PIECES, D, f.pieces))  # each piece reads all entries of the batch
+    each = (D * H + f.pieces * PIECE - 1) // (f.pieces * PIECE)
+    return max(1, min(MOST_PIECES, D // 16, f.pieces * each))
+
+
+@plain
+def all_pieces(f):
+    """How many pieces all W_l have together."""
+    total = 0
+    for l in range(f.L):
+        total += pieces_of(f, l)
+    return total
+
+
+@plain
+def _rows_of_piece(f, l, piece, pieces):
+    """The first row of a piece of W_l, and the row after its last."""
+    D = layer_at(f.layers, l).D
+    return D * piece // pieces, D * (piece + 1) // pieces
+
+
+@plain
+def place_of_sum(l, which, piece):
+    """The position in `parts` of a sum of squares: layer by layer WEIGHTS, then GRADIENTS."""
+    return (2 * l + which) * (MOST_PIECES + 1) + piece
+
+
+@plain
+def _finish_piece(one, f, step, l, piece, low, high):
+    """After the gradient of rows low … high of W_l: sums of squares, and the update of the rows."""
+    layer = layer_at(f.layers, l)
+    parts = vector(1.0, f.parts, 1)
+    at, size = layer.W + low * layer.H, (high - low) * layer.H
+    if step.l2 > 0:
+        parts[place_of_sum(l, WEIGHTS, piece)] = _squares(one, parameters_at(one, f, at), size)
+    if f.max_norm > 0:
+        privatize(one, f, step, at, size)
+    if _needs_whole_gradient(f):
+        parts[place_of_sum(l, GRADIENTS, piece)] = _complete(one, f, at, size, step.l2)
+        return
+    _update(one, f, at, size, step.l2, step.rate * f.decay, step.gain, 1.0)
+    W_to_panels(one, f, l, low, high)
+    if l == 0 and f.sparse:
+        clear_sparse(one, f, step.start, step.size, low, high)
+
+
+@plain
+def _update(one, f, at, n, l2, decay, gain, clip):
+    """Update n parameters from position `at` of θ on; the gradient is multiplied by `clip`."""
+    at *= size_of(one)
+    theta, g_of = vector(one, f.theta + at, n), vector(one, f.G + at, n)
+    first, second = vector(one, f.first + at, n), vector(one, f.second + at, n)
+    l2, decay = number(one, l2), number(one, decay)
+    gain, clip = number(one, gain), number(one, clip)
+    b1, b2, eps = number(one, f.b1), number(one, f.b2), number(one, f.epsilon)
+    c1, c2, nesterov = number(one, 1 - f.b1), number(one, 1 - f.b2), f.nesterov
+    if f.rule == ADAM:
+        for i in range(n):
+            x = theta[i]
+            g = (g_of[i] + l2 * x) * clip
+            m = b1 * first[i] + c1 * g
+            v = b2 * second[i] + c2 * (g * g)
+            first[i], second[i] = m, v
+            theta[i] = x - gain * m / (math.sqrt(v) + eps) - decay * x
+    else:
+        for i in range(n):
+            x = theta[i]
+            g = (g_of[i] + l2 * x) * clip
+            v = b1 * first[i] - gain * g
+            first[i] = v
+            theta[i] = x + (b1 * v - gain * g if nesterov else v)
+
+
+@plain
+def _complete(one, f, at, n, l2):
+    """Add the gradient of the penalty to n entries of G; returns the sum of their squares."""
+    at *= size_of(one)
+    theta, g, l2 = vector(one, f.theta + at, n), vector(one, f.G + at, n), number(one, l2)
+    for i in range(n):
+        g[i] += l2 * theta[i]
+    return _squares(one, f.G + at, n)
+
+
+@plain
+def _squares(one, at, n):
+    values, total = vector(one, at, n), one - one
+    for i in range(n):
+        total += values[i] * values[i]
+    return float(total)
+
+
+@plain
+def _clipped_update(one, f, l, piece):
+    """Update a piece of W_l with its gradient times the clip factor, with one piece also b_l."""
+    step, layer, pieces = _present_step(f), layer_at(f.layers, l), pieces_of(f, l)
+    low, high = _rows_of_piece(f, l, piece, pieces)
+    at, size = layer.W + low * layer.H, (high - low) * layer.H
+    _update(one, f, at, size, 0.0, step.rate * f.decay, step.gain, f.clip_factor)
+    W_to_panels(one, f, l, low, high)
+    if l == 0 and f.sparse:
+        G = vector(one, f.G + at * size_of(one), size)
+        for i in range(size):
+            G[i] = 0
+    if _has_bias(l, piece, pieces):
+        _update(one, f, layer.b, layer.H, 0.0, 0.0, step.gain, f.clip_factor)
+
+
+@plain
+def _share_of_panels(one, f, i):
+    """Copy the i-th of n_threads shares of every W_l to panels."""
+    for l in range(f.L):
+        low, high = _rows_of_piece(f, l, i, f.n_threads)
+        W_to_panels(one, f, l, low, high)
