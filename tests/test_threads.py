@@ -28,6 +28,7 @@ def eager(monkeypatch):
     monkeypatch.setattr(threads.Assistant, "is_trusted", property(lambda self: True))
     monkeypatch.setattr(threads.Assistant, "is_due", property(lambda self: True))
     monkeypatch.setattr(processors, "allowed", lambda: 4)
+    monkeypatch.setattr(processors, "any_idle", lambda: True)
     monkeypatch.setattr(threads, "CREW", threads.Crew())
     monkeypatch.setattr("deltaprop.engines.fused.frame.CREW", threads.CREW)
 
@@ -193,6 +194,7 @@ def states_on_a_busy_processor(monkeypatch, hogs):
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {first})
     monkeypatch.setattr(processors, "allowed", lambda: 2)
+    monkeypatch.setattr(processors, "any_idle", lambda: True)
     try:
         with busy(second, hogs):
             ends = time.monotonic() + 20
@@ -246,6 +248,7 @@ def until(condition):
 
 def test_there_are_no_more_threads_than_processors(monkeypatch):
     monkeypatch.setattr(processors, "allowed", lambda: 3)
+    monkeypatch.setattr(processors, "any_idle", lambda: True)
     crew, first, second = threads.Crew(), Work(8), Work(8)
     crew.begin(first)
     until(lambda: sorted(first.entered) == [1, 2])
@@ -266,6 +269,7 @@ def test_an_assistant_comes_back_later_after_each_setback(monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(threads.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(processors, "allowed", lambda: 2)
+    monkeypatch.setattr(processors, "any_idle", lambda: True)
     crew, waits = threads.Crew(), []
     for _ in range(8):
         work, began = Work(2, constants.FAILED), clock[0]
@@ -282,6 +286,31 @@ def test_an_assistant_comes_back_later_after_each_setback(monkeypatch):
     assert waits[0] < 0.1
     assert np.all(np.diff(waits[1:6]) > 0)
     assert waits[-1] == pytest.approx(threads.LAST_RETRY, abs=0.2)
+
+
+def test_nobody_auditions_while_no_processor_is_idle(monkeypatch):
+    monkeypatch.setattr(processors, "allowed", lambda: 2)
+    idle = [False]
+    monkeypatch.setattr(processors, "any_idle", lambda: idle[0])
+    crew, work = threads.Crew(), Work(2)
+    crew.begin(work)
+    crew.end(work)
+    assert not work.assistants
+    monkeypatch.setattr(threads.Assistant, "is_trusted", property(lambda self: True))
+    time.sleep(threads.FIRST_RETRY + 0.01)
+    crew.begin(work)  # an assistant that is trusted needs no audition
+    assert work.assistants
+    crew.end(work)
+    crew._assistants[0].leave()
+
+
+def test_idle_processors(monkeypatch, tmp_path):
+    monkeypatch.setattr(processors, "LOAD", tmp_path / "loadavg")
+    assert processors.any_idle()  # unknown
+    monkeypatch.setattr(processors.os, "cpu_count", lambda: 4)
+    for running, expected in ((3, True), (4, False), (9, False)):
+        (tmp_path / "loadavg").write_text(f"0.08 1.15 1.75 {running}/79 15580\n")
+        assert processors.any_idle() is expected
 
 
 def test_models_that_train_at_once_do_not_share(monkeypatch):

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-CGROUPS = Path("/sys/fs/cgroup")
+CGROUPS, LOAD = Path("/sys/fs/cgroup"), Path("/proc/loadavg")
 
 
 def available() -> int:
@@ -42,6 +42,15 @@ def allowed() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def any_idle() -> bool:
+    """Whether a processor of this machine has nothing to do at the moment; True if unknown."""
+    try:
+        running = int(LOAD.read_text().split()[3].partition("/")[0])
+    except (OSError, ValueError, IndexError):
+        return True
+    return running < (os.cpu_count() or 1)
 
 
 @cache

@@ -7,7 +7,8 @@ other. A leader never waits for an assistant to start, to wake up or to leave.
 
 There are not more leaders and assistants together than processors, unless there are more leaders.
 An assistant that other programs have interrupted comes back later: after 0.1 s at first, then after
-twice the time with each further setback, up to 3 s.
+twice the time with each further setback, up to 3 s. It does not audition while no processor of the
+machine is idle.
 """
 
 from __future__ import annotations
@@ -78,6 +79,10 @@ class Assistant:
     def is_trusted(self) -> bool:
         """Whether it has assisted without interruption a short time ago."""
         return time.monotonic() < self._trusted_until
+
+    def postpone(self) -> None:
+        """Do not come back at once, because the audition would fail."""
+        self._retry_at = time.monotonic() + FIRST_RETRY
 
     def join(self, frame: Led, k: int) -> None:
         """Assist this frame as thread k, after leaving the present one. Slot k must be free."""
@@ -161,7 +166,12 @@ class Crew:
         while len(free) < len(slots) and len(self._assistants) < limit - 1:
             free.append(Assistant(self))
             self._assistants.append(free[-1])
-        for k, assistant in zip(slots, (a for a in free if a.is_due), strict=False):
+        due = [a for a in free if a.is_due]
+        if not all(a.is_trusted for a in due) and not processors.any_idle():
+            for assistant in due:
+                assistant.postpone()
+            due = [a for a in due if a.is_trusted]
+        for k, assistant in zip(slots, due, strict=False):
             assistant.join(frame, k)
 
 
