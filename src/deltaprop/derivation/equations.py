@@ -219,13 +219,20 @@ def sample_norms(X: Sequence[Array], delta: Sequence[Array]) -> Float[Array, " N
 def _norms(rows: Float[Array, "N D"], xp: ModuleType) -> Float[Array, " N"]:
     """The norm of each row, also if the squares of its entries would overflow or underflow."""
     if hasattr(rows, "tocsr"):
-        wide = rows.astype("float64")
-        squares = xp.reshape(xp.asarray(wide.multiply(wide).sum(axis=1)), (-1,))
-        return xp.astype(xp.sqrt(squares), rows.dtype)
+        return _norms_of_sparse(rows, xp)
     largest = xp.max(xp.abs(rows), axis=1)
     scale = xp.where(largest > 0, largest, xp.ones_like(largest))
     parts = rows / scale[:, None]
     return scale * xp.sqrt(xp.sum(parts * parts, axis=1))
+
+
+def _norms_of_sparse(rows: Float[Array, "N D"], xp: ModuleType) -> Float[Array, " N"]:
+    wide = rows.astype("float64")
+    largest = xp.reshape(abs(wide).max(axis=1).toarray(), (-1,))
+    scale = xp.maximum(largest, xp.finfo(wide.dtype).smallest_normal)  # 1 / scale is finite
+    parts = wide.multiply(1 / scale[:, None])
+    squares = xp.reshape(xp.asarray(parts.multiply(parts).sum(axis=1)), (-1,))
+    return xp.astype(scale * xp.sqrt(squares), rows.dtype)
 
 
 def _summands(
