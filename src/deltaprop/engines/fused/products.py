@@ -158,13 +158,22 @@ class TileCode:
 
     def store_some(self, values, address, n, adds):
         """Store or add the first n lanes of a vector; none where n < 1."""
-        builder = self.builder
-        with cgutils.for_range(builder, n) as loop:
-            offset = builder.mul(loop.index, self.word(self.size))
-            x = builder.extract_element(values, builder.trunc(loop.index, ir.IntType(32)))
-            to = builder.add(address, offset)
-            old = self.load(to, self.scalar)
-            self.store(builder.select(adds, builder.fadd(old, x), x), to)
+        builder, vector = self.builder, values.type
+        pointer = builder.inttoptr(address, vector.as_pointer())
+        align = ir.Constant(ir.IntType(32), self.size)
+        numbers = ir.Constant(ir.VectorType(WORD, self.lanes), list(range(self.lanes)))
+        mask = builder.icmp_signed("<", numbers, self.spread(n))
+        zero = ir.Constant(vector, [0.0] * self.lanes)
+        old = self.masked("load", vector, vector, [pointer, align, mask, zero])
+        new = builder.select(adds, builder.fadd(old, values), values)
+        self.masked("store", vector, ir.VoidType(), [new, pointer, align, mask])
+
+    def masked(self, what, vector, result, args):
+        """Load or store the lanes of a vector for which a mask is set; no others are touched."""
+        kind = ir.FunctionType(result, [arg.type for arg in args])
+        name = f"llvm.masked.{what}.v{self.lanes}f{8 * self.size}.p0"
+        function = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        return self.builder.call(function, args)
 
 
 # ---------------------------------------------------------------- whole products
