@@ -164,9 +164,13 @@ class TileCode:
         numbers = ir.Constant(ir.VectorType(WORD, self.lanes), list(range(self.lanes)))
         mask = builder.icmp_signed("<", numbers, self.spread(n))
         zero = ir.Constant(vector, [0.0] * self.lanes)
-        old = self.masked("load", vector, vector, [pointer, align, mask, zero])
-        new = builder.select(adds, builder.fadd(old, values), values)
-        self.masked("store", vector, ir.VoidType(), [new, pointer, align, mask])
+        with builder.if_else(adds) as (add, replace):
+            with add:
+                old = self.masked("load", vector, vector, [pointer, align, mask, zero])
+                total = builder.fadd(old, values)
+                self.masked("store", vector, ir.VoidType(), [total, pointer, align, mask])
+            with replace:  # no load: it would wait for the masked store of the row before
+                self.masked("store", vector, ir.VoidType(), [values, pointer, align, mask])
 
     def masked(self, what, vector, result, args):
         """Load or store the lanes of a vector for which a mask is set; no others are touched."""
