@@ -1,9 +1,6 @@
 """precision="bfloat16": VDPBF16PS bit for bit, products, training, and where it is refused."""
 
 import functools
-import os
-import subprocess
-import sys
 from ctypes import CFUNCTYPE, c_int32, c_int64
 from itertools import pairwise
 
@@ -14,6 +11,7 @@ from hypothesis import strategies as st
 
 import deltaprop as dp
 
+from .processes import run_with_registers
 from .trainers import run_epoch, trainer
 
 pytest.importorskip("numba")
@@ -269,15 +267,10 @@ def test_results_are_bit_equal_for_any_division_of_the_rows(transposed):
 @pytest.mark.parametrize("registers", [(32, 6, 2), (16, 6, 4), (16, 6, 2)])
 def test_on_registers_of_other_processors(registers, tmp_path):
     """The emulated products are correct if the kernel assumes other registers."""
-    program = (
-        "import sys, pytest; from deltaprop.engines.fused import bfloat16, constants as c\n"
-        f"c.VECTOR_BYTES, c.MR, c.NV = {registers}; bfloat16._has_instruction = lambda: False\n"
-        f"sys.exit(pytest.main([{__file__!r}, '-q', '-p', 'no:cacheprovider', '--noconftest', "
-        "'-m', 'not slow', '-k', 'every_bit or product or panels']))"
-    )
-    elsewhere = dict.fromkeys(("DELTAPROP_CACHE_DIR", "XDG_CACHE_HOME", "TMPDIR"), str(tmp_path))
-    environment = os.environ | elsewhere  # the cache of this machine is for its own registers
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    run_with_registers(
+        __file__, registers, tmp_path, "bfloat16._has_instruction = lambda: False",
+        "--noconftest", "-m", "not slow", "-k", "every_bit or product or panels",
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------- training

@@ -2,14 +2,13 @@
 
 import ctypes
 import functools
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from .processes import run_with_registers
 
 pytest.importorskip("numba")
 
@@ -109,11 +108,4 @@ def test_results_are_bit_equal_for_any_division_of_the_rows(dtype, transposed):
 @pytest.mark.parametrize("registers", [(64, 12, 2), (16, 6, 4), (16, 6, 2)])
 def test_on_registers_of_other_processors(registers, tmp_path):
     """Results are correct on this machine even if the kernel assumes other registers."""
-    program = (
-        "import sys, pytest; from deltaprop.engines.fused import constants as c\n"
-        f"c.VECTOR_BYTES, c.MR, c.NV = {registers}\n"
-        f"sys.exit(pytest.main([{__file__!r}, '-q', '-p', 'no:cacheprovider']))"
-    )
-    elsewhere = dict.fromkeys(("DELTAPROP_CACHE_DIR", "XDG_CACHE_HOME", "TMPDIR"), str(tmp_path))
-    environment = os.environ | elsewhere  # the cache of this machine is for its own registers
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    run_with_registers(__file__, registers, tmp_path)

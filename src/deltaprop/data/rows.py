@@ -108,9 +108,15 @@ class Rows:
         """The same rows with the index applied."""
         return self if self.index is None else self.take(np.arange(len(self)))
 
+    def numbers(self, places: Int[np.ndarray, " M"] | None = None) -> Int[np.ndarray, " M"]:
+        """The row numbers of X at these positions of the index; of all positions by default."""
+        if places is None:
+            return np.arange(len(self)) if self.index is None else self.index
+        return places if self.index is None else self.index[places]
+
     def take(self, places: Int[np.ndarray, " M"]) -> Rows:
         """A copy of the rows at these positions, after the index is applied."""
-        rows = places if self.index is None else self.index[places]
+        rows = self.numbers(places)
         w = None if self.w is None else self.w[rows]
         labels = None if self.labels is None else self.labels[rows]
         return Rows(self.X[rows], self.y[rows], w, None, labels)
@@ -129,7 +135,7 @@ class Rows:
         """Rows to train on, which are not copied, and a copy of a random fraction held out."""
         from sklearn.model_selection import train_test_split
 
-        places = np.arange(len(self)) if self.index is None else self.index
+        places = self.numbers()
         try:
             kept, held = train_test_split(
                 places, test_size=float(fraction), random_state=rng, stratify=stratify

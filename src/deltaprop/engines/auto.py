@@ -41,7 +41,7 @@ class Compiled:
         Whether a training run waits until everything is compiled. Otherwise the reference engine
         runs epochs until the compiled code is ready.
     n_threads : int, optional
-        How many threads share the work of a step. The default is the number of available cores.
+        At most how many threads share a step. The default is the number of available cores.
     reproducible : bool, default=False
         Divide the work so that results do not depend on the number of threads.
     precision : {None, "bfloat16"}, default=None

@@ -205,7 +205,8 @@ class OwnParameters:
     )
     n_threads: int | None = parameter(
         None, "int >= 1 or None", [None, COUNT],
-        "Number of threads of the fused engine. None uses all cores, or ``OMP_NUM_THREADS`` if it "
+        "Largest number of threads that share a step of the fused engine. None uses all cores, or "
+        "the CPU quota, ``OMP_NUM_THREADS`` or the limit of ``threadpool_limits`` if one of them "
         "is smaller, or one thread inside a parallel job of joblib.",
     )
     reproducible: bool = parameter(

@@ -60,8 +60,9 @@ class Settings:
         "xla" uses JAX on CPUs, GPUs, TPUs and many devices; :class:`deltaprop.Xla` contains its
         settings.
     n_threads : int, optional
-        The number of threads of the fused engine. The default is the number of available cores,
-        ``OMP_NUM_THREADS`` if it is smaller, or 1 inside a parallel job of joblib.
+        The largest number of threads that share a step of the fused engine. The default is the
+        number of available cores, the CPU quota, ``OMP_NUM_THREADS`` or the limit of
+        ``threadpool_limits`` if one of them is smaller, or 1 inside a parallel job of joblib.
     reproducible : bool, default=False
         Whether the results of the fused engine are bitwise identical for any number of threads.
         Otherwise they are bitwise identical for the same number of threads only.

@@ -6,14 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.data.rows import Rows
 from deltaprop.engines.fused import constants, units
 from deltaprop.engines.fused.kernel_rows import KernelRows
-from deltaprop.engines.fused.layout import Room
+from deltaprop.engines.fused.layout import Room, training_room
 from deltaprop.engines.fused.threads import CREW, Assistant
 from deltaprop.model import Model
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
+
+
+REDUCTIONS = {
+    "sum": constants.SUM, "mean": constants.MEAN, "sklearn": constants.SKLEARN
+}  # fmt: skip
 
 
 class Frame:
@@ -30,7 +36,8 @@ class Frame:
     """
 
     def __init__(self, net: Model, rows: KernelRows, room: Room) -> None:
-        self.net, self.n_threads, self.room = net, room.n_threads, room
+        self.net, self.room = net, room
+        self.n_threads, self.sparse = room.n_threads, rows.sparse
         self.assistants: dict[int, Assistant] = {}
         self.led = False
         words = constants.SLOTS + constants.WORDS * room.n_threads
@@ -46,6 +53,27 @@ class Frame:
         self._set_workspace()
         self._set_claims(rows.N)
         self.set(N=rows.N, **rows.fields())
+
+    @classmethod
+    def for_training(
+        cls, model: Model, rows: Rows, batch: int, n_threads: int | None = None,
+        reproducible: bool = False, precision: str | None = None,
+    ) -> Frame:  # fmt: skip
+        """A frame for gradients of batches of `batch` rows.
+
+        Its update rule, learning rates, row order and result are still to be set.
+        """
+        given = KernelRows(model, rows)
+        room = training_room(
+            model, given.K, batch, n_threads, given.sparse, reproducible, precision
+        )
+        frame = cls(model, given, room)
+        frame.set(
+            G=np.zeros_like(model.theta), batch=batch, rows_of_epoch=len(rows),
+            parts=np.zeros(2 * model.n_layers * (constants.MOST_PIECES + 1)),
+            reduction=REDUCTIONS[model.reduction], l2=model.l2,
+        )  # fmt: skip
+        return frame
 
     def _set_network(self) -> None:
         net, compiled, layers = self.net, self.compiled, self.room.places.layers.copy()

@@ -11,8 +11,6 @@ from deltaprop.data.rows import Rows
 from deltaprop.engines.fused import constants
 from deltaprop.engines.fused.frame import Frame
 from deltaprop.engines.fused.interrupts import interrupt_between_calls
-from deltaprop.engines.fused.kernel_rows import KernelRows
-from deltaprop.engines.fused.layout import training_room
 from deltaprop.engines.fused.private import kernel_gradient
 from deltaprop.engines.protocol import Objective
 from deltaprop.model import Gradient, Model
@@ -20,10 +18,6 @@ from deltaprop.optim.batch_gradients import PrivateGradient
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-REDUCTIONS = {
-    "sum": constants.SUM, "mean": constants.MEAN, "sklearn": constants.SKLEARN
-}  # fmt: skip
 
 
 def fused_objective(
@@ -110,26 +104,24 @@ class WholeGradient:
         precision: str | None = None,
         **fields: Any,
     ) -> None:
-        kernel_rows, N = KernelRows(model, rows), len(rows)
-        order = np.arange(N) if rows.index is None else rows.index
-        room = training_room(
-            model, kernel_rows.K, N, n_threads, kernel_rows.sparse, reproducible, precision
-        )
-        self._frame, self._shared = Frame(model, kernel_rows, room), room.n_threads > 1
+        self._frame = Frame.for_training(model, rows, len(rows), n_threads, reproducible, precision)
         self._frame.layers["dropout"] = 0
         self._result, self._G = np.zeros(2), np.zeros_like(model.theta)
         given = {
-            "G": self._G, "result": self._result, "batch": N, "rows_of_epoch": N, "n_steps": 1,
-            "rates": np.zeros(1), "order": order, "first": self._G, "second": self._G,
-            "parts": np.zeros(2 * model.n_layers * (constants.MOST_PIECES + 1)),
-            "rule": constants.GRADIENT, "reduction": REDUCTIONS[model.reduction], "l2": model.l2,
+            "G": self._G, "first": self._G, "second": self._G, "result": self._result,
+            "rates": np.zeros(1), "order": rows.numbers(), "n_steps": 1,
+            "rule": constants.GRADIENT,
         }  # fmt: skip
         self._frame.set(**given | fields)
 
     def __call__(self) -> tuple[float, Float[np.ndarray, " P"]]:
         self._result[:] = 0
         self._G[:] = 0  # for sparse rows the kernel adds up only the entries that are present
-        with interrupt_between_calls() if self._shared else nullcontext(_nothing) as check:
+        with (
+            interrupt_between_calls()
+            if self._frame.n_threads > 1
+            else nullcontext(_nothing) as check
+        ):
             self._frame.run()
             check()
         return float(self._result[1]), self._G

@@ -8,9 +8,8 @@ Thread 0 runs the steps, and other threads assist it (see `sharing.py`). A step 
    gradient ∂W_l = X_lᵀ δ_l over the whole batch, and updates them while they are in the cache.
 
 All δ_l are complete when the second phase begins, and all of θ is updated when the next step
-begins.
-A third phase is needed only if the gradient is clipped, because its norm must be known before any
-parameter is updated.
+begins. A third phase is needed only if the gradient is clipped, because its norm must be known
+before any parameter is updated.
 
 Results are reproducible to the bit, because they do not depend on which thread computes what. The
 activations of a row are computed from that row alone. Each number of a gradient is one sum over all
@@ -42,16 +41,8 @@ from deltaprop.engines.fused.constants import (
     SUM,
     TOGETHER,
 )
-from deltaprop.engines.fused.layer import (
-    Slab,
-    frame_at,
-    place_at,
-)
-from deltaprop.engines.fused.lowlevel import (
-    call_part,
-    plain,
-    vector,
-)
+from deltaprop.engines.fused.layer import Slab, frame_at, place_at
+from deltaprop.engines.fused.lowlevel import call_part, plain, vector
 from deltaprop.engines.fused.parts import (
     BIAS,
     GRADIENTS,
@@ -175,9 +166,9 @@ def _share(f, kind, parts):
 def _take_parts(f, k, ticket):
     """Compute parts of a phase, as thread k, until none is left. Returns their number."""
     phase, kind, taken = number_of(ticket), kind_of(ticket), 0
-    groups = f.L if _is_of_pieces(kind) else 1
-    for l in range(groups):
-        parts = pieces_of(f, l) if groups > 1 or _is_of_pieces(kind) else parts_of(ticket)
+    of_pieces = _is_of_pieces(kind)
+    for l in range(f.L if of_pieces else 1):
+        parts = pieces_of(f, l) if of_pieces else parts_of(ticket)
         for turn in range(parts):
             part = l * MOST_PIECES + part_of(turn, k, parts, f.n_threads)
             if claim(f, part, phase):

@@ -1,7 +1,8 @@
 """The parts of a step: what a thread computes for a tile of rows, or for a piece of W_l.
 
 All parts are computed by one compiled function, `part`, which is compiled apart from the loops of
-`kernel.py` and called by its address: LLVM would copy its code to each place that calls it.
+`kernel.py` and called by its address. Otherwise LLVM would optimise its code again in each function
+that calls it, which takes several times as long.
 """
 
 import math
@@ -46,10 +47,7 @@ from deltaprop.engines.fused.lowlevel import (
     size_of,
     vector,
 )
-from deltaprop.engines.fused.per_sample import (
-    clip_samples,
-    privatize,
-)
+from deltaprop.engines.fused.per_sample import clip_samples, privatize
 
 WEIGHTS, GRADIENTS = 0, 1  # which sums of squares of a layer: see `place_of_sum`
 BIAS = MOST_PIECES  # stands for ∂b_l, after the pieces of ∂W_l
@@ -135,8 +133,8 @@ def _predict_tile(one, f, k, i):
     _forward(one, f, Tile(row, 0, low, n, k), 0, False)
     z = vector(one, row_at(one, f, last.z, low, H), n * H)
     out = vector(one, f.out + row * H * size_of(one), n * H)
-    for i in range(n * H):
-        out[i] = z[i]
+    for j in range(n * H):
+        out[j] = z[j]
 
 
 @plain

@@ -18,10 +18,7 @@ from deltaprop.engines.draws import dropout_masks, fisher_rows
 from deltaprop.engines.fused import constants
 from deltaprop.engines.fused.blas import on_one_thread
 from deltaprop.engines.fused.frame import Frame, address
-from deltaprop.engines.fused.gradients import REDUCTIONS
 from deltaprop.engines.fused.interrupts import interrupt_between_calls
-from deltaprop.engines.fused.kernel_rows import KernelRows
-from deltaprop.engines.fused.layout import training_room
 from deltaprop.engines.fused.natural import InPlace, settle
 from deltaprop.engines.fused.private import kernel_gradient, noise_of
 from deltaprop.engines.protocol import Order, Rates, Run, begin
@@ -54,37 +51,31 @@ class SteppedTrainer:
         self.n_samples, self.batch_size = len(rows), run.batch_size
         self._rows_per_epoch = run.rows_per_epoch or len(rows)
         self._penalised, self._G = model.penalised, np.zeros_like(model.theta)
-        kernel_rows = KernelRows(model, rows)
-        room = training_room(
-            model, kernel_rows.K, run.batch_size, n_threads, kernel_rows.sparse, reproducible,
-            precision,
-        )  # fmt: skip
-        self._frame, self._sparse = Frame(model, kernel_rows, room), kernel_rows.sparse
+        frame = Frame.for_training(model, rows, run.batch_size, n_threads, reproducible, precision)
         self._chain = Chain(
             tuple(
-                InPlace(link, model.theta, room.n_threads)
+                InPlace(link, model.theta, frame.n_threads)
                 if isinstance(link, NaturalGradient)
                 else link
                 for link in run.chain.links
             )
         )
-        self._result, self._noise = np.zeros(2), noise_of(model, run, room.n_threads, 1)
-        self._frame.set(
+        self._result, self._noise = np.zeros(2), noise_of(model, run, frame.n_threads, 1)
+        frame.set(
             G=self._G, first=self._G, second=self._G, result=self._result, rates=np.zeros(1),
-            batch=run.batch_size, rows_of_epoch=self._rows_per_epoch, n_steps=1,
-            parts=np.zeros(2 * model.n_layers * (constants.MOST_PIECES + 1)),
-            rule=constants.GRADIENT, reduction=REDUCTIONS[model.reduction], l2=model.l2,
+            rows_of_epoch=self._rows_per_epoch, n_steps=1, rule=constants.GRADIENT,
             seed=run.state.dropout_seed or 0,
             **kernel_gradient(run.gradient, model.reduction, run.batch_size),
         )  # fmt: skip
         if self._noise is not None:
-            self._frame.set(noise=self._noise.values)
+            frame.set(noise=self._noise.values)
+        self._frame = frame
 
     def run(
         self, orders: Sequence[Order], learning_rates: Sequence[Rates], first: int = 0
     ) -> list[float]:
         (order,), (rates,) = orders, learning_rates
-        numbers = self._row_numbers(order)
+        numbers = self._rows.numbers(order)
         self._frame.at["order"][0] = address(numbers)
         loss = 0.0
         with interrupt_between_calls() as check, self._products():
@@ -107,12 +98,6 @@ class SteppedTrainer:
 
     def rewind(self, n: int) -> None:
         raise AssertionError("every call runs one epoch")
-
-    def _row_numbers(self, order: Order) -> Int[np.ndarray, " N"]:
-        index = self._rows.index
-        if order is None:
-            return np.arange(self.n_samples) if index is None else index
-        return order if index is None else index[order]
 
     def _step(self, numbers: Int[np.ndarray, " N"], i: int, learning_rate: float) -> float:
         """One step on batch i of an epoch. Returns its share of the epoch's loss."""
@@ -146,7 +131,7 @@ class SteppedTrainer:
         state, at = self._run.state, self._frame.at
         at["start"][0], at["step"][0] = i, state.step
         self._result[:] = state.step, 0
-        if self._sparse:
+        if self._frame.sparse:
             self._G[:] = 0  # the kernel adds up only the entries that are present
         if self._noise is not None:
             self._noise.draw(state.step, 1)
@@ -157,7 +142,7 @@ class SteppedTrainer:
         model, state, N = self._model, self._run.state, len(rows)
         layers = self._frame.room.places.layers
         X = [self._frame.rows_of(int(layer["X"]), N, int(layer["D"])) for layer in layers]
-        if self._sparse:
+        if self._frame.sparse:
             X[0] = as_dtype(self._rows.X[rows], model.dtype)
         last = layers[-1]
         X.append(self._frame.rows_of(int(last["z"]), N, int(last["H"])))

@@ -5,7 +5,7 @@ thread that trains or predicts *leads* a frame; other threads, the *assistants*,
 its steps (see `sharing.py`). Assistants are started once and then lent to one frame after the
 other. A leader never waits for an assistant to start, to wake up or to leave.
 
-There are not more leaders and assistants together than processors, unless there are more leaders.
+Leaders and assistants together never outnumber the processors, unless the leaders alone do.
 An assistant that other programs have interrupted comes back later: after 0.1 s at first, then after
 twice the time with each further setback, up to 3 s. It does not audition while no processor of the
 machine is idle.

@@ -11,12 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop.data.rows import Rows
-from deltaprop.engines.fused import constants
 from deltaprop.engines.fused.frame import Frame, address
-from deltaprop.engines.fused.gradients import REDUCTIONS
 from deltaprop.engines.fused.interrupts import interrupt_between_calls
-from deltaprop.engines.fused.kernel_rows import KernelRows
-from deltaprop.engines.fused.layout import training_room
 from deltaprop.engines.fused.private import kernel_gradient, noise_of
 from deltaprop.engines.fused.rules import kernel_rule
 from deltaprop.engines.protocol import Order, Rates, Run, begin
@@ -38,7 +34,7 @@ class FusedTrainer:
     rows : Rows
     run : Run
     n_threads : int, optional
-        How many threads share the work of a step. The default is the number of available cores, or
+        At most how many threads share a step. The default is the number of available cores, or
         one if a step is too small to share.
     reproducible : bool, default=False
         Divide the work so that results do not depend on the number of threads.
@@ -57,23 +53,17 @@ class FusedTrainer:
     ) -> None:
         begin(model, run.chain, run.state)
         self._model, self._state, self._observer = model, run.state, run.observer
-        self._index, self.batch_size, self.n_samples = rows.index, run.batch_size, len(rows)
-        kernel_rows = KernelRows(model, rows)
-        room = training_room(
-            model, kernel_rows.K, run.batch_size, n_threads, kernel_rows.sparse, reproducible,
-            precision,
-        )  # fmt: skip
-        self._shared = room.n_threads > 1
-        self._frame = Frame(model, kernel_rows, room)
+        self._rows, self.batch_size, self.n_samples = rows, run.batch_size, len(rows)
+        self._frame = Frame.for_training(
+            model, rows, run.batch_size, n_threads, reproducible, precision
+        )
+        self._shared = self._frame.n_threads > 1
         self._frame.set(
-            G=np.zeros_like(model.theta), batch=run.batch_size,
-            rows_of_epoch=run.rows_per_epoch or len(rows),
-            parts=np.zeros(2 * model.n_layers * (constants.MOST_PIECES + 1)),
-            reduction=REDUCTIONS[model.reduction], l2=model.l2,
-            seed=run.state.dropout_seed or 0, **kernel_rule(run.chain),
+            rows_of_epoch=run.rows_per_epoch or len(rows), seed=run.state.dropout_seed or 0,
+            **kernel_rule(run.chain),
             **kernel_gradient(run.gradient, model.reduction, run.batch_size),
         )  # fmt: skip
-        self._noise = noise_of(model, run, room.n_threads)
+        self._noise = noise_of(model, run, self._frame.n_threads)
         if self._noise is not None:
             self._frame.set(noise=self._noise.values)
         self._pace = SECONDS_PER_CALL  # seconds per step; a large value until it is measured
@@ -129,13 +119,11 @@ class FusedTrainer:
         return np.concatenate(orders, out=self._room_for_orders[:M])
 
     def _row_numbers(self, order: Order) -> Int[np.ndarray, " N"]:
-        if order is None:
-            return self._in_order
-        return order if self._index is None else self._index[order]
+        return self._as_stored if order is None else self._rows.numbers(order)
 
     @cached_property
-    def _in_order(self) -> Int[np.ndarray, " N"]:
-        return np.arange(self.n_samples) if self._index is None else self._index
+    def _as_stored(self) -> Int[np.ndarray, " N"]:
+        return self._rows.numbers()
 
     def _steps(
         self,
