@@ -26,12 +26,14 @@ def run_with_registers(file, registers, folder, more="", *options):
     """Run a file of tests in a process whose kernel assumes other registers: bytes, MR and NV.
 
     `more` is code to run before, and `folder` receives the machine code, because the cache of this
-    machine is for its own registers.
+    machine is for its own registers. The configuration of the tests would fill the folder with code
+    for the registers of this machine.
     """
     program = (
         "import sys, pytest; from deltaprop.engines.fused import bfloat16, constants as c\n"
         f"c.VECTOR_BYTES, c.MR, c.NV = {registers}; {more}\n"
-        f"sys.exit(pytest.main([{file!r}, '-q', '-p', 'no:cacheprovider', *{options!r}]))"
+        f"sys.exit(pytest.main([{file!r}, '-q', '-p', 'no:cacheprovider', '--noconftest', "
+        f"*{options!r}]))"
     )
     elsewhere = dict.fromkeys(("DELTAPROP_CACHE_DIR", "XDG_CACHE_HOME", "TMPDIR"), str(folder))
     subprocess.run([sys.executable, "-c", program], env=os.environ | elsewhere, check=True)

@@ -269,7 +269,7 @@ def test_on_registers_of_other_processors(registers, tmp_path):
     """The emulated products are correct if the kernel assumes other registers."""
     run_with_registers(
         __file__, registers, tmp_path, "bfloat16._has_instruction = lambda: False",
-        "--noconftest", "-m", "not slow", "-k", "every_bit or product or panels",
+        "-m", "not slow", "-k", "every_bit or product or panels",
     )  # fmt: skip
 
 
