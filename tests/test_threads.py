@@ -1,6 +1,7 @@
 """How threads share the steps of the fused engine, and what happens on busy machines."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -480,6 +481,20 @@ def test_an_affinity_mask_survives_the_relief(crowded):
     with busy(min(before), 2):
         relieved(network, epochs=300, solver=dp.Adam(0.01))
     assert os.sched_getaffinity(0) == before
+
+
+@LINUX
+def test_ctrl_c_while_threads_take_turns(crowded):
+    net = wide()
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.warns(UserWarning, match="interrupted"):
+        history = dp.fit(
+            net, X, y, batch_size=350, max_epochs=10**6, tol=0, patience=np.inf, engine="fused",
+            n_threads=2,
+        )  # fmt: skip
+    assert history.stop_reason == "interrupted"
+    assert np.isfinite(net.theta).all()
 
 
 # ---------------------------------------------------------------- processors

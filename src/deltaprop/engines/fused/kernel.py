@@ -32,6 +32,7 @@ from deltaprop.engines.fused.constants import (
     CLIPPED,
     FEW,
     LEAD,
+    LONG,
     MOST_PIECES,
     NORMS,
     PANELS,
@@ -40,6 +41,7 @@ from deltaprop.engines.fused.constants import (
     PREDICTION,
     ROWS_OF_BATCH,
     SKLEARN,
+    STEP_TIME,
     SUM,
     TAKE_PARTS,
     TASK,
@@ -59,9 +61,10 @@ from deltaprop.engines.fused.parts import (
     updates_together,
 )
 from deltaprop.engines.fused.relay import (
+    begin_step,
     comes_as_relief,
     continue_shift,
-    count_step,
+    end_step,
     give_back,
     hand_over,
     is_over_after_step,
@@ -123,11 +126,12 @@ def _train(one, f):
 def _lead(one, f, k):
     """Run steps, as thread k, until the last one or the end of the shift."""
     while f.next < f.n_steps:
+        began = begin_step(f, k)
         _run_step(one, f, f.next)
         f.next += 1
         if f.n_threads > 1:
             settle(f)
-        count_step(f, k)
+        end_step(f, k, began)
         if is_over_after_step(f, k):
             return
 
@@ -165,6 +169,7 @@ def _predict(f):
     """Write the outputs of all N rows to `out`; each thread uses its own part of the memory."""
     begin_window(f)
     continue_shift(f)
+    vector(1, f.sync, f.words)[STEP_TIME] = LONG + 1  # all rows are one step
     if f.N >= FEW:
         _share(f, PANELS, f.n_threads)
     _share(f, PREDICTION, (f.N + f.tile - 1) // f.tile)

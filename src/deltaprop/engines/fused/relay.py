@@ -5,8 +5,8 @@ thread gets one share, no matter how short its steps are. Two threads that take 
 those of other multi-threaded programs do, but neither of them ever waits for the other at a
 barrier. After a *shift*, the leader wakes its *relief* and sleeps until it is woken up in its turn.
 A shift is shorter than a time slice, so that a thread is rarely interrupted while the other cannot
-take over. If steps are short, the relief runs the next steps. If a step takes longer than a shift,
-it computes parts of the open phase.
+take over. If steps are short, the relief runs the next steps; if they are long, it computes parts
+of the open phase.
 
 The state of a relief is COMING until it has arrived, and READY while it sleeps. The leader sets it
 to WORKING and then waits until it is READY again. A byte in a pipe only wakes a thread up; what
@@ -44,9 +44,8 @@ POLLIN = 1
 @plain
 def begin_shift(f, k):
     """A shift of thread k begins now. It has no end if nobody can relieve the leader."""
-    sync, at = vector(1, f.sync, f.words), slot(k)
-    sync[at + c.STEPS] = 0
-    sync[at + c.ENDS] = nanoseconds(f, k) + c.SHIFT if sync[c.RELIEF] else 0
+    sync = vector(1, f.sync, f.words)
+    sync[slot(k) + c.ENDS] = nanoseconds(f, k) + c.SHIFT if sync[c.RELIEF] else 0
 
 
 @plain
@@ -58,33 +57,33 @@ def continue_shift(f):
 
 
 @plain
-def is_over(f, k):
-    """Whether the shift of thread k has lasted long enough."""
-    ends = vector(1, f.sync, f.words)[slot(k) + c.ENDS]
-    return ends > 0 and nanoseconds(f, k) > ends
+def begin_step(f, k):
+    """The time when a step of thread k begins; 0 if its shift has no end."""
+    return nanoseconds(f, k) if vector(1, f.sync, f.words)[slot(k) + c.ENDS] else 0
 
 
 @plain
-def count_step(f, k):
-    """Thread k has completed a step: is a step shorter or longer than a shift?"""
-    sync, at = vector(1, f.sync, f.words), slot(k)
-    sync[at + c.STEPS] += 1
-    if sync[at + c.STEPS] > 2:
-        sync[c.LONG] = 0
-    elif sync[at + c.STEPS] == 1 and is_over(f, k):
-        sync[c.LONG] = 1
+def end_step(f, k, began):
+    """Note how long a step of thread k took."""
+    if began:
+        sync, time = vector(1, f.sync, f.words), nanoseconds(f, k) - began
+        sync[c.STEP_TIME] = min(time, sync[c.STEP_TIME]) if sync[c.STEP_TIME] else time
 
 
 @plain
 def is_over_within_step(f, k):
-    """Whether thread k should be relieved before its step is complete."""
-    return vector(1, f.sync, f.words)[c.LONG] > 0 and is_over(f, k)
+    """Whether thread k should be relieved before its step, a long one, is complete."""
+    sync = vector(1, f.sync, f.words)
+    ends = sync[slot(k) + c.ENDS]
+    return ends > 0 and sync[c.STEP_TIME] > c.LONG and nanoseconds(f, k) > ends
 
 
 @plain
 def is_over_after_step(f, k):
-    """Whether thread k should be relieved now that its step is complete."""
-    return vector(1, f.sync, f.words)[c.LONG] == 0 and is_over(f, k)
+    """Whether thread k should be relieved rather than run another step."""
+    sync = vector(1, f.sync, f.words)
+    ends, step = sync[slot(k) + c.ENDS], sync[c.STEP_TIME]
+    return ends > 0 and step <= c.LONG and nanoseconds(f, k) + step // 2 > ends
 
 
 @plain
