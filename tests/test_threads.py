@@ -1,6 +1,7 @@
 """How threads share the steps of the fused engine, and what happens on busy machines."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -31,6 +32,7 @@ def crew(monkeypatch):
     new = threads.Crew()
     monkeypatch.setattr("deltaprop.engines.fused.frame.CREW", new)
     monkeypatch.setattr(processors, "any_idle", lambda: True)
+    monkeypatch.setattr(processors, "crowded", lambda: False)
     return new
 
 
@@ -230,8 +232,9 @@ def test_an_assistant_that_makes_the_leader_wait_is_sent_away(crew, monkeypatch)
 class Work:
     """Work to lead, whose assistants stay until they are told to leave."""
 
-    def __init__(self, n_threads, state=None):
+    def __init__(self, n_threads, state=None, relievable=False):
         self.n_threads, self.assistants, self.led = n_threads, {}, False
+        self.relievable = relievable
         self.sync = np.zeros(constants.SLOTS + constants.WORDS * n_threads, np.int64)
         self.entered, self.state = [], state
 
@@ -245,6 +248,17 @@ class Work:
             self.sync[state] = self.state
         while self.sync[state] in (constants.INVITED, constants.TRUSTED):
             time.sleep(0.001)
+
+
+@pytest.fixture
+def crowded(crew, monkeypatch):
+    """All processors are busy. Returns a list of the answers: the last one is given."""
+    answers = [True]
+    monkeypatch.setattr(processors, "any_idle", lambda: False)
+    monkeypatch.setattr(processors, "crowded", lambda: answers[-1])
+    monkeypatch.setattr(processors, "allowed", lambda: 2)
+    monkeypatch.setattr(threads, "CHECK", 0.0)
+    return answers
 
 
 def until(condition):
@@ -312,10 +326,12 @@ def test_nobody_auditions_while_no_processor_is_idle(crew, monkeypatch):
 def test_idle_processors(monkeypatch, tmp_path):
     monkeypatch.setattr(processors, "LOAD", tmp_path / "loadavg")
     assert processors.any_idle()  # unknown
+    assert not processors.crowded()
     monkeypatch.setattr(processors.os, "cpu_count", lambda: 4)
-    for running, expected in ((3, True), (4, False), (9, False)):
+    for running, idle, crowded in ((3, True, False), (4, False, False), (9, False, True)):
         (tmp_path / "loadavg").write_text(f"0.08 1.15 1.75 {running}/79 15580\n")
-        assert processors.any_idle() is expected
+        assert processors.any_idle() is idle
+        assert processors.crowded() is crowded
 
 
 def test_models_that_train_at_once_do_not_share(crew, monkeypatch):
@@ -346,6 +362,139 @@ def test_models_that_train_at_once_do_not_share(crew, monkeypatch):
     for job in jobs:
         job.join()
     assert max(most) <= 2
+
+
+# ---------------------------------------------------------------- the relief
+
+
+def relieved(new, *args, **settings):
+    """θ of a new network whose training a relief has shared: it may come late."""
+    for _ in range(100):
+        shifts = []
+        enter = Frame.enter
+
+        def noting(frame, k, enter=enter, shifts=shifts):
+            enter(frame, k)
+            if k > 0:
+                shifts.append(int(frame.sync[frame.slot(k) + constants.ENDS]))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Frame, "enter", noting)
+            theta, _ = trained(new(), *args, n_threads=2, **settings)
+            until(lambda: not threads_in_frames())
+        if any(shifts):
+            return theta
+    raise AssertionError("no relief ever began a shift")
+
+
+def threads_in_frames():
+    """The assistants that have not left their frame."""
+    from deltaprop.engines.fused import frame
+
+    return [each for each in frame.CREW._assistants if each.frame is not None]
+
+
+def wide(dtype="float64"):
+    """A network whose steps take longer than a shift."""
+    layers = [dp.Dense(500, "tanh"), dp.Dense(500, "relu"), dp.Dense(3, "softmax")]
+    return dp.Network(40, layers, loss="cross_entropy", dtype=dtype, seed=0)
+
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="threads are relieved on Linux only")
+RELIEVED = {name: (network, of, {"epochs": 300, **how}) for name, (of, how) in CASES.items()}
+RELIEVED["wide"] = wide, {}, {"solver": dp.Adam(0.01)}
+RELIEVED["all rows"] = wide, {}, {"solver": dp.LBFGS(), "epochs": 5}
+
+
+@LINUX
+@pytest.mark.parametrize("case", RELIEVED)
+def test_bits_do_not_depend_on_who_leads(case, crowded):
+    make, of, how = RELIEVED[case]
+    shared = relieved(lambda: make(**of), **how)
+    crowded.append(False)
+    single, _ = trained(make(**of), n_threads=2, **how)
+    np.testing.assert_array_equal(shared, single)
+
+
+@LINUX
+def test_steps_that_are_too_short_to_share_are_relieved(crowded):
+    def small():
+        return dp.Network(40, [dp.Dense(4, "tanh"), dp.Dense(3, "softmax")],
+                          loss="cross_entropy", seed=0)  # fmt: skip
+
+    how = {"epochs": 2000, "solver": dp.Adam(0.01)}
+    shared = relieved(small, **how)
+    np.testing.assert_array_equal(shared, trained(small(), n_threads=1, **how)[0])
+
+
+@LINUX
+def test_predictions_are_relieved(crowded):
+    net, many = wide(), RNG.standard_normal((30_000, 40))
+    found = predict(net, many, 2)
+    until(lambda: not threads_in_frames())
+    crowded.append(False)
+    np.testing.assert_array_equal(found, predict(net, many, 2))
+
+
+@LINUX
+def test_a_relief_goes_wherever_it_is_needed(crowded, crew, monkeypatch):
+    """Frames come and go, and the machine is crowded at some times only."""
+    expected = trained(network(), n_threads=2, solver=dp.Adam(0.01))[0]
+    for turn in range(40):
+        crowded.append(turn % 3 > 0)
+        monkeypatch.setattr(processors, "any_idle", lambda turn=turn: turn % 5 == 0)
+        found = trained(network(), n_threads=2, solver=dp.Adam(0.01))[0]
+        np.testing.assert_array_equal(found, expected)
+    assert len(crew._assistants) == 1
+
+
+@LINUX
+def test_a_relief_leaves_when_it_is_not_needed(crowded, crew):
+    relieved(network, epochs=300, solver=dp.Adam(0.01))
+    frames = []
+    begin = threads.Crew.begin
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads.Crew, "begin", lambda self, f: (frames.append(f), begin(self, f)))
+        trained(network(), n_threads=2, solver=dp.Adam(0.01))
+    until(lambda: not frames[-1].assistants)
+    assert frames[-1].sync[frames[-1].slot(1) + constants.STATE] == constants.AWAY
+
+
+@LINUX
+def test_nobody_relieves_a_single_thread_or_several_leaders(crowded, crew):
+    trained(network(), n_threads=1, solver=dp.Adam(0.01))
+    assert not crew._assistants
+    first, second = Work(2, relievable=True), Work(2, relievable=True)
+    crowded.append(False)
+    crew.begin(first)
+    crowded.append(True)
+    crew.begin(second)
+    assert not second.assistants
+    crew.end(first)
+    crew.end(second)
+
+
+@LINUX
+def test_an_affinity_mask_survives_the_relief(crowded):
+    before = os.sched_getaffinity(0)
+    relieved(network, epochs=300, solver=dp.Adam(0.01))
+    with busy(min(before), 2):
+        relieved(network, epochs=300, solver=dp.Adam(0.01))
+    assert os.sched_getaffinity(0) == before
+
+
+@LINUX
+def test_ctrl_c_while_threads_take_turns(crowded):
+    net = wide()
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.warns(UserWarning, match="interrupted"):
+        history = dp.fit(
+            net, X, y, batch_size=350, max_epochs=10**6, tol=0, patience=np.inf, engine="fused",
+            n_threads=2,
+        )  # fmt: skip
+    assert history.stop_reason == "interrupted"
+    assert np.isfinite(net.theta).all()
 
 
 # ---------------------------------------------------------------- processors

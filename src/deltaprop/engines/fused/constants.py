@@ -53,13 +53,27 @@ PATIENCE = 100_000  # waiting before the leader sleeps, so that its processor is
 WINDOW_LENGTH = 500_000  # between two entries in the assistants' accounts
 CREDIT = 5_000_000  # the most that an account can hold: a little more than a time slice
 ADVANCE = 1_000_000  # what an account holds at first
+SHIFT = 1_600_000  # before the relief takes over: shorter than a time slice (see relay.py)
+LONG = 2_400_000  # a step that takes longer is handed over before it is complete
+LATE = 500_000  # between the end of a shift and the beginning of the next
+RELIEF_STAYS = 100  # milliseconds without a shift, after which the relief leaves
 
 # Positions in `sync`. Words of different threads are on different cache lines.
 TICKET, DONE = 0, 16  # the open phase; parts done so far
 EXPECTED, MINE, WINDOW = 32, 33, 34  # the leader's: parts of all phases, its own parts, a time
-SLOTS, WORDS = 48, 16  # the first thread's slot, and the words of a slot
+RELIEF, TASK = 35, 36  # who relieves the leader (0: nobody), and with what
+STEP_TIME = 37  # the shortest time of a step; 0 before the first
+SLOTS, WORDS = 48, 32  # the first thread's slot, and the words of a slot
 STATE, BUSY, PARTS, READ_PARTS, ACCOUNT, BLAMED, CLOCK = range(7)  # in a slot; CLOCK has two words
+# In the slot of a relief: whether it is asked to leave, file descriptors, when and on which
+# processor the last shift ended, and room for arguments of the operating system.
+LEAVE, RELIEF_READS, WAKES_RELIEF, LEADER_READS, WAKES_LEADER = range(8, 13)
+ENDED_AT, ENDED_ON, POLL, BYTE = range(13, 17)
+ENDS = 17  # when the shift of a thread ends; 0: never
+MASKS = 32  # words at the end of `sync`, for two affinity masks
 AWAY, INVITED, TRUSTED, FAILED, SENT_AWAY, DISMISSED = range(6)  # states of an assistant
+COMING, READY, WORKING = range(6, 9)  # and of a relief
+LEAD, TAKE_PARTS = range(2)  # the tasks of a relief
 
 PANELS, ROWS_OF_BATCH, PARAMETERS, CLIPPED, TOGETHER, PREDICTION = range(6)  # kinds of phases
 
@@ -160,6 +174,8 @@ LOOP = [
     ("start", COUNT),  # the first step to take, counted from the beginning of `order`
     ("n_steps", COUNT),
     ("step", COUNT),  # updates of θ before this call
+    ("updates", COUNT),  # of θ so far
+    ("next", COUNT),  # how many of the n_steps have been taken
     ("rates", ADDRESS),  # the learning rate of each step (n_steps,)
     ("seed", COUNT),  # of dropout's masks
     ("result", ADDRESS),  # updates of θ so far, then the loss of each epoch

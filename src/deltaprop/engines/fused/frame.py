@@ -37,10 +37,12 @@ class Frame:
 
     def __init__(self, net: Model, rows: KernelRows, room: Room) -> None:
         self.net, self.room = net, room
-        self.n_threads, self.sparse = room.n_threads, rows.sparse
+        self.n_threads, self.relievable = room.n_threads, room.relievable
+        self.sparse = rows.sparse
         self.assistants: dict[int, Assistant] = {}
         self.led = False
-        words = constants.SLOTS + constants.WORDS * room.n_threads
+        slots = max(room.n_threads, 2)  # one for the relief
+        words = constants.SLOTS + constants.WORDS * slots + constants.MASKS
         self.sync = np.zeros(words, np.int64)
         self.compiled = units.compiled(net, rows.source, room.precision)
         memory, errors = np.zeros(constants.FRAME.itemsize, np.uint8), np.zeros(2, np.int64)

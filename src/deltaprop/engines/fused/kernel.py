@@ -1,6 +1,7 @@
 """The compiled kernel: many steps of a training run in one call.
 
-Thread 0 runs the steps, and other threads assist it (see `sharing.py`). A step has two phases:
+Thread 0 runs the steps, and other threads assist it (see `sharing.py`) or, on a busy machine, take
+turns with it (see `relay.py`). A step has two phases:
 
 1. The rows of the batch are divided. A thread takes *tiles* of rows through all layers, forward and
    back, and leaves their X_l, δ_l and losses in memory that all threads share.
@@ -30,6 +31,8 @@ from deltaprop.engines.fused.constants import (
     ADAM,
     CLIPPED,
     FEW,
+    LEAD,
+    LONG,
     MOST_PIECES,
     NORMS,
     PANELS,
@@ -38,11 +41,15 @@ from deltaprop.engines.fused.constants import (
     PREDICTION,
     ROWS_OF_BATCH,
     SKLEARN,
+    STEP_TIME,
     SUM,
+    TAKE_PARTS,
+    TASK,
+    TICKET,
     TOGETHER,
 )
 from deltaprop.engines.fused.layer import Slab, frame_at, place_at
-from deltaprop.engines.fused.lowlevel import call_part, plain, vector
+from deltaprop.engines.fused.lowlevel import call_part, fetch, plain, vector
 from deltaprop.engines.fused.parts import (
     BIAS,
     GRADIENTS,
@@ -52,6 +59,17 @@ from deltaprop.engines.fused.parts import (
     pieces_of,
     place_of_sum,
     updates_together,
+)
+from deltaprop.engines.fused.relay import (
+    begin_step,
+    comes_as_relief,
+    continue_shift,
+    end_step,
+    give_back,
+    hand_over,
+    is_over_after_step,
+    is_over_within_step,
+    next_shift,
 )
 from deltaprop.engines.fused.sharing import (
     audition,
@@ -77,7 +95,9 @@ from deltaprop.engines.fused.sharing import (
 def enter(one, k, frame):
     """Thread 0 trains or predicts, depending on the frame's task; the others assist it."""
     f = frame_at(frame, 0)
-    if k > 0:
+    if k > 0 and comes_as_relief(f, k):
+        _relieve(one, f, k)
+    elif k > 0:
         _assist(f, k)
     elif f.task == PREDICT:
         _predict(f)
@@ -92,41 +112,64 @@ def _train(one, f):
     θ and the optimizer state are changed. `result` receives the number of updates, and each
     epoch's loss is added to it.
     """
+    f.next, f.updates = 0, f.step
+    begin_window(f)
+    continue_shift(f)
+    _share(f, PANELS, f.n_threads)
+    while f.next < f.n_steps:
+        if is_over_after_step(f, 0):
+            hand_over(f, LEAD)
+        _lead(one, f, 0)
+
+
+@plain
+def _lead(one, f, k):
+    """Run steps, as thread k, until the last one or the end of the shift."""
+    while f.next < f.n_steps:
+        began = begin_step(f, k)
+        _run_step(one, f, f.next)
+        f.next += 1
+        if f.n_threads > 1:
+            settle(f)
+        end_step(f, k, began)
+        if is_over_after_step(f, k):
+            return
+
+
+@plain
+def _run_step(one, f, s):
+    """Run step s of this call, unless all weights of its batch are zero."""
     rates, result = vector(1.0, f.rates, f.n_steps), vector(1.0, f.result, 1)
     order, weights = vector(1, f.order, f.N), vector(one, f.weights, f.N)
     steps_per_epoch = (f.N + f.batch - 1) // f.batch
-    updates = f.step
-    begin_window(f)
-    _share(f, PANELS, f.n_threads)
-    for s in range(f.n_steps):
-        epoch, step_of_epoch = (f.start + s) // steps_per_epoch, (f.start + s) % steps_per_epoch
-        start = epoch * f.N + step_of_epoch * f.batch
-        size = min(f.batch, f.N - step_of_epoch * f.batch)
-        total_weight = float(size)
-        if f.weights:
-            total_weight = 0.0  # in a separate function, LLVM would reorder this sum
-            for i in range(size):
-                total_weight += weights[order[start + i]]
-        if total_weight == 0.0 and f.max_norm == 0:
-            continue  # all weights are zero
-        updates += 1
-        step = _step(f, start, size, updates, total_weight, rates[s])
-        loss = _gradient_and_update(one, f, step)
-        if f.clip > 0:
-            f.clip_factor = _clip_factor(f)
-            _share(f, CLIPPED, all_pieces(f))
-        share = 1.0 if f.reduction == SUM else size / f.rows_of_epoch
-        penalty = 0.5 * step.l2 * _sum_of_parts(f, WEIGHTS) if step.l2 > 0 else 0.0
-        result[1 + epoch] += share * (loss + penalty)
-        result[0] = updates
-        if f.n_threads > 1:
-            settle(f)
+    epoch, step_of_epoch = (f.start + s) // steps_per_epoch, (f.start + s) % steps_per_epoch
+    start = epoch * f.N + step_of_epoch * f.batch
+    size = min(f.batch, f.N - step_of_epoch * f.batch)
+    total_weight = float(size)
+    if f.weights:
+        total_weight = 0.0  # in a separate function, LLVM would reorder this sum
+        for i in range(size):
+            total_weight += weights[order[start + i]]
+    if total_weight == 0.0 and f.max_norm == 0:
+        return
+    f.updates += 1
+    step = _step(f, start, size, f.updates, total_weight, rates[s])
+    loss = _gradient_and_update(one, f, step)
+    if f.clip > 0:
+        f.clip_factor = _clip_factor(f)
+        _share(f, CLIPPED, all_pieces(f))
+    share = 1.0 if f.reduction == SUM else size / f.rows_of_epoch
+    penalty = 0.5 * step.l2 * _sum_of_parts(f, WEIGHTS) if step.l2 > 0 else 0.0
+    result[1 + epoch] += share * (loss + penalty)
+    result[0] = f.updates
 
 
 @plain
 def _predict(f):
     """Write the outputs of all N rows to `out`; each thread uses its own part of the memory."""
     begin_window(f)
+    continue_shift(f)
+    vector(1, f.sync, f.words)[STEP_TIME] = LONG + 1  # all rows are one step
     if f.N >= FEW:
         _share(f, PANELS, f.n_threads)
     _share(f, PREDICTION, (f.N + f.tile - 1) // f.tile)
@@ -142,6 +185,18 @@ def _assist(f, k):
         begin_parts(f, k)
         finish_parts(f, k, _take_parts(f, k, ticket))
         ticket = next_ticket(f, k, ticket)
+
+
+@plain
+def _relieve(one, f, k):
+    """Work whenever thread 0 hands over, as thread k, until there is no more need."""
+    sync = vector(1, f.sync, f.words)
+    while next_shift(f, k):
+        if sync[TASK] == LEAD:
+            _lead(one, f, k)
+        else:
+            finish_parts(f, k, _take_parts(f, k, fetch(sync, TICKET)))
+        give_back(f, k)
 
 
 # ---------------------------------------------------------------- phases and their parts
@@ -164,7 +219,10 @@ def _share(f, kind, parts):
 
 @plain
 def _take_parts(f, k, ticket):
-    """Compute parts of a phase, as thread k, until none is left. Returns their number."""
+    """Compute parts of a phase, as thread k, while there are some. Returns their number.
+
+    The relief stops at the end of its shift.
+    """
     phase, kind, taken = number_of(ticket), kind_of(ticket), 0
     of_pieces = _is_of_pieces(kind)
     for l in range(f.L if of_pieces else 1):
@@ -175,6 +233,10 @@ def _take_parts(f, k, ticket):
                 call_part(f.part, f.frame, k, kind, part)
                 count_part(f, k)
                 taken += 1
+                if is_over_within_step(f, k):
+                    if k > 0:
+                        return taken
+                    hand_over(f, TAKE_PARTS)
     return taken
 
 

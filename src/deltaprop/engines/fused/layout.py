@@ -65,6 +65,7 @@ class Room(NamedTuple):
     backward: bool
     places: Places
     precision: str | None = None  # of the products, if it is not that of the network
+    relievable: bool = False  # another thread may take turns with the one that leads
 
 
 def layer_sizes(net: Model) -> list[int]:
@@ -89,7 +90,8 @@ def training_room(
     by_unit = not sparse and max(products) <= SMALL_PRODUCT and sum(products) < WORK_FOR_TWO
     slab = min(batch, LARGEST_SLAB)
     small = sum(products) < WORK_FOR_TWO and not sparse
-    n_threads = 1 if small else max(1, min(n_threads or available(), slab))
+    allowed = n_threads or available()
+    n_threads = 1 if small else max(1, min(allowed, slab))
     pieces = FIXED_PIECES if reproducible else n_threads
     if by_unit:
         tile = slab
@@ -105,7 +107,9 @@ def training_room(
     tile = -(-tile // unit) * unit
     places = _places(net, K, slab, n_threads, in_place, sparse, by_unit)
     precision = None if by_unit else precision
-    return Room(n_threads, slab, tile, unit, pieces, by_unit, True, places, precision)
+    return Room(
+        n_threads, slab, tile, unit, pieces, by_unit, True, places, precision, allowed > 1
+    )  # fmt: skip
 
 
 def prediction_room(net: Model, N: int, n_threads: int | None, sparse: bool) -> Room:
@@ -113,10 +117,13 @@ def prediction_room(net: Model, N: int, n_threads: int | None, sparse: bool) -> 
     in_place = [f.kernel is None for f in net.f]
     products = N * sum(W.size for W in net.W)
     most = min(N, products // (8 * WORK_FOR_TWO) + 1)  # one thread if there is little to do
-    n_threads = max(1, min(n_threads or available(), most)) if most > 1 else 1
+    allowed = n_threads or available()
+    n_threads = max(1, min(allowed, most)) if most > 1 else 1
     tile = min(-(-N // n_threads), TILE)
     places = _places(net, 0, tile * n_threads, n_threads, in_place, sparse, False)
-    return Room(n_threads, tile * n_threads, tile, MR, 1, False, False, places)
+    return Room(
+        n_threads, tile * n_threads, tile, MR, 1, False, False, places, relievable=n_threads > 1
+    )  # fmt: skip
 
 
 class _Memory:

@@ -46,11 +46,22 @@ def allowed() -> int:
 
 def any_idle() -> bool:
     """Whether a processor of this machine has nothing to do at the moment; True if unknown."""
+    running = _running()
+    return running is None or running < (os.cpu_count() or 1)
+
+
+def crowded() -> bool:
+    """Whether more threads want to run than this machine has processors; False if unknown."""
+    running = _running()
+    return running is not None and running > (os.cpu_count() or 1)
+
+
+def _running() -> int | None:
+    """How many threads of all processes run, or want to; None if the system does not tell."""
     try:
-        running = int(LOAD.read_text().split()[3].partition("/")[0])
+        return int(LOAD.read_text().split()[3].partition("/")[0])
     except (OSError, ValueError, IndexError):
-        return True
-    return running < (os.cpu_count() or 1)
+        return None
 
 
 @cache

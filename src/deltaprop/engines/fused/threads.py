@@ -8,7 +8,8 @@ other. A leader never waits for an assistant to start, to wake up or to leave.
 Leaders and assistants together never outnumber the processors, unless the leaders alone do.
 An assistant that other programs have interrupted comes back later: after 0.1 s at first, then after
 twice the time with each further setback, up to 3 s. It does not audition while no processor of the
-machine is idle.
+machine is idle. While more threads want to run than there are processors, it *relieves* the leader
+instead: the two take turns (see `relay.py`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from jaxtyping import Int
 
 FIRST_RETRY, LAST_RETRY = 0.1, 3.0  # seconds after a setback
+RELIEF = 1  # the number of the thread that relieves the leader
+CHECK = 0.1  # seconds between two looks at whether the machine is crowded
 TRUST = 2.0  # seconds for which an assistant that was not interrupted needs no other audition
 PROBATION = 0.3  # seconds without interruption after which earlier setbacks are forgotten
 
@@ -38,6 +41,8 @@ class Led(Protocol):
     ----------
     n_threads : int
         The leader and its assistants, at most.
+    relievable : bool
+        Whether the leader may be relieved.
     sync : ndarray
         The words by which they communicate.
     assistants : dict
@@ -47,6 +52,7 @@ class Led(Protocol):
     """
 
     n_threads: int
+    relievable: bool
     sync: Int[np.ndarray, " words"]
     assistants: dict[int, Assistant]
     led: bool
@@ -63,7 +69,9 @@ class Assistant:
 
     def __init__(self, crew: Crew) -> None:
         self.frame: Led | None = None  # None: the thread sleeps
+        self.relieves = False
         self._crew, self._k = crew, 0
+        self._pipes: list[int] = []
         self._retry_at, self._trusted_until, self._setbacks = 0.0, 0.0, 0
         self._wake = _thread.allocate_lock()
         self._wake.acquire()
@@ -90,15 +98,37 @@ class Assistant:
         slot, state = frame.slot(k), constants.TRUSTED if self.is_trusted else constants.INVITED
         frame.sync[slot + constants.ACCOUNT] = constants.ADVANCE
         frame.sync[slot + constants.READ_PARTS] = frame.sync[slot + constants.PARTS]
+        frame.sync[slot + constants.ENDS] = 0
         frame.sync[slot + constants.STATE] = state
+        self._go(frame, k)
+
+    def relieve(self, frame: Led) -> None:
+        """Take turns with the leader of this frame, whose slot RELIEF must be free."""
+        self.leave()
+        if not self._pipes:
+            self._pipes = [*os.pipe(), *os.pipe()]
+        slot = frame.slot(RELIEF)
+        first = slot + constants.RELIEF_READS
+        frame.sync[first : first + len(self._pipes)] = self._pipes
+        frame.sync[slot + constants.LEAVE] = 0
+        frame.sync[slot + constants.STATE] = constants.COMING
+        frame.sync[constants.RELIEF] = RELIEF
+        self._go(frame, RELIEF, relieves=True)
+
+    def _go(self, frame: Led, k: int, relieves: bool = False) -> None:
         frame.assistants[k] = self
-        asleep, self.frame, self._k = self.frame is None, frame, k
+        asleep, self.frame, self._k, self.relieves = self.frame is None, frame, k, relieves
         if asleep:
             self._wake.release()
 
     def leave(self) -> None:
         """Leave the present frame, if there is one, after the parts that are being computed."""
         if self.frame is None:
+            return
+        if self.relieves:
+            self.frame.sync[constants.RELIEF] = 0
+            self.frame.sync[self.frame.slot(RELIEF) + constants.LEAVE] = 1
+            os.write(self._pipes[1], b".")  # it may be asleep
             return
         state = self.frame.slot(self._k) + constants.STATE
         if self.frame.sync[state] == constants.TRUSTED:
@@ -109,10 +139,11 @@ class Assistant:
         while True:
             self._wake.acquire()
             while (frame := self.frame) is not None:
-                k, started = self._k, time.monotonic()
+                k, relieved, started = self._k, self.relieves, time.monotonic()
                 frame.enter(k)
                 with self._crew.lock:
-                    self._learn(int(frame.sync[frame.slot(k) + constants.STATE]), started)
+                    if not relieved:
+                        self._learn(int(frame.sync[frame.slot(k) + constants.STATE]), started)
                     del frame.assistants[k]
                     if self.frame is frame and self._k == k:
                         self.frame = None
@@ -137,6 +168,7 @@ class Crew:
         self.lock = threading.Lock()
         self._leaders = 0
         self._assistants: list[Assistant] = []
+        self._looked_at, self._crowded = 0.0, False
 
     def begin(self, frame: Led) -> None:
         """The current thread leads this frame from now on; assistants join it."""
@@ -145,6 +177,8 @@ class Crew:
             frame.led = True
             if self._assistants or frame.n_threads > 1:
                 self._staff(frame)
+            if frame.relievable:
+                self._relieve(frame)
 
     def end(self, frame: Led) -> None:
         """The current thread does not lead the frame any more; assistants stay for a moment."""
@@ -173,6 +207,31 @@ class Crew:
             due = [a for a in due if a.is_trusted]
         for k, assistant in zip(slots, due, strict=False):
             assistant.join(frame, k)
+
+    def _relieve(self, frame: Led) -> None:
+        """Lend a relief to the frame while the machine is crowded and nobody assists."""
+        relief = frame.assistants.get(RELIEF)
+        if relief is not None and relief.relieves:
+            if not self._is_crowded():
+                relief.leave()
+        elif not frame.assistants and self._has_room() and self._is_crowded():
+            free = [a for a in self._assistants if a.frame is None or not a.frame.led]
+            if not free:
+                free = [Assistant(self)]
+                self._assistants += free
+            free[0].relieve(frame)
+
+    def _has_room(self) -> bool:
+        """Whether another thread may work."""
+        working = [a for a in self._assistants if a.frame is not None and a.frame.led]
+        return self._leaders + len(working) < processors.allowed()
+
+    def _is_crowded(self) -> bool:
+        """Whether the machine was crowded a short time ago."""
+        now = time.monotonic()
+        if now - self._looked_at > CHECK:
+            self._looked_at, self._crowded = now, processors.crowded()
+        return self._crowded
 
 
 CREW = Crew()
