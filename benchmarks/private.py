@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--turns", type=int, default=7)
     args = parser.parse_args(argv)
     machine.pin(args.threads)
-    from benchmarks.turns import take_turns
+    from benchmarks.turns import Contest
 
     warnings.simplefilter("ignore")  # Opacus and PyTorch warn about their own defaults
     for title, base, contestants in (
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
         (f"{EPOCHS} epochs, batch 256", "Adam", _private_epochs()),
         (f"{EPOCHS} epochs, batch 128", "Adam", _kfac_epochs()),
     ):
-        times, busy = take_turns(contestants, args.turns)
+        times, busy = Contest(contestants).take_turns(args.turns)
         per_turn = times[base].median or float("nan")
         print(f"\n{title} ({busy or 0:.2f} processors were busy with other programs)")
         for name, each in times.items():

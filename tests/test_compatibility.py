@@ -196,7 +196,7 @@ def resumed(fixture, folder, run):
     return found
 
 
-# Private training continues with the numbers of a later version's generator of noise.
+# Private training continues with the noise of a later version, which uses another generator.
 OTHER_NOISE = {"reference_privacy"}
 
 

@@ -42,9 +42,9 @@ def require_sound(state: TrainingState, theta: Float[np.ndarray, " P"]) -> None:
     for name, seed in (("row order", state.order_seed), ("dropout", state.dropout_seed)):
         if seed is not None and not _is_int64_count(seed):
             raise ModelFileError(f"its seed of the {name} is not a non-negative integer")
-    noise = state.noise_seed  # may have more than 64 bits
-    if noise is not None and not (type(noise) is int and noise >= 0):
-        raise ModelFileError("its seed of the noise is not a non-negative integer")
+    noise = state.noise_seed
+    if noise is not None and not (type(noise) is int and 0 <= noise < 2**128):
+        raise ModelFileError("its seed of the noise is not an integer in 0 to 2**128 - 1")
     if type(state.mu_squared) is not float or not state.mu_squared >= 0:
         raise ModelFileError("its privacy accounting is not a non-negative number")
     if not isinstance(state.rng, (np.random.RandomState, type(None))):

@@ -163,7 +163,10 @@ OPTIMIZER = [
 PER_SAMPLE = [
     ("norms", ADDRESS),  # float64: receives the norm of each gradient of a batch's rows; 0: unused
     ("max_norm", REAL),  # the gradient of each row is clipped to this norm; 0: not clipped
-    ("noise", ADDRESS),  # is added to the sum of clipped gradients (n_steps, P); 0: no noise
+    ("noise", ADDRESS),  # the compiled function that computes noise: see normals.py; 0: no noise
+    ("noise_key", ADDRESS),  # its seed
+    ("noise_room", ADDRESS),  # for each thread, room for a chunk of noise (n_threads, CHUNK)
+    ("deviation", REAL),  # of the noise, which is added to the sum of clipped gradients
     ("g_scale", REAL),  # by which that sum is multiplied
 ]  # fmt: skip
 

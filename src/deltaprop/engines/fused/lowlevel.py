@@ -266,6 +266,12 @@ def call_loss(typing, f, t, a, z, delta, rows, room, N, H, by_unit):
 
 
 @intrinsic
+def call_noise(typing, f, key, step, chunk, out):
+    """Compute a chunk of standard normal numbers: see normals.py."""
+    return _caller(4)
+
+
+@intrinsic
 def call_gather(typing, f, X, row, column, order, first, N, D, out, by_unit):
     """Copy N rows of X, of any dtype and layout, to `out` in the working dtype."""
     return _caller(9)

@@ -243,12 +243,12 @@ def _piece_of_gradient(one, f, k, l, piece):
     low, high = _rows_of_piece(f, l, piece, pieces)
     weight_gradient(one, f, k, l, slab, low, high)
     if slab.last and not together:
-        _finish_piece(one, f, step, l, piece, low, high)
+        _finish_piece(one, f, k, step, l, piece, low, high)
     if not _has_bias(l, piece, pieces):
         return
     bias_gradient(one, f, l, slab)
     if slab.last and f.max_norm > 0:
-        privatize(one, f, step, layer.b, layer.H)
+        privatize(one, f, k, step, layer.b, layer.H)
     if slab.last and _needs_whole_gradient(f):
         parts = vector(1.0, f.parts, 1)
         parts[place_of_sum(l, GRADIENTS, BIAS)] = _complete(one, f, layer.b, layer.H, 0.0)
@@ -310,7 +310,7 @@ def place_of_sum(l, which, piece):
 
 
 @plain
-def _finish_piece(one, f, step, l, piece, low, high):
+def _finish_piece(one, f, k, step, l, piece, low, high):
     """After the gradient of rows low … high of W_l: sums of squares, and the update of the rows."""
     layer = layer_at(f.layers, l)
     parts = vector(1.0, f.parts, 1)
@@ -318,7 +318,7 @@ def _finish_piece(one, f, step, l, piece, low, high):
     if step.l2 > 0:
         parts[place_of_sum(l, WEIGHTS, piece)] = _squares(one, parameters_at(one, f, at), size)
     if f.max_norm > 0:
-        privatize(one, f, step, at, size)
+        privatize(one, f, k, step, at, size)
     if _needs_whole_gradient(f):
         parts[place_of_sum(l, GRADIENTS, piece)] = _complete(one, f, at, size, step.l2)
         return

@@ -10,7 +10,8 @@ float64 numbers may: the norms of rows for which they do are computed again from
 import math
 
 from deltaprop.engines.fused.layer import layer_at, row_at
-from deltaprop.engines.fused.lowlevel import matrix, number, plain, size_of, vector
+from deltaprop.engines.fused.lowlevel import call_noise, matrix, number, plain, size_of, vector
+from deltaprop.functions.noise import CHUNK
 
 # Between these bounds, a sum of squares has lost nothing to overflow or underflow.
 SMALL, LARGE = 1e-150, 1e150
@@ -235,14 +236,27 @@ def _scaled(one, x, factor):
 
 
 @plain
-def privatize(one, f, step, at, n):
+def privatize(one, f, k, step, at, n):
     """g ← (g + noise) / B for n entries of g, the sum of clipped gradients, from `at` on."""
-    g, scale = vector(one, f.G + at * size_of(one), n), number(one, f.g_scale)
+    item, scale = size_of(one), number(one, f.g_scale)
     if f.noise:
-        first = (step.number - f.step - 1) * f.P + at  # no step is skipped
-        noise = vector(one, f.noise + first * size_of(one), n)
+        _privatize(one, f, k, step, at, at + n)
+        return
+    g = vector(one, f.G + at * item, n)
+    for i in range(n):
+        g[i] *= scale
+
+
+@plain
+def _privatize(one, f, k, step, low, end):
+    """The same with noise, from `low` to `end`. A chunk of noise may begin before and end after."""
+    item, deviation, scale = size_of(one), number(one, f.deviation), number(one, f.g_scale)
+    room_at = f.noise_room + k * CHUNK * item
+    while low < end:
+        chunk, skipped = low // CHUNK, low % CHUNK
+        n = min(CHUNK - skipped, end - low)
+        call_noise(f.noise, f.noise_key, step.number - 1, chunk, room_at)
+        g, noise = vector(one, f.G + low * item, n), vector(one, room_at + skipped * item, n)
         for i in range(n):
-            g[i] = (g[i] + noise[i]) * scale
-    else:
-        for i in range(n):
-            g[i] *= scale
+            g[i] = (g[i] + deviation * noise[i]) * scale
+        low += n

@@ -20,7 +20,7 @@ from deltaprop.engines.fused.blas import on_one_thread
 from deltaprop.engines.fused.frame import Frame, address
 from deltaprop.engines.fused.interrupts import interrupt_between_calls
 from deltaprop.engines.fused.natural import InPlace, settle
-from deltaprop.engines.fused.private import kernel_gradient, noise_of
+from deltaprop.engines.fused.private import kernel_gradient, kernel_noise
 from deltaprop.engines.protocol import Order, Rates, Run, begin
 from deltaprop.functions.arrays import as_dtype
 from deltaprop.model import Model
@@ -60,15 +60,14 @@ class SteppedTrainer:
                 for link in run.chain.links
             )
         )
-        self._result, self._noise = np.zeros(2), noise_of(model, run, frame.n_threads, 1)
+        self._result = np.zeros(2)
         frame.set(
             G=self._G, first=self._G, second=self._G, result=self._result, rates=np.zeros(1),
             rows_of_epoch=self._rows_per_epoch, n_steps=1, rule=constants.GRADIENT,
             seed=run.state.dropout_seed or 0,
             **kernel_gradient(run.gradient, model.reduction, run.batch_size),
+            **kernel_noise(model, run, frame.n_threads),
         )  # fmt: skip
-        if self._noise is not None:
-            frame.set(noise=self._noise.values)
         self._frame = frame
 
     def run(
@@ -133,8 +132,6 @@ class SteppedTrainer:
         self._result[:] = state.step, 0
         if self._frame.sparse:
             self._G[:] = 0  # the kernel adds up only the entries that are present
-        if self._noise is not None:
-            self._noise.draw(state.step, 1)
         self._frame.run()
         return bool(self._result[0] > state.step)
 

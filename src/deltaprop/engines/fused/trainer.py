@@ -13,7 +13,7 @@ import numpy as np
 from deltaprop.data.rows import Rows
 from deltaprop.engines.fused.frame import Frame, address
 from deltaprop.engines.fused.interrupts import interrupt_between_calls
-from deltaprop.engines.fused.private import kernel_gradient, noise_of
+from deltaprop.engines.fused.private import kernel_gradient, kernel_noise
 from deltaprop.engines.fused.rules import kernel_rule
 from deltaprop.engines.protocol import Order, Rates, Run, begin
 from deltaprop.model import Model
@@ -62,10 +62,8 @@ class FusedTrainer:
             rows_of_epoch=run.rows_per_epoch or len(rows), seed=run.state.dropout_seed or 0,
             **kernel_rule(run.chain),
             **kernel_gradient(run.gradient, model.reduction, run.batch_size),
+            **kernel_noise(model, run, self._frame.n_threads),
         )  # fmt: skip
-        self._noise = noise_of(model, run, self._frame.n_threads)
-        if self._noise is not None:
-            self._frame.set(noise=self._noise.values)
         self._pace = SECONDS_PER_CALL  # seconds per step; a large value until it is measured
         self._before: Any = None
         self._room_for_orders = np.empty(0, np.int64)
@@ -140,9 +138,6 @@ class FusedTrainer:
             steps = min(max(1, int(SECONDS_PER_CALL / self._pace)), len(rates) - done)
             if observer is not None:
                 steps = min(steps, observer.distance(state.step))
-            if self._noise is not None:
-                steps = min(steps, self._noise.steps)
-                self._noise.draw(state.step, steps)
             at["start"][0], at["n_steps"][0] = first + done, steps
             at["step"][0], at["rates"][0] = state.step, rates_at + 8 * done
             started = time.perf_counter()

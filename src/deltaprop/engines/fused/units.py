@@ -23,11 +23,6 @@ ENTRY = {
 }
 
 
-NOISE = ctypes.CFUNCTYPE(
-    ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64,
-    ctypes.c_int64, ctypes.c_double,
-)  # fmt: skip
-
 SOURCES = (
     "float32", "float64", "float16", "bfloat16", "uint8", "int8", "uint16", "int16", "int32",
     "int64", "bool",
@@ -148,7 +143,7 @@ def _make_gather(source: str, dtype: str) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=512)
 def noise(dtype: str) -> Unit:
-    """The function that computes the noise of private training from uniform numbers."""
+    """The function that computes the noise of private training."""
     return Unit("noise", (dtype,), _make_noise, (dtype,))
 
 
