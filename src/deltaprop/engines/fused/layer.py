@@ -228,8 +228,11 @@ def bias_gradient(one, f, l, slab):
                 total += delta[h, n]
             db[h] += total
     else:
-        delta = matrix(one, delta_at, N, H)
-        for n in range(N):
+        delta, whole = matrix(one, delta_at, N, H), N // 4 * 4
+        for n in range(0, whole, 4):  # fewer additions that wait for each other
+            for h in range(H):
+                db[h] += (delta[n, h] + delta[n + 1, h]) + (delta[n + 2, h] + delta[n + 3, h])
+        for n in range(whole, N):
             for h in range(H):
                 db[h] += delta[n, h]
 
