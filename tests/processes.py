@@ -31,7 +31,8 @@ def run_with_registers(file, registers, folder, more="", *options):
     """
     program = (
         "import sys, pytest; from deltaprop.engines.fused import bfloat16, constants as c\n"
-        f"c.VECTOR_BYTES, c.MR, c.NV = {registers}; {more}\n"
+        f"c.VECTOR_BYTES, c.MR, c.NV = {registers}\n"
+        f"c.READS_IN_PLACE = {registers[0] > 16}; {more}\n"
         f"sys.exit(pytest.main([{file!r}, '-q', '-p', 'no:cacheprovider', '--noconftest', "
         f"*{options!r}]))"
     )

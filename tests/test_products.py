@@ -2,6 +2,8 @@
 
 import ctypes
 import functools
+import mmap
+import sys
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from deltaprop.engines.fused import constants, units
 from deltaprop.engines.fused.objects import addresses
 
 DTYPES = ["float32", "float64"]
+NO_ACCESS = 0  # PROT_NONE
 ARGUMENTS = 2 + 12  # Numba's pointers for the result and the exception, then those of the product
 
 
@@ -48,7 +51,7 @@ def product(A, B, C, *, transposed, more, panels, room=None):
     (M, N), K, W = C.shape, len(B), width(B.dtype)
     if panels:
         B_at, b_k, b_panel = in_panels(B), W, K * W
-    else:  # B is read without a copy, up to one vector beyond its end
+    else:  # B is read in place; some processors read up to W − 1 numbers behind it
         B_at, b_k, b_panel = np.concatenate([B.ravel(), np.full(W, np.nan, B.dtype)]), N, W
     error = np.zeros(2, np.int64)
     entry(name, B.dtype.name)(
@@ -102,6 +105,27 @@ def test_results_are_bit_equal_for_any_division_of_the_rows(dtype, transposed):
         for part, rows in zip(parts, (A[:at], A[at:]), strict=True):
             product(rows, B, part, transposed=transposed, more=False, panels=True)
         np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.skipif(not constants.READS_IN_PLACE, reason="B is copied to padded panels")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs mprotect")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_no_memory_behind_B_is_read(dtype):
+    """θ may end where the memory of the process ends: reading beyond that kills the process."""
+    page, W, K = mmap.PAGESIZE, width(dtype), 2
+    memory = np.frombuffer(mmap.mmap(-1, 2 * page), np.uint8)
+    end, error = address(memory) + page, np.zeros(2, np.int64)
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(end), page, NO_ACCESS) == 0
+    for M in (1, 2, 4, constants.MR):
+        for N in range(1, 2 * W + 2):
+            B = memory[:page].view(dtype)[-K * N :].reshape(K, N)
+            B[...] = np.arange(K * N).reshape(K, N)
+            A, C = np.ones((M, K), dtype), np.zeros((M, N), dtype)
+            entry("rows_times", dtype)(
+                address(error), address(error) + 8, address(A), K, address(B), N, W,
+                address(C), N, M, N, K, 0, 0,
+            )  # fmt: skip
+            assert (B.sum(axis=0) == C).all()
 
 
 @pytest.mark.slow

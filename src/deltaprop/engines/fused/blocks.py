@@ -44,6 +44,8 @@ SOURCES = {name: name for name in ("float32", "float64", "int8", "int16", "int32
     "bool": "uint8", "float16": "uint16", "bfloat16": "uint16",
 }  # fmt: skip
 
+ROWS_TOGETHER = 16  # rows of a softmax whose exponentials are computed in one loop
+
 
 inlined = njit(fastmath=FAST, error_model="numpy", forceinline=True)
 """Compiles a function that a loop calls: a call that is not inlined prevents vectorisation."""
@@ -204,16 +206,21 @@ def _after_bias(apply: Any, dtype: str) -> Any:
 
 def _normalized(kernel: Normalized, dtype: str) -> Any:
     one, xp, term = np.dtype(dtype).type(1), namespace(dtype), specialised(kernel.term, dtype)
-    zero = one - one
+    zero, item = one - one, one.itemsize
 
     @plain
-    def rows(a, z, N, H):
+    def some_rows(a_at, z_at, N, H):
+        a, z = matrix(one, a_at, N, H), matrix(one, z_at, N, H)
         for n in range(N):
             top = a[n, 0]
             for h in range(1, H):
                 top = max(top, a[n, h])
             for h in range(H):
-                z[n, h] = term(a[n, h] - top, xp)
+                z[n, h] = a[n, h] - top
+        terms = vector(one, z_at, N * H)
+        for i in range(N * H):  # one loop, because a row may be shorter than a vector register
+            terms[i] = term(terms[i], xp)
+        for n in range(N):
             total = zero
             for h in range(H):
                 total += z[n, h]
@@ -241,7 +248,9 @@ def _normalized(kernel: Normalized, dtype: str) -> Any:
             s = matrix(one, s_at, 2, N)
             units(matrix(one, a_at, H, N), matrix(one, z_at, H, N), s[0], s[1], N, H)
         else:
-            rows(matrix(one, a_at, N, H), matrix(one, z_at, N, H), N, H)
+            for n in range(0, N, ROWS_TOGETHER):
+                offset = n * H * item
+                some_rows(a_at + offset, z_at + offset, min(ROWS_TOGETHER, N - n), H)
 
     return apply
 
@@ -394,7 +403,7 @@ def _log_likelihood(kernel: LogLikelihood, loss: Loss, dtype: str) -> Any:
     weight = _bound(kernel.weight, "t", loss, dtype)
 
     @plain
-    def by_row(t, a, z, d, rows, N, H):
+    def by_row(t, a, z, d, rows, masses, most, N, H):
         for n in range(N):
             top, largest, mass, dot = a[n, 0], z[n, 0], zero, zero
             for h in range(H):
@@ -403,7 +412,9 @@ def _log_likelihood(kernel: LogLikelihood, loss: Loss, dtype: str) -> Any:
             for h in range(H):
                 dot += weight(t[n, h], xp) * (a[n, h] - top)
                 d[n, h] = z[n, h] * mass - weight(t[n, h], xp)
-            rows[n] = -mass * log(largest) - dot
+            rows[n], masses[n], most[n] = dot, mass, largest
+        for n in range(N):
+            rows[n] = -masses[n] * log(most[n]) - rows[n]
 
     @plain
     def by_units(t, a, z, d, rows, mass, most, N, H):
@@ -435,7 +446,7 @@ def _log_likelihood(kernel: LogLikelihood, loss: Loss, dtype: str) -> Any:
         else:
             t, a = matrix(one, t_at, N, H), matrix(one, a_at, N, H)
             z, d = matrix(one, z_at, N, H), matrix(one, d_at, N, H)
-            by_row(t, a, z, d, rows, N, H)
+            by_row(t, a, z, d, rows, s[0], s[1], N, H)
 
     return block
 

@@ -26,6 +26,7 @@ def _registers() -> tuple[int, int, int]:
 
 
 VECTOR_BYTES, MR, NV = _registers()  # a micro-kernel computes MR rows of NV vectors of a product
+READS_IN_PLACE = VECTOR_BYTES > 16  # there are instructions that read a part of a vector
 KC, MC = 384, 96  # columns and rows of A in one block of a product: see products.py
 ROOM = KC * MC  # scalars that a thread needs for a copy of such a block
 
@@ -39,6 +40,7 @@ TRAIN, PREDICT = 0, 1  # what the frame is for
 # ---------------------------------------------------------------- thresholds, found by measurement
 
 FEW = 8  # with fewer rows than this, X W reads W directly: copying it to panels costs more
+NARROW = 1024  # bytes of the longest rows of W_l and δ_l that products read in place
 MOST_PIECES = 64  # upper limit for the number of pieces of one W_l
 PIECE = 32_768  # parameters of a piece: its gradient is still in the cache at the update
 
@@ -94,6 +96,7 @@ LAYER = np.dtype([
     ("a", PLACE),  # a_l (slab, H); the place of z where f works in place
     ("z", PLACE),  # X_{l+1} = f(a_l) (slab, H)
     ("delta", PLACE),  # δ_l (slab, H)
+    ("in_place", FLAG),  # products read W_l and δ_l in place, not from panels
     ("W_panels", PLACE),  # copies of W_l, of W_lᵀ and of δ_l in panels: see products.py
     ("W_transposed_panels", PLACE),
     ("delta_panels", PLACE),

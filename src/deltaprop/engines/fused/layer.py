@@ -92,6 +92,8 @@ def affine(one, f, l, tile):
         call_product(f.columns_times, W_at, H, X_at, n, W, a_at, n, H, n, D, 0, 0)
     elif f.N < FEW:
         _affine_of_few(one, X_at, W_at, a_at, n, D, H)
+    elif layer.in_place:
+        call_product(f.rows_times, X_at, D, W_at, H, W, a_at, H, n, H, D, 0, 0)
     else:
         panels, room = place_at(one, f, layer.W_panels), room_at(one, f, tile.k)
         call_product(f.rows_times, X_at, D, panels, W, D * W, a_at, H, n, H, D, 0, room)
@@ -155,14 +157,19 @@ def weight_gradient(one, f, k, l, slab, low, high):
     if l == 0 and f.sparse:
         _weight_gradient_of_sparse(one, f, slab, low, high)
         return
-    X_at, panels = place_at(one, f, layer.X), place_at(one, f, layer.delta_panels)
-    dW_at, rows, b_panel = f.G + (layer.W + low * H) * item, high - low, f.slab * W
+    X_at, delta_at = place_at(one, f, layer.X), place_at(one, f, layer.delta_panels)
+    b_k, b_panel = W, f.slab * W
+    if layer.in_place:
+        delta_at, b_k, b_panel = place_at(one, f, layer.delta), H, W
+    dW_at, rows = f.G + (layer.W + low * H) * item, high - low
     if f.by_unit:
         X_at += low * n * item
-        call_product(f.rows_times, X_at, n, panels, W, b_panel, dW_at, H, rows, H, n, more, 0)
+        call_product(f.rows_times, X_at, n, delta_at, b_k, b_panel, dW_at, H, rows, H, n, more, 0)
     else:
         X_at, room = X_at + low * item, room_at(one, f, k)
-        call_product(f.columns_times, X_at, D, panels, W, b_panel, dW_at, H, rows, H, n, more, room)
+        call_product(
+            f.columns_times, X_at, D, delta_at, b_k, b_panel, dW_at, H, rows, H, n, more, room
+        )
 
 
 @plain
@@ -221,8 +228,11 @@ def bias_gradient(one, f, l, slab):
                 total += delta[h, n]
             db[h] += total
     else:
-        delta = matrix(one, delta_at, N, H)
-        for n in range(N):
+        delta, whole = matrix(one, delta_at, N, H), N // 4 * 4
+        for n in range(0, whole, 4):  # fewer additions that wait for each other
+            for h in range(H):
+                db[h] += (delta[n, h] + delta[n + 1, h]) + (delta[n + 2, h] + delta[n + 3, h])
+        for n in range(whole, N):
             for h in range(H):
                 db[h] += delta[n, h]
 
@@ -232,9 +242,9 @@ def bias_gradient(one, f, l, slab):
 
 @plain
 def delta_to_panels(one, f, l, tile):
-    """Copy a tile of δ_l to the panels that ∂W_l is computed from."""
+    """Copy a tile of δ_l to the panels that ∂W_l is computed from, unless it is read in place."""
     layer, W = layer_at(f.layers, l), panel_width(one)
-    if l == 0 and f.sparse:
+    if layer.in_place or (l == 0 and f.sparse):
         return
     H, n, low, b_panel = layer.H, tile.n, tile.low, f.slab * W
     delta_at, to_at = place_at(one, f, layer.delta), place_at(one, f, layer.delta_panels)
@@ -246,13 +256,14 @@ def delta_to_panels(one, f, l, tile):
 
 @plain
 def W_to_panels(one, f, l, low, high):
-    """Copy rows low … high of W_l to its panels and, for the backward pass, to those of W_lᵀ."""
+    """Copy rows low … high of W_l to the panels of W_l and W_lᵀ that products read."""
     if f.by_unit or (l == 0 and f.sparse):
         return
     layer, W = layer_at(f.layers, l), panel_width(one)
     D, H, W_at = layer.D, layer.H, parameters_at(one, f, layer.W)
-    to_at = place_at(one, f, layer.W_panels)
-    call_panels(f.to_panels, W_at, H, to_at, D * W, low, high, D)
+    if not layer.in_place:
+        to_at = place_at(one, f, layer.W_panels)
+        call_panels(f.to_panels, W_at, H, to_at, D * W, low, high, D)
     if l > 0 and f.backward:
         to_at = place_at(one, f, layer.W_transposed_panels)
         call_panels(f.to_panels_of_transpose, W_at, H, to_at, H * W, low, high, D)

@@ -5,8 +5,8 @@ same time. Larger batches (all rows, for L-BFGS) are processed slab by slab, so 
 grow with them. The first half of a step divides a slab's rows into *tiles*; one thread takes a tile
 through all layers, forward and back, while its activations are in the cache. The second half
 divides the rows of each W_l into *pieces*; one thread computes a piece of the gradient and updates
-it. Matrix products read copies of W_l, W_lᵀ and δ_l in *panels* (a few columns each, row after
-row): see products.py.
+it. Matrix products read W_lᵀ, and W_l and δ_l if their rows are long, from copies in *panels* (a
+few columns each, row after row): see products.py.
 
 Threads thus divide the batch rather than each product: a product of the usual size takes some
 microseconds, and a barrier after each would take as long again.
@@ -23,7 +23,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from deltaprop.engines.fused.constants import LAYER, MR, NV, ROOM, VECTOR_BYTES
+from deltaprop.engines.fused.constants import (
+    LAYER,
+    MR,
+    NARROW,
+    NV,
+    READS_IN_PLACE,
+    ROOM,
+    VECTOR_BYTES,
+)
 from deltaprop.engines.fused.processors import available
 from deltaprop.functions.activations import Activation
 from deltaprop.model import Model
@@ -105,8 +113,8 @@ def training_room(
     # share the pairs of rows that products in bfloat16 read.
     unit = MR if tile >= TILE // 2 and slab > n_threads * TILE else 4
     tile = -(-tile // unit) * unit
-    places = _places(net, K, slab, n_threads, in_place, sparse, by_unit)
     precision = None if by_unit else precision
+    places = _places(net, K, slab, n_threads, in_place, sparse, by_unit, precision)
     return Room(
         n_threads, slab, tile, unit, pieces, by_unit, True, places, precision, allowed > 1
     )  # fmt: skip
@@ -140,7 +148,7 @@ class _Memory:
 
 def _places(
     net: Model, K: int, rows: int, n_threads: int, in_place: Sequence[bool], sparse: bool,
-    by_unit: bool,
+    by_unit: bool, precision: str | None = None,
 ) -> Places:  # fmt: skip
     """The places for slabs of that many rows; without targets (K = 0) there is no backward pass.
 
@@ -153,8 +161,11 @@ def _places(
     panel = NV * VECTOR_BYTES // net.dtype.itemsize
     padded = {width: -(-width // panel) * panel for width in sizes}
     dense = [not by_unit and not (sparse and l == 0) for l in range(net.n_layers)]
+    # Numbers that a product converts are converted when they are copied.
+    short = READS_IN_PLACE and not by_unit and precision is None
+    read_in_place = [short and H * net.dtype.itemsize <= NARROW for H in outputs]
 
-    layers["D"], layers["H"] = inputs, outputs
+    layers["D"], layers["H"], layers["in_place"] = inputs, outputs, read_in_place
     ends = np.cumsum([D * H + H for D, H in pairwise(sizes)])
     layers["b"] = ends - outputs
     layers["W"] = [0, *ends[:-1]]
@@ -166,12 +177,13 @@ def _places(
     layers["delta"] = [take(rows * H if backward else 0) for H in outputs]
     batch_targets, batch_losses, scratch = take(rows * K), take(rows), take(2 * rows)
     for l, (D, H) in enumerate(pairwise(sizes)):
-        layers["W_panels"][l] = take(D * padded[H] if dense[l] else 0)
+        needed = dense[l] and not read_in_place[l]
+        layers["W_panels"][l] = take(D * padded[H] if needed else 0)
     for l, (D, H) in enumerate(pairwise(sizes)):
         needed = dense[l] and backward and l > 0
         layers["W_transposed_panels"][l] = take(H * padded[D] if needed else 0)
     for l, H in enumerate(outputs):
-        needed = (dense[l] or by_unit) and backward
+        needed = (dense[l] or by_unit) and backward and not read_in_place[l]
         layers["delta_panels"][l] = take(rows * padded[H] if needed else 0)
     blocks = take(n_threads * ROOM if backward and not by_unit else 0)
     # Products read up to a panel's width beyond the end of what they need.

@@ -4,12 +4,13 @@ A product is computed in *tiles* of MR rows and W columns of C, W being NV vecto
 loop, the *micro-kernel*, keeps a tile of C in registers and runs over k: it adds the product of
 A[i, k], spread over a vector, and of row k of W columns of B.
 
-B is stored in *panels*: W columns of B, row after row, so that the micro-kernel reads memory from
-one end to the other. Panel p contains columns p W … (p + 1) W of B; the last one is padded. A is
-read in place. If the numbers of a row of A are far apart (Xᵀ in ∂W = Xᵀ δ), a block of A is first
-copied to panels of MR rows. The blocks are those of Goto and van de Geijn, "Anatomy of
-high-performance matrix multiplication" (2008): KC × W numbers of B stay in the first-level cache
-and MC × KC numbers of A in the second-level cache.
+B is read in place, W columns at a time, or from *panels*: W columns of B, row after row, so that
+the micro-kernel reads memory from one end to the other. Panel p contains columns p W … (p + 1) W of
+B; the last one is padded. Panels save time if the rows of B are far apart, and are needed if B is
+not stored by rows (W_lᵀ in δ_l W_lᵀ). A is read in place. If the numbers of a row of A are far
+apart (Xᵀ in ∂W = Xᵀ δ), a block of A is first copied to panels of MR rows. The blocks are those of
+Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008): KC × W numbers of
+B stay in the first-level cache and MC × KC numbers of A in the second-level cache.
 
 Results are reproducible: each number of C is one chain of fused multiply-adds over k, whatever tile
 it belongs to. Dividing the rows of C among threads in another way gives the same bits.
@@ -23,7 +24,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from deltaprop.engines.fused.constants import KC, MC, MR, NV, VECTOR_BYTES
+from deltaprop.engines.fused.constants import KC, MC, MR, NV, READS_IN_PLACE, VECTOR_BYTES
 from deltaprop.engines.fused.lowlevel import WORD, plain, prefetch, size_of, vector
 
 LINE = 64  # bytes of a cache line
@@ -32,13 +33,14 @@ AHEAD = 16  # columns of A that are fetched into the cache before they are copie
 # ---------------------------------------------------------------- micro-kernel
 
 
-def _micro_kernel(rows, vectors, along_k, code_of):
+def _micro_kernel(rows, vectors, along_k, code_of, masked):
     """A compiled function for one tile of C, of which it writes the first `columns` columns.
 
-    `code_of` is the class that emits its code: TileCode or a subclass. With `along_k`, the numbers
-    of A are adjacent along k, otherwise along its rows. `a_step`, the distance of A's numbers along
-    the other axis, `b_k`, the distance of B's rows, and `ldc`, the distance of C's rows, count
-    scalars. With `more`, the product is added to C.
+    `code_of` is the class that emits its code: TileCode or a subclass. If it is `masked`, it reads
+    only as many columns of B. With `along_k`, the numbers of A are adjacent along k, otherwise
+    along its rows. `a_step`, the distance of A's numbers along the other axis, `b_k`, the distance
+    of B's rows, and `ldc`, the distance of C's rows, count scalars. With `more`, the product is
+    added to C.
     """
 
     @intrinsic
@@ -48,7 +50,8 @@ def _micro_kernel(rows, vectors, along_k, code_of):
         def build(context, builder, signature, args):
             code = code_of(context, builder, one, rows, vectors)
             A, a_step, B, b_k, C, ldc, K, more, columns = args[1:]
-            sums = code.accumulate(A, a_step, along_k, B, b_k, K)
+            masks = code.masks_of(columns) if masked else None
+            sums = code.accumulate(A, a_step, along_k, B, b_k, K, masks)
             code.write(sums, C, ldc, more, columns)
             return context.get_dummy_value()
 
@@ -66,8 +69,11 @@ class TileCode:
 
     The sums are stack variables here; LLVM keeps them in registers, because there are no more than
     fit. Rows and vectors are unrolled: each has its own instructions. `factor` is the type of the
-    numbers of A and B, `scalar` that of C; they are equally long.
+    numbers of A and B, `scalar` that of C; they are equally long. If B may be read `in_place`, no
+    memory behind its last column is touched.
     """
+
+    in_place = READS_IN_PLACE
 
     def __init__(self, context, builder, one, rows, vectors):
         self.builder, self.rows, self.vectors = builder, rows, vectors
@@ -76,8 +82,11 @@ class TileCode:
         self.lanes = VECTOR_BYTES // self.size
         self.vector = ir.VectorType(self.scalar, self.lanes)
 
-    def accumulate(self, A, a_step, along_k, B, b_k, K):
-        """Code for the sums over k of a tile: stack variables, one for each row and vector."""
+    def accumulate(self, A, a_step, along_k, B, b_k, K, masks=None):
+        """Code for the sums over k of a tile: stack variables, one for each row and vector.
+
+        With `masks`, one for each vector, lanes of B for which a mask is not set are not read.
+        """
         builder, one = self.builder, self.word(self.size)
         step = builder.mul(a_step, one)
         row_step, k_step = (step, one) if along_k else (one, step)
@@ -87,10 +96,10 @@ class TileCode:
             [cgutils.alloca_once_value(builder, zero) for _ in range(self.vectors)]
             for _ in range(self.rows)
         ]
-        factors = ir.VectorType(self.factor, self.lanes)
+        factors, masks = ir.VectorType(self.factor, self.lanes), masks or [None] * self.vectors
         with cgutils.for_range(builder, K) as loop:
             b_row = builder.add(B, builder.mul(loop.index, b_step))
-            b = [self.load(self.after(b_row, v), factors) for v in range(self.vectors)]
+            b = [self.load(self.after(b_row, v), factors, mask) for v, mask in enumerate(masks)]
             offset = builder.mul(loop.index, k_step)
             for a_row, sums_of_row in zip(a_rows, sums, strict=True):
                 x = self.spread(self.load(builder.add(a_row, offset), self.factor))
@@ -139,8 +148,13 @@ class TileCode:
             rows.append(self.builder.add(rows[-1], step))
         return rows
 
-    def load(self, address, kind):
-        value = self.builder.load(self.builder.inttoptr(address, kind.as_pointer()))
+    def load(self, address, kind, mask=None):
+        """A scalar or a vector; lanes of a vector for which a mask is not set are 0."""
+        pointer = self.builder.inttoptr(address, kind.as_pointer())
+        if mask is not None:
+            align, zero = ir.Constant(ir.IntType(32), self.size), ir.Constant(kind, None)
+            return self.masked("load", kind, kind, [pointer, align, mask, zero])
+        value = self.builder.load(pointer)
         value.align = self.size
         return value
 
@@ -156,18 +170,24 @@ class TileCode:
         zeros = ir.Constant(ir.VectorType(lane, self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(first, undefined, zeros)
 
+    def masks_of(self, columns):
+        """For each vector of a row, which lanes are among the first `columns` columns."""
+        first = [self.word(v * self.lanes) for v in range(self.vectors)]
+        return [self.mask_of(self.builder.sub(columns, at)) for at in first]
+
+    def mask_of(self, n):
+        """A mask that is set for the first n lanes of a vector."""
+        numbers = ir.Constant(ir.VectorType(WORD, self.lanes), list(range(self.lanes)))
+        return self.builder.icmp_signed("<", numbers, self.spread(n))
+
     def store_some(self, values, address, n, adds):
         """Store or add the first n lanes of a vector; none where n < 1."""
         builder, vector = self.builder, values.type
         pointer = builder.inttoptr(address, vector.as_pointer())
-        align = ir.Constant(ir.IntType(32), self.size)
-        numbers = ir.Constant(ir.VectorType(WORD, self.lanes), list(range(self.lanes)))
-        mask = builder.icmp_signed("<", numbers, self.spread(n))
-        zero = ir.Constant(vector, [0.0] * self.lanes)
+        align, mask = ir.Constant(ir.IntType(32), self.size), self.mask_of(n)
         with builder.if_else(adds) as (add, replace):
             with add:
-                old = self.masked("load", vector, vector, [pointer, align, mask, zero])
-                total = builder.fadd(old, values)
+                total = builder.fadd(self.load(address, vector, mask), values)
                 self.masked("store", vector, ir.VoidType(), [total, pointer, align, mask])
             with replace:  # no load: it would wait for the masked store of the row before
                 self.masked("store", vector, ir.VoidType(), [values, pointer, align, mask])
@@ -191,8 +211,9 @@ def product(along_k: bool, dtype: str) -> Any:
     With `along_k`, A is stored by rows: its numbers are adjacent along k, and `a_step` is the
     distance of its rows. Otherwise it is stored by columns, as a transpose is, and `a_step` is the
     distance of its columns. Panels of B are `b_panel` scalars apart, and the rows within them
-    `b_k`; of the last panel, up to W − 1 columns beyond N are read. `room` is the address of
-    MC × KC scalars for copies of A's blocks, or 0; A is copied if that saves time.
+    `b_k`: if B is read in place, these are W and N, or more if its rows are further apart. Without
+    READS_IN_PLACE, up to W − 1 columns beyond N are read. `room` is the address of MC × KC scalars
+    for copies of A's blocks, or 0; A is copied if that saves time.
     """
     item = np.dtype(dtype).itemsize
     W = NV * (VECTOR_BYTES // item)
@@ -255,12 +276,15 @@ def rows_of_tiles_of(along_k, dtype, code_of=TileCode):
 def _as_wide_as_needed(rows, along_k, dtype, code_of):
     """A compiled function for that many rows, which uses a single vector if that is enough."""
     one = np.dtype(dtype).type(1)
-    lanes = VECTOR_BYTES // one.itemsize
-    wide, narrow = (_micro_kernel(rows, vectors, along_k, code_of) for vectors in (NV, 1))
+    lanes, masked = VECTOR_BYTES // one.itemsize, code_of.in_place
+    whole = _micro_kernel(rows, NV, along_k, code_of, False)
+    wide, narrow = (_micro_kernel(rows, vectors, along_k, code_of, masked) for vectors in (NV, 1))
 
     @plain
     def call(A, a_step, B, b_k, C, ldc, K, more, columns):
-        if columns > lanes:
+        if columns == NV * lanes:
+            whole(one, A, a_step, B, b_k, C, ldc, K, more, columns)
+        elif columns > lanes:
             wide(one, A, a_step, B, b_k, C, ldc, K, more, columns)
         else:
             narrow(one, A, a_step, B, b_k, C, ldc, K, more, columns)

@@ -42,6 +42,8 @@ HALF, WORD = np.uint16(0), np.int32(0)  # for views of memory as bfloat16 or as 
 class Pairs(TileCode):
     """A tile whose factors are words, multiplied by VDPBF16PS."""
 
+    in_place = False
+
     def __init__(self, *args):
         super().__init__(*args)
         self.factor = ir.IntType(32)
