@@ -37,7 +37,12 @@ def parsed(argv: list[str] | None) -> argparse.Namespace:
     add("results", type=Path, metavar="RESULTS.parquet")
     add("--out", type=Path, default=Path("tables_report"), metavar="FOLDER")
     add("--half", choices=("development", "held out", "both"), default="both")
-    add("--contestants", type=_words, metavar="A,B", help="default: all in the file")
+    add(
+        "--contestants",
+        type=_words,
+        metavar="A,B",
+        help="default: those in the file that take part in tables of every size",
+    )
     return parser.parse_args(argv)
 
 
@@ -122,9 +127,9 @@ def report(options: argparse.Namespace) -> None:
     found = read(options.results)
     if options.half != "both":
         found = found[found["half"] == options.half]
-    known = page.all_contestants(found)
-    names = list(_chosen("--contestants", options.contestants, dict.fromkeys(known)))
-    print(page.write(found, options.out, names))
+    known = dict.fromkeys(page.contestants_of(found))
+    names = options.contestants or [name for name in known if page.in_all_sizes(name)]
+    print(page.write(found, options.out, list(_chosen("--contestants", names, known))))
 
 
 def _chosen(option: str, names: Iterable[str] | None, known: dict[str, Any]) -> dict[str, Any]:

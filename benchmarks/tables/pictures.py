@@ -75,6 +75,7 @@ def rank_against_time(
             weight="bold" if colour == OURS_INK else "normal",
         )  # fmt: skip
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.margins(x=0.18, y=0.15)
     axes.invert_yaxis()
     axes.set_xlabel("seconds of a fit (geometric mean over tables)")
@@ -82,7 +83,7 @@ def rank_against_time(
     axes.set_title(title, loc="left", weight="bold")
     axes.grid(True, color="#d8dee4", zorder=0)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.text(0.01, 0.01, note, color=PALE, size=8)
+    axes.text(1, 1.02, note, transform=axes.transAxes, ha="right", color=PALE, size=8)
     _save(figure, path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -34,11 +35,16 @@ def write(results: pd.DataFrame, folder: Path, contestants: Sequence[str]) -> Pa
     return path
 
 
-def all_contestants(results: pd.DataFrame) -> list[str]:
+def contestants_of(results: pd.DataFrame) -> list[str]:
     """Return the contestants of the results: those known here first, in their order."""
     found = list(dict.fromkeys(results["contestant"]))
     known = [name for name in CONTESTANTS if name in found]
     return known + [name for name in found if name not in known]
+
+
+def in_all_sizes(name: str) -> bool:
+    """Whether a contestant takes part in tables of every size."""
+    return name not in CONTESTANTS or math.isinf(CONTESTANTS[name].most_rows)
 
 
 # ---------------------------------------------------------------- sections
