@@ -4,7 +4,11 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -55,6 +59,9 @@ def test_a_table_has_features_and_a_target_that_is_not_one_of_them(table):
         assert np.std(y) > 0
     else:
         assert np.bincount(y).min() >= RARE
+        names = [name for name in X if X[name].nunique() > 1]
+        constant = [name for name in names if X[name].groupby(y).nunique().max() < 2]
+        assert not constant, "describes the class, not the row"
     for name, column in X.items():
         copies = column.dtype.kind in "iuf" and np.array_equal(column, y)
         assert not copies, f"{name} is the target"
@@ -154,7 +161,7 @@ def test_scores_of_numbers():
 
 def test_columns_are_numbers_and_categories_of_the_training_rows():
     X = pd.DataFrame({
-        "when": pd.to_datetime(["1970-01-02 12:00", None, "1970-01-05"]),
+        "when": pd.to_datetime(["1970-01-02 12:00", None, "1970-01-05 00:00"]),
         "flag": [True, False, True], "size": [1.0, np.nan, 2.0], "word": ["b", "a", None],
     })  # fmt: skip
     columns = Columns().fit(X)
@@ -327,6 +334,45 @@ def test_a_process_that_dies_is_an_error_and_the_next_fit_gets_another(quiet_wor
     os.kill(quiet_worker._process.pid, signal.SIGKILL)
     assert "the process ended" in quiet_worker.measure(WINE, 0, limit=60)["error"]
     assert "error" not in quiet_worker.measure(WINE, 0, limit=60)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_a_fit_ends_with_the_program():
+    program = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    child = int(program.stdout.readline())
+    assert becomes_true(lambda: processor_seconds(child) > 4)  # it has imported all, and fits
+    program.kill()
+    program.wait()
+    assert becomes_true(lambda: processor_seconds(child) == 0)
+
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = """
+from benchmarks.tables import contestants, registry, worker
+never = {"max_iter": 10**9, "n_iter_no_change": 10**9, "tol": 0.0}
+endless = worker.Worker(contestants.Contestant(contestants.scikit_learn_mlp, never), threads=1)
+endless._start()
+print(endless._process.pid, flush=True)
+endless._ask(("measure", registry.TABLES["wine"], 0), 99)
+"""
+
+
+def processor_seconds(pid):
+    """Processor time that a process has used; 0 if it has ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0
+    return 0 if fields[0] == "Z" else (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def becomes_true(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return condition()
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):

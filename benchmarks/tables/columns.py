@@ -55,8 +55,8 @@ class Columns(TransformerMixin, BaseEstimator):
 
     def _categorical(self, column: pd.Series, categories: pd.Index) -> pd.Series:
         text = column.astype(object).map(str, na_action="ignore")
-        if OTHER in categories:
-            text = text.where(text.isin(categories) | text.isna(), OTHER)
+        unknown = text.notna() & ~text.isin(categories)
+        text = text.mask(unknown, OTHER if OTHER in categories else None)
         return pd.Series(pd.Categorical(text, categories=categories))
 
 
@@ -71,5 +71,5 @@ def _is_category(column: pd.Series) -> bool:
 
 def _parts(column: pd.Series) -> list[pd.Series]:
     day = (column - pd.Timestamp("1970-01-01")) / pd.Timedelta(days=1)
-    parts = [day, column.dt.month, column.dt.dayofweek, column.dt.hour]
+    parts = [day, column.dt.month, column.dt.day_of_week, column.dt.hour]
     return [part.astype(np.float64) for part in parts]

@@ -106,7 +106,9 @@ def _times(together: pd.DataFrame, contestants: Sequence[str]) -> str:
         for name in sorted(contestants, key=lambda name: fit[name])
     ]
     head = ["contestant", "fit", "longest fit", "predict"]
-    return f"## Seconds\n\nGeometric means over tables.\n\n{_table(head, rows)}"
+    others = together["others"].mean()
+    busy = "" if pd.isna(others) else f" Other programs used {others:.2f} of the processors."
+    return f"## Seconds\n\nGeometric means over tables.{busy}\n\n{_table(head, rows)}"
 
 
 def _metrics(together: pd.DataFrame, contestants: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ COLUMNS = {
     "seed": "Int64", "contestant": "string", "parameters": "string",
     "accuracy": "Float64", "log_loss": "Float64", "auc": "Float64",
     "r2": "Float64", "mae": "Float64",
-    "fit_seconds": "Float64", "predict_seconds": "Float64",
+    "fit_seconds": "Float64", "predict_seconds": "Float64", "others": "Float64",
     "error": "string", "threads": "Int64", "machine": "string",
 }  # fmt: skip
 
@@ -60,7 +60,7 @@ class Results:
 
 def read(path: Path) -> pd.DataFrame:
     """Return the results of a file."""
-    return pd.read_parquet(path).astype(COLUMNS)
+    return pd.read_parquet(path).reindex(columns=list(COLUMNS)).astype(COLUMNS)
 
 
 def _key(row: dict[str, Any]) -> Key:

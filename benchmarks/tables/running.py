@@ -80,7 +80,7 @@ class Plan:
                 f"The file holds results of {name!r} with the parameters {row['parameters']}; "
                 "give these parameters another name, or write to another file."
             )
-        return not (self.again and isinstance(row["error"], str))
+        return not (self.again and isinstance(row.get("error"), str))
 
 
 def run(plan: Plan, results: Results, say: Callable[[str], None] = print) -> int:
@@ -130,4 +130,5 @@ def _about(table: Table) -> dict[str, Any]:
 def _shown(outcome: Mapping[str, Any]) -> str:
     if "error" in outcome:
         return str(outcome["error"])
-    return ", ".join(f"{name} {value:.4g}" for name, value in outcome.items())
+    known = {name: value for name, value in outcome.items() if value is not None}
+    return ", ".join(f"{name} {value:.4g}" for name, value in known.items())

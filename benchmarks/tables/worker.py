@@ -7,6 +7,8 @@ fits a small made-up table before the first one of each task.
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 import time
 import warnings
 from contextlib import suppress
@@ -16,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks import machine
 from benchmarks.tables import metrics
 from benchmarks.tables.contestants import Contestant, Job
 from benchmarks.tables.splits import Split, split
@@ -23,6 +26,7 @@ from benchmarks.tables.table import CLASSIFICATION, Rows, Table
 
 START_LIMIT = 300.0  # seconds for imports and the first fit
 WARM_ROWS = 120
+SHORTEST = 0.5  # seconds of a fit: the system counts in hundredths
 Outcome = dict[str, Any]  # scores and times, or "error"
 
 
@@ -87,6 +91,7 @@ class Worker:
 def serve(channel: Connection, contestant: Contestant, threads: int) -> None:
     """Answer the questions of a `Worker` until it hangs up."""
     warnings.simplefilter("ignore")
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     while True:
         try:
             kind, *rest = channel.recv()
@@ -97,6 +102,14 @@ def serve(channel: Connection, contestant: Contestant, threads: int) -> None:
         except Exception as error:
             answer = {"error": _in_one_line(error)}
         channel.send(answer)
+
+
+def _end_with_the_parent() -> None:
+    """End in the middle of a fit if the program was killed, so that no fit runs on unseen."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _warm(contestant: Contestant, threads: int, task: str) -> Outcome:
@@ -116,9 +129,11 @@ _ANSWERS = {"warm": _warm, "measure": _measure}
 
 def _fit_and_score(contestant: Contestant, job: Job, data: Split) -> Outcome:
     model: Any = contestant.estimator(job)
+    load = Load()
     began = time.perf_counter()
     model.fit(*data.train)
     fitted = time.perf_counter()
+    others = load.of_others()
     X, y = data.test
     if job.task == CLASSIFICATION:
         p = model.predict_proba(X)
@@ -128,7 +143,23 @@ def _fit_and_score(contestant: Contestant, job: Job, data: Split) -> Outcome:
         predicted = model.predict(X)
         done = time.perf_counter()
         scores = metrics.of_numbers(y, predicted)
-    return {**scores, "fit_seconds": fitted - began, "predict_seconds": done - fitted}
+    times = {"fit_seconds": fitted - began, "predict_seconds": done - fitted}
+    return {**scores, **times, "others": others}
+
+
+class Load:
+    """How busy other programs keep our processors, from now on."""
+
+    def __init__(self) -> None:
+        self._began, self._busy = time.perf_counter(), machine.busy_seconds()
+        self._own = time.process_time()
+
+    def of_others(self) -> float | None:
+        """Return the mean number of processors; None if it is unknown or too short to tell."""
+        wall, now = time.perf_counter() - self._began, machine.busy_seconds()
+        if now is None or self._busy is None or wall < SHORTEST:
+            return None
+        return max(0.0, now - self._busy - (time.process_time() - self._own)) / wall
 
 
 _CACHED: dict[str, Rows] = {}
