@@ -135,7 +135,8 @@ def test_splits_are_fixed_stratified_and_of_all_rows():
     np.testing.assert_allclose(shares[0], shares[1], atol=0.02)
 
 
-def test_large_tables_get_one_seed():
+def test_slow_tables_get_one_seed():
+    assert list(seeds_of(replace(WINE, slow=True))) == [0]
     assert list(seeds_of(WINE)) == [0, 1, 2, 3, 4]
     assert list(seeds_of(WINE, most=2)) == [0, 1]
     assert list(seeds_of(TABLES["diamonds"])) == [0]

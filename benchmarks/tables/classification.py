@@ -30,6 +30,7 @@ TABLES = (
             "shape": "the same for all leaves of a species",
             "*_edge": "the same for all leaves of a species",
         },
+        slow=True,
     ),
     _table("seattle weather", "vega_datasets", "seattle_weather", "weather", 1461),
     # ------------------------------------------------ medicine

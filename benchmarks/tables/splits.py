@@ -23,7 +23,8 @@ class Split(NamedTuple):
 
 def seeds_of(table: Table, most: int = SEEDS) -> range:
     """Return the seeds of a table: several where a fit is cheap."""
-    return range(min(most, SEEDS if table.rows <= CHEAP else 1))
+    cheap = table.rows <= CHEAP and not table.slow
+    return range(min(most, SEEDS if cheap else 1))
 
 
 def split(rows: Rows, task: str, seed: int) -> Split:

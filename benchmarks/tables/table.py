@@ -45,6 +45,8 @@ class Table:
         Columns of text that are parsed as dates.
     codes : tuple of str, default=()
         Columns of numbers that are names of categories.
+    slow : bool, default=False
+        A fit takes minutes with some contestants, so that one seed must do.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Table:
     drop: Mapping[str, str] = field(default_factory=dict)
     dates: tuple[str, ...] = ()
     codes: tuple[str, ...] = ()
+    slow: bool = False
 
     def load(self) -> Rows:
         """Return the features and the target."""
