@@ -308,6 +308,17 @@ def test_other_parameters_under_the_same_name_are_refused(tmp_path):
         run(Plan([WINE], {"fast": FAST}, seeds=1), results)
 
 
+def test_disturbed_fits_can_run_again(tmp_path):
+    results = Results(tmp_path / "results.parquet")
+    plan = Plan([WINE], {"fast": FAST}, seeds=3)
+    row = {"table": "wine", "contestant": "fast", "parameters": '{"max_iter": 5}'}
+    for seed, others in enumerate((0.1, 0.9, None)):  # None: too short to tell
+        results.add({**row, "seed": seed, "others": others})
+    assert plan.left(results) == []
+    again = replace(plan, most_others=0.5)
+    assert again.left(results) == again.left(Results(results.path)) == [(WINE, 1, "fast")]
+
+
 def test_an_error_becomes_a_row_and_the_others_go_on(tmp_path):
     results = Results(tmp_path / "results.parquet")
     plan = Plan([DIABETES], {"broken": BROKEN, "fast": FAST}, seeds=1, threads=1)

@@ -70,7 +70,9 @@ def _run_options(add: Callable[..., Any]) -> None:
     add("--threads", type=int, default=2, help="threads of each fit (default 2)")
     add("--limit", type=float, default=600, help="seconds of a fit (default 600)")
     add("--seconds", type=float, default=math.inf, help="start no fit after this time")
-    add("--again", action="store_true", help="run fits again that failed")  # fmt: skip
+    add("--again", action="store_true", help="run fits again that failed")
+    add("--most-others", type=float, default=math.inf, metavar="PROCESSORS",
+        help="run fits again during which other programs used more")  # fmt: skip
 
 
 def _words(text: str) -> list[str]:
@@ -114,7 +116,7 @@ def run(options: argparse.Namespace) -> None:
          if t.rows <= options.most_rows],
         contestants,
         seeds=options.seeds, threads=options.threads, limit=options.limit,
-        seconds=options.seconds, again=options.again,
+        seconds=options.seconds, again=options.again, most_others=options.most_others,
     )  # fmt: skip
     left = run_plan(plan, Results(options.results), lambda line: print(line, flush=True))
     print(f"{left} fits are left; the same command goes on with them." if left else "All done.")

@@ -43,6 +43,8 @@ class Plan:
         No fit starts after this time.
     again : bool, default=False
         Whether fits that failed run again.
+    most_others : float, default=inf
+        Fits run again during which other programs used more than so many processors.
     """
 
     tables: Sequence[Table]
@@ -52,6 +54,7 @@ class Plan:
     limit: float = 600.0
     seconds: float = math.inf
     again: bool = False
+    most_others: float = math.inf
 
     def fits(self) -> Iterator[tuple[Table, int, str]]:
         """Yield all fits. Those of a table and a seed follow each other."""
@@ -80,7 +83,10 @@ class Plan:
                 f"The file holds results of {name!r} with the parameters {row['parameters']}; "
                 "give these parameters another name, or write to another file."
             )
-        return not (self.again and isinstance(row.get("error"), str))
+        failed = isinstance(row.get("error"), str)
+        others = row.get("others")
+        disturbed = isinstance(others, float) and others > self.most_others
+        return not (failed and self.again) and not disturbed
 
 
 def run(plan: Plan, results: Results, say: Callable[[str], None] = print) -> int:
