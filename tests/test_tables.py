@@ -129,7 +129,7 @@ def test_encoding_matches_skrub(mixed):
         tally=pd.array([None if i % 9 == 0 else i for i in range(n)], dtype="Int64"),
         choice=pd.array([None, True, False, True] * (n // 4), dtype="boolean"),
         many=pd.Categorical(np.arange(n) % 39),
-        either=[i if i % 2 else "x" for i in range(n)],
+        either=[i if i % 2 else f"x{i}" for i in range(n)],
         outliers=np.where(np.arange(n) % 50, np.arange(n) % 7, 1e9),
         mostly_one=(np.arange(n) % 20 == 0).astype(float),
         constant=3,
@@ -137,10 +137,15 @@ def test_encoding_matches_skrub(mixed):
     encoder = TableEncoder().fit(X)
     theirs, names = encoded_by_skrub(X)
     assert encoder.feature_names_out_ == names
-    np.testing.assert_allclose(encoder.transform(X), theirs, rtol=2e-4, atol=2e-4)
+    # Singular vectors of almost equal singular values amplify rounding errors.
+    is_text = np.array([name.startswith(("note_", "either_")) for name in names])
+    is_text = np.append(is_text, np.zeros(theirs.shape[1] - len(names), bool))
+    ours = encoder.transform(X)
+    np.testing.assert_allclose(ours[:, ~is_text], theirs[:, ~is_text], rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(ours[:, is_text], theirs[:, is_text], atol=0.05)
     assert encoder.kinds_ | {"island": "category"} == encoder.kinds_
     assert {encoder.kinds_[c] for c in ("when", "stamp", "day", "due")} == {"date"}
-    assert encoder.kinds_["note"] == "text"
+    assert {encoder.kinds_[c] for c in ("note", "either")} == {"text"}
     assert encoder.kinds_["empty"] == "dropped"
 
 

@@ -60,11 +60,12 @@ def as_frame(X: Any) -> Any:
         X = pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])]).infer_objects()
     if len(X) == 0:
         raise TableError("X has no rows (0 sample(s)); a minimum of 1 is required.")
-    names = X.columns
+    names = X.columns.tolist()
     if not all(type(name) is str for name in names):
-        X = X.rename(columns=str)
-    if len(set(X.columns)) < len(names):
-        twice = [name for name, number in Counter(X.columns).items() if number > 1]
+        names = [str(name) for name in names]
+        X = X.set_axis(names, axis=1)
+    if len(set(names)) < len(names):
+        twice = [name for name, number in Counter(names).items() if number > 1]
         raise TableError(
             f"X has more than one column named {', '.join(map(repr, twice))}; rename them."
         )
@@ -185,9 +186,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         N = len(X)
         out = np.empty((N, self.layout.width), np.float32)
         for start in range(0, max(N, 1), ROWS_AT_A_TIME):
-            frame = as_frame(_part(X, start))
-            require_known_columns(frame.columns, self.columns_)
-            self.layout.write(dict(frame.items()), out[start : start + ROWS_AT_A_TIME])
+            columns = dict(as_frame(_part(X, start)).items())
+            require_known_columns(columns, self.columns_)
+            self.layout.write(columns, out[start : start + ROWS_AT_A_TIME])
         return out
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
