@@ -163,6 +163,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         refuse_with_stream(y=y, sample_weight=sample_weight)
         self.target_name_ = X.target
         sample = X.sample(SAMPLE, every_category=True)[list(X.features)]
+        sample = sample.astype(dict.fromkeys(X.category_features(), "category"))
         self._set_encoder(TableEncoder().fit(sample))
         return X.encoded(self.encoder_.encode, None, self.encoder_.layout.width)
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 PARTS = ("year", "month", "day", "hour")
-DAY = 86_400.0
 
 
 @dataclass
@@ -97,5 +96,6 @@ def _zone(column: Any, pattern: str | None) -> str | None:
 def _part(dates: pd.DatetimeIndex, part: str) -> Float[np.ndarray, " N"]:
     if part != "total_seconds":
         return getattr(dates, part).to_numpy(dtype=np.float64)
-    epoch = pd.Timestamp(0, tz=None if dates.tz is None else "UTC")
-    return ((dates - epoch) / pd.Timedelta(seconds=1)).to_numpy(dtype=np.float64)
+    # Since 1970, in UTC. Subtracting 1970 from dates before 1678 overflows.
+    per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[dates.unit]
+    return np.where(dates.isna(), np.nan, dates.asi8 / per_second)

@@ -197,9 +197,14 @@ def _parsed(words: pd.Series, pattern: str | None) -> pd.Series:
     """Strings or objects as dates, in UTC if their time zones differ."""
     how: Any = {"format": pattern or "mixed", "errors": "coerce"}
     try:
-        return pd.to_datetime(words, **how)
+        found = pd.to_datetime(words, **how)
     except ValueError:
         return pd.to_datetime(words, utc=True, **how)
+    if found.isna().sum() == words.isna().sum():
+        return found
+    # Dates of another time zone than the first one may be NaT.
+    in_utc = pd.to_datetime(words, utc=True, **how)
+    return in_utc if in_utc.notna().sum() > found.notna().sum() else found
 
 
 def date_pattern(words: list[str]) -> str | None:
