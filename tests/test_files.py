@@ -292,7 +292,7 @@ TABLES = {
     "terms without weights": lambda h: column(h, "Text")["terms"].append("abc"),
     "a lost part": lambda h: column(h, "Text").update(components=None),
     "a derived part": lambda h: column(h, "Category").update(table=1),
-    "a lost column": lambda h: states(h, "TableEncoder")[0]["columns_"]["$dict"].pop(),
+    "a lost column": lambda h: states(h, "TableEncoder")[0]["columns_"]["$dict"].__delitem__(-1),
 }
 
 

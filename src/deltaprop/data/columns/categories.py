@@ -47,7 +47,7 @@ class CategoryColumn:
     low: Float[np.ndarray, " k"]
     high: Float[np.ndarray, " k"]
 
-    kind: ClassVar = "category"
+    kind: ClassVar[str] = "category"
     DERIVED: ClassVar = ("slots", "table")
 
     @classmethod
@@ -64,11 +64,12 @@ class CategoryColumn:
         numbers = np.bincount(np.asarray(codes, np.int64) + 1, minlength=len(labels) + 1)
         for word, number in zip([None, *labels], numbers.tolist(), strict=True):
             counts[word] += number
-        missing = counts.pop(None)
-        counts = +counts  # a category of the dtype may not occur
-        own = _frequent(counts)
-        rare = counts.total() - sum(counts[word] for word in own)
-        ones = [counts[word] for word in own] + [n for n in (rare, missing) if n]
+        missing = counts[None]
+        # A category of the dtype may not occur.
+        known = Counter({word: n for word, n in counts.items() if word is not None and n})
+        own = _frequent(known)
+        rare = known.total() - sum(known[word] for word in own)
+        ones = [known[word] for word in own] + [n for n in (rare, missing) if n]
         ends = Squash.of_flags(np.array(ones[1:] if len(ones) == 2 else ones), len(codes)).ends()
         return cls(name, own, missing_words, bool(rare), bool(missing), *ends)
 
@@ -89,7 +90,8 @@ class CategoryColumn:
         if self.missing_words:
             labels = values.without_missing_words(labels)
         slots, unknown = self.slots, self._unknown
-        return np.array([slots.get(word, unknown) for word in [*labels, None]])[codes]
+        found: np.ndarray = np.array([slots.get(word, unknown) for word in [*labels, None]])[codes]
+        return found
 
     def write(
         self,

@@ -78,7 +78,8 @@ class ChainColumn:
     def read(self, column: Any) -> Float[np.ndarray, "N k"]:
         if not self.parts:
             return np.empty((len(column), 0))
-        return run(self.chain, column).to_numpy(dtype=np.float32, na_value=np.nan)
+        found: np.ndarray = run(self.chain, column).to_numpy(dtype=np.float32, na_value=np.nan)
+        return found
 
     def write(
         self,

@@ -44,7 +44,7 @@ class DateColumn:
     low: Float[np.ndarray, " m"]
     high: Float[np.ndarray, " m"]
 
-    kind: ClassVar = "date"
+    kind: ClassVar[str] = "date"
     choices: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
@@ -95,7 +95,8 @@ def _zone(column: Any, pattern: str | None) -> str | None:
 
 def _part(dates: pd.DatetimeIndex, part: str) -> Float[np.ndarray, " N"]:
     if part != "total_seconds":
-        return getattr(dates, part).to_numpy(dtype=np.float64)
+        found: np.ndarray = getattr(dates, part).to_numpy(dtype=np.float64)
+        return found
     # Since 1970, in UTC. Subtracting 1970 from dates before 1678 overflows.
     per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[dates.unit]
     return np.where(dates.isna(), np.nan, dates.asi8 / per_second)

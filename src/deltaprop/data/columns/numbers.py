@@ -36,7 +36,7 @@ class NumberColumn:
     low: Float[np.ndarray, " m"]
     high: Float[np.ndarray, " m"]
 
-    kind: ClassVar = "numeric"
+    kind: ClassVar[str] = "numeric"
     choices: ClassVar[tuple[str, ...]] = ()
 
     @classmethod

@@ -17,8 +17,13 @@ class EncodedColumn(Protocol):
     while whole columns are read at once. Model files contain the attributes of these objects.
     """
 
-    kind: str
-    """ "numeric", "category", "date", "text" or "dropped"."""
+    @property
+    def name(self) -> str:
+        """The name of the column in the table."""
+
+    @property
+    def kind(self) -> str:
+        """One of "numeric", "category", "date", "text" and "dropped"."""
 
     @property
     def choices(self) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ class DroppedColumn:
 
     name: str
 
-    kind: ClassVar = "dropped"
+    kind: ClassVar[str] = "dropped"
     choices: ClassVar[tuple[str, ...]] = ()
 
     def names(self) -> list[str]:

@@ -50,7 +50,7 @@ class TextColumn:
     components: Float[np.ndarray, "V k"]
     squash: Squash
 
-    kind: ClassVar = "text"
+    kind: ClassVar[str] = "text"
     choices: ClassVar[tuple[str, ...]] = ()
     DERIVED: ClassVar = ("numbers",)
 
@@ -87,7 +87,8 @@ class TextColumn:
         texts = [word or "" for word in [*values.without_missing_words(labels), None]]
         X = _weighted(_frequencies(texts, self.numbers), self.idf)
         encoded = self.squash.apply((X @ self.components).T.astype(np.float64))
-        return encoded.T.astype(np.float32)[codes]
+        rows: np.ndarray = encoded.T.astype(np.float32)[codes]
+        return rows
 
     def write(
         self,

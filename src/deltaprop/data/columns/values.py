@@ -85,28 +85,31 @@ def _as_float(value: Any) -> float:
 
 def numbers(column: pd.Series) -> Num[np.ndarray, " N"]:
     """The numbers of a column, in any dtype; NaN for everything that is not a number."""
-    if _is_numeric(column.dtype):
-        return column.to_numpy()
-    column = plain(column)
+    if not _is_numeric(column.dtype):  # most columns are, and need not be looked at further
+        column = plain(column)
     dtype: Any = column.dtype
+    found: np.ndarray
     if _is_numeric(dtype):
-        return column.to_numpy()
-    if isinstance(dtype, pd.CategoricalDtype):
+        found = column.to_numpy()
+    elif isinstance(dtype, pd.CategoricalDtype):
         known = numbers(pd.Series(dtype.categories)).astype(np.float64)
-        return np.append(known, np.nan)[column.array.codes]
-    if dtype.kind in "mM":
-        return np.full(len(column), np.nan)
-    if pd.api.types.is_numeric_dtype(dtype):
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)
-    labels, codes = distinct(column)
-    return np.append(parsed_numbers(labels), np.nan)[codes]
+        found = np.append(known, np.nan)[column.array.codes]
+    elif dtype.kind in "mM":
+        found = np.full(len(column), np.nan)
+    elif pd.api.types.is_numeric_dtype(dtype):
+        found = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    else:
+        labels, codes = distinct(column)
+        found = np.append(parsed_numbers(labels), np.nan)[codes]
+    return found
 
 
 def parsed_numbers(labels: list[str | None], strict: bool = False) -> Num[np.ndarray, " u"]:
     """The numbers that strings spell; ValueError, or else NaN, for other strings."""
     words = pd.Series(labels, dtype=object)
     found = pd.to_numeric(words, errors="raise" if strict else "coerce")
-    return found.to_numpy(dtype=np.float64, na_value=np.nan)
+    numbers: np.ndarray = found.to_numpy(dtype=np.float64, na_value=np.nan)
+    return numbers
 
 
 def _is_numeric(dtype: Any) -> bool:
@@ -243,4 +246,5 @@ def seconds(column: pd.Series) -> Float[np.ndarray, " N"]:
         labels, codes = distinct(column)
         words = pd.Series([*labels, None], dtype=object)
         column = pd.to_timedelta(words, errors="coerce").iloc[codes]
-    return column.dt.total_seconds().to_numpy(dtype=np.float64)
+    found: np.ndarray = column.dt.total_seconds().to_numpy(dtype=np.float64)
+    return found
