@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -277,19 +278,21 @@ def states(header, name):
     return found
 
 
-def longer_vocabulary(header):
-    for pair in states(header, "TfidfVectorizer")[0]["vocabulary_"]["$dict"]:
-        pair[1] += 2**30
+def column(header, kind):
+    return states(header, f"{kind}Column")[0]
 
 
 TABLES = {
     "no preprocessing": lambda h: set_in(h, ("model", "fitted", "encoder_"), None),
     "a scale of NaN": lambda h: set_in(h, ("model", "fitted", "y_scale_"), {"$float": "nan"}),
-    "another width": lambda h: states(h, "SquashingScaler")[0].update(n_features_in_=2),
-    "categories without room": lambda h: states(h, "OneHotEncoder")[0].update(_n_features_outs=[1]),
-    "words out of range": longer_vocabulary,
-    "documents that are files": lambda h: states(h, "TfidfVectorizer")[0].update(input="filename"),
-    "a lost part": lambda h: states(h, "StringEncoder")[0].update(vectorizer_=None),
+    "another width": lambda h: column(h, "Number")["squash"]["state"].update(
+        column(h, "Text")["squash"]["state"]
+    ),
+    "categories without room": lambda h: column(h, "Category")["labels"].append("violet"),
+    "terms without weights": lambda h: column(h, "Text")["terms"].append("abc"),
+    "a lost part": lambda h: column(h, "Text").update(components=None),
+    "a derived part": lambda h: column(h, "Category").update(table=1),
+    "a lost column": lambda h: states(h, "TableEncoder")[0]["columns_"]["$dict"].__delitem__(-1),
 }
 
 
@@ -302,10 +305,39 @@ def test_inconsistent_preprocessing_is_rejected(damage, good_table, tmp_path):
 def test_preprocessing_of_other_versions_names_the_versions(good_table, tmp_path):
     def change(header, tensors):
         header["versions"]["skrub"] = "0.0.1"
-        states(header, "SquashingScaler")[0]["n_features_in_"] = 2
+        column(header, "Text").update(components=None)
 
     with pytest.raises(ModelFileError, match=r"written with .*skrub 0\.0\.1; here are"):
         dp.load(rewritten(good_table, tmp_path / "bad.dp", change))
+
+
+@pytest.fixture(scope="module")
+def old_table(tmp_path_factory):
+    """The file of an earlier version, which contains objects of skrub and scikit-learn."""
+    path = tmp_path_factory.mktemp("models") / "old.dp"
+    fixture = Path(__file__).parent / "compatibility/models/tabular_classifier.dp.bin"
+    path.write_bytes(fixture.read_bytes())
+    return path
+
+
+def longer_vocabulary(header):
+    for pair in states(header, "TfidfVectorizer")[0]["vocabulary_"]["$dict"]:
+        pair[1] += 2**30
+
+
+OLD_TABLES = {
+    "another width": lambda h: states(h, "SquashingScaler")[0].update(n_features_in_=2),
+    "categories without room": lambda h: states(h, "OneHotEncoder")[0].update(_n_features_outs=[1]),
+    "words out of range": longer_vocabulary,
+    "documents that are files": lambda h: states(h, "TfidfVectorizer")[0].update(input="filename"),
+    "a lost part": lambda h: states(h, "StringEncoder")[0].update(vectorizer_=None),
+}
+
+
+@pytest.mark.parametrize("damage", OLD_TABLES)
+def test_inconsistent_preprocessing_of_an_earlier_version_is_rejected(damage, old_table, tmp_path):
+    with pytest.raises(ModelFileError, match=r"bad\.dp"):
+        dp.load(rewritten(old_table, tmp_path / "bad.dp", lambda h, t: OLD_TABLES[damage](h)))
 
 
 def test_strings_that_would_exhaust_memory_are_rejected(good, tmp_path):

@@ -36,7 +36,7 @@ def scores(model: Tabular, X: pd.DataFrame, y: pd.Series) -> dict[str, Any]:
 
 def baseline_scores(model: Tabular, train: Rows, test: Rows) -> dict[str, Scores]:
     """Return the scores of a linear model and a constant prediction on the model's encoding."""
-    encode = model.encoder_.transform
+    encode = model.encoder_.encode
     Z, Z_test = encode(train[0]), encode(test[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

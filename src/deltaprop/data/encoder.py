@@ -1,25 +1,30 @@
 """``TableEncoder``: converts the columns of a table to a float32 matrix.
 
-Each column is encoded by the chain of transformers that skrub's TableVectorizer chooses for it.
-Only these chains are stored, so that an encoder behaves the same after it is saved and loaded.
+Each column is an object of :mod:`deltaprop.data.columns`, which learns from the values of a column
+and writes its part of the matrix.
 """
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from deltaprop.data.layout import Layout
 from deltaprop.data.reading import TableError
 from deltaprop.data.task import require_known_columns
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from deltaprop.data.transformers import Chain
+    from deltaprop.data.columns.protocol import EncodedColumn
+
+ROWS_AT_A_TIME = 131_072  # bounds the memory of what is read besides the result
 
 
 def as_frame(X: Any) -> Any:
@@ -37,7 +42,7 @@ def as_frame(X: Any) -> Any:
     Raises
     ------
     TableError
-        If X has no rows or is an array that is not 2-d.
+        If X has no rows, has two columns of the same name, or is an array that is not 2-d.
 
     Examples
     --------
@@ -55,16 +60,36 @@ def as_frame(X: Any) -> Any:
         X = pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])]).infer_objects()
     if len(X) == 0:
         raise TableError("X has no rows (0 sample(s)); a minimum of 1 is required.")
-    return X.rename(columns=str)
+    names = X.columns.tolist()
+    if not all(type(name) is str for name in names):
+        names = [str(name) for name in names]
+        X = X.set_axis(names, axis=1)
+    if len(set(names)) < len(names):
+        twice = [name for name, number in Counter(names).items() if number > 1]
+        raise TableError(
+            f"X has more than one column named {', '.join(map(repr, twice))}; rename them."
+        )
+    return X
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
     """Encode numbers, categories, dates and text, with missing values, as float32 columns.
 
-    Numbers are kept, a column with few categories becomes one column per category, dates become
-    year, month, day and so on, and text becomes 30 columns derived from its n-grams (skrub's
-    StringEncoder). Missing values are replaced by the median and marked in an additional column.
-    All columns are scaled robustly (skrub's SquashingScaler).
+    The dtype of a column decides how it is encoded. Strings may be of any kind, so their values
+    decide: they are dates if all have one format, numbers if all spell numbers, categories if there
+    are fewer than 40, and text otherwise.
+
+    - Numbers, booleans and durations are kept.
+    - A category becomes one column per value. A column of the dtype category may have up to 1,000;
+      if it has more than 40, the values that occur only once share a column, as do all values
+      beyond the 1,000 most frequent ones. A value that was not seen in ``fit`` is encoded as a rare
+      one, or as none of the known ones if no value was rare.
+    - Dates become year, month, day, hour and seconds since 1970.
+    - Text becomes 30 columns derived from its n-grams (skrub's StringEncoder).
+
+    Missing values are replaced by the median and marked in an additional column; among categories,
+    they have a column of their own. Infinite numbers count as missing. All columns are scaled
+    robustly, and outliers are squashed into [-3, 3].
 
     Parameters
     ----------
@@ -75,8 +100,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     ----------
     feature_names_in_ : ndarray of str
         The columns seen in ``fit``, in their order.
+    n_features_in_ : int
+        Their number.
+    columns_ : dict of str to object
+        What was learned about each column: an object of :mod:`deltaprop.data.columns`.
     kinds_ : dict of str to str
-        "numeric", "category", "date", "text" or "dropped" for each column.
+        "numeric", "category", "date", "text" or "dropped" for each column. A column is dropped if
+        all of its values are missing.
     feature_names_out_ : list of str
         The encoded columns, before those that mark missing values.
 
@@ -93,9 +123,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     >>> encoder = TableEncoder().fit(frame)
     >>> encoder.kinds_
     {'size': 'numeric', 'colour': 'category'}
+    >>> list(encoder.get_feature_names_out())
+    ['size', 'colour_red', 'size missing']
     >>> encoder.transform(pd.DataFrame({"colour": ["green"], "size": [1.5]})).shape
     (1, 3)
     """
+
+    DERIVED: ClassVar = ("layout",)  # from the other attributes; not in model files
 
     def __init__(self, random_state: int | None = 0) -> None:
         self.random_state = random_state
@@ -112,7 +146,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         -------
         self
         """
-        self._filled(as_frame(X))
+        self._learn(as_frame(X))
         return self
 
     def fit_transform(self, X: Any, y: Any = None) -> Float[np.ndarray, "N D"]:
@@ -127,7 +161,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         -------
         ndarray of float32 (N, n_encoded)
         """
-        return self._scaled(self._filled(as_frame(X)))
+        self._learn(as_frame(X))
+        return self.encode(X)
 
     def transform(self, X: Any) -> Float[np.ndarray, "N D"]:
         """Encode the rows of X.
@@ -141,58 +176,82 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         -------
         ndarray of float32 (N, n_encoded)
         """
+        return self.encode(X)
+
+    def encode(self, X: Any) -> Float[np.ndarray, "N D"]:
+        """The rows of X as an array, whatever ``set_output`` says; otherwise as ``transform``."""
         check_is_fitted(self)
-        return self._scaled(self.imputer_.transform(self._encode(as_frame(X))))
+        if not hasattr(X, "columns"):
+            X = as_frame(X)
+        N = len(X)
+        out = np.empty((N, self.layout.width), np.float32)
+        for start in range(0, max(N, 1), ROWS_AT_A_TIME):
+            columns = dict(as_frame(_part(X, start)).items())
+            require_known_columns(columns, self.columns_)
+            self.layout.write(columns, out[start : start + ROWS_AT_A_TIME])
+        return out
 
-    def _filled(self, frame: Any) -> Float[np.ndarray, "N D"]:
-        """Fit all steps. Returns the encoded rows, without missing values and not scaled yet."""
-        from sklearn.impute import SimpleImputer
-        from skrub import SquashingScaler
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """The names of the encoded columns.
 
-        from deltaprop.data import transformers
+        Parameters
+        ----------
+        input_features : ignored
 
-        self.chains_: dict[str, Chain] = self._fitted_chains(frame)
-        self.kinds_ = {name: transformers.kind_of(chain) for name, chain in self.chains_.items()}
+        Returns
+        -------
+        ndarray of str (n_encoded,)
+        """
+        check_is_fitted(self)
+        flags = [flag for column in self.columns_.values() for flag in column.flags()]
+        return np.array(self.feature_names_out_ + flags, dtype=object)
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Where each column is in the result."""
+        return Layout(list(self.columns_.values()))
+
+    def _learn(self, frame: Any) -> None:
+        from deltaprop.data.columns.recognition import learned
+
+        self.__dict__.pop("layout", None)
+        self._set_columns(
+            {name: learned(name, column, self.random_state) for name, column in frame.items()}
+        )
         self.feature_names_in_ = np.array(list(frame.columns), dtype=object)
         self.n_features_in_ = len(frame.columns)
-        encoded = self._encode(frame)
-        if encoded.shape[1] == 0:
+        if self.layout.width == 0:
             raise TableError("X has no column that could be used: all of them are empty.")
-        self.imputer_ = SimpleImputer(
-            strategy="median", add_indicator=True, keep_empty_features=True
-        )
-        filled: np.ndarray = self.imputer_.fit_transform(encoded)
-        self.scaler_ = SquashingScaler()
-        self.scaler_.fit(filled)
-        return filled
 
-    def _scaled(self, filled: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N D"]:
-        scaled = self.scaler_.transform(filled)
-        return np.ascontiguousarray(np.nan_to_num(scaled, copy=False), dtype=np.float32)
+    def _set_columns(self, columns: Mapping[str, EncodedColumn]) -> None:
+        self.columns_ = dict(columns)
+        self.kinds_ = {name: column.kind for name, column in columns.items()}
+        self.feature_names_out_ = [name for c in columns.values() for name in c.names()]
 
-    def _fitted_chains(self, frame: Any) -> dict[str, Chain]:
-        from skrub import StringEncoder
+    # ------------------------------------------------------------ model files
 
-        from deltaprop.data import transformers
+    def upgrade(self) -> None:
+        """Convert the state that an earlier version wrote to a model file.
 
-        text = StringEncoder(random_state=self.random_state)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # skrub warns about guessed formats of dates
-            table = transformers.checked(frame)
-            return {name: transformers.fitted_chain(table[name], text) for name in frame.columns}
+        Raises
+        ------
+        ValueError
+            If the parts of the state do not fit together.
+        """
+        if "chains_" not in self.__dict__:
+            return
+        from deltaprop.data.columns.chains import upgraded
 
-    def _encode(self, frame: Any) -> Float[np.ndarray, "N D"]:
-        from deltaprop.data import transformers
+        state = self.__dict__
+        imputer, scaler = state.pop("imputer_"), state.pop("scaler_")
+        names = state.pop("feature_names_out_")
+        self._set_columns(upgraded(state.pop("chains_"), self.kinds_, names, imputer, scaler))
 
-        require_known_columns(frame.columns, self.chains_)
-        parts, names = [np.empty((len(frame), 0), np.float32)], []
-        for name, chain in self.chains_.items():
-            if self.kinds_[name] == "dropped":
-                continue
-            part = transformers.run(chain, frame[name])
-            names += [str(column) for column in part.columns]
-            parts.append(part.to_numpy(dtype=np.float32, na_value=np.nan))
-        self.feature_names_out_ = names
-        encoded = np.concatenate(parts, axis=1)
-        encoded[~np.isfinite(encoded)] = np.nan
-        return encoded
+
+def _part(X: Any, start: int) -> Any:
+    """The rows of a table from `start` on that are encoded at a time."""
+    if len(X) <= ROWS_AT_A_TIME:
+        return X
+    if hasattr(X, "iloc"):
+        return X.iloc[start : start + ROWS_AT_A_TIME]
+    return X.slice(start, ROWS_AT_A_TIME)

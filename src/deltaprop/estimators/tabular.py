@@ -90,10 +90,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         return self._encode(X)
 
     def feature_names(self) -> list[str] | None:
-        names = [str(name) for name in self.encoder_.feature_names_out_]
-        indicator = self.encoder_.imputer_.indicator_
-        missing = [] if indicator is None else indicator.features_
-        return names + [f"{names[d]} missing" for d in missing]
+        return [str(name) for name in self.encoder_.get_feature_names_out()]
 
     def column_kinds(self) -> dict[str, str]:
         return self.encoder_.kinds_
@@ -135,9 +132,10 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         self.mlp_ = mlp
         if not isinstance(fitted.get("encoder_"), TableEncoder):
             raise ModelFileError("it contains no preprocessing")
+        self.encoder_.upgrade()
         self._require_consistent()
         # A row of missing values and a row of strings go through every step.
-        columns = self.encoder_.chains_
+        columns = self.encoder_.columns_
         require_prediction(self, pd.DataFrame({name: [None, "1"] for name in columns}))
 
     def _require_consistent(self) -> None:
@@ -152,10 +150,8 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     # ------------------------------------------------------------ encoding
 
     def _encode_new(self, X: Any) -> Float[np.ndarray, "N D"]:
-        encoder = TableEncoder()
-        Z = encoder.fit_transform(X)
-        self._set_encoder(encoder)
-        return Z
+        self._set_encoder(TableEncoder().fit(X))
+        return self._encode(X)
 
     def _set_encoder(self, encoder: TableEncoder) -> None:
         self.encoder_ = encoder
@@ -167,13 +163,13 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         refuse_with_stream(y=y, sample_weight=sample_weight)
         self.target_name_ = X.target
         sample = X.sample(SAMPLE, every_category=True)[list(X.features)]
+        sample = sample.astype(dict.fromkeys(X.category_features(), "category"))
         self._set_encoder(TableEncoder().fit(sample))
-        width = self.encoder_.transform(sample.iloc[:1]).shape[1]
-        return X.encoded(self.encoder_.transform, None, width)
+        return X.encoded(self.encoder_.encode, None, self.encoder_.layout.width)
 
     def _encode(self, X: Any) -> Float[np.ndarray, "N D"]:
         check_is_fitted(self)
-        return self.encoder_.transform(X)
+        return self.encoder_.encode(X)
 
 
 def _column(y: Any) -> np.ndarray:

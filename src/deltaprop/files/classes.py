@@ -38,6 +38,13 @@ NAMED = {
         "sklearn.feature_extraction.text": ("TfidfVectorizer", "TfidfTransformer"),
         "sklearn.decomposition": ("TruncatedSVD",),
         "deltaprop.data.encoder": ("TableEncoder",),
+        "deltaprop.data.columns.categories": ("CategoryColumn",),
+        "deltaprop.data.columns.chains": ("ChainColumn",),
+        "deltaprop.data.columns.dates": ("DateColumn",),
+        "deltaprop.data.columns.numbers": ("DurationColumn", "NumberColumn"),
+        "deltaprop.data.columns.recognition": ("DroppedColumn",),
+        "deltaprop.data.columns.squashing": ("Squash",),
+        "deltaprop.data.columns.text": ("TextColumn",),
         "deltaprop.engines.xla_engine": ("Xla",),
         "deltaprop.optim.privacy": ("Privacy",),
     }.items()
@@ -105,8 +112,15 @@ def _vocabulary_is_consistent(vectorizer: Any) -> bool:
     return vectorizer.input == "content" and numbers == list(range(len(numbers)))
 
 
-# Compiled code of scikit-learn and SciPy does not check the fitted sizes and indices of these.
+def _sizes_are_consistent(column: Any) -> bool:
+    """Whether the sizes of an encoded column's attributes fit together."""
+    return bool(column.is_consistent())
+
+
+# Compiled code of scikit-learn and SciPy does not check the fitted sizes and indices of these, and
+# NumPy would repeat an array of one entry.
 CHECKS: dict[str, Callable[[Any], bool]] = {
+    **{name: _sizes_are_consistent for name in NAMED if name.endswith("Column")},
     "OneHotEncoder": _categories_are_consistent,
     "TfidfVectorizer": _vocabulary_is_consistent,
 }

@@ -163,13 +163,10 @@ def _encoded_columns(encoder: TableEncoder) -> list[Column]:
 
 
 def _encoded_column(name: str, encoder: TableEncoder) -> Column:
-    kind = encoder.kinds_[name]
-    if kind == "category":
-        for step in encoder.chains_[name]:
-            if hasattr(step, "categories_"):
-                known = [str(value) for value in step.categories_[0] if value == value and value]
-                return Column(name, "choice", tuple(known))
-    return Column(name, "number" if kind == "numeric" else "text")
+    column = encoder.columns_[name]
+    if column.choices:
+        return Column(name, "choice", column.choices)
+    return Column(name, "number" if column.kind == "numeric" else "text")
 
 
 def _frame_inputs(

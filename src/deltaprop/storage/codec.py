@@ -117,7 +117,10 @@ class Writer:
         name = type(value).__name__
         found = self._find_class(name)
         if found is not None and type(value) is found.cls:
-            state = {k: self.encode(v, f"{path}.{k}") for k, v in vars(value).items()}
+            derived = _derived(found.cls)
+            state = {
+                k: self.encode(v, f"{path}.{k}") for k, v in vars(value).items() if k not in derived
+            }
             return {"$object": name, "state": state}
         dtype = _pandas_dtype(value)
         if dtype is not None:
@@ -271,7 +274,7 @@ class Reader:
         for key, item in value["state"].items():
             if not isinstance(key, str) or not key.isidentifier() or key.startswith("__"):
                 raise ModelFileError(f"its header contains an invalid attribute name, {key!r}")
-            if callable(getattr(found.cls, key, None)):
+            if callable(getattr(found.cls, key, None)) or key in _derived(found.cls):
                 raise ModelFileError(f"its header would replace a method of {name}, {key!r}")
             instance.__dict__[key] = self.decode(item, depth)
         if found.is_consistent is not None and not found.is_consistent(instance):
@@ -295,6 +298,11 @@ def _pandas_dtype(value: Any) -> dict[str, str] | None:
     if isinstance(value, pd.api.extensions.ExtensionDtype) and hasattr(value, "numpy_dtype"):
         return {"$dtype": value.numpy_dtype.str}
     return None
+
+
+def _derived(cls: type) -> tuple[str, ...]:
+    """The attributes of a class that files do not contain, as they follow from the others."""
+    return getattr(cls, "DERIVED", ())
 
 
 def _checked_dtype(dtype: Any) -> str:

@@ -174,6 +174,13 @@ class Stream(RowSource):
             raise TableError("The sample has no rows; take a larger one.")
         return pd.concat(found, ignore_index=True)
 
+    def category_features(self) -> list[str]:
+        """The features that the files declare to be categories."""
+        import pyarrow as pa
+
+        is_category = pa.types.is_dictionary
+        return [name for name in self.features if is_category(self.schema.field(name).type)]
+
     # ------------------------------------------------------------ streams of the same table
 
     def only(self, features: Sequence[str]) -> Stream:

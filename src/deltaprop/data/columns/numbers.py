@@ -1,0 +1,107 @@
+"""Columns of numbers: integers, floats, booleans, decimals, durations, and strings of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from deltaprop.data.columns import values
+from deltaprop.data.columns.squashing import Squash, is_end
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from jaxtyping import Float, Num
+
+
+@dataclass
+class NumberColumn:
+    """A column of numbers; booleans are 0 and 1.
+
+    Attributes
+    ----------
+    name : str
+    squash : Squash
+        Its scale.
+    low, high : ndarray of shape (0,) or (1,)
+        What the column that marks missing values contains for known and for missing values; empty
+        if no value was missing.
+    """
+
+    name: str
+    squash: Squash
+    low: Float[np.ndarray, " m"]
+    high: Float[np.ndarray, " m"]
+
+    kind: ClassVar[str] = "numeric"
+    choices: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def fitted(cls, name: str, column: Any) -> Self:
+        return cls.of_values(name, cls.values_of(column))
+
+    @classmethod
+    def of_values(cls, name: str, numbers: Num[np.ndarray, " N"]) -> Self:
+        known = np.isfinite(numbers)
+        missing = len(numbers) - int(np.count_nonzero(known))
+        flags = Squash.of_flags(np.full(min(missing, 1), missing), len(numbers))
+        return cls(name, Squash.fitted([numbers]), *flags.ends())
+
+    @staticmethod
+    def values_of(column: Any) -> Num[np.ndarray, " N"]:
+        return values.numbers(column)
+
+    def names(self) -> list[str]:
+        return [self.name]
+
+    def flags(self) -> list[str]:
+        return [f"{self.name} missing"] * len(self.low)
+
+    def read(self, column: Any) -> Num[np.ndarray, " N"]:
+        return self.values_of(column)
+
+    def write(
+        self, values: Any, out: Float[np.ndarray, "n 1"], flags: Float[np.ndarray, "n m"]
+    ) -> None:
+        out[:], marks = Numbers([self]).encoded([values])
+        if marks is not None:
+            flags[:] = marks
+
+    def is_consistent(self) -> bool:
+        m = len(self.low)
+        return self.squash.has_width(1) and m <= 1 and is_end(self.low, m) and is_end(self.high, m)
+
+
+class DurationColumn(NumberColumn):
+    """A column of durations, in seconds."""
+
+    @staticmethod
+    def values_of(column: Any) -> Num[np.ndarray, " N"]:
+        return values.seconds(column)
+
+
+class Numbers:
+    """Many columns of numbers, which are encoded at once."""
+
+    def __init__(self, columns: Sequence[NumberColumn]) -> None:
+        self.squash = Squash.joined(column.squash for column in columns)
+        self.flagged = [i for i, column in enumerate(columns) if len(column.low)]
+        self.low, self.high = (
+            np.concatenate([np.empty(0, np.float32), *ends])[:, None]
+            for ends in ((c.low for c in columns), (c.high for c in columns))
+        )
+
+    def encoded(
+        self, values: Sequence[Num[np.ndarray, " n"]]
+    ) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, "n m"] | None]:
+        """Encode slices of what the columns' `read` returned; None if there are no flags."""
+        table = np.empty((len(values), len(values[0])))
+        for row, column in zip(table, values, strict=True):
+            row[:] = column
+        flags = None
+        if self.flagged:
+            flags = np.where(np.isfinite(table[self.flagged]), self.low, self.high).T
+        return self.squash.apply(table).T, flags

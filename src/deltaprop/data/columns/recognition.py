@@ -1,0 +1,101 @@
+"""Choose the kind of a column and learn its encoding.
+
+The dtype decides, where there is one: numbers, booleans, dates, durations and categories. Strings
+may be any of these, as CSV files contain nothing else, so their values decide. They are dates if
+all have one format, numbers if all of them are numbers, categories if there are fewer than 40, and
+text otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import infer_dtype
+
+from deltaprop.data.columns import values
+from deltaprop.data.columns.categories import FEW, CategoryColumn
+from deltaprop.data.columns.dates import DateColumn
+from deltaprop.data.columns.numbers import DurationColumn, NumberColumn
+from deltaprop.data.columns.protocol import EncodedColumn
+from deltaprop.data.columns.text import TextColumn
+
+
+@dataclass
+class DroppedColumn:
+    """A column whose values are all missing, which is not encoded."""
+
+    name: str
+
+    kind: ClassVar[str] = "dropped"
+    choices: ClassVar[tuple[str, ...]] = ()
+
+    def names(self) -> list[str]:
+        return []
+
+    def flags(self) -> list[str]:
+        return []
+
+    def read(self, column: Any) -> Any:
+        return np.empty((len(column), 0))
+
+    def write(self, values: Any, out: Any, flags: Any) -> None:
+        """There is nothing to encode."""
+
+    def is_consistent(self) -> bool:
+        return True
+
+
+def learned(name: str, column: pd.Series, random_state: int | None) -> EncodedColumn:
+    """The encoding of a column, learned from its values.
+
+    Examples
+    --------
+    >>> learned("a", pd.Series(["1.5", "?", "2"]), 0).kind
+    'numeric'
+    >>> learned("b", pd.Series(["2020-01-31", "2021-10-01"]), 0).names()
+    ['b_year', 'b_month', 'b_day', 'b_total_seconds']
+    """
+    column = values.plain(column)
+    if _is_empty(column):
+        return DroppedColumn(name)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return CategoryColumn.fitted(name, column)
+    if column.dtype.kind == "M":
+        return DateColumn.fitted(name, column)
+    if column.dtype.kind == "m":
+        return DurationColumn.fitted(name, column)
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return NumberColumn.fitted(name, column)
+    return _guessed(name, column, random_state)
+
+
+def _is_empty(column: pd.Series) -> bool:
+    """Whether all values are missing. Infinite numbers are not."""
+    dtype = column.dtype
+    if isinstance(dtype, np.dtype) and dtype.kind in "biu":
+        return False
+    return bool(column.isna().all())
+
+
+def _guessed(name: str, column: pd.Series, random_state: int | None) -> EncodedColumn:
+    """The encoding of strings, or of values of several types."""
+    labels, codes = values.distinct(column)
+    labels = values.without_missing_words(labels)
+    words = list(dict.fromkeys(word for word in labels if word is not None))
+    if not words:
+        return DroppedColumn(name)
+    if column.dtype != object or infer_dtype(column, skipna=True) == "string":
+        pattern = values.date_pattern(words)
+        if pattern is not None:
+            return DateColumn.fitted(name, column, pattern)
+    try:
+        known = values.parsed_numbers(labels, strict=True)
+        return NumberColumn.of_values(name, np.append(known, np.nan)[codes])
+    except ValueError:
+        pass
+    if len(words) < FEW:
+        return CategoryColumn.of_values(name, labels, codes, missing_words=True)
+    return TextColumn.of_values(name, labels, codes, random_state)

@@ -1,0 +1,250 @@
+"""Columns as NumPy arrays and as distinct values, whatever their dtype."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import infer_dtype
+
+from deltaprop.data.reading import TableError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int, Num
+
+SHORT = 32  # a column with fewer rows is not searched for distinct values
+MISSING_WORDS = frozenset({
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "...", "1.#IND",
+    "1.#QNAN", "<NA>", "?", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "none", "null",
+})  # fmt: skip
+"""Strings that stand for a missing value, as in pandas' and skrub's readers."""
+
+NUMBERS = ("boolean", "integer", "floating", "mixed-integer-float", "decimal")
+DATES = ("date", "datetime", "datetime64")
+DURATIONS = ("timedelta", "timedelta64")
+
+
+def plain(column: pd.Series) -> pd.Series:
+    """The column with a dtype of NumPy or a string, category, masked or date dtype of pandas.
+
+    A column of Python objects of one kind, such as dates or Decimals, gets the dtype of its kind.
+    """
+    dtype = column.dtype
+    if isinstance(dtype, pd.ArrowDtype):
+        column = _from_arrow(column)
+    elif isinstance(dtype, pd.SparseDtype):
+        column = column.sparse.to_dense()
+    elif isinstance(dtype, pd.PeriodDtype):
+        return column.dt.to_timestamp()
+    elif isinstance(dtype, pd.IntervalDtype):
+        return column.astype(object)
+    if column.dtype == object:
+        return _typed(column)
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind == "c":
+        raise TableError(f"Column {column.name!r} has complex numbers; use real ones.")
+    return column
+
+
+def _from_arrow(column: pd.Series) -> pd.Series:
+    import pyarrow as pa
+
+    found = pa.array(column.array).to_pandas(date_as_object=False)
+    return pd.Series(found, name=column.name)
+
+
+def _typed(column: pd.Series) -> pd.Series:
+    """Python objects as numbers, dates or durations, if all of them are of one of these kinds."""
+    kind = infer_dtype(column, skipna=True)
+    if kind in NUMBERS:
+        try:
+            return pd.to_numeric(column, errors="coerce")
+        except OverflowError:  # an integer beyond the range of float64
+            return column.map(_as_float).astype(np.float64)
+    if kind in DATES:
+        return _parsed(column, None)
+    if kind in DURATIONS:
+        return pd.to_timedelta(column)
+    if kind == "period":
+        return plain(column.infer_objects())
+    if kind == "complex":
+        raise TableError(f"Column {column.name!r} has complex numbers; use real ones.")
+    return column
+
+
+def _as_float(value: Any) -> float:
+    try:
+        return np.nan if value is None else float(value)
+    except OverflowError:
+        return np.inf
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def numbers(column: pd.Series) -> Num[np.ndarray, " N"]:
+    """The numbers of a column, in any dtype; NaN for everything that is not a number."""
+    if not _is_numeric(column.dtype):  # most columns are, and need not be looked at further
+        column = plain(column)
+    dtype: Any = column.dtype
+    found: np.ndarray
+    if _is_numeric(dtype):
+        found = column.to_numpy()
+    elif isinstance(dtype, pd.CategoricalDtype):
+        known = numbers(pd.Series(dtype.categories)).astype(np.float64)
+        found = np.append(known, np.nan)[column.array.codes]
+    elif dtype.kind in "mM":
+        found = np.full(len(column), np.nan)
+    elif pd.api.types.is_numeric_dtype(dtype):
+        found = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    else:
+        labels, codes = distinct(column)
+        found = np.append(parsed_numbers(labels), np.nan)[codes]
+    return found
+
+
+def parsed_numbers(labels: list[str | None], strict: bool = False) -> Num[np.ndarray, " u"]:
+    """The numbers that strings spell; ValueError, or else NaN, for other strings."""
+    words = pd.Series(labels, dtype=object)
+    found = pd.to_numeric(words, errors="raise" if strict else "coerce")
+    numbers: np.ndarray = found.to_numpy(dtype=np.float64, na_value=np.nan)
+    return numbers
+
+
+def _is_numeric(dtype: Any) -> bool:
+    return isinstance(dtype, np.dtype) and dtype.kind in "biuf"
+
+
+# ---------------------------------------------------------------- distinct values
+
+
+def distinct(column: pd.Series) -> tuple[list[str | None], Int[np.ndarray, " N"]]:
+    """The distinct values of a column as strings, and the index of the one of each row.
+
+    None is a missing value, and so is the index -1. A short column may repeat values.
+    """
+    column = plain(column)
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return [label(value) for value in column.dtype.categories], column.array.codes
+    if len(column) < SHORT:
+        return [label(value) for value in column.tolist()], np.arange(len(column))
+    if column.dtype == object and infer_dtype(column, skipna=True) != "string":
+        # Values of several types may be unhashable, or equal although they are written differently.
+        column = pd.Series([label(value) for value in column], dtype=object)
+    codes, values = pd.factorize(column)
+    return [label(value) for value in values], codes
+
+
+def label(value: Any) -> str | None:
+    """The string that stands for a category; None for a missing value.
+
+    Integers become floats in a column that has missing values, so 3.0 is written as "3".
+    """
+    if isinstance(value, str):
+        return value
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    if isinstance(value, (float, np.floating)):
+        if np.isnan(value):
+            return None
+        if float(value).is_integer():
+            return str(int(value))
+    return str(value)
+
+
+def without_missing_words(labels: list[str | None]) -> list[str | None]:
+    """The labels with None in place of blanks and words such as "NA" and "?"."""
+    return [None if word is None or is_missing_word(word) else word for word in labels]
+
+
+def is_missing_word(word: str) -> bool:
+    """Whether a string stands for a missing value."""
+    return word in MISSING_WORDS or word.isspace()
+
+
+# ---------------------------------------------------------------- dates
+
+
+def dates(column: pd.Series, pattern: str | None, zone: str | None) -> pd.DatetimeIndex:
+    """The dates of a column in a time zone; NaT for everything that is not a date.
+
+    Parameters
+    ----------
+    column : Series
+        Dates, or strings of dates.
+    pattern : str or None
+        The format of strings. None accepts any format.
+    zone : str or None
+        The time zone. Without one, dates that have one are converted to UTC.
+    """
+    index = with_zones(column, pattern)
+    if zone is not None:
+        return (index.tz_localize("UTC") if index.tz is None else index).tz_convert(zone)
+    return index if index.tz is None else index.tz_convert(None)
+
+
+def with_zones(column: pd.Series, pattern: str | None) -> pd.DatetimeIndex:
+    """The dates of a column in their own time zone, if they have one."""
+    column = plain(column)
+    if column.dtype.kind == "M":
+        return pd.DatetimeIndex(column)
+    labels, codes = distinct(column)
+    if pattern is None and pd.api.types.is_numeric_dtype(column.dtype):
+        labels = [None] * len(labels)  # a number may be a date only in a known format
+    words = without_missing_words(labels)
+    return pd.DatetimeIndex(_parsed(pd.Series([*words, None], dtype=object), pattern))[codes]
+
+
+def _parsed(words: pd.Series, pattern: str | None) -> pd.Series:
+    """Strings or objects as dates, in UTC if their time zones differ."""
+    how: Any = {"format": pattern or "mixed", "errors": "coerce"}
+    try:
+        found = pd.to_datetime(words, **how)
+    except ValueError:
+        return pd.to_datetime(words, utc=True, **how)
+    if found.isna().sum() == words.isna().sum():
+        return found
+    # Dates of another time zone than the first one may be NaT.
+    in_utc = pd.to_datetime(words, utc=True, **how)
+    return in_utc if in_utc.notna().sum() > found.notna().sum() else found
+
+
+def date_pattern(words: list[str]) -> str | None:
+    """The one format that all of these strings have; None if they are no dates.
+
+    If the order of day and month is not certain, the month comes first.
+    """
+    sample = [words[i] for i in np.linspace(0, len(words) - 1, 30).astype(int)]
+    for day_first in (False, True):
+        pattern = _common_pattern(sample, day_first)
+        if pattern is not None and _parsed(pd.Series(words, dtype=object), pattern).notna().all():
+            return pattern
+    return None
+
+
+def _common_pattern(words: list[str], day_first: bool) -> str | None:
+    from pandas.tseries.api import guess_datetime_format
+
+    first = None
+    for word in words:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the day comes first although we did not say so
+            pattern = guess_datetime_format(word, dayfirst=day_first)
+        if pattern is None or first not in (None, pattern):
+            return None
+        first = str(pattern)
+    return first
+
+
+def seconds(column: pd.Series) -> Float[np.ndarray, " N"]:
+    """The durations of a column in seconds; TableError if they are dates."""
+    column = plain(column)
+    if column.dtype.kind != "m":
+        if column.dtype.kind == "M":
+            raise TableError(f"Column {column.name!r} must hold durations, but it holds dates.")
+        labels, codes = distinct(column)
+        words = pd.Series([*labels, None], dtype=object)
+        column = pd.to_timedelta(words, errors="coerce").iloc[codes]
+    found: np.ndarray = column.dt.total_seconds().to_numpy(dtype=np.float64)
+    return found

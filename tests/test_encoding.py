@@ -1,0 +1,317 @@
+"""The encoding of columns: against a plain implementation, on hostile columns, of every dtype."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections import Counter
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+import deltaprop as dp
+from deltaprop.data import encoder as encoder_module
+from deltaprop.data.columns.text import n_grams
+from deltaprop.tables import TableEncoder, TableError
+
+# ---------------------------------------------------------------- a plain implementation
+
+
+def plain_scale(values):
+    """The scale of a list of numbers without missing ones, as a function of a number."""
+    median, (q1, q3) = np.median(values), np.percentile(values, [25, 75])
+    lowest, highest = min(values), max(values)
+    scale = 0.0
+    if q3 > q1:
+        scale = 1 / (q3 - q1)
+    elif highest > lowest:
+        scale = 2 / (highest - lowest)
+
+    def encode(x):
+        z = (x - median) * scale
+        return z / math.sqrt(1 + (z / 3) ** 2)
+
+    return encode
+
+
+def plain_numbers(fitted, new):
+    """The encoded values of a column of numbers, and its flags of missing values."""
+    known = [x for x in fitted if math.isfinite(x)]
+    median = np.median(known) if known else 0.0
+    encode = plain_scale([x if math.isfinite(x) else median for x in fitted])
+    flags = [float(not math.isfinite(x)) for x in fitted]
+    columns = [[encode(x if math.isfinite(x) else median) for x in new]]
+    if any(flags):
+        flag = plain_scale(flags)
+        columns.append([flag(float(not math.isfinite(x))) for x in new])
+    return np.array(columns).T
+
+
+def plain_categories(fitted, new):
+    """The encoded values of a column of few categories; None is a missing value."""
+    slots = sorted({x for x in fitted if x is not None})
+    slots += [None] * (None in fitted)
+    columns = []
+    for slot in slots[1:] if len(slots) == 2 else slots:
+        encode = plain_scale([float(x == slot) for x in fitted])
+        columns.append([encode(float(x == slot)) for x in new])
+    return np.array(columns).T
+
+
+number = st.one_of(
+    st.sampled_from([0.0, 1.0, 2.0, math.nan, math.inf, -math.inf]),
+    st.floats(-1e6, 1e6).map(lambda x: round(x, 3)),
+)
+
+
+@given(st.lists(number, min_size=1, max_size=60), st.lists(number, min_size=1, max_size=5))
+def test_numbers_match_the_plain_implementation(fitted, new):
+    if all(math.isnan(x) for x in fitted):
+        return
+    encoder = TableEncoder().fit(pd.DataFrame({"x": fitted}))
+    found = encoder.transform(pd.DataFrame({"x": new}))
+    np.testing.assert_allclose(found, plain_numbers(fitted, new), rtol=1e-5, atol=1e-5)
+
+
+category = st.sampled_from(["red", "blue", "green", "a b", "é", None])
+
+
+@given(st.lists(category, min_size=1, max_size=80), st.lists(category, min_size=1, max_size=50))
+def test_categories_match_the_plain_implementation(fitted, new):
+    if not any(fitted):
+        return
+    for dtype in ("category", object):
+        encoder = TableEncoder().fit(pd.DataFrame({"x": pd.Series(fitted, dtype=dtype)}))
+        found = encoder.transform(pd.DataFrame({"x": pd.Series(new, dtype=dtype)}))
+        np.testing.assert_allclose(found, plain_categories(fitted, new), rtol=1e-5, atol=1e-6)
+
+
+@given(st.text(max_size=30))
+def test_n_grams_are_those_of_scikit_learn(text):
+    theirs = TfidfVectorizer(ngram_range=(3, 4), analyzer="char_wb").build_analyzer()
+    assert list(n_grams(text)) == theirs(text)
+
+
+# ---------------------------------------------------------------- the dtype decides
+
+
+def test_a_column_of_the_dtype_category_is_encoded_as_categories():
+    values = [f"value {i % 42}" for i in range(420)]
+    encoder = TableEncoder().fit(pd.DataFrame({"x": pd.Categorical(values), "s": values}))
+    assert encoder.kinds_ == {"x": "category", "s": "text"}
+    assert [name for name in encoder.feature_names_out_ if name.startswith("x_")] == [
+        f"x_{value}" for value in sorted(set(values))
+    ]
+
+
+def test_rare_and_unknown_categories_share_a_column():
+    values = [f"v{i}" for i in range(50) for _ in range(1 if i >= 45 else 3)]
+    encoder = TableEncoder().fit(pd.DataFrame({"x": pd.Categorical(values)}))
+    assert encoder.feature_names_out_[-1] == "x_rare"
+    assert len(encoder.feature_names_out_) == 46
+    rows = encoder.transform(pd.DataFrame({"x": ["v0", "v1", "v45", "v49", "unseen"]}))
+    assert len(np.unique(rows, axis=0)) == 3
+    np.testing.assert_array_equal(rows[2], rows[3])
+    np.testing.assert_array_equal(rows[2], rows[4])
+
+
+def test_a_column_of_very_many_categories_keeps_the_most_frequent_ones():
+    counts = Counter({f"v{i}": 2 + i for i in range(1010)})
+    encoder = TableEncoder().fit(pd.DataFrame({"x": pd.Categorical(list(counts.elements()))}))
+    assert len(encoder.feature_names_out_) == 1001
+    assert "x_v9" not in encoder.feature_names_out_
+    assert {"x_v10", "x_rare"} <= set(encoder.feature_names_out_)
+
+
+def test_words_for_missing_values_are_values_of_the_dtype_category():
+    words = ["NA", "x", "y"] * 5
+    encoder = TableEncoder().fit(pd.DataFrame({"c": pd.Categorical(words), "s": words}))
+    assert encoder.feature_names_out_ == ["c_NA", "c_x", "c_y", "s_x", "s_y", "s_nan"]
+
+
+def test_an_unknown_category_is_none_of_the_known_ones():
+    encoder = TableEncoder().fit(pd.DataFrame({"x": ["a", "b", "c", "a"] * 5}))
+    rows = encoder.transform(pd.DataFrame({"x": ["a", "b", "c", "new", None]}))
+    assert len(np.unique(rows, axis=0)) == 4
+    np.testing.assert_array_equal(rows[3], rows[4])
+
+
+# ---------------------------------------------------------------- hostile columns
+
+N = 60
+I = np.arange(N)
+DAYS = pd.date_range("2020-01-01 05:00", periods=N, freq="13h")
+HOSTILE = {
+    "infinite": (np.where(I % 7, I, np.inf), "numeric"),
+    "only infinite": (np.full(N, np.inf), "numeric"),
+    "all missing": (np.full(N, np.nan), "dropped"),
+    "all None": ([None] * N, "dropped"),
+    "blanks": (["  ", ""] * (N // 2), "dropped"),
+    "constant": (np.ones(N), "numeric"),
+    "huge floats": (np.where(I % 2, 1e308, -1e308), "numeric"),
+    "tiny floats": (I * 1e-300, "numeric"),
+    "huge integers": ([10**400 + int(i) if i % 9 == 0 else int(i) for i in I], "numeric"),
+    "unsigned": (I.astype(np.uint64) + np.uint64(2**63), "numeric"),
+    "half precision": (I.astype(np.float16), "numeric"),
+    "booleans": (I % 3 == 0, "numeric"),
+    "booleans and None": ([None if i % 5 == 0 else bool(i % 2) for i in I], "numeric"),
+    "nullable integers": (pd.array([None if i % 5 == 0 else i for i in I], "Int64"), "numeric"),
+    "nullable booleans": (pd.array([None, True, False] * (N // 3), "boolean"), "numeric"),
+    "Arrow integers": (pd.array(I, pd.ArrowDtype(pa.int8())), "numeric"),
+    "Arrow strings": (pd.array(["x", "y", None] * (N // 3), "string[pyarrow]"), "category"),
+    "Arrow dates": (pd.array(DAYS.date, pd.ArrowDtype(pa.date32())), "date"),
+    "sparse": (pd.arrays.SparseArray(np.where(I % 5, 0.0, I)), "numeric"),
+    "decimals": ([Decimal(int(i)) / 8 for i in I], "numeric"),
+    "durations": (pd.to_timedelta(I, "h"), "numeric"),
+    "Python durations": ([datetime.timedelta(hours=int(i)) for i in I], "numeric"),
+    "time zones": (DAYS.tz_localize("Europe/Berlin"), "date"),
+    "offsets": ([f"2020-01-{1 + i % 28:02}T00:00:00+0{i % 3}:00" for i in I], "date"),
+    "dates of two zones": (
+        [day.tz_localize(z) for day, z in zip(DAYS, ["UTC", "Asia/Tokyo"] * N, strict=False)],
+        "date",
+    ),
+    "Python dates": ([None, *DAYS.date[1:]], "date"),
+    "far dates": ([datetime.date(1 + 160 * int(i), 1, 1) for i in I], "date"),
+    "periods": (pd.period_range("2020-01", periods=N, freq="M"), "date"),
+    "intervals": (pd.cut(I, 5).astype(object), "category"),
+    "times": ([datetime.time(int(i) % 24) for i in I], "category"),
+    "bytes": ([b"a", b"b"] * (N // 2), "category"),
+    "mixed": ([1, "1", 1.0, True, None, "x"] * (N // 6), "category"),
+    "lists": ([[int(i)] for i in I % 3], "category"),
+    "dicts": ([{"k": int(i)} for i in I], "text"),
+    "numbers with a word": ([str(i) if i else "?" for i in I], "numeric"),
+    "emoji": ([chr(0x1F600 + int(i)) for i in I], "text"),
+    "categories of numbers": (pd.Categorical(I % 4), "category"),
+    "categories of dates": (pd.Categorical(DAYS), "category"),
+    "unused categories": (
+        pd.Categorical(["a", "b"] * (N // 2), categories=list("xab")),
+        "category",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_column_is_encoded(name):
+    values, kind = HOSTILE[name]
+    column = pd.Series(values, dtype=object if isinstance(values, list) else None)
+    frame = pd.DataFrame({"other": I / N, "x": column})
+    encoder = TableEncoder().fit(frame)
+    assert encoder.kinds_["x"] == kind
+    encoded = encoder.transform(frame)
+    assert encoded.dtype == np.float32
+    assert np.isfinite(encoded).all()
+    assert np.abs(encoded).max() <= 3
+    assert encoded.shape[1] == len(encoder.get_feature_names_out())
+    for i in (0, 1, N - 1):  # a row by itself is encoded as it is among the others
+        np.testing.assert_allclose(encoder.transform(frame[i : i + 1])[0], encoded[i], rtol=1e-6)
+    words = frame.assign(x=["nonsense"] * N)
+    assert np.isfinite(encoder.transform(words)).all()
+    assert np.isfinite(encoder.transform(frame.assign(x=None))).all()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_model_of_a_hostile_column_is_saved(name, tmp_path):
+    values, _ = HOSTILE[name]
+    column = pd.Series(values, dtype=object if isinstance(values, list) else None)
+    frame = pd.DataFrame({"other": I / N, "x": column})
+    model = dp.TabularClassifier((4,), max_iter=1, random_state=0, engine="reference")
+    model.fit(frame, np.where(I % 2, "odd", "even"))
+    dp.save(model, tmp_path / "m.dp")
+    again = dp.load(tmp_path / "m.dp")
+    np.testing.assert_array_equal(again.encode_rows(frame), model.encode_rows(frame))
+    np.testing.assert_array_equal(again.predict(frame), model.predict(frame))
+    assert again.feature_names() == model.feature_names()
+
+
+def test_a_wide_range_does_not_hide_small_differences():
+    """Times of one hour in float32 seconds since 1970 would all be the same."""
+    stamps = pd.DataFrame({"x": pd.date_range("2024-05-05 10:00", periods=60, freq="min")})
+    encoder = TableEncoder().fit(stamps)
+    last = encoder.feature_names_out_.index("x_total_seconds")
+    assert len(np.unique(encoder.transform(stamps)[:, last])) == 60
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "more than one column named 'a'"),
+        (pd.DataFrame({"a": [1 + 2j, 2.0]}), "'a' has complex numbers"),
+        (pd.DataFrame({"a": [None, None]}), "all of them are empty"),
+        (pd.DataFrame({"a": []}), "no rows"),
+        (np.zeros(3), "2-d array"),
+    ],
+)
+def test_tables_that_cannot_be_encoded_raise_clear_errors(X, message):
+    with pytest.raises(TableError, match=message):
+        TableEncoder().fit(X)
+
+
+# ---------------------------------------------------------------- tables of other libraries
+
+
+def test_polars_and_arrow_tables_of_every_dtype_encode_as_pandas_ones():
+    frame = pl.DataFrame(
+        {
+            "int": [1, None, 3, 4] * 15,
+            "float": [0.5, None, math.nan, 2.0] * 15,
+            "flag": [True, None, False, False] * 15,
+            "word": ["a", None, "b", "NA"] * 15,
+            "date": [datetime.date(2020, 1, 1 + i % 28) for i in range(60)],
+            "stamp": [datetime.datetime(2020, 1, 1 + i % 28, i % 24) for i in range(60)],
+            "wait": [datetime.timedelta(hours=i) for i in range(60)],
+            "price": [Decimal(i) / 4 for i in range(60)],
+            "list": [[i % 3] for i in range(60)],
+        }
+    ).with_columns(
+        kind=pl.col("word").cast(pl.Categorical),
+        level=pl.Series(["low", "high"] * 30, dtype=pl.Enum(["low", "high"])),
+    )
+    pandas = frame.to_pandas()
+    tables = [pandas, frame, frame.to_arrow(), pandas.convert_dtypes(dtype_backend="pyarrow")]
+    expected = TableEncoder().fit(pandas)
+    for fitted in tables:
+        encoder = TableEncoder().fit(fitted)
+        assert encoder.kinds_ == expected.kinds_
+        assert encoder.feature_names_out_ == expected.feature_names_out_
+        for table in tables:
+            np.testing.assert_allclose(
+                encoder.transform(table), expected.transform(pandas), rtol=1e-6, atol=1e-6
+            )
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64])
+def test_rows_are_encoded_alike_in_parts(rows, monkeypatch):
+    frame = pd.DataFrame({name: column for name, (column, _) in HOSTILE.items()})
+    encoder = TableEncoder().fit(frame)
+    whole = encoder.transform(frame)
+    monkeypatch.setattr(encoder_module, "ROWS_AT_A_TIME", rows)
+    np.testing.assert_allclose(encoder.transform(frame), whole, rtol=1e-6)
+    arrow = pa.table({"int": I, "word": ["a", None, "b"] * (N // 3)})
+    for table in (arrow, pl.from_arrow(arrow)):
+        few = TableEncoder().fit(table)
+        np.testing.assert_array_equal(few.transform(table), few.transform(arrow.to_pandas()))
+
+
+# ---------------------------------------------------------------- scikit-learn's conventions
+
+
+def test_set_output_gives_a_data_frame_with_names():
+    frame = pd.DataFrame({"x": [1.0, None, 2.0], "c": ["a", "b", "c"]})
+    encoder = TableEncoder().set_output(transform="pandas")
+    found = encoder.fit_transform(frame)
+    assert list(found.columns) == ["x", "c_a", "c_b", "c_c", "x missing"]
+    np.testing.assert_array_equal(found, TableEncoder().fit_transform(frame))
+
+
+def test_an_encoder_can_be_fitted_again():
+    encoder = TableEncoder().fit(pd.DataFrame({"x": [1.0, 2.0]}))
+    assert encoder.transform(pd.DataFrame({"x": [1.0]})).shape == (1, 1)
+    encoder.fit(pd.DataFrame({"c": ["a", "b", "c"]}))
+    assert encoder.transform(pd.DataFrame({"c": ["a"]})).shape == (1, 3)
