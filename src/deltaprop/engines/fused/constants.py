@@ -40,7 +40,7 @@ TRAIN, PREDICT = 0, 1  # what the frame is for
 # ---------------------------------------------------------------- thresholds, found by measurement
 
 FEW = 8  # with fewer rows than this, X W reads W directly: copying it to panels costs more
-NARROW = 1024  # bytes of the longest rows of W_l and δ_l that products read in place
+NARROW = 1024  # bytes of the longest rows that products read in place, rather than from a copy
 MOST_PIECES = 64  # upper limit for the number of pieces of one W_l
 PIECE = 32_768  # parameters of a piece: its gradient is still in the cache at the update
 

@@ -24,7 +24,15 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from deltaprop.engines.fused.constants import KC, MC, MR, NV, READS_IN_PLACE, VECTOR_BYTES
+from deltaprop.engines.fused.constants import (
+    KC,
+    MC,
+    MR,
+    NARROW,
+    NV,
+    READS_IN_PLACE,
+    VECTOR_BYTES,
+)
 from deltaprop.engines.fused.lowlevel import WORD, plain, prefetch, size_of, vector
 
 LINE = 64  # bytes of a cache line
@@ -223,7 +231,8 @@ def product(along_k: bool, dtype: str) -> Any:
     @plain(PRODUCT)
     def block_by_block(A, a_step, B, b_k, b_panel, C, ldc, M, N, K, more, room):
         a_row, a_k = (a_step, 1) if along_k else (1, a_step)
-        copied = not along_k and room != 0 and N > 2 * W
+        far_apart = a_step * item > NARROW
+        copied = not along_k and room != 0 and (2 if far_apart else 8) * W < N
         for first_row in range(0, M, MC):
             rows = min(MC, M - first_row)
             for k in range(0, K, KC):
