@@ -237,7 +237,7 @@ with patch("{name}", side_effect={error}("planted")):
 TRAIN = ["train", "t.csv", "--target", "species", "--epochs", "2"]
 BUGS = {
     "reading": ("deltaprop.cli.tables.read_table", TRAIN),
-    "encoding": ("deltaprop.data.transformers.run", TRAIN),
+    "encoding": ("deltaprop.data.columns.recognition.learned", TRAIN),
     "fitting": ("deltaprop.estimators.TabularClassifier.fit", TRAIN),
     "predicting": ("deltaprop.data.predicting.predictions", ["predict", "m.dp", "words.csv"]),
     "checking": ("deltaprop.network.Network.check", ["check", "m.dp", "words.csv"]),

@@ -189,7 +189,7 @@ HOSTILE = {
     "numbers with a word": ([str(i) if i else "?" for i in I], "numeric"),
     "emoji": ([chr(0x1F600 + int(i)) for i in I], "text"),
     "categories of numbers": (pd.Categorical(I % 4), "category"),
-    "categories of dates": (pd.Categorical(DAYS), "category"),
+    "categories of dates": (pd.Categorical(DAYS), "date"),
     "unused categories": (
         pd.Categorical(["a", "b"] * (N // 2), categories=list("xab")),
         "category",
@@ -315,3 +315,113 @@ def test_an_encoder_can_be_fitted_again():
     assert encoder.transform(pd.DataFrame({"x": [1.0]})).shape == (1, 1)
     encoder.fit(pd.DataFrame({"c": ["a", "b", "c"]}))
     assert encoder.transform(pd.DataFrame({"c": ["a"]})).shape == (1, 3)
+
+
+# ---------------------------------------------------------------- found in a review
+
+
+def test_labels_do_not_depend_on_the_other_rows():
+    for values in ([True, False, "x"], [datetime.date(2020, 1, 2), datetime.date(2020, 1, 3), "x"],
+                   [Decimal("1.50"), Decimal("2"), "x"]):  # fmt: skip
+        objects = pd.Series([*values, *values], dtype=object)
+        encoder = TableEncoder().fit(pd.DataFrame({"x": objects}))
+        together = encoder.transform(pd.DataFrame({"x": objects}))[:2]
+        alone = encoder.transform(pd.DataFrame({"x": pd.Series(values[:2], dtype=object)}))
+        np.testing.assert_array_equal(alone, together)
+        as_category = pd.DataFrame({"x": objects.astype("category")})
+        encoder = TableEncoder().fit(as_category)
+        np.testing.assert_array_equal(
+            encoder.transform(pd.DataFrame({"x": objects})), encoder.transform(as_category)
+        )
+
+
+@pytest.mark.parametrize(
+    ("zone", "day"), [("America/Sao_Paulo", "2018-11-04"), ("America/Havana", "2020-11-01")]
+)
+def test_days_without_a_midnight(zone, day):
+    dates = pd.to_datetime(pd.Series([f"{day} 12:00", "2020-05-01 12:00"])).dt.tz_localize(zone)
+    assert TableEncoder().fit_transform(pd.DataFrame({"x": dates})).shape == (2, 5)  # with the hour
+
+
+@pytest.mark.parametrize(
+    "zone",
+    ["dateutil/Europe/Berlin", datetime.timezone(datetime.timedelta(hours=5), "a zone")],
+    ids=str,
+)
+def test_time_zones_without_a_name_become_utc(zone, tmp_path):
+    X = pd.DataFrame({"x": pd.date_range("2020", periods=30, tz=zone)})
+    model = dp.TabularRegressor((2,), max_iter=1).fit(X, np.arange(30.0))
+    dp.save(model, tmp_path / "model.dp")
+    in_utc = pd.DataFrame({"x": X["x"].dt.tz_convert("UTC")})
+    np.testing.assert_array_equal(dp.load(tmp_path / "model.dp").predict(X), model.predict(in_utc))
+
+
+@pytest.mark.parametrize("dtype", ["string", "boolean", "string[pyarrow]"])
+def test_missing_labels_of_every_dtype(dtype):
+    y = pd.Series([True, None, False, True] if dtype == "boolean" else ["a", None, "b", "a"])
+    with pytest.raises(TableError, match="missing labels"):
+        dp.TabularClassifier((2,)).fit(pd.DataFrame({"x": [1.0, 2, 3, 4]}), y.astype(dtype))
+
+
+def test_a_number_of_hundreds_of_digits_is_no_number():
+    encoder = TableEncoder().fit(pd.DataFrame({"x": ["1", "2", "3" * 400]}))
+    assert encoder.kinds_ == {"x": "category"}
+
+
+def test_categories_that_never_repeat_are_text():
+    names = pl.DataFrame({"x": [f"name {i}" for i in range(50)]}, schema={"x": pl.Categorical})
+    encoder = TableEncoder().fit(names)
+    assert encoder.kinds_ == {"x": "text"}
+    assert np.ptp(encoder.transform(names)) > 0
+
+
+def test_numbers_that_overflow_are_missing():
+    Z = TableEncoder().fit_transform(pd.DataFrame({"x": [-1.7e308] * 9 + [1.7e308]}))
+    assert np.isfinite(Z).all()
+
+
+def test_subclasses_of_strings():
+    values = pd.Series([np.str_("a"), np.str_("b")] * 20, dtype=object)
+    found = TableEncoder().fit_transform(pd.DataFrame({"x": values}))
+    expected = TableEncoder().fit_transform(pd.DataFrame({"x": ["a", "b"] * 20}))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_booleans_among_strings():
+    encoder = TableEncoder().fit(pd.DataFrame({"x": [True, False, True]}))
+    strings = encoder.transform(pd.DataFrame({"x": ["True", "?", "False"]}))
+    booleans = encoder.transform(pd.DataFrame({"x": [True, False]}))
+    np.testing.assert_array_equal(strings[[0, 2]], booleans)
+
+
+def test_numbers_are_no_durations():
+    encoder = TableEncoder().fit(pd.DataFrame({"x": pd.to_timedelta([1, 2, 3], "h")}))
+    with pytest.raises(TableError, match="'x' must hold durations, but it holds numbers"):
+        encoder.transform(pd.DataFrame({"x": [3600, 7200]}))
+
+
+def test_lists_are_labelled_alike_in_every_library():
+    rows = [[1, 2], [3, 4], [5, 6]] * 3
+    encoder = TableEncoder().fit(pa.table({"x": rows}))
+    np.testing.assert_array_equal(
+        encoder.transform(pd.DataFrame({"x": rows})), encoder.transform(pa.table({"x": rows}))
+    )
+
+
+def test_a_failed_fit_keeps_the_last_one():
+    good = pd.DataFrame({"x": [1.0, 2.0]})
+    encoder = TableEncoder().fit(good)
+    with pytest.raises(TableError):
+        encoder.fit(pd.DataFrame({"y": [None, None]}))
+    np.testing.assert_array_equal(encoder.transform(good), TableEncoder().fit_transform(good))
+
+
+def test_a_stream_of_a_dictionary_with_nulls(tmp_path):
+    import pyarrow.feather
+
+    codes = pa.array([1, 2, None] * 20).dictionary_encode()
+    table = pa.table({"x": codes, "y": ["a", "b"] * 30})
+    pyarrow.feather.write_feather(table, tmp_path / "table.feather")
+    rows = dp.tables.stream(tmp_path / "table.feather", target="y")
+    model = dp.TabularClassifier((2,), max_iter=1).fit(rows)
+    assert np.isfinite(model.predict_proba(table.select(["x"]))).all()

@@ -57,7 +57,7 @@ def network(dtype="float64", dropout=0.0, **settings):
 
 
 def trained(net, rows=X, epochs=20, n_threads=4, **settings):
-    """θ after training with four threads at most, and the numbers of parts of the assistants."""
+    """θ after training with that many threads at most, and the assistants' numbers of parts."""
     frames = []
     begin = threads.Crew.begin
 
@@ -394,10 +394,10 @@ def threads_in_frames():
     return [each for each in frame.CREW._assistants if each.frame is not None]
 
 
-def wide(dtype="float64"):
+def wide():
     """A network whose steps take longer than a shift."""
     layers = [dp.Dense(500, "tanh"), dp.Dense(500, "relu"), dp.Dense(3, "softmax")]
-    return dp.Network(40, layers, loss="cross_entropy", dtype=dtype, seed=0)
+    return dp.Network(40, layers, loss="cross_entropy", seed=0)
 
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="threads are relieved on Linux only")
@@ -428,12 +428,83 @@ def test_steps_that_are_too_short_to_share_are_relieved(crowded):
 
 
 @LINUX
-def test_predictions_are_relieved(crowded):
+def test_predictions_are_relieved(crowded, crew, monkeypatch):
     net, many = wide(), RNG.standard_normal((30_000, 40))
-    found = predict(net, many, 2)
-    until(lambda: not threads_in_frames())
+    frames, begin = [], crew.begin
+    monkeypatch.setattr(crew, "begin", lambda frame: (frames.append(frame), begin(frame)))
+
+    def parts():
+        return sum(int(f.sync[f.slot(1) + constants.PARTS]) for f in frames)
+
+    for _ in range(100):
+        found = predict(net, many, 2)
+        if parts():
+            break
+    assert parts(), "no relief ever computed a part"
     crowded.append(False)
     np.testing.assert_array_equal(found, predict(net, many, 2))
+
+
+@LINUX
+@pytest.mark.parametrize("make", [network, wide])
+def test_bits_do_not_depend_on_when_a_relief_leaves(make, crowded, crew):
+    how = {"n_threads": 2, "solver": dp.Adam(0.01), "epochs": 100 if make is network else 15}
+    crowded.append(False)
+    expected, _ = trained(make(), **how)
+    crowded.append(True)
+    stop, asked = threading.Event(), []
+
+    def disturb():
+        while not stop.is_set():
+            with crew.lock:
+                for assistant in crew._assistants:
+                    if assistant.relieves:
+                        assistant.leave()
+                        asked.append(assistant)
+            time.sleep(0.001)
+
+    disturber = threading.Thread(target=disturb)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("deltaprop.engines.fused.trainer.SECONDS_PER_CALL", 0.005)
+        disturber.start()
+        try:
+            for _ in range(5):
+                np.testing.assert_array_equal(trained(make(), **how)[0], expected)
+        finally:
+            stop.set()
+            disturber.join()
+    assert asked
+
+
+@LINUX
+def test_an_assistant_that_never_arrived_does_not_keep_its_place(crowded, crew):
+    gate = threading.Event()
+
+    class Slow(Work):
+        def enter(self, k):
+            gate.wait()
+
+    first, second, third = Slow(2, relievable=True), *(Work(2, relievable=True) for _ in "ab")
+    for work in (first, second, third):
+        crew.begin(work)
+        assert list(work.assistants) == [1]
+        crew.end(work)
+    assert not second.assistants  # it is still in `first`, and on the way to `third`
+    gate.set()
+    until(lambda: third.entered == [1])
+    assert not second.entered
+
+
+@LINUX
+def test_a_leader_works_alone_without_file_descriptors(crowded, crew, monkeypatch):
+    def none():
+        raise OSError("Too many open files")
+
+    monkeypatch.setattr(os, "pipe", none)
+    work = Work(2, relievable=True)
+    crew.begin(work)
+    crew.end(work)
+    assert crew._leaders == 0
 
 
 @LINUX

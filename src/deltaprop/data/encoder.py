@@ -214,14 +214,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     def _learn(self, frame: Any) -> None:
         from deltaprop.data.columns.recognition import learned
 
+        columns = {name: learned(name, column, self.random_state) for name, column in frame.items()}
+        if not any(column.names() for column in columns.values()):
+            raise TableError("X has no column that could be used: all of them are empty.")
         self.__dict__.pop("layout", None)
-        self._set_columns(
-            {name: learned(name, column, self.random_state) for name, column in frame.items()}
-        )
+        self._set_columns(columns)
         self.feature_names_in_ = np.array(list(frame.columns), dtype=object)
         self.n_features_in_ = len(frame.columns)
-        if self.layout.width == 0:
-            raise TableError("X has no column that could be used: all of them are empty.")
 
     def _set_columns(self, columns: Mapping[str, EncodedColumn]) -> None:
         self.columns_ = dict(columns)

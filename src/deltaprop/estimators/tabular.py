@@ -250,7 +250,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
             return self
         self.target_name_ = _name(y)
         labels = _column(y)
-        if labels.dtype == object and any(label is None or label != label for label in labels):
+        if labels.dtype == object and pd.isna(labels).any():
             raise TableError("y has missing labels; remove those rows.")
         if labels.dtype == object:  # an array of booleans or numbers keeps their type
             labels = pd.Series(labels).infer_objects().to_numpy()

@@ -52,7 +52,8 @@ class DateColumn:
         zone = _zone(column, pattern)
         dates = values.dates(column, pattern, zone)
         known = dates.dropna()
-        parts = [*PARTS[: 3 if (known == known.normalize()).all() else 4], "total_seconds"]
+        wall = known.tz_localize(None)  # in some time zones, midnight does not exist on some days
+        parts = [*PARTS[: 3 if (wall == wall.normalize()).all() else 4], "total_seconds"]
         missing = len(dates) - len(known)
         flags = Squash.of_flags(np.full(len(parts) * bool(missing), missing), len(dates))
         scale = Squash.fitted(_part(dates, part) for part in parts)
@@ -88,9 +89,15 @@ class DateColumn:
 
 
 def _zone(column: Any, pattern: str | None) -> str | None:
-    """The time zone of a column of dates, or of strings of this format."""
+    """The time zone of a column of dates, or of strings of this format; UTC if it has no name."""
     zone = values.with_zones(column, pattern).tz
-    return None if zone is None else str(zone)
+    if zone is None:
+        return None
+    try:
+        pd.DatetimeIndex([], tz="UTC").tz_convert(str(zone))
+    except (KeyError, ValueError):  # no such name, as for the zones of dateutil
+        return "UTC"
+    return str(zone)
 
 
 def _part(dates: pd.DatetimeIndex, part: str) -> Float[np.ndarray, " N"]:

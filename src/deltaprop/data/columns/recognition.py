@@ -62,7 +62,7 @@ def learned(name: str, column: pd.Series, random_state: int | None) -> EncodedCo
     if _is_empty(column):
         return DroppedColumn(name)
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return CategoryColumn.fitted(name, column)
+        return _of_categories(name, column, random_state)
     if column.dtype.kind == "M":
         return DateColumn.fitted(name, column)
     if column.dtype.kind == "m":
@@ -70,6 +70,14 @@ def learned(name: str, column: pd.Series, random_state: int | None) -> EncodedCo
     if pd.api.types.is_numeric_dtype(column.dtype):
         return NumberColumn.fitted(name, column)
     return _guessed(name, column, random_state)
+
+
+def _of_categories(name: str, column: pd.Series, random_state: int | None) -> EncodedColumn:
+    """Categories; if each of many occurs only once, they are encoded by their own dtype."""
+    found = CategoryColumn.fitted(name, column)
+    if found.labels:
+        return found
+    return learned(name, column.astype(column.cat.categories.dtype), random_state)
 
 
 def _is_empty(column: pd.Series) -> bool:
@@ -94,7 +102,7 @@ def _guessed(name: str, column: pd.Series, random_state: int | None) -> EncodedC
     try:
         known = values.parsed_numbers(labels, strict=True)
         return NumberColumn.of_values(name, np.append(known, np.nan)[codes])
-    except ValueError:
+    except (ValueError, OverflowError):  # no number, or one with hundreds of digits
         pass
     if len(words) < FEW:
         return CategoryColumn.of_values(name, labels, codes, missing_words=True)

@@ -74,6 +74,7 @@ class Squash:
         with np.errstate(over="ignore", invalid="ignore"):
             values -= self.center[:, None]
             values *= self.scale[:, None]
+        missing |= np.isnan(values)  # overflow, multiplied by 0
         np.clip(values, -LARGEST, LARGEST, out=values)
         size = values / BOUND
         size *= size

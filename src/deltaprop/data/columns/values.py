@@ -21,6 +21,7 @@ MISSING_WORDS = frozenset({
 })  # fmt: skip
 """Strings that stand for a missing value, as in pandas' and skrub's readers."""
 
+TRUTH = {"True": "1", "False": "0"}  # how booleans are written among values of other types
 NUMBERS = ("boolean", "integer", "floating", "mixed-integer-float", "decimal")
 DATES = ("date", "datetime", "datetime64")
 DURATIONS = ("timedelta", "timedelta64")
@@ -44,6 +45,8 @@ def plain(column: pd.Series) -> pd.Series:
         return _typed(column)
     if isinstance(column.dtype, np.dtype) and column.dtype.kind == "c":
         raise TableError(f"Column {column.name!r} has complex numbers; use real ones.")
+    if column.dtype == np.longdouble:
+        return column.astype(np.float64)
     return column
 
 
@@ -106,6 +109,8 @@ def numbers(column: pd.Series) -> Num[np.ndarray, " N"]:
 
 def parsed_numbers(labels: list[str | None], strict: bool = False) -> Num[np.ndarray, " u"]:
     """The numbers that strings spell; ValueError, or else NaN, for other strings."""
+    if not strict:
+        labels = [word if word is None else TRUTH.get(word, word) for word in labels]
     words = pd.Series(labels, dtype=object)
     found = pd.to_numeric(words, errors="raise" if strict else "coerce")
     numbers: np.ndarray = found.to_numpy(dtype=np.float64, na_value=np.nan)
@@ -124,7 +129,8 @@ def distinct(column: pd.Series) -> tuple[list[str | None], Int[np.ndarray, " N"]
 
     None is a missing value, and so is the index -1. A short column may repeat values.
     """
-    column = plain(column)
+    if column.dtype != object:  # the labels of objects must not depend on the other rows
+        column = plain(column)
     if isinstance(column.dtype, pd.CategoricalDtype):
         return [label(value) for value in column.dtype.categories], column.array.codes
     if len(column) < SHORT:
@@ -142,7 +148,9 @@ def label(value: Any) -> str | None:
     Integers become floats in a column that has missing values, so 3.0 is written as "3".
     """
     if isinstance(value, str):
-        return value
+        return value if type(value) is str else str.__str__(value)
+    if isinstance(value, np.ndarray):  # a list, in an Arrow table
+        value = value.tolist()
     if value is None or value is pd.NA or value is pd.NaT:
         return None
     if isinstance(value, (float, np.floating)):
@@ -243,6 +251,8 @@ def seconds(column: pd.Series) -> Float[np.ndarray, " N"]:
     if column.dtype.kind != "m":
         if column.dtype.kind == "M":
             raise TableError(f"Column {column.name!r} must hold durations, but it holds dates.")
+        if pd.api.types.is_numeric_dtype(column.dtype) and column.notna().any():
+            raise TableError(f"Column {column.name!r} must hold durations, but it holds numbers.")
         labels, codes = distinct(column)
         words = pd.Series([*labels, None], dtype=object)
         column = pd.to_timedelta(words, errors="coerce").iloc[codes]

@@ -41,11 +41,11 @@ def target_values(batch: Any, name: str) -> Shaped[np.ndarray, " n"]:
 
 def frame(batch: Any, names: Sequence[str]) -> Any:
     """These columns as a DataFrame; categories become plain values."""
-    table = batch.select(list(names)).to_pandas(ignore_metadata=True)
-    for name in table.columns:
-        if table[name].dtype == "category":
-            table[name] = table[name].astype(table[name].cat.categories.dtype)
-    return table
+    batch = batch.select(list(names))
+    for i, field in enumerate(batch.schema):
+        plain = decoded(batch.column(i))
+        batch = batch.set_column(i, field.name, plain)
+    return batch.to_pandas(ignore_metadata=True)
 
 
 def decoded(column: Any) -> Any:

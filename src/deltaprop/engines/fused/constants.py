@@ -67,11 +67,12 @@ RELIEF, TASK = 35, 36  # who relieves the leader (0: nobody), and with what
 STEP_TIME = 37  # the shortest time of a step; 0 before the first
 SLOTS, WORDS = 48, 32  # the first thread's slot, and the words of a slot
 STATE, BUSY, PARTS, READ_PARTS, ACCOUNT, BLAMED, CLOCK = range(7)  # in a slot; CLOCK has two words
-# In the slot of a relief: whether it is asked to leave, file descriptors, when and on which
-# processor the last shift ended, and room for arguments of the operating system.
+# In the slot of a relief: whether it is asked to leave, the file descriptors of its two pipes, when
+# and on which processor the leader's last shift ended, and room for arguments of the operating
+# system, for each thread its own.
 LEAVE, RELIEF_READS, WAKES_RELIEF, LEADER_READS, WAKES_LEADER = range(8, 13)
-ENDED_AT, ENDED_ON, POLL, BYTE = range(13, 17)
-ENDS = 17  # when the shift of a thread ends; 0: never
+ENDED_AT, ENDED_ON, RELIEF_POLL, LEADER_POLL, BYTE = range(13, 18)
+ENDS = 18  # when the shift of a thread ends; 0: never
 MASKS = 32  # words at the end of `sync`, for two affinity masks
 AWAY, INVITED, TRUSTED, FAILED, SENT_AWAY, DISMISSED = range(6)  # states of an assistant
 COMING, READY, WORKING = range(6, 9)  # and of a relief

@@ -128,7 +128,7 @@ class Frame:
             CREW.end(self)
 
     def enter(self, k: int) -> None:
-        """Run the kernel as thread k: 0 leads, the others assist."""
+        """Run the kernel as thread k: 0 leads, the others assist or relieve it."""
         self.compiled.enter(self._error, self._error + 8, 1.0, k, self._place)
 
     def slot(self, k: int) -> int:

@@ -126,12 +126,13 @@ def _train(one, f):
 def _lead(one, f, k):
     """Run steps, as thread k, until the last one or the end of the shift."""
     while f.next < f.n_steps:
-        began = begin_step(f, k)
+        began, updates = begin_step(f, k), f.updates
         _run_step(one, f, f.next)
         f.next += 1
         if f.n_threads > 1:
             settle(f)
-        end_step(f, k, began)
+        if f.updates > updates and f.step_size >= min(f.batch, f.N):
+            end_step(f, k, began)
         if is_over_after_step(f, k):
             return
 

@@ -9,13 +9,14 @@ take over. If steps are short, the relief runs the next steps; if they are long,
 of the open phase.
 
 The state of a relief is COMING until it has arrived, and READY while it sleeps. The leader sets it
-to WORKING and then waits until it is READY again. A byte in a pipe only wakes a thread up; what
-the thread does then depends on the state alone.
+to WORKING and then waits until it is READY again. A relief that is READY may set it to AWAY and
+leave: if it is asked to, or if there was no shift for it for a while. A byte in a pipe only wakes a
+thread up; what the thread does then depends on the state alone.
 
-Where all processors are busy, a thread that wakes up on another processor than that of the last
-shift has to wait until the program there has used up its slice. On the same one it runs at once,
-because the other thread has just gone to sleep. So a thread that comes late moves there; the
-scheduler wakes it up there the next time, too, if nothing else is better.
+Where all processors are busy, a relief that wakes up on another processor than that of the leader
+has to wait until the program there has used up its slice. On the same one it runs at once, because
+the leader has just gone to sleep. So a relief that comes late moves there; the scheduler wakes it
+up there the next time, too, if nothing else is better.
 
 Threads are relieved on Linux only.
 """
@@ -32,9 +33,9 @@ poll = types.ExternalFunction("poll", types.int32(types.int64, types.int64, type
 read = types.ExternalFunction("read", types.int64(types.int32, types.int64, types.int64))
 write = types.ExternalFunction("write", types.int64(types.int32, types.int64, types.int64))
 sched_getcpu = types.ExternalFunction("sched_getcpu", types.int32())
-MASK = types.int32(types.int32, types.int64, types.int64)
-sched_getaffinity = types.ExternalFunction("sched_getaffinity", MASK)
-sched_setaffinity = types.ExternalFunction("sched_setaffinity", MASK)
+OF_MASK = types.int32(types.int32, types.int64, types.int64)
+sched_getaffinity = types.ExternalFunction("sched_getaffinity", OF_MASK)
+sched_setaffinity = types.ExternalFunction("sched_setaffinity", OF_MASK)
 POLLIN = 1
 
 
@@ -43,9 +44,9 @@ POLLIN = 1
 
 @plain
 def begin_shift(f, k):
-    """A shift of thread k begins now. It has no end if nobody can relieve the leader."""
+    """A shift of thread k begins now. The leader's has no end if nobody can relieve it."""
     sync = vector(1, f.sync, f.words)
-    sync[slot(k) + c.ENDS] = nanoseconds(f, k) + c.SHIFT if sync[c.RELIEF] else 0
+    sync[slot(k) + c.ENDS] = nanoseconds(f, k) + c.SHIFT if k or sync[c.RELIEF] else 0
 
 
 @plain
@@ -64,7 +65,7 @@ def begin_step(f, k):
 
 @plain
 def end_step(f, k, began):
-    """Note how long a step of thread k took."""
+    """Note how long a step of thread k with a whole batch took."""
     if began:
         sync, time = vector(1, f.sync, f.words), nanoseconds(f, k) - began
         sync[c.STEP_TIME] = min(time, sync[c.STEP_TIME]) if sync[c.STEP_TIME] else time
@@ -100,8 +101,7 @@ def hand_over(f, task):
         if replaced(sync, slot(k) + c.STATE, c.READY, c.WORKING):
             _wake(f, k, c.WAKES_RELIEF)
             while fetch(sync, slot(k) + c.STATE) == c.WORKING:
-                _sleep(f, k, c.LEADER_READS)
-            _come_closer(f, k)
+                _sleep(f, k, c.LEADER_READS, c.LEADER_POLL)
     begin_shift(f, 0)
 
 
@@ -119,12 +119,9 @@ def next_shift(f, k):
     """Wait until the next shift of the relief k begins. False if it has left instead."""
     sync, at = vector(1, f.sync, f.words), slot(k)
     while fetch(sync, at + c.STATE) != c.WORKING:
-        sync[at + c.POLL] = sync[at + c.RELIEF_READS] + (POLLIN << 32)  # a struct pollfd
-        events = poll(f.sync + 8 * (at + c.POLL), int64(1), int32(c.RELIEF_STAYS))
-        if events > 0:
-            _sleep(f, k, c.RELIEF_READS)
-        asked = events == 0 or fetch(sync, at + c.LEAVE)
-        if asked and replaced(sync, at + c.STATE, c.READY, c.AWAY):
+        woken = _sleep(f, k, c.RELIEF_READS, c.RELIEF_POLL)
+        may_leave = not woken or fetch(sync, at + c.LEAVE)
+        if may_leave and replaced(sync, at + c.STATE, c.READY, c.AWAY):
             return False
     _come_closer(f, k)
     begin_shift(f, k)
@@ -134,7 +131,6 @@ def next_shift(f, k):
 @plain
 def give_back(f, k):
     """End the shift of the relief k."""
-    _note_end(f, k)
     put(vector(1, f.sync, f.words), slot(k) + c.STATE, c.READY)
     _wake(f, k, c.WAKES_LEADER)
 
@@ -149,10 +145,17 @@ def _wake(f, k, pipe):
 
 
 @plain
-def _sleep(f, k, pipe):
-    """Sleep until there is a byte in the pipe, and take it."""
-    at = slot(k)
-    read(int32(vector(1, f.sync, f.words)[at + pipe]), f.sync + 8 * (at + c.BYTE), int64(1))
+def _sleep(f, k, pipe, room):
+    """Sleep until there is a byte in the pipe, and take it. False if none came for a while.
+
+    Another thread may take the byte first: pipes stay with a relief that goes from frame to frame.
+    """
+    sync, at = vector(1, f.sync, f.words), slot(k)
+    sync[at + room] = sync[at + pipe] + (POLLIN << 32)  # a struct pollfd
+    events = poll(f.sync + 8 * (at + room), int64(1), int32(c.RELIEF_STAYS))
+    if events > 0:
+        read(int32(sync[at + pipe]), f.sync + 8 * (at + c.BYTE), int64(1))
+    return events != 0
 
 
 # ---------------------------------------------------------------- processors
@@ -162,13 +165,13 @@ if sys.platform == "linux":
 
     @plain
     def _note_end(f, k):
-        """Note when and where a shift ends, before the state tells the other thread."""
+        """Note when and where the leader's shift ends, before the state tells its relief."""
         sync, at = vector(1, f.sync, f.words), slot(k)
         sync[at + c.ENDED_AT], sync[at + c.ENDED_ON] = nanoseconds(f, 0), sched_getcpu()
 
     @plain
     def _come_closer(f, k):
-        """Move to the processor of the last shift if this one begins late."""
+        """Move the relief to the processor of the leader if it comes late."""
         sync, at = vector(1, f.sync, f.words), slot(k)
         late, there = nanoseconds(f, 0) - sync[at + c.ENDED_AT] > c.LATE, sync[at + c.ENDED_ON]
         if late and there != sched_getcpu():
@@ -186,7 +189,8 @@ if sys.platform == "linux":
         for word in range(before, f.words):
             sync[word] = 0
         sync[mask + processor // 64] = int64(1) << (processor % 64)
-        if sched_getaffinity(int32(0), int64(size), f.sync + 8 * before) >= 0:
+        found = sched_getaffinity(int32(0), int64(size), f.sync + 8 * before)
+        if found >= 0 and sync[before + processor // 64] & sync[mask + processor // 64]:
             sched_setaffinity(int32(0), int64(size), f.sync + 8 * mask)
             sched_setaffinity(int32(0), int64(size), f.sync + 8 * before)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Protocol
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from jaxtyping import Int
 
 FIRST_RETRY, LAST_RETRY = 0.1, 3.0  # seconds after a setback
+LINUX = sys.platform == "linux"
 RELIEF = 1  # the number of the thread that relieves the leader
 CHECK = 0.1  # seconds between two looks at whether the machine is crowded
 TRUST = 2.0  # seconds for which an assistant that was not interrupted needs no other audition
@@ -58,7 +60,7 @@ class Led(Protocol):
     led: bool
 
     def enter(self, k: int) -> None:
-        """Run the compiled code as thread k; the threads after 0 assist."""
+        """Run the compiled code as thread k; the threads after 0 assist or relieve thread 0."""
 
     def slot(self, k: int) -> int:
         """The position in `sync` where the slot of thread k begins."""
@@ -71,7 +73,8 @@ class Assistant:
         self.frame: Led | None = None  # None: the thread sleeps
         self.relieves = False
         self._crew, self._k = crew, 0
-        self._pipes: list[int] = []
+        self._entered: tuple[Led, int] | None = None  # where it is at the moment, and as which k
+        self._pipes: list[int] = []  # as in the slot, from RELIEF_READS on
         self._retry_at, self._trusted_until, self._setbacks = 0.0, 0.0, 0
         self._wake = _thread.allocate_lock()
         self._wake.acquire()
@@ -99,14 +102,17 @@ class Assistant:
         frame.sync[slot + constants.ACCOUNT] = constants.ADVANCE
         frame.sync[slot + constants.READ_PARTS] = frame.sync[slot + constants.PARTS]
         frame.sync[slot + constants.ENDS] = 0
+        if k == RELIEF:
+            frame.sync[constants.RELIEF] = 0
         frame.sync[slot + constants.STATE] = state
         self._go(frame, k)
 
     def relieve(self, frame: Led) -> None:
         """Take turns with the leader of this frame, whose slot RELIEF must be free."""
         self.leave()
-        if not self._pipes:
-            self._pipes = [*os.pipe(), *os.pipe()]
+        while len(self._pipes) < 4:
+            self._pipes += os.pipe()
+            os.set_blocking(self._pipes[-2], False)
         slot = frame.slot(RELIEF)
         first = slot + constants.RELIEF_READS
         frame.sync[first : first + len(self._pipes)] = self._pipes
@@ -116,19 +122,23 @@ class Assistant:
         self._go(frame, RELIEF, relieves=True)
 
     def _go(self, frame: Led, k: int, relieves: bool = False) -> None:
+        if self.frame is not None and (self.frame, self._k) != self._entered:
+            del self.frame.assistants[self._k]  # it never arrived there
         frame.assistants[k] = self
-        asleep, self.frame, self._k, self.relieves = self.frame is None, frame, k, relieves
-        if asleep:
+        self.frame, self._k, self.relieves = frame, k, relieves
+        if self._entered is None and self._wake.locked():
             self._wake.release()
 
     def leave(self) -> None:
-        """Leave the present frame, if there is one, after the parts that are being computed."""
+        """Leave the present frame, if there is one, after the present parts or shift."""
         if self.frame is None:
             return
         if self.relieves:
-            self.frame.sync[constants.RELIEF] = 0
-            self.frame.sync[self.frame.slot(RELIEF) + constants.LEAVE] = 1
-            os.write(self._pipes[1], b".")  # it may be asleep
+            leave = self.frame.slot(RELIEF) + constants.LEAVE
+            if not self.frame.sync[leave]:
+                self.frame.sync[constants.RELIEF] = 0
+                self.frame.sync[leave] = 1
+                os.write(self._pipes[1], b".")  # it may be asleep
             return
         state = self.frame.slot(self._k) + constants.STATE
         if self.frame.sync[state] == constants.TRUSTED:
@@ -138,10 +148,16 @@ class Assistant:
     def _live(self) -> None:
         while True:
             self._wake.acquire()
-            while (frame := self.frame) is not None:
-                k, relieved, started = self._k, self.relieves, time.monotonic()
+            while True:
+                with self._crew.lock:
+                    frame, k, relieved = self.frame, self._k, self.relieves
+                    self._entered = None if frame is None else (frame, k)
+                if frame is None:
+                    break
+                started = time.monotonic()
                 frame.enter(k)
                 with self._crew.lock:
+                    self._entered = None
                     if not relieved:
                         self._learn(int(frame.sync[frame.slot(k) + constants.STATE]), started)
                     del frame.assistants[k]
@@ -175,10 +191,16 @@ class Crew:
         with self.lock:
             self._leaders += 1
             frame.led = True
-            if self._assistants or frame.n_threads > 1:
-                self._staff(frame)
-            if frame.relievable:
-                self._relieve(frame)
+            if any(each not in self._assistants for each in frame.assistants.values()):
+                frame.assistants.clear()  # this process was forked, and they stayed in the other
+                frame.sync[constants.RELIEF] = 0
+            try:
+                if self._assistants or frame.n_threads > 1:
+                    self._staff(frame)
+                if frame.relievable:
+                    self._relieve(frame)
+            except (OSError, RuntimeError):
+                pass  # no more threads or file descriptors: the leader works alone
 
     def end(self, frame: Led) -> None:
         """The current thread does not lead the frame any more; assistants stay for a moment."""
@@ -209,12 +231,12 @@ class Crew:
             assistant.join(frame, k)
 
     def _relieve(self, frame: Led) -> None:
-        """Lend a relief to the frame while the machine is crowded and nobody assists."""
+        """Lend a relief to the frame if the machine is crowded and nobody assists at the moment."""
         relief = frame.assistants.get(RELIEF)
-        if relief is not None and relief.relieves:
+        if relief is not None and relief.relieves and relief.frame is frame:
             if not self._is_crowded():
                 relief.leave()
-        elif not frame.assistants and self._has_room() and self._is_crowded():
+        elif not frame.assistants and self._is_crowded() and self._has_room():
             free = [a for a in self._assistants if a.frame is None or not a.frame.led]
             if not free:
                 free = [Assistant(self)]
@@ -230,7 +252,7 @@ class Crew:
         """Whether the machine was crowded a short time ago."""
         now = time.monotonic()
         if now - self._looked_at > CHECK:
-            self._looked_at, self._crowded = now, processors.crowded()
+            self._looked_at, self._crowded = now, LINUX and processors.crowded()
         return self._crowded
 
 
