@@ -40,7 +40,7 @@ FRESH = """## In fresh processes, beside busy processes
 
 Seconds of a fit. Each library runs in {processes} new processes, which take turns. The time of a
 process is the median of up to {fits} fits after a first one. The table shows the median of the
-processes and, in parentheses, the slowest one, with ≥ if fits were stopped after {limit:g} s. A
+processes and, in parentheses, the slowest one, with ≥ if fits were stopped after {limit} s. A
 number after a name limits the threads; without one, the library uses its default. The last column
 is deltaprop's time at its default divided by the better of its times with one and with two threads.
 """
@@ -106,12 +106,20 @@ def rendered(reports: list[Record], command: str) -> str:
 
 
 def joined(reports: list[Record], key: str) -> Record:
-    """Return the records of all reports that have the key, and the settings of the last."""
+    """Return the records of all reports that have the key, and their settings, as in "2 or 4"."""
     with_key = [report for report in reports if key in report]
+    settings = [report["settings"] for report in with_key]
+    names = settings[0] if settings else ()
     return {
         "records": [record for report in with_key for record in report[key]],
-        "settings": with_key[-1]["settings"] if with_key else {},
+        "settings": {
+            name: " or ".join(unique(_written(each[name]) for each in settings)) for name in names
+        },
     }
+
+
+def _written(setting: Any) -> str:
+    return f"{setting:g}" if isinstance(setting, int | float) else str(setting)
 
 
 def measured_on(facts: Record) -> str:
