@@ -168,9 +168,10 @@ def _run_step(one, f, s):
 @plain
 def _predict(f):
     """Write the outputs of all N rows to `out`; each thread uses its own part of the memory."""
-    begin_window(f)
-    continue_shift(f)
-    vector(1, f.sync, f.words)[STEP_TIME] = LONG + 1  # all rows are one step
+    if f.n_threads > 1:
+        begin_window(f)
+        continue_shift(f)
+        vector(1, f.sync, f.words)[STEP_TIME] = LONG + 1  # all rows are one step
     if f.N >= FEW:
         _share(f, PANELS, f.n_threads)
     _share(f, PREDICTION, (f.N + f.tile - 1) // f.tile)
