@@ -82,10 +82,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     - Numbers, booleans and durations are kept.
     - A category becomes one column per value. A column of the dtype category may have up to 1,000;
       if it has more than 40, the values that occur only once share a column, as do all values
-      beyond the 1,000 most frequent ones. A value that was not seen in ``fit`` is encoded as a rare
-      one, or as none of the known ones if no value was rare.
+      beyond the 1,000 most frequent ones. If each of more than 40 values occurs only once, the
+      column is encoded by the dtype of its values instead. A value that was not seen in ``fit`` is
+      encoded as a rare one, or as none of the known ones if no value was rare.
     - Dates become year, month, day, hour and seconds since 1970.
-    - Text becomes 30 columns derived from its n-grams (skrub's StringEncoder).
+    - Text becomes up to 30 columns: the main components of its n-grams.
 
     Missing values are replaced by the median and marked in an additional column; among categories,
     they have a column of their own. Infinite numbers count as missing. All columns are scaled

@@ -2,11 +2,11 @@
 
 The scheduler divides the time of busy processors among all threads that want to run. A single
 thread gets one share, no matter how short its steps are. Two threads that take turns get two, as
-those of other multi-threaded programs do, but neither of them ever waits for the other at a
-barrier. After a *shift*, the leader wakes its *relief* and sleeps until it is woken up in its turn.
-A shift is shorter than a time slice, so that a thread is rarely interrupted while the other cannot
-take over. If steps are short, the relief runs the next steps; if they are long, it computes parts
-of the open phase.
+those of other multi-threaded programs do, and only one of them runs at a time, so that neither
+waits at a barrier. After a *shift*, the leader wakes its *relief* and sleeps until it is woken up
+in its turn. A shift is shorter than a time slice, so that a thread is rarely interrupted while the
+other cannot take over. If steps are short, the relief runs the next steps; if they are long, it
+computes parts of the open phase.
 
 The state of a relief is COMING until it has arrived, and READY while it sleeps. The leader sets it
 to WORKING and then waits until it is READY again. A relief that is READY may set it to AWAY and
@@ -44,7 +44,7 @@ POLLIN = 1
 
 @plain
 def begin_shift(f, k):
-    """A shift of thread k begins now. The leader's has no end if nobody can relieve it."""
+    """Begin a shift of thread k. The leader's shift has no end if nobody can relieve it."""
     sync = vector(1, f.sync, f.words)
     sync[slot(k) + c.ENDS] = nanoseconds(f, k) + c.SHIFT if k or sync[c.RELIEF] else 0
 
