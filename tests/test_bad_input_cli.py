@@ -146,10 +146,6 @@ BAD = {
         ["train", "few.csv", "--target", "b", "--test-size", "0.9"],
         "only one class",
     ),
-    "few rows left to validate on": (
-        ["train", "ten.csv", "--target", "b", "--test-size", "0.6"],
-        "validation",
-    ),
     "seed": (["train", "t.csv", "--target", "species", "--seed", "-1"], "--seed"),
     "seed of a stream": (
         ["train", "t.csv", "--target", "species", "--seed", "-1", "--memory", "2MB"],

@@ -28,6 +28,7 @@ X = (X - X.mean(0)) / X.std(0)
 WEIGHTS = np.where(np.arange(150) < 40, 0.0, 1.5)
 SEARCHES = {
     "adam": {},
+    "input scale": {"solver": dp.AdamW(0.01, input_scale=6.0)},
     "adamw in order": {"solver": dp.AdamW(0.01), "shuffle": False},
     "momentum, one cycle": {"solver": dp.SGD(0.05), "schedule": dp.schedules.OneCycle()},
     "inverse scaling, clipped": {"schedule": dp.schedules.InverseScaling(), "clip_norm": 0.05},
@@ -693,31 +694,36 @@ def table(tmp_path):
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_the_command_goes_on_where_it_was_interrupted(number, status, table):
+@pytest.mark.parametrize("folders", [["run"], ["run/0", "run/1"]])
+def test_the_command_goes_on_where_it_was_interrupted(number, status, folders, table):
     options = ["--epochs", "100000", "--learning-rate", "1e-7", "--checkpoint", "run"]
+    options += ["--folds", str(len(folders))]
     process = subprocess.Popen(
         [*TRAIN, *options, "--checkpoint-seconds", "0.1"], cwd=table,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    wait_for_files(table / "run", process)
+    for folder in folders:
+        wait_for_files(table / folder, process)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == status, errors
     assert "To resume from the checkpoint in run, run the same command again" in errors
-    reached = Folder(table / "run", 3).newest()[1]["history"]["n_epochs"]
+    states = [Folder(table / folder, 3).newest()[1] for folder in folders]
+    reached = max(state["history"]["n_epochs"] for state in states)
     assert reached > 0
     options[1] = str(reached + 2)
     done = subprocess.run(
         [*TRAIN, *options, "--json"], cwd=table, capture_output=True, text=True, timeout=120
     )
-    assert json.loads(done.stdout)["epochs"] == reached + 2
+    assert json.loads(done.stdout)["epochs"] == len(folders) * (reached + 2)
 
 
 def test_the_command_refuses_the_checkpoint_of_another(table):
     options = [*TRAIN, "--epochs", "2", "--checkpoint", "run", "--quiet"]
+    options += ["--folds", "1"]
     subprocess.run(options, cwd=table, check=True, timeout=120)
     done = subprocess.run(
         [*options, "--hidden", "9"], cwd=table, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 2
-    assert "units is 2 → 9 → 1, was 2 → 128 → 64 → 1" in done.stderr
+    assert "units is 26 → 9 → 1, was 26 → 128 → 128 → 1" in done.stderr

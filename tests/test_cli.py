@@ -165,6 +165,22 @@ def test_classes_of_a_row_or_two_are_learnt_from_not_held_out(tmp_path):
     pd.DataFrame({"x": range(41), "kind": kinds}).to_csv(tmp_path / "t.csv", index=False)
     done = deltaprop("train", "t.csv", "--target", "kind", "--epochs", 3, "--json", cwd=tmp_path)
     result = json.loads(done.stdout)
+    assert result["test_rows"] == 0
+    assert result["classes"]["c"]["rows"] == 1
+    assert list(dp.load(tmp_path / "model.dp").classes_) == ["a", "b", "c"]
+    done = deltaprop(
+        "train",
+        "t.csv",
+        "--target",
+        "kind",
+        "--epochs",
+        3,
+        "--json",
+        "--test-size",
+        0.2,
+        cwd=tmp_path,
+    )
+    result = json.loads(done.stdout)
     assert result["classes"]["c"]["rows"] == 0
     assert list(dp.load(tmp_path / "model.dp").classes_) == ["a", "b", "c"]
 

@@ -102,8 +102,16 @@ def test_n_grams_are_those_of_scikit_learn(text):
 # ---------------------------------------------------------------- the dtype decides
 
 
+def test_strings_that_repeat_are_categories():
+    for n, kind in ((399, "text"), (400, "category")):
+        words = pd.Series([f"value {i % 40}" for i in range(n)] + [None, "?"])
+        encoder = TableEncoder().fit(pd.DataFrame({"s": words}))
+        assert encoder.kinds_ == {"s": kind}
+        assert np.isfinite(encoder.encode(pd.DataFrame({"s": ["value 1", "new", None]}))).all()
+
+
 def test_a_column_of_the_dtype_category_is_encoded_as_categories():
-    values = [f"value {i % 42}" for i in range(420)]
+    values = [f"value {i % 42}" for i in range(400)]
     encoder = TableEncoder().fit(pd.DataFrame({"x": pd.Categorical(values), "s": values}))
     assert encoder.kinds_ == {"x": "category", "s": "text"}
     assert [name for name in encoder.feature_names_out_ if name.startswith("x_")] == [

@@ -27,25 +27,27 @@ SKLEARN = (
     "n_iter_no_change=10, max_fun=15000"
 )
 OWN = (
-    "out_activation='auto', dropout=0.0, clip_norm=None, weight_decay=0.01, init='sklearn', "
+    "out_activation='auto', dropout=0.0, clip_norm=None, weight_decay=0.01, "
+    "input_scale=0.0, init='sklearn', "
     "scoring=None, callbacks=None, engine='auto', n_threads=None, reproducible=False, "
     "precision=None, record=None, checkpoint=None, privacy=None"
 )
+PRESETS = "preset='default', time_limit=None, cv='auto', n_bins='auto'"
 TABULAR = (
-    "solver='adamw', alpha=0.0, weight_decay=0.01, batch_size='auto', learning_rate='constant', "
-    "learning_rate_init=0.002, dropout=0.0, max_iter=200, n_iter_no_change=15, "
-    "validation_fraction=0.15"
+    "solver='adamw', alpha=0.0, weight_decay='auto', batch_size='auto', learning_rate='constant', "
+    "learning_rate_init='auto', input_scale='auto', dropout='auto', max_iter=200, "
+    "n_iter_no_change='auto', validation_fraction=0.15"
 )
 RUN = "random_state=None, callbacks=None, engine='auto', record=None, checkpoint=None, privacy=None"
-# The signatures of version 0.1, which were written by hand.
+# Those of the MLP estimators were written by hand for version 0.1.
 SIGNATURES = {
     dp.MLPClassifier: f"(hidden_layer_sizes=(100,), activation='relu', *, {SKLEARN}, "
     f"loss='log_loss', class_weight=None, {OWN})",
     dp.MLPRegressor: "(loss='squared_error', hidden_layer_sizes=(100,), activation='relu', *, "
     f"{SKLEARN}, {OWN})",
-    dp.TabularClassifier: "(hidden_layer_sizes=(128, 64), activation='silu', *, loss='log_loss', "
-    f"{TABULAR}, class_weight=None, {RUN})",
-    dp.TabularRegressor: "(hidden_layer_sizes=(128, 64), activation='silu', *, "
+    dp.TabularClassifier: f"(hidden_layer_sizes='auto', activation='silu', *, {PRESETS}, "
+    f"loss='log_loss', {TABULAR}, class_weight=None, {RUN})",
+    dp.TabularRegressor: f"(hidden_layer_sizes='auto', activation='silu', *, {PRESETS}, "
     f"loss='squared_error', {TABULAR}, {RUN})",
 }
 X = np.random.default_rng(0).normal(size=(60, 3))

@@ -21,6 +21,7 @@ X = rng.randn(N, 4)
 WEIGHTS = rng.rand(N) + 0.1
 SOLVERS = [
     dp.SGD(0.01), dp.SGD(0.01, nesterov=False), dp.Adam(0.01), dp.AdamW(0.01, weight_decay=0.1),
+    dp.Adam(0.01, input_scale=6.0), dp.AdamW(0.01, weight_decay=0.1, input_scale=20.0),
 ]  # fmt: skip
 TARGETS = {
     "cross_entropy": rng.randint(0, 3, N),

@@ -251,7 +251,7 @@ def test_a_large_layer_is_sent_in_part():
 def test_a_table_goes_through_its_encoder():
     table = dp.tables.read_table("data/penguins.csv")
     frame, y = table.drop(columns="species"), table["species"]
-    model = dp.TabularClassifier((8,), random_state=0, max_iter=3).fit(frame, y)
+    model = dp.TabularClassifier((8,), cv=1, random_state=0, max_iter=3).fit(frame, y)
     with dp.explore(model, frame, y, open_browser=False) as page:
         network = ask(page.url, "api/network")[2]
         names = [column["name"] for column in network["columns"]]
@@ -276,7 +276,7 @@ def test_labels_and_predictions_of_every_kind_of_model():
     labels = np.column_stack([Y == 0, Y == 2]).astype(int)
     short = {"max_iter": 2, "random_state": 0}
     for model, data, y, said in [
-        (dp.TabularRegressor((4,), **short), frame, mass, None),
+        (dp.TabularRegressor((4,), cv=1, **short), frame, mass, None),
         (dp.MLPClassifier((4,), **short), X, IRIS.target_names[Y], None),
         (dp.MLPClassifier((4,), **short), X, words[(Y > 0).astype(int)], None),
         (dp.MLPClassifier((4,), **short), pd.DataFrame(X, columns=FEATURES), labels, False),
@@ -760,7 +760,7 @@ def test_train_watch_ends_without_a_terminal(tmp_path):
         capture_output=True, text=True, timeout=120, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["epochs"] == 5
+    assert json.loads(done.stdout)["epochs"] == 8 * 5  # of eight networks
     assert re.fullmatch(r"Watch the training at http://127.0.0.1:\d+/\S+/\n", done.stderr)
     assert (tmp_path / "model.dp").exists()
 
@@ -769,7 +769,7 @@ def test_train_watch_serves_the_model_until_ctrl_c(tmp_path):
     ours, theirs = pty.openpty()
     run = subprocess.Popen(
         [*RUN, "train", str(Path("data/penguins.csv").resolve()), "--target", "body_mass_g",
-         "--epochs", "5", "--watch"],
+         "--folds", "1", "--epochs", "5", "--watch"],
         stdout=subprocess.PIPE, stderr=theirs, cwd=tmp_path, text=True,
         env={name: value for name, value in os.environ.items()
              if name not in ("DISPLAY", "WAYLAND_DISPLAY")},

@@ -9,6 +9,7 @@ from deltaprop.optim.transforms import (
     Chain,
     ClipByNorm,
     DecayWeights,
+    InputScale,
     Momentum,
     Step,
 )
@@ -132,3 +133,74 @@ def test_engines_clip_before_adam(engine):
     g = np.array([-2.0, -1.0]) / np.sqrt(5)
     m, v, eta = 0.1 * g, 0.001 * g * g, 0.1 * np.sqrt(0.001) / 0.1
     np.testing.assert_allclose(net.theta, -eta * m / (np.sqrt(v) + 1.0), rtol=1e-9)
+
+
+# ---------------------------------------------------------------- a factor of each input
+
+
+def test_the_gradients_of_the_factors_and_of_v_are_those_of_the_loss():
+    """One step of plain gradient descent on r and V moves them along the numerical gradients."""
+    rng = np.random.default_rng(0)
+    net = dp.Network(3, [dp.Dense(4, "tanh"), dp.Dense(2)], loss="squared_error", seed=0)
+    X, y = rng.normal(size=(9, 3)), rng.normal(size=(9, 2))
+    r, rate, eta = np.array([0.5, 1.5, -2.0]), 3.0, 1e-2
+    V = net.W[0] / r[:, None]
+
+    def loss(r, V):
+        net.W[0][...] = r[:, None] * V
+        return net.loss(X, y)
+
+    def slope(at, of):
+        found = np.zeros_like(at)
+        for i in np.ndindex(at.shape):
+            step = np.zeros_like(at)
+            step[i] = 1e-6
+            found[i] = (of(at + step) - of(at - step)) / 2e-6
+        return found
+
+    d_r, d_V = slope(r, lambda r: loss(r, V)), slope(V, lambda V: loss(r, V))
+    loss(r, V)
+    g = net.gradient(X, y).flat
+    link = InputScale(rate, Chain((Momentum(0.0, nesterov=False),)))
+    state = link.init(net.theta, net.layout.shapes)
+    state[0][:3] = r
+    step = Step(net.theta, eta, 1, net.penalised, shape=(3, 4))
+    change, state = link.update(g, state, step)
+    moved_r, moved_V = r - rate * eta * d_r, V - eta * d_V
+    np.testing.assert_allclose(state[0][:3], moved_r, rtol=1e-6)
+    after = (net.theta + change)[:12].reshape(3, 4)
+    np.testing.assert_allclose(after, moved_r[:, None] * moved_V, rtol=1e-6)
+    np.testing.assert_allclose(change[12:], -eta * g[12:], rtol=1e-12)
+
+
+def test_a_factor_never_becomes_zero():
+    net = dp.Network(1, [dp.Dense(1)], loss="squared_error", seed=0)
+    link = InputScale(1.0, Chain((Momentum(0.0, nesterov=False),)))
+    state = link.init(net.theta, net.layout.shapes)
+    g = np.array([1 / net.theta[0], 0.0])  # the gradient of r is 1, so that r would become 0
+    change, state = link.update(g, state, Step(net.theta, 1.0, 1, net.penalised, shape=(1, 1)))
+    assert state[0][0] == 1e-3
+    assert np.isfinite(net.theta + change).all()
+
+
+@pytest.mark.parametrize("engine", ["reference", "fused"])
+def test_factors_let_a_network_ignore_noise(engine):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 40))
+    y = X[:, 0] * X[:, 1]
+    losses = {}
+    for scale in (0.0, 20.0):
+        net = dp.Network(40, [dp.Dense(32, "silu"), dp.Dense(1)], loss="squared_error",
+                         reduction="mean", seed=0)  # fmt: skip
+        solver = dp.AdamW(0.004, input_scale=scale)
+        dp.fit(net, X[:300], y[:300], solver=solver, max_epochs=40, batch_size=32, engine=engine,
+               validation=(X[300:], y[300:]), patience=40)  # fmt: skip
+        losses[scale] = net.loss(X[300:], y[300:])
+    assert losses[20.0] < 0.5 * losses[0.0]
+
+
+def test_sharded_parameters_are_refused():
+    net = dp.Network(2, [dp.Dense(2)], loss="squared_error", seed=0)
+    with pytest.raises(ValueError, match="shard_parameters"):
+        dp.fit(net, np.ones((4, 2)), np.ones((4, 2)), solver=dp.Adam(input_scale=2.0),
+               engine=dp.Xla(shard_parameters=True), max_epochs=1)  # fmt: skip

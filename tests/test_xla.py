@@ -33,6 +33,7 @@ TARGETS = {
 }
 SOLVERS = [
     dp.SGD(0.01), dp.SGD(0.01, nesterov=False), dp.Adam(0.01), dp.AdamW(0.01, weight_decay=0.1),
+    dp.Adam(0.01, input_scale=6.0), dp.AdamW(0.01, weight_decay=0.1, input_scale=20.0),
 ]  # fmt: skip
 NAMES = sorted(set(activations.NAMES) - {"sigmoid"})
 RTOL = {"float64": 1e-9, "float32": 3e-4}

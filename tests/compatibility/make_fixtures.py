@@ -329,10 +329,15 @@ ESTIMATORS = {
 }  # fmt: skip
 
 SMALL = {"max_iter": 5, "batch_size": 16, "random_state": 0, "engine": "reference"}
+# The defaults at that time; parameters that did not exist have those of today.
+DEFAULTS = {
+    "dropout": 0.0, "learning_rate_init": 0.002, "weight_decay": 0.01, "n_iter_no_change": 15,
+    **SMALL,
+}  # fmt: skip
 TABULARS = {
-    "tabular_classifier": (dp.TabularClassifier((6, 4), **SMALL), "kind"),
+    "tabular_classifier": (dp.TabularClassifier((6, 4), **DEFAULTS), "kind"),
     "tabular_regressor": (
-        dp.TabularRegressor((5,), "tanh", loss="gaussian_nll", **SMALL), "price",
+        dp.TabularRegressor((5,), "tanh", loss="gaussian_nll", **DEFAULTS), "price",
     ),
 }  # fmt: skip
 

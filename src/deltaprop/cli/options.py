@@ -59,7 +59,7 @@ class DataOptions:
     drop: tuple[str, ...]
     weight: str | None
     task: str
-    test_size: float
+    test_size: float | None
     seed: int
     memory: str | None
 
@@ -68,7 +68,7 @@ class DataOptions:
             raise InputError(
                 f"--task must be auto, classification or regression, got {self.task!r}."
             )
-        if not 0 < self.test_size < 1:
+        if self.test_size is not None and not 0 < self.test_size < 1:
             raise InputError(f"--test-size must lie between 0 and 1, got {self.test_size:g}.")
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed must lie in 0 to {2**32 - 1}, got {self.seed}.")
@@ -81,30 +81,42 @@ class ModelOptions:
     hidden: str
     activation: str
     loss: str
-    dropout: float
+    dropout: float | None
     l2: float
     solver: str
     epochs: int
     batch_size: int
-    learning_rate: float
+    learning_rate: float | None
     schedule: str
     seed: int
     noise: float | None
     max_norm: float
+    preset: str
+    folds: int
+    time_limit: float | None
+
+    @property
+    def cross_validates(self) -> bool:
+        """Whether the model is an ensemble whose members hold rows out."""
+        single = self.folds == 1 or (self.folds == 0 and self.preset == "fast")
+        return not single and self.noise is None and self.solver != "lbfgs"
 
     def parameters(self) -> dict[str, Any]:
         """Return the parameters of ``TabularClassifier`` and ``TabularRegressor``."""
         from deltaprop.optim.privacy import Privacy
 
         return {
-            "hidden_layer_sizes": layer_sizes(self.hidden),
+            "preset": self.preset,
+            "cv": self.folds or "auto",
+            "time_limit": self.time_limit,
+            "hidden_layer_sizes": "auto" if self.hidden == "auto" else layer_sizes(self.hidden),
             "activation": self.activation,
-            "dropout": self.dropout,
+            "dropout": "auto" if self.dropout is None else self.dropout,
             "alpha": self.l2,
             "solver": self.solver,
             "max_iter": self.epochs,
             "batch_size": self.batch_size or "auto",
-            "learning_rate_init": self.learning_rate,
+            "learning_rate_init": self.learning_rate or "auto",
             "learning_rate": self.schedule,
             "random_state": self.seed,
             "privacy": None if self.noise is None else Privacy(self.noise, self.max_norm),

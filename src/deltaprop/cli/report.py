@@ -1,4 +1,7 @@
-"""Scores of a model on held-out rows, next to a linear model and a constant prediction."""
+"""Scores of a model, next to those of a linear model and a constant prediction.
+
+They are those on held-out rows or, without such rows, those in a cross-validation.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ from deltaprop.inspect.scores import (
     class_scores,
     classification,
     error_scores,
+    of_labels,
+    of_numbers,
     regression,
 )
 
@@ -27,11 +32,43 @@ if TYPE_CHECKING:
     Rows = tuple[pd.DataFrame, pd.Series]
 
 Scores = dict[str, float]
+BASELINE_FOLDS, MOST_ROWS = 3, 20_000
 
 
 def scores(model: Tabular, X: pd.DataFrame, y: pd.Series) -> dict[str, Any]:
     """Return the scores of a model on rows with a known target."""
     return classification(model, X, y) if is_classifier(model) else regression(model, X, y)
+
+
+def cv_scores(model: Tabular, y: pd.Series) -> dict[str, Any]:
+    """Return the scores of predictions for the rows of a fit by members that did not see them."""
+    predicted = model.cv_prediction_
+    assert predicted is not None
+    known = np.isfinite(predicted.reshape(len(predicted), -1)).all(axis=1)
+    if not is_classifier(model):
+        numbers = predicted if predicted.ndim == 1 else predicted[:, predicted.shape[1] // 2]
+        return of_numbers(np.asarray(y, float)[known], numbers[known])
+    labels = model.classes_[predicted[known].argmax(axis=1)]
+    return of_labels(as_labels(y, model.classes_)[known], labels, model.classes_)
+
+
+def cv_baseline_scores(model: Tabular, X: pd.DataFrame, y: pd.Series) -> dict[str, Scores]:
+    """Return the scores of the baselines in a cross-validation on at most MOST_ROWS rows."""
+    from sklearn.model_selection import cross_val_predict
+
+    rows = np.linspace(0, len(y) - 1, min(len(y), MOST_ROWS)).astype(int)
+    Z, known = model.encoder_.encode(X.iloc[rows]), y.iloc[rows]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if is_classifier(model):
+            truth = as_labels(known, model.classes_)
+            score, baselines = class_scores, _classifiers(truth)
+        else:
+            truth, score, baselines = np.asarray(known, float), error_scores, _regressors()
+        return {
+            name: score(truth, cross_val_predict(baseline, Z, truth, cv=BASELINE_FOLDS))
+            for name, baseline in baselines.items()
+        }
 
 
 def baseline_scores(model: Tabular, train: Rows, test: Rows) -> dict[str, Scores]:
@@ -82,13 +119,13 @@ def print_training(result: Mapping[str, Any], n_parameters: int) -> None:
     classes = f" with {len(result['classes'])} classes" if "classes" in result else ""
     console.print(
         f"[bold]{result['target']}[/]: {result['task']}{classes}, {result['train_rows']:,} "
-        f"training rows, {result['test_rows']:,} held-out rows."
+        f"training rows{_rest(result)}."
     )
     if result["rows_without_target"]:
         console.print(f"{result['rows_without_target']} row(s) without a target were left out.")
     console.print(
-        f"{n_parameters:,} parameters, {result['epochs']} epochs in {result['seconds']:.1f} s "
-        f"({result['stop_reason']})."
+        f"{_networks(result)}{n_parameters:,} parameters, {result['epochs']} epochs in "
+        f"{result['seconds']:.1f} s ({result['stop_reason']})."
     )
     if "epsilon" in result:
         console.print(
@@ -101,18 +138,28 @@ def print_training(result: Mapping[str, Any], n_parameters: int) -> None:
         console.print(f"The report is in [bold]{result['report']}[/].")
 
 
+def _rest(result: Mapping[str, Any]) -> str:
+    return f", {result['test_rows']:,} held-out rows" if result["test_rows"] else ""
+
+
+def _networks(result: Mapping[str, Any]) -> str:
+    return f"{result['networks']} networks, " if result["networks"] > 1 else ""
+
+
 def print_scores(result: Mapping[str, Any], console: Console) -> None:
     """Print the scores, and those of each class or the quantiles of the residuals."""
-    console.print(_score_table(result["scores"]))
+    held_out = result.get("test_rows", True)
+    title = "On the held-out rows" if held_out else "In the cross-validation"
+    console.print(_score_table(result["scores"], title))
     if "classes" in result:
         console.print(_class_table(result["classes"]))
     else:
         console.print(_residual_table(result["residual_quantiles"]))
 
 
-def _score_table(scores: Mapping[str, Scores]) -> Table:
+def _score_table(scores: Mapping[str, Scores], title: str) -> Table:
     names = list(next(iter(scores.values())))
-    table = _table("", *(name.replace("_", " ") for name in names), title="On the held-out rows")
+    table = _table("", *(name.replace("_", " ") for name in names), title=title)
     for model, values in scores.items():
         style = "bold" if model == "deltaprop" else None
         table.add_row(model, *(_formatted(values[name]) for name in names), style=style)

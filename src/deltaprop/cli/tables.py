@@ -34,19 +34,19 @@ class TrainingData(NamedTuple):
     """Rows to train and test on.
 
     `fit` contains the arguments of the estimator's ``fit``: X, y and weights, or a Stream. `test`
-    are the held-out rows, `baseline` the rows on which the baselines are fitted.
+    are the held-out rows, if there are any, `baseline` the rows on which the baselines are fitted.
     """
 
     task: str
     fit: tuple[Any, ...]
-    test: Rows
+    test: Rows | None
     baseline: Rows
     n_rows: int
     n_without_target: int
 
 
 def training_data(options: DataOptions) -> TrainingData:
-    """Read a table, recognise the task, and hold rows out.
+    """Read a table, recognise the task, and hold rows out, unless the test size is None.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def _in_memory(options: DataOptions) -> TrainingData:
     return TrainingData(
         task,
         fit=(*rows, None if weights is None else weights[train]),
-        test=(X.iloc[test], y.iloc[test]),
+        test=(X.iloc[test], y.iloc[test]) if len(test) else None,
         baseline=rows,
         n_rows=len(frame),
         n_without_target=n_without_target,
@@ -180,6 +180,7 @@ def _streamed(options: DataOptions) -> TrainingData:
     ).without(options.drop)
     rows = everything.with_target_known()
     task = _task(options.task, rows.sample(SAMPLE)[options.target])
+    assert options.test_size is not None
     train, test = rows.set_aside(rows.share_in_memory(options.test_size), options.seed)
     in_memory = [
         (frame[list(rows.features)], frame[options.target])
@@ -222,6 +223,8 @@ def _split(
         return _random_split(rows, None, options)
     labels = y.astype(str).to_numpy()
     is_rare = _is_rare(labels, str(y.name))
+    if options.test_size is None:
+        return rows, rows[:0]
     common = labels[~is_rare]
     too_few_to_stratify = int(options.test_size * len(common)) < len(set(common))
     train, test = _random_split(rows[~is_rare], None if too_few_to_stratify else common, options)
@@ -251,6 +254,8 @@ def _is_rare(labels: np.ndarray, target: str) -> np.ndarray:
 def _random_split(
     rows: np.ndarray, stratify: np.ndarray | None, options: DataOptions
 ) -> tuple[np.ndarray, np.ndarray]:
+    if options.test_size is None:
+        return rows, rows[:0]
     try:
         train, test = train_test_split(
             rows, test_size=options.test_size, random_state=options.seed, stratify=stratify

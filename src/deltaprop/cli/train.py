@@ -34,22 +34,48 @@ def train(
     ] = None,
     weight: Annotated[str | None, Option(help="The column of sample weights.")] = None,
     test_size: Annotated[
-        float, Option(help="Fraction of the rows held out to test the model on.")
-    ] = 0.2,
+        float | None,
+        Option(
+            help="Fraction of the rows held out to test the model on. By default, none: all rows "
+            "train the model, and the scores are those of its cross-validation. Without a "
+            "cross-validation, and with --report or --watch, it is 0.2.",
+            show_default=False,
+        ),
+    ] = None,
+    preset: Annotated[str, Option(help="fast, default or best.")] = "default",
+    time_limit: Annotated[
+        float | None, Option(help="Seconds that the training may take.", show_default=False)
+    ] = None,
+    folds: Annotated[
+        int,
+        Option(
+            help="Folds of the cross-validation, one network each; 1 for a single network, 0 "
+            "for what the preset says."
+        ),
+    ] = 0,
     hidden: Annotated[
-        str, Option(help="Number of units of each hidden layer, such as 128,64.")
-    ] = "128,64",
+        str, Option(help="Number of units of each hidden layer, such as 128,64; or auto.")
+    ] = "auto",
     activation: Annotated[str, Option(help="Activation function of the hidden layers.")] = "silu",
     loss: Annotated[str, Option(help="Loss function, or auto for the task's default.")] = "auto",
     solver: Annotated[str, Option(help="Optimizer: adamw, adam, sgd or lbfgs.")] = "adamw",
     epochs: Annotated[int, Option(help="Maximum number of epochs.")] = 200,
     batch_size: Annotated[int, Option(help="Batch size; 0 selects it automatically.")] = 0,
-    learning_rate: Annotated[float, Option(help="Initial learning rate.")] = 0.002,
+    learning_rate: Annotated[
+        float | None,
+        Option(help="Initial learning rate; by default, that of the preset.", show_default=False),
+    ] = None,
     schedule: Annotated[
         str, Option(help="Learning rate schedule: constant, cosine, one_cycle, …")
     ] = "constant",
     l2: Annotated[float, Option(help="Strength of the L2 penalty (alpha).")] = 0.0,
-    dropout: Annotated[float, Option(help="Dropout probability of the hidden units.")] = 0.0,
+    dropout: Annotated[
+        float | None,
+        Option(
+            help="Dropout probability of the hidden units; by default, that of the preset.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, Option(help="Random seed; the same seed gives the same model.")] = 0,
     noise: Annotated[
         float | None,
@@ -91,7 +117,7 @@ def train(
     data = DataOptions(table, target, tuple(drop or ()), weight, task, test_size, seed, memory)
     model = ModelOptions(
         hidden, activation, loss, dropout, l2, solver, epochs, batch_size, learning_rate, schedule,
-        seed, noise, max_norm,
+        seed, noise, max_norm, preset, folds, time_limit,
     )  # fmt: skip
     run = RunOptions(checkpoint, checkpoint_seconds, watch, cluster, workers, gpus)
     outputs = OutputOptions(output, page, as_json, quiet)

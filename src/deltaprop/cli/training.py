@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 import warnings
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +17,7 @@ from deltaprop.cli import report
 from deltaprop.cli.models import save_model
 from deltaprop.cli.options import DataOptions, ModelOptions, OutputOptions, RunOptions
 from deltaprop.cli.output import note, print_json, require_writable
-from deltaprop.cli.tables import TrainingData, training_data
+from deltaprop.cli.tables import TrainingData, is_streamed, training_data
 from deltaprop.errors import InputError
 from deltaprop.estimators import TabularClassifier, TabularRegressor
 from deltaprop.training.checkpoint import Checkpoint
@@ -25,6 +26,9 @@ from deltaprop.training.progress import Progress
 if TYPE_CHECKING:
     from deltaprop.cli.models import Tabular
     from deltaprop.inspect.interactive import Watch
+
+
+TEST_SIZE = 0.2
 
 
 class Trained(NamedTuple):
@@ -36,17 +40,16 @@ class Trained(NamedTuple):
 
     @property
     def n_epochs(self) -> int:
-        n: int = self.model.mlp_.n_iter_
-        return n
+        return sum(member.n_iter_ for member in self.model.members_)
 
     @property
     def interrupted(self) -> bool:
-        return bool(self.model.mlp_.stop_reason_ == "interrupted")
+        return self.model.interrupted_by() is not None
 
     @property
     def signal(self) -> int:
         """The signal that interrupted the training."""
-        return int(self.model.mlp_._signal or signal.SIGINT)
+        return self.model.interrupted_by() or int(signal.SIGINT)
 
 
 def train_and_report(
@@ -65,6 +68,7 @@ def train_and_report(
         If a signal interrupted the training; the exit code is 128 + its number, as in shells.
     """
     _check(run, outputs)
+    data_options = _with_test_size(data_options, model_options, run, outputs)
     data = training_data(data_options)
     model = _new_model(data.task, model_options, run)
     watch = _watch(model, data) if run.watch else None
@@ -77,6 +81,18 @@ def train_and_report(
     _report(trained, data_options, outputs)
     if watch is not None:
         _serve(watch)
+
+
+def _with_test_size(
+    data: DataOptions, model: ModelOptions, run: RunOptions, outputs: OutputOptions
+) -> DataOptions:
+    """Hold rows out if the scores do not come from a cross-validation on all rows."""
+    streamed = data.memory is not None or is_streamed(data.table)
+    shows_rows = run.watch or outputs.report is not None
+    from_all = model.cross_validates and not streamed and not shows_rows and run.cluster is None
+    if data.test_size is not None or from_all:
+        return data
+    return replace(data, test_size=TEST_SIZE)
 
 
 def _check(run: RunOptions, outputs: OutputOptions) -> None:
@@ -159,11 +175,14 @@ def _report(trained: Trained, options: DataOptions, outputs: OutputOptions) -> N
         _write_page(trained, outputs.report)
         result["report"] = outputs.report
     data = trained.data
-    result["scores"] |= report.baseline_scores(trained.model, data.baseline, data.test)
+    if data.test is None:
+        result["scores"] |= report.cv_baseline_scores(trained.model, *data.baseline)
+    else:
+        result["scores"] |= report.baseline_scores(trained.model, data.baseline, data.test)
     if outputs.as_json:
         print_json(result)
     elif not outputs.quiet:
-        report.print_training(result, trained.model.mlp_.network_.theta.size)
+        report.print_training(result, sum(net.theta.size for net in trained.model.networks_))
 
 
 def _result(trained: Trained, options: DataOptions, outputs: OutputOptions) -> dict[str, Any]:
@@ -174,14 +193,22 @@ def _result(trained: Trained, options: DataOptions, outputs: OutputOptions) -> d
         "rows": data.n_rows,
         "rows_without_target": data.n_without_target,
         "train_rows": len(data.fit[0]),
-        "test_rows": len(data.test[0]),
+        "test_rows": 0 if data.test is None else len(data.test[0]),
+        "networks": len(trained.model.members_),
         "epochs": trained.n_epochs,
         "stop_reason": trained.model.mlp_.stop_reason_,
         "seconds": round(trained.seconds, 3),
         "model": outputs.model,
         **_privacy(trained),
-        **report.scores(trained.model, *data.test),
+        **_scores(trained),
     }
+
+
+def _scores(trained: Trained) -> dict[str, Any]:
+    test = trained.data.test
+    if test is None:
+        return report.cv_scores(trained.model, trained.data.baseline[1])
+    return report.scores(trained.model, *test)
 
 
 def _privacy(trained: Trained) -> dict[str, Any]:
@@ -196,6 +223,7 @@ def _privacy(trained: Trained) -> dict[str, Any]:
 def _write_page(trained: Trained, place: str) -> None:
     from deltaprop.inspect.report import report as write_report
 
+    assert trained.data.test is not None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         write_report(trained.model, *trained.data.test, place)
@@ -228,6 +256,7 @@ def _watch(model: Tabular, data: TrainingData) -> Watch:
     """Return a page that follows the training and then shows the model on the held-out rows."""
     from deltaprop.inspect.interactive import Watch
 
+    assert data.test is not None
     page = Watch(model, *data.test, open_browser=sys.stderr.isatty())
     note(f"Watch the training at {page.url}")
     return page

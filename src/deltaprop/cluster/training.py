@@ -160,9 +160,8 @@ def _restore_settings(trained: Any, model: Any) -> None:
     """Restore the engine and the checkpoint that were replaced for the workers."""
     if isinstance(model, Network):
         return
-    for part in (trained, getattr(trained, "mlp_", None)):
-        if part is not None:
-            part.set_params(engine=model.engine, checkpoint=model.checkpoint)
+    for part in (trained, *getattr(trained, "members_", ())):
+        part.set_params(engine=model.engine, checkpoint=model.checkpoint)
 
 
 def _run(ray: Any, job: Job, workers: Workers, max_failures: int) -> tuple[Any, Any] | Exception:

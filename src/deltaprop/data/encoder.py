@@ -15,9 +15,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from deltaprop.data.columns.bins import Bins
 from deltaprop.data.layout import Layout
 from deltaprop.data.reading import TableError
 from deltaprop.data.task import require_known_columns
+from deltaprop.errors import InputError
+from deltaprop.functions.checks import is_int
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -77,7 +80,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     The dtype of a column decides how it is encoded. Strings may be of any kind, so their values
     decide: they are dates if all have one format, numbers if all spell numbers, categories if there
-    are fewer than 40, and text otherwise.
+    are fewer than 40 or if each occurs ten times on average, and text otherwise.
 
     - Numbers, booleans and durations are kept.
     - A category becomes one column per value. A column of the dtype category may have up to 1,000;
@@ -92,10 +95,16 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     they have a column of their own. Infinite numbers count as missing. All columns are scaled
     robustly, and outliers are squashed into [-3, 3].
 
+    With `n_bins`, numbers and parts of dates are encoded piecewise linearly as well: see
+    :mod:`deltaprop.data.columns.bins`. The values of each are divided at quantiles, and a column
+    for each bin rises from 0 at its lower end to 1 at its upper end.
+
     Parameters
     ----------
     random_state : int or None, default=0
         Seed of the text encoding.
+    n_bins : int >= 0, default=0
+        The largest number of bins of a number.
 
     Attributes
     ----------
@@ -109,12 +118,16 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         "numeric", "category", "date", "text" or "dropped" for each column. A column is dropped if
         all of its values are missing.
     feature_names_out_ : list of str
-        The encoded columns, before those that mark missing values.
+        The encoded columns, before those that mark missing values and those of bins.
+    bins_ : Bins
+        The bins.
 
     Raises
     ------
     TableError
         If a column is missing in ``transform``, or if no column can be used in ``fit``.
+    ValueError
+        If `n_bins` is not an int >= 0.
 
     Examples
     --------
@@ -132,8 +145,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     DERIVED: ClassVar = ("layout",)  # from the other attributes; not in model files
 
-    def __init__(self, random_state: int | None = 0) -> None:
+    def __init__(self, random_state: int | None = 0, *, n_bins: int = 0) -> None:
         self.random_state = random_state
+        self.n_bins = n_bins
 
     def fit(self, X: Any, y: Any = None) -> TableEncoder:
         """Learn how to encode the columns of X.
@@ -205,23 +219,33 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         flags = [flag for column in self.columns_.values() for flag in column.flags()]
-        return np.array(self.feature_names_out_ + flags, dtype=object)
+        names = self.feature_names_out_ + flags + self.layout.bin_names(self.feature_names_out_)
+        return np.array(names, dtype=object)
 
     @cached_property
     def layout(self) -> Layout:
         """Where each column is in the result."""
-        return Layout(list(self.columns_.values()))
+        return Layout(list(self.columns_.values()), self.bins_)
 
     def _learn(self, frame: Any) -> None:
         from deltaprop.data.columns.recognition import learned
 
+        if not is_int(self.n_bins, 0):
+            raise InputError(f"n_bins must be an int >= 0, got {self.n_bins!r}.")
         columns = {name: learned(name, column, self.random_state) for name, column in frame.items()}
         if not any(column.names() for column in columns.values()):
             raise TableError("X has no column that could be used: all of them are empty.")
-        self.__dict__.pop("layout", None)
         self._set_columns(columns)
         self.feature_names_in_ = np.array(list(frame.columns), dtype=object)
         self.n_features_in_ = len(frame.columns)
+        self._set_bins(Bins.none())
+        if self.n_bins:
+            sample = self.encode(frame.iloc[:: -(-len(frame) // ROWS_AT_A_TIME)])
+            self._set_bins(Bins.learned(sample, self.layout.binned, self.n_bins))
+
+    def _set_bins(self, bins: Bins) -> None:
+        self.bins_ = bins
+        self.__dict__.pop("layout", None)
 
     def _set_columns(self, columns: Mapping[str, EncodedColumn]) -> None:
         self.columns_ = dict(columns)
@@ -238,8 +262,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ValueError
             If the parts of the state do not fit together.
         """
-        if "chains_" not in self.__dict__:
-            return
+        if "bins_" not in self.__dict__:  # earlier versions had none
+            self.n_bins = 0
+            self._set_bins(Bins.none())
+        if "chains_" in self.__dict__:
+            self._upgrade_chains()
+        if not self.bins_.fits(len(self.feature_names_out_)):
+            raise ValueError("its bins do not fit its columns")
+
+    def _upgrade_chains(self) -> None:
         from deltaprop.data.columns.chains import upgraded
 
         state = self.__dict__

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.data.columns.dates import DateColumn
 from deltaprop.data.columns.numbers import NumberColumn, Numbers
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from deltaprop.data.columns.bins import Bins
     from deltaprop.data.columns.protocol import EncodedColumn
 
 BLOCK = 2**18  # entries of the result that are written at a time, which fit into the cache
@@ -21,19 +23,35 @@ Places = slice | list[int]
 
 
 class Layout:
-    """The columns of the result: all encoded columns, then all that mark missing values.
+    """The columns of the result: all encoded columns, all that mark missing values, and all bins.
 
     Columns of numbers are encoded at once, which is much faster for a single row or many columns.
+
+    Parameters
+    ----------
+    columns : sequence of EncodedColumn
+    bins : Bins, optional
 
     Attributes
     ----------
     width : int
         Number of columns of the result.
+    binned : list of int
+        The encoded columns that can have bins: numbers and parts of dates.
     """
 
-    def __init__(self, columns: Sequence[EncodedColumn]) -> None:
+    def __init__(self, columns: Sequence[EncodedColumn], bins: Bins | None = None) -> None:
         features, end = _consecutive([len(column.names()) for column in columns], 0)
-        flags, self.width = _consecutive([len(column.flags()) for column in columns], end)
+        flags, self._end = _consecutive([len(column.flags()) for column in columns], end)
+        self.bins = bins
+        self.width = self._end + (0 if bins is None else len(bins))
+        self._scales = {
+            j: (column.squash, k)
+            for column, places in zip(columns, features, strict=True)
+            if isinstance(column, (NumberColumn, DateColumn))
+            for k, j in enumerate(places)
+        }
+        self.binned = list(self._scales)
         alike = [i for i, column in enumerate(columns) if isinstance(column, NumberColumn)]
         self._numbers = [column for column in columns if isinstance(column, NumberColumn)]
         self._together = Numbers(self._numbers)
@@ -43,6 +61,17 @@ class Layout:
             for i, column in enumerate(columns)
             if not isinstance(column, NumberColumn)
         ]
+
+    def bin_names(self, names: Sequence[str]) -> list[str]:
+        """The names of the columns of bins, with their ends, for encoded columns of these names."""
+        if self.bins is None:
+            return []
+        found = []
+        for j, *ends in zip(self.bins.source, self.bins.low, self.bins.high, strict=True):
+            scale, k = self._scales[int(j)]
+            low, high = (scale.inverse(float(z), k) for z in ends)
+            found.append(f"{names[j]} from {low:.6g} to {high:.6g}")
+        return found
 
     def write(self, columns: Mapping[str, Any], out: Float[np.ndarray, "N D"]) -> None:
         """Encode the columns of a table, block by block."""
@@ -56,6 +85,8 @@ class Layout:
                 self._write_numbers([values[block] for values in numbers], part)
             for values, (column, features, flags) in zip(others, self._others, strict=True):
                 column.write(values[block], part[:, features], part[:, flags])
+            if self.bins is not None:
+                self.bins.write(part, part[:, self._end :])
 
     def _write_numbers(self, values: list[Any], out: Float[np.ndarray, "n D"]) -> None:
         features, flags = self._places

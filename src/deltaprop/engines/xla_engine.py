@@ -46,6 +46,11 @@ class Xla(XlaOptions):
 
     def trainer(self, model: Model, rows: Rows, run: Run) -> Trainer:
         """A trainer for first-order solvers, compiled by XLA."""
+        if self.shard_parameters and run.chain.scales_inputs:
+            raise InputError(
+                "shard_parameters of Xla is True, but the solver scales the rows of W_0, of which "
+                "no device has all. Leave shard_parameters out, or use input_scale=0."
+            )
         if self.shard_parameters and run.chain.needs_fisher:
             raise InputError(
                 "shard_parameters of Xla is True, but the solver inverts matrices of whole layers. "

@@ -6,7 +6,7 @@ import copy
 import functools
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
@@ -51,6 +51,11 @@ if TYPE_CHECKING:
 
 SKLEARN_NAMES = {"learning_rate": "learning_rate_init", "nesterov": "nesterovs_momentum"}
 """The settings of solvers that scikit-learn calls by other names."""
+
+UNFINISHED = (
+    "Stochastic Optimizer: Maximum iterations ({}) reached and the optimization hasn't converged "
+    "yet."
+)
 
 M = TypeVar("M", bound=Callable[..., Any])
 Task = Literal["learn", "same", "within"]
@@ -217,18 +222,47 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
             self._plateau = copy.copy(self._plateau)
         else:
             self._reset_curves(stopping)
-        settings = self._settings(solver, incremental)
+        self._train(rows, held, self._settings(solver, incremental), state, stopping)
+        if self._is_unfinished() and not incremental:
+            warnings.warn(UNFINISHED.format(self.max_iter), ConvergenceWarning, stacklevel=4)
+        return self
+
+    def checked_rows(self, X: Any, y: Any, sample_weight: Any) -> Rows:
+        """Learn the kind of the target from all rows, for `fit_part` of copies of this estimator.
+
+        Raises
+        ------
+        ValueError
+            As in `fit`.
+        """
+        self._validate_params()
+        check_callbacks(self.callbacks)
+        self._forget_target()
+        rows = self._checked(X, y, sample_weight, reset=True, task="learn")
+        net = self._new_network(rows, self._state(incremental=False, first=True))
+        net.encode(rows.y[:1])
+        check_domain(net, rows.y)
+        return rows
+
+    def fit_part(self, rows: Rows, held: Rows | None) -> None:
+        """Fit to some of the rows that `checked_rows` returned, and validate on others of them."""
+        solver = self._solver()
+        stopping = self.early_stopping and isinstance(solver, FirstOrder)
+        state = self._state(incremental=False, first=True)
+        self._attach(self._new_network(rows, state))
+        self._reset_curves(stopping)
+        self._train(rows, held, self._settings(solver, incremental=False), state, stopping)
+
+    def _train(
+        self, rows: TrainingRows, held: Rows | None, settings: Settings, state: TrainingState,
+        stopping: bool,
+    ) -> None:  # fmt: skip
         history = self._run(rows, held, settings, state, stopping)
         self._record(history, len(rows), held is not None, stopping)
-        unfinished = history.stop_reason == "max_epochs" and isinstance(solver, FirstOrder)
-        if unfinished and not incremental:
-            warnings.warn(
-                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the "
-                "optimization hasn't converged yet.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
-        return self
+
+    def _is_unfinished(self) -> bool:
+        """Whether training ended because of the maximum number of epochs."""
+        return self.stop_reason_ == "max_iter" and isinstance(self._solver(), FirstOrder)
 
     def _training_rows(
         self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task
@@ -440,6 +474,17 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         if z is not None:
             return z
         return net.predictor(self._validated(X))
+
+    def output(self, X: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N H"]:
+        """The network's output for an array of finite numbers with the fitted columns."""
+        predictor = self._network().predictor
+        z = predictor.few(X)
+        return predictor(X) if z is None else z
+
+    def combined(self, outputs: Sequence[Float[np.ndarray, "N H"]]) -> Float[np.ndarray, "N H"]:
+        """The output of an ensemble whose members have these outputs: their mean."""
+        total = outputs[0] if len(outputs) == 1 else sum(outputs[1:], outputs[0])
+        return total / len(outputs)
 
     def _validated(self, X: Any) -> Any:
         """X as an array of the fitted number of columns, or an error that says what is wrong."""

@@ -30,8 +30,8 @@ class EstimatorState:
         default.
     fitted : dict of str to value
         The fitted attributes.
-    part : Network or estimator
-        The network of an MLP, the MLP of a tabular estimator.
+    part : Network or list of estimators
+        The network of an MLP, the members of a tabular estimator.
     """
 
     parameters: dict[str, Any]

@@ -150,7 +150,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
             The most probable class of each row. For a multilabel target, an indicator matrix of the
             labels whose probability exceeds 0.5.
         """
-        return self._labels(self._output(X))
+        return self.labels(self._output(X))
 
     @available_if(_gives_probabilities)
     def predict_proba(self, X: Any) -> Float[np.ndarray, "N C"]:
@@ -165,7 +165,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         ndarray of shape (n_samples, n_classes)
             The columns are in the order of ``classes_``.
         """
-        z = self._output(X)
+        return self.probabilities(self._output(X))
+
+    def probabilities(self, z: Float[np.ndarray, "N H"]) -> Float[np.ndarray, "N C"]:
+        """The probability of each class, for rows of the network's output."""
         if self._kind == "multilabel" or z.shape[1] > 1:
             return z
         if len(self.classes_) == 1:
@@ -301,7 +304,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
             return loss, n_outputs, loss.link
         return loss, n_outputs, "softmax" if several else "logistic"
 
-    def _labels(self, z: Float[np.ndarray, "N H"]) -> np.ndarray:
+    def labels(self, z: Float[np.ndarray, "N H"]) -> np.ndarray:
+        """The predicted labels, for rows of the network's output."""
         threshold = 0.0 if self._gives_margins() else 0.5
         if self._kind == "multilabel":
             return (z > threshold).astype(int)
@@ -331,7 +335,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         return self._codes(labels)
 
     def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
-        return None if self._kind == "multilabel" else str(self._labels(z)[0])
+        return None if self._kind == "multilabel" else str(self.labels(z)[0])
 
     # ------------------------------------------------------------ scores and tags
 
@@ -359,7 +363,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
 
     def _default_score(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float:
         assert rows.labels is not None
-        return _accuracy(rows.labels, self._labels(z), rows.w)
+        return _accuracy(rows.labels, self.labels(z), rows.w)
 
     def _stratify(self, rows: Rows, n_held: int) -> np.ndarray | None:
         if self._kind == "multilabel":

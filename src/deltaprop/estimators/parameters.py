@@ -35,6 +35,8 @@ COUNT = Interval(Integral, 1, None, closed="left")
 NON_NEGATIVE = Interval(Real, 0, None, closed="left")
 POSITIVE = Interval(Real, 0, None, closed="neither")
 FRACTION = Interval(Real, 0, 1, closed="left")
+WHOLE = Interval(Integral, 0, None, closed="left")
+AUTO = "auto"
 
 _TASKS = {name: losses.get(name).task for name in losses.NAMES}
 CLASSIFIER_LOSSES = ("log_loss", *(n for n, task in _TASKS.items() if task == "classification"))
@@ -182,6 +184,11 @@ class OwnParameters:
         0.01, "float >= 0", [NON_NEGATIVE],
         'Decoupled weight decay of the solver "adamw".',
     )
+    input_scale: float = parameter(
+        0.0, "float >= 0", [NON_NEGATIVE],
+        'If not 0, the solvers "adam" and "adamw" optimize a factor of each input as well, with a '
+        "learning rate that is larger by `input_scale`; see :class:`deltaprop.Adam`.",
+    )
     init: str = parameter(
         "sklearn", "str", [StrOptions(set(initializers.NAMES))],
         f"Distribution of the initial weights: {_listed(initializers.NAMES)}.",
@@ -289,25 +296,72 @@ class TabularParameters:
     of the MLP estimators.
     """
 
-    hidden_layer_sizes: int | Sequence[int] | np.ndarray = (128, 64)
+    hidden_layer_sizes: int | str | Sequence[int] | np.ndarray = parameter(
+        AUTO, 'int, sequence of int or "auto"', [StrOptions({AUTO}), COUNT, "array-like"],
+        "Number of units of each hidden layer. A single int makes one layer.",
+    )
     activation: str | Activation | Sequence[str | Activation] = "silu"
 
     _: KW_ONLY
 
+    preset: str = parameter(
+        "default", '{"fast", "default", "best"}', [StrOptions({"fast", "default", "best"})],
+        'What parameters that are "auto" mean: "fast" trains one network, "default" an ensemble of '
+        'networks on the folds of a cross-validation, and "best" three such ensembles of wider '
+        "networks.",
+    )
+    time_limit: float | None = parameter(
+        None, "float > 0 or None", [None, POSITIVE],
+        "Seconds that ``fit`` may take. Training stops in time, and its best weights are kept.",
+    )
+    cv: Any = parameter(
+        AUTO, 'int, splitter, iterable or "auto"', ["cv_object", StrOptions({AUTO})],
+        "Folds of the cross-validation: a number, a splitter of scikit-learn, such as "
+        "``TimeSeriesSplit``, or pairs of row numbers. Each fold trains one member, which "
+        "early stopping validates on the rows that the fold holds out. 1 trains a single network.",
+    )
+    n_bins: int | str = parameter(
+        AUTO, 'int >= 0 or "auto"', [StrOptions({AUTO}), WHOLE],
+        "Largest number of bins of the piecewise-linear encoding of a number; see "
+        ":class:`deltaprop.tables.TableEncoder`.",
+    )
     loss: str | Loss
     solver: str | Solver = "adamw"
     alpha: float = 0.0
-    weight_decay: float = 0.01
+    weight_decay: float | str = parameter(
+        AUTO, 'float >= 0 or "auto"', [StrOptions({AUTO}), NON_NEGATIVE],
+        'Decoupled weight decay of the solver "adamw".',
+    )
     batch_size: int | str = parameter(
-        "auto", 'int >= 1 or "auto"', [StrOptions({"auto"}), COUNT],
+        AUTO, 'int >= 1 or "auto"', [StrOptions({AUTO}), COUNT],
         'Number of rows of a mini-batch; "auto" is a twentieth of the rows, between 16 and 256.',
     )
     learning_rate: str | Schedule = "constant"
-    learning_rate_init: float = 0.002
-    dropout: float | Sequence[float] = 0.0
+    learning_rate_init: float | str = parameter(
+        AUTO, 'float > 0 or "auto"', [StrOptions({AUTO}), POSITIVE],
+        "Initial learning rate of the first-order solvers.",
+    )
+    input_scale: float | str = parameter(
+        AUTO, 'float >= 0 or "auto"', [StrOptions({AUTO}), NON_NEGATIVE],
+        'If not 0, the solvers "adam" and "adamw" optimize a factor of each input as well, with a '
+        "learning rate that is larger by `input_scale`; see :class:`deltaprop.Adam`.",
+    )
+    dropout: float | str | Sequence[float] = parameter(
+        AUTO, 'float in [0, 1), list of float or "auto"',
+        [StrOptions({AUTO}), FRACTION, "array-like"],
+        "Probability with which a training step sets an output of a hidden layer to zero: one for "
+        "all layers or one for each.",
+    )
     max_iter: int = 200
-    n_iter_no_change: float = 15
-    validation_fraction: float = 0.15
+    n_iter_no_change: float | str = parameter(
+        AUTO, 'int >= 1, inf or "auto"', [StrOptions({AUTO}), COUNT, Options(Real, {np.inf})],
+        "Number of epochs without an improvement of the validation loss after which training "
+        "stops.",
+    )
+    validation_fraction: float = parameter(
+        0.15, "float in [0, 1)", [FRACTION],
+        "Fraction of the rows held out as validation data if there is no cross-validation.",
+    )
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
@@ -134,15 +135,22 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
             If ``return_std=True`` and the loss is not "gaussian_nll".
         """
         z = self._output(X)
-        mean = self._means(z)
-        if not return_std:
-            return mean
+        return self.mean_and_std(z) if return_std else self._means(z)
+
+    def mean_and_std(self, z: Float[np.ndarray, "N H"]) -> tuple[np.ndarray, np.ndarray]:
+        """Means and standard deviations for rows of the network's output.
+
+        Raises
+        ------
+        ValueError
+            If the loss is not "gaussian_nll".
+        """
         if not self._is_gaussian():
             raise InputError(
                 "return_std=True needs loss='gaussian_nll', which predicts a variance; this model "
                 f"was fitted with loss={self.network_.loss_function.name!r}."
             )
-        return mean, _flat(np.sqrt(z[:, z.shape[1] // 2 :]))
+        return self._means(z), _flat(np.sqrt(z[:, z.shape[1] // 2 :]))
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Compute the coefficient of determination R² of the predictions.
@@ -197,6 +205,15 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
     def _output_layer(self) -> tuple[Loss, int, str]:
         loss = losses.get(self.loss)
         return loss, self._n_targets * loss.outputs_per_target, loss.link
+
+    def combined(self, outputs: Sequence[Float[np.ndarray, "N H"]]) -> Float[np.ndarray, "N H"]:
+        """The mean output; of Gaussian members, the mean and variance of their mixture."""
+        mean = super().combined(outputs)
+        if not self._is_gaussian() or len(outputs) == 1:
+            return mean
+        half = mean.shape[1] // 2
+        spread = sum((z[:, :half] - mean[:, :half]) ** 2 for z in outputs) / len(outputs)
+        return np.hstack([mean[:, :half], mean[:, half:] + spread])
 
     def _means(self, z: Float[np.ndarray, "N H"]) -> np.ndarray:
         return _flat(z[:, : z.shape[1] // 2] if self._is_gaussian() else z)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # "two forms" of a loss: log(1 - ŷ) for |a| ≤ 10 has lost up to five of its sixteen digits.
 TOLERANCE = {"complex step": 1e-9, "central": 1e-4, "exact": 1e-12, "two forms": 1e-9}
 BOTH_FORMS = 10.0  # the largest |a| at which both forms of a loss are compared
+SATURATED = 1e-4  # a δ that is smaller than the slope of the loss by this factor has lost digits
 LARGE = 1e6  # a larger slope is near a pole of the loss
 MAX_ENTRIES = 2000  # of a W_l that are perturbed
 
@@ -142,9 +143,22 @@ def _before_slope(s: Setting, l: int) -> Float[np.ndarray, "N H"]:
     if l == s.net.n_layers - 1:
         incoming: np.ndarray = s.weights * s.net.loss_function.first(s.t, s.computed.X[-1], np)
     else:
-        incoming = np.abs(s.computed.delta[l + 1]) @ np.abs(s.W[l + 1]).T
+        delta = np.maximum(np.abs(s.computed.delta[l + 1]), _floor(s, l + 1))
+        incoming = delta @ np.abs(s.W[l + 1]).T
     size: np.ndarray = np.abs(incoming)
     return size
+
+
+def _floor(s: Setting, l: int) -> Float[np.ndarray, "N H"]:
+    """Return the size below which entries of δ_l are imprecise, because the output is saturated.
+
+    δ_{L-1} = ŷ - y of a row whose class is certain is the difference of two numbers near 1.
+    """
+    if l == s.net.n_layers - 1:
+        floor: np.ndarray = SATURATED * np.minimum(_before_slope(s, l), LARGE)
+    else:
+        floor = _floor(s, l + 1) @ np.abs(s.W[l + 1]).T
+    return floor
 
 
 def _largest(values: Float[np.ndarray, "..."]) -> float:
@@ -155,7 +169,7 @@ def _largest(values: Float[np.ndarray, "..."]) -> float:
 
 def _summands(s: Setting, l: int) -> Float[np.ndarray, "N H"]:
     """Return the absolute values of the summands of ∂b_l; without f′ where the layer saturates."""
-    delta: np.ndarray = np.abs(s.computed.delta[l])
+    delta: np.ndarray = np.maximum(np.abs(s.computed.delta[l]), _floor(s, l))
     return delta if l == s.net.n_layers - 1 else np.maximum(delta, _before_slope(s, l))
 
 

@@ -38,6 +38,7 @@ NAMED = {
         "sklearn.feature_extraction.text": ("TfidfVectorizer", "TfidfTransformer"),
         "sklearn.decomposition": ("TruncatedSVD",),
         "deltaprop.data.encoder": ("TableEncoder",),
+        "deltaprop.data.columns.bins": ("Bins",),
         "deltaprop.data.columns.categories": ("CategoryColumn",),
         "deltaprop.data.columns.chains": ("ChainColumn",),
         "deltaprop.data.columns.dates": ("DateColumn",),
@@ -46,6 +47,7 @@ NAMED = {
         "deltaprop.data.columns.squashing": ("Squash",),
         "deltaprop.data.columns.text": ("TextColumn",),
         "deltaprop.engines.xla_engine": ("Xla",),
+        "deltaprop.estimators.tabular.calibration": ("Conformal",),
         "deltaprop.optim.privacy": ("Privacy",),
     }.items()
     for name in names
@@ -113,7 +115,7 @@ def _vocabulary_is_consistent(vectorizer: Any) -> bool:
 
 
 def _sizes_are_consistent(column: Any) -> bool:
-    """Whether the sizes of an encoded column's attributes fit together."""
+    """Whether the attributes of an object, such as an encoded column, fit together."""
     return bool(column.is_consistent())
 
 
@@ -121,6 +123,7 @@ def _sizes_are_consistent(column: Any) -> bool:
 # NumPy would repeat an array of one entry.
 CHECKS: dict[str, Callable[[Any], bool]] = {
     **{name: _sizes_are_consistent for name in NAMED if name.endswith("Column")},
+    "Conformal": _sizes_are_consistent,
     "OneHotEncoder": _categories_are_consistent,
     "TfidfVectorizer": _vocabulary_is_consistent,
 }

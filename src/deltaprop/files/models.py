@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from deltaprop.functions.activations import Activation
     from deltaprop.functions.losses import Loss
 
-FORMAT = 1
+FORMAT = 2  # the newest; networks and MLP estimators are written in format 1
 NETWORK = "Network"
 
 
 class Part(NamedTuple):
-    """The network or estimator inside an estimator: its key in the header and its kind."""
+    """The network or the estimators inside an estimator: the key in the header, and the kind."""
 
     key: str
     kind: str
@@ -35,9 +35,10 @@ class Part(NamedTuple):
 ESTIMATORS = {
     "MLPClassifier": Part("network", NETWORK),
     "MLPRegressor": Part("network", NETWORK),
-    "TabularClassifier": Part("mlp", "MLPClassifier"),
-    "TabularRegressor": Part("mlp", "MLPRegressor"),
+    "TabularClassifier": Part("members", "MLPClassifier"),
+    "TabularRegressor": Part("members", "MLPRegressor"),
 }
+SINGLE = "mlp"  # in format 1, the key of the only member
 KINDS = (NETWORK, *ESTIMATORS)
 WITH_PREPROCESSING = ("TabularClassifier", "TabularRegressor")
 
@@ -79,9 +80,9 @@ def save(model: Any, path: Place) -> None:
         raise ModelFileError(f"A model must be one of {', '.join(KINDS)} to be saved, got {kind}.")
     writer = Writer(storable)
     body = _encode(model, writer)
-    header = {"format": FORMAT, "deltaprop": __version__, "kind": kind, "model": body}
+    header = {"format": 1, "deltaprop": __version__, "kind": kind, "model": body}
     if kind in WITH_PREPROCESSING:
-        header["versions"] = _versions()
+        header |= {"format": FORMAT, "versions": _versions()}
     write_bytes(path, pack(writer.tensors, {"deltaprop": json.dumps(header, allow_nan=False)}))
 
 
@@ -156,7 +157,9 @@ def _encode(model: Any, writer: Writer) -> dict[str, Any]:
     fitted = {name: writer.encode(value, name) for name, value in state.fitted.items()}
     parameters = {name: writer.encode(value, name) for name, value in state.parameters.items()}
     key = ESTIMATORS[type(model).__name__].key
-    return {"parameters": parameters, "fitted": fitted, key: _encode(state.part, writer)}
+    part = state.part
+    inside = [_encode(m, writer) for m in part] if isinstance(part, list) else _encode(part, writer)
+    return {"parameters": parameters, "fitted": fitted, key: inside}
 
 
 def _decode(kind: str, body: dict[str, Any], reader: Reader) -> Any:
@@ -166,10 +169,21 @@ def _decode(kind: str, body: dict[str, Any], reader: Reader) -> Any:
 
     parameters = {name: reader.decode(value) for name, value in body["parameters"].items()}
     fitted = {name: reader.decode(value) for name, value in body["fitted"].items()}
-    part = ESTIMATORS[kind]
     model = getattr(estimators, kind)(**parameters)
-    model.__deltaprop_restore__(fitted, _decode(part.kind, body[part.key], reader))
+    model.__deltaprop_restore__(fitted, _decode_part(ESTIMATORS[kind], body, reader))
     return model
+
+
+def _decode_part(part: Part, body: dict[str, Any], reader: Reader) -> Any:
+    """The network of an MLP estimator, or the list of members of a tabular one."""
+    if SINGLE in body and part.kind != NETWORK:
+        return [_decode(part.kind, body[SINGLE], reader)]
+    inside = body[part.key]
+    if part.kind == NETWORK:
+        return _decode(part.kind, inside, reader)
+    if not isinstance(inside, list) or not inside:
+        raise ModelFileError("it has no members")
+    return [_decode(part.kind, member, reader) for member in inside]
 
 
 # ---------------------------------------------------------------- networks

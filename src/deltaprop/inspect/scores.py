@@ -17,13 +17,14 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 def classification(model: Any, X: Any, y: Any) -> dict[str, Any]:
     """Return the scores of a classifier, overall and for each class."""
+    return of_labels(as_labels(y, model.classes_), model.predict(X), model.classes_)
+
+
+def of_labels(truth: np.ndarray, predicted: np.ndarray, classes: np.ndarray) -> dict[str, Any]:
+    """Return the scores of predicted labels, overall and for each class."""
     from sklearn.metrics import precision_recall_fscore_support
 
-    truth = as_labels(y, model.classes_)
-    predicted = model.predict(X)
-    parts = precision_recall_fscore_support(
-        truth, predicted, labels=model.classes_, zero_division=0.0
-    )
+    parts = precision_recall_fscore_support(truth, predicted, labels=classes, zero_division=0.0)
     return {
         "scores": {"deltaprop": class_scores(truth, predicted)},
         "classes": {
@@ -33,15 +34,20 @@ def classification(model: Any, X: Any, y: Any) -> dict[str, Any]:
                 "f1": float(f1),
                 "rows": int(n),
             }
-            for label, p, r, f1, n in zip(model.classes_, *parts, strict=True)
+            for label, p, r, f1, n in zip(classes, *parts, strict=True)
         },
     }
 
 
 def regression(model: Any, X: Any, y: Any) -> dict[str, Any]:
     """Return the errors of a regressor and the quantiles of its residuals y - ŷ."""
-    predicted = point_prediction(model, X)
-    truth = np.asarray(y, dtype=float)
+    return of_numbers(np.asarray(y, dtype=float), point_prediction(model, X))
+
+
+def of_numbers(
+    truth: Float[np.ndarray, " N"], predicted: Float[np.ndarray, " N"]
+) -> dict[str, Any]:
+    """Return the errors of predicted numbers and the quantiles of the residuals."""
     residuals = np.quantile(truth - predicted, QUANTILES)
     return {
         "scores": {"deltaprop": error_scores(truth, predicted)},

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 from deltaprop.errors import InputError
 from deltaprop.functions.checks import is_real
-from deltaprop.optim.transforms import AdamMoments, DecayWeights, Momentum, Transformation
+from deltaprop.optim.transforms import (
+    AdamMoments,
+    Chain,
+    DecayWeights,
+    InputScale,
+    Momentum,
+    Transformation,
+)
 
 
 @dataclass(frozen=True)
@@ -22,22 +29,35 @@ class Solver:
     _ranges: ClassVar[dict[str, tuple[float, float, str]]] = {}
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            if field.name in self._ranges:
-                low, high, text = self._ranges[field.name]
-                value = getattr(self, field.name)
+        for each in fields(self):
+            if each.name in self._ranges:
+                low, high, text = self._ranges[each.name]
+                value = getattr(self, each.name)
                 if not is_real(value) or not low <= float(value) <= high:
                     raise InputError(
-                        f"{field.name} of {type(self).__name__} must be a number {text}, "
+                        f"{each.name} of {type(self).__name__} must be a number {text}, "
                         f"got {value!r}."
                     )
 
+    def __repr__(self) -> str:
+        """As of any dataclass; a field with ``repr=False`` is shown if it is not the default.
+
+        Checkpoints compare this text, so a new setting must not change it for older ones.
+        """
+        shown = [
+            f"{each.name}={getattr(self, each.name)!r}"
+            for each in fields(self)
+            if each.repr or getattr(self, each.name) != each.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
 
 _POSITIVE = (5e-324, 1.7e308, "> 0")
+_NOT_NEGATIVE = (0.0, 1.7e308, ">= 0")
 _FRACTION = (0.0, math.nextafter(1.0, 0.0), "in [0, 1)")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FirstOrder(Solver, ABC):
     """A solver that uses the gradient of one mini-batch at a time."""
 
@@ -83,7 +103,7 @@ class SGD(FirstOrder):
         return (Momentum(self.momentum, self.nesterov),)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Adam(FirstOrder):
     """m ← β₁ m + (1-β₁) g, v ← β₂ v + (1-β₂) g², θ ← θ - η_t m / (√v + ε).
 
@@ -97,10 +117,16 @@ class Adam(FirstOrder):
         In [0, 1).
     epsilon : float, default=1e-8
         > 0.
+    input_scale : float, default=0.0
+        ≥ 0. If it is not 0, a factor r_d of each input is optimized as well, with a learning rate
+        that is by `input_scale` larger: W_0 = diag(r) V. This lets the first layer select its
+        inputs, which helps on tables. RealMLP uses 6.
 
     References
     ----------
     Kingma and Ba (2014), "Adam: a method for stochastic optimization", arXiv:1412.6980.
+    Holzmüller, Grinsztajn and Steinwart (2024), "Better by default: strong pre-tuned MLPs and
+    boosted trees on tabular data", arXiv:2407.04491, for `input_scale`.
 
     Examples
     --------
@@ -114,19 +140,25 @@ class Adam(FirstOrder):
     beta_1: float = 0.9
     beta_2: float = 0.999
     epsilon: float = 1e-8
+    input_scale: float = field(default=0.0, kw_only=True, repr=False)
 
     _ranges: ClassVar = {
         "learning_rate": _POSITIVE,
         "beta_1": _FRACTION,
         "beta_2": _FRACTION,
         "epsilon": _POSITIVE,
+        "input_scale": _NOT_NEGATIVE,
     }
 
     def transformations(self) -> tuple[Transformation, ...]:
+        links = self._links()
+        return (InputScale(self.input_scale, Chain(links)),) if self.input_scale else links
+
+    def _links(self) -> tuple[Transformation, ...]:
         return (AdamMoments(self.beta_1, self.beta_2, self.epsilon),)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AdamW(Adam):
     """Adam with decoupled decay: θ ← θ - η_t m / (√v + ε) - η · weight_decay · W.
 
@@ -150,10 +182,10 @@ class AdamW(Adam):
 
     weight_decay: float = 0.01
 
-    _ranges: ClassVar = {**Adam._ranges, "weight_decay": (0.0, 1.7e308, ">= 0")}
+    _ranges: ClassVar = {**Adam._ranges, "weight_decay": _NOT_NEGATIVE}
 
-    def transformations(self) -> tuple[Transformation, ...]:
-        return (*super().transformations(), DecayWeights(self.weight_decay))
+    def _links(self) -> tuple[Transformation, ...]:
+        return (*super()._links(), DecayWeights(self.weight_decay))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ before it. The output of the last is the step that is added to θ:
 :class:`Momentum`    v ← μ v - η g; the step is v, or μ v - η g with Nesterov's look-ahead
 :class:`AdamMoments` m ← β₁ m + (1-β₁) g, v ← β₂ v + (1-β₂) g²; the step is -η_t m / (√v + ε)
 :class:`DecayWeights` step ← step - η · weight_decay · W
+:class:`InputScale`  the links of another chain, for r and V instead of W_0 = diag(r) V
 ==================  =============================================================
 
 K-FAC's preconditioning is in :mod:`deltaprop.optim.natural_gradient`, and the gradients of private
@@ -58,6 +59,8 @@ class Step(NamedTuple):
         The number for which g / total is the gradient of the mean loss of the batch.
     factors : tuple of (n, n) arrays
         A_0, G_0, A_1, … of :func:`deltaprop.derivation.fisher.factors`, if `needs_fisher`.
+    shape : (int, int)
+        The shape of W_0.
     """
 
     theta: Float[Array, " P"]
@@ -66,6 +69,7 @@ class Step(NamedTuple):
     penalised: Float[Array, " P"]
     total: Any = 1.0
     factors: tuple[Float[Array, "n n"], ...] = ()
+    shape: tuple[int, int] = (0, 0)
 
 
 class Transformation(ABC):
@@ -174,10 +178,19 @@ class Chain:
 
     links: tuple[Transformation, ...]
 
+    def state_size(self, n_layers: int) -> int:
+        """The number of arrays in the state."""
+        return sum(link.state_size(n_layers) for link in self.links)
+
     @property
     def needs_fisher(self) -> bool:
         """Whether a transformation needs the factors of the Fisher information."""
         return any(link.needs_fisher for link in self.links)
+
+    @property
+    def scales_inputs(self) -> bool:
+        """Whether a factor of each input is optimized as well."""
+        return any(isinstance(link, InputScale) for link in self.links)
 
     def init(self, theta: Float[Array, " P"], shapes: Shapes) -> State:
         """The state before the first step."""
@@ -195,3 +208,67 @@ class Chain:
             new = (*changed, *new)
             end -= size
         return g, new
+
+
+@dataclass(frozen=True)
+class InputScale(Transformation):
+    """Optimize a factor r_d of each input as well: the links see r and V, where W_0 = diag(r) V.
+
+    With ∂L/∂W_0 = G, the chain rule gives ∂L/∂V = diag(r) G and ∂L/∂r_d = Σ_h V_dh G_dh. r starts
+    at 1. A useful input soon has a large factor, and a useless one a small factor, so that the
+    first layer selects its inputs. The network itself is not changed: after each step, its W_0 is
+    diag(r) V.
+
+    Parameters
+    ----------
+    rate : float
+        By which the steps of r are multiplied.
+    chain : Chain
+        What turns the gradients for r and for V into steps.
+    """
+
+    rate: float
+    chain: Chain
+
+    def init(self, theta: Float[Array, " P"], shapes: Shapes) -> State:
+        xp = namespace(theta)
+        ones = xp.ones_like(theta[: shapes[0][0]])
+        r = xp.concatenate([ones, xp.zeros_like(theta[shapes[0][0] :])])
+        # Arrays of the size of θ, as engines expect; entries of those for r from D_0 on are unused.
+        return (r, *self.chain.init(theta, shapes), *self.chain.init(theta, shapes))
+
+    def state_size(self, n_layers: int) -> int:
+        return 1 + 2 * self.chain.state_size(n_layers)
+
+    def update(
+        self, g: Float[Array, " P"], state: State, step: Step
+    ) -> tuple[Float[Array, " P"], State]:
+        xp, (D, H) = namespace(g), step.shape
+        r, inner = state[0], (len(state) - 1) // 2
+        column = r[:D][:, None]
+
+        def with_first(W: Float[Array, "D H"], theta: Float[Array, " P"]) -> Float[Array, " P"]:
+            return xp.concatenate([xp.reshape(W, (-1,)), theta[D * H :]])
+
+        G, W = xp.reshape(g[: D * H], (D, H)), xp.reshape(step.theta[: D * H], (D, H))
+        V = with_first(W / column, step.theta)
+        g_r = xp.concatenate([xp.sum(G * W, axis=1) / r[:D], xp.zeros_like(r[D:])])
+        change, state_V = self.chain.update(
+            with_first(G * column, g), state[1 + inner :], step._replace(theta=V)
+        )
+        change_r, state_r = self.chain.update(
+            g_r, state[1 : 1 + inner], step._replace(theta=r, penalised=xp.zeros_like(r))
+        )
+        r = r + self.rate * change_r
+        r = xp.concatenate([_nonzero(r[:D]), r[D:]])
+        V = V + change
+        W = xp.reshape(V[: D * H], (D, H)) * r[:D][:, None]
+        return with_first(W, V) - step.theta, (r, *state_r, *state_V)
+
+
+SMALLEST_SCALE = 1e-3  # so that W_0 can be divided by r
+
+
+def _nonzero(r: Float[Array, " D"]) -> Float[Array, " D"]:
+    xp = namespace(r)
+    return xp.where(xp.abs(r) < SMALLEST_SCALE, SMALLEST_SCALE, r)

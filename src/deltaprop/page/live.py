@@ -87,7 +87,9 @@ class LivePage(Page):
         _shown(self, open_browser, block=False)
 
     def __call__(self, event: Epoch) -> None:
-        """Record the results of an epoch."""
+        """Record the results of an epoch; of an ensemble, only those of the first member."""
+        if event.member > 0:
+            return
         if event.network is not self._network:
             self._open()
             self._network = event.network

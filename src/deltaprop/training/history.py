@@ -33,6 +33,8 @@ class Epoch:
         The time since the training began.
     network : Network
         The network with its current parameters.
+    member, n_members : int
+        In an ensemble, the number of the member, from 0, and how many members are trained.
     """
 
     epoch: int
@@ -43,6 +45,8 @@ class Epoch:
     validation_score: float | None
     seconds: float
     network: Model
+    member: int = 0
+    n_members: int = 1
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -16,6 +16,11 @@ cancelled: ContextVar[threading.Event | None] = ContextVar("cancelled", default=
 class Interruption:
     """Inside the context :meth:`awaited`, signals are recorded and have no other effect.
 
+    Parameters
+    ----------
+    react : callable, optional
+        Called without arguments when a signal is received.
+
     Attributes
     ----------
     signal : int or None
@@ -24,14 +29,17 @@ class Interruption:
         Whether training ended because of it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, react: Callable[[], object] = lambda: None) -> None:
+        self._react = react
         self.signal: int | None = None
         self.ended_training = False
         self._before: dict[int, Any] = {}
 
     @contextmanager
-    def awaited(self) -> Iterator[None]:
-        """Record signals. Has no effect outside the main thread, in which Python handles signals.
+    def awaited(self, sigterm: bool = True) -> Iterator[None]:
+        """Record Ctrl-C and, unless `sigterm` is False, SIGTERM.
+
+        This has no effect outside the main thread, in which Python handles signals.
 
         A custom handler for Ctrl-C is left in place; one for SIGTERM is called at the end. A signal
         that arrived too late to end the training has its usual effect at the end.
@@ -39,7 +47,7 @@ class Interruption:
         if threading.current_thread() is threading.main_thread():
             if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 self._replace_handler(signal.SIGINT)
-            if signal.getsignal(signal.SIGTERM) not in (signal.SIG_IGN, None):
+            if sigterm and signal.getsignal(signal.SIGTERM) not in (signal.SIG_IGN, None):
                 self._replace_handler(signal.SIGTERM)
         try:
             yield
@@ -60,3 +68,4 @@ class Interruption:
             # have their usual effect.
             signal.signal(number, self._before[number])
         self.signal = self.signal or number
+        self._react()

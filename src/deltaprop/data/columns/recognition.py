@@ -2,8 +2,8 @@
 
 The dtype decides, where there is one: numbers, booleans, dates, durations and categories. Strings
 may be any of these, as CSV files contain nothing else, so their values decide. They are dates if
-all have one format, numbers if all of them are numbers, categories if there are fewer than 40, and
-text otherwise.
+all have one format, numbers if all of them are numbers, categories if there are fewer than 40 or if
+each occurs ten times on average, and text otherwise.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from deltaprop.data.columns.dates import DateColumn
 from deltaprop.data.columns.numbers import DurationColumn, NumberColumn
 from deltaprop.data.columns.protocol import EncodedColumn
 from deltaprop.data.columns.text import TextColumn
+
+REPEATED = 10  # times that a category occurs on average, if there are many
 
 
 @dataclass
@@ -104,6 +106,7 @@ def _guessed(name: str, column: pd.Series, random_state: int | None) -> EncodedC
         return NumberColumn.of_values(name, np.append(known, np.nan)[codes])
     except (ValueError, OverflowError):  # no number, or one with hundreds of digits
         pass
-    if len(words) < FEW:
+    known = np.isin(codes, [i for i, word in enumerate(labels) if word is not None])
+    if len(words) < FEW or np.count_nonzero(known) >= REPEATED * len(words):
         return CategoryColumn.of_values(name, labels, codes, missing_words=True)
     return TextColumn.of_values(name, labels, codes, random_state)

@@ -84,6 +84,20 @@ class Squash:
             values[missing] = 0
         return values
 
+    def inverse(self, z: float, j: int) -> float:
+        """The number that column j encodes as z, in (-3, 3).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> scale = Squash(np.array([10.0]), np.array([0.5]))
+        >>> z = scale.apply(np.array([[13.0]]))[0, 0]
+        >>> round(scale.inverse(z, 0), 6)
+        13.0
+        """
+        scaled = z / max(1 - (z / BOUND) ** 2, 1e-12) ** 0.5
+        return float(self.center[j] + scaled / self.scale[j])
+
     def ends(self) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
         """What 0 and 1 become, for columns of zeros and ones."""
         k = len(self.center)

@@ -159,6 +159,9 @@ OPTIMIZER = [
     ("epsilon", REAL),
     ("nesterov", FLAG),
     ("decay", REAL),  # AdamW's decoupled weight decay
+    ("scales", ADDRESS),  # a factor of each input, which is optimized as well; 0: there is none
+    ("scales_first", ADDRESS), ("scales_second", ADDRESS),  # Adam's moments of these factors
+    ("scale_rate", REAL),  # by which their learning rate is larger
     ("l2", REAL),  # λ of the penalty λ/2 ‖W‖²
     ("clip", REAL),  # largest norm of the gradient; 0: not clipped
     ("reduction", COUNT),  # SUM, MEAN or SKLEARN

@@ -48,6 +48,7 @@ from deltaprop.engines.fused.lowlevel import (
     vector,
 )
 from deltaprop.engines.fused.per_sample import clip_samples, privatize
+from deltaprop.optim.transforms import SMALLEST_SCALE
 
 WEIGHTS, GRADIENTS = 0, 1  # which sums of squares of a layer: see `place_of_sum`
 BIAS = MOST_PIECES  # stands for ∂b_l, after the pieces of ∂W_l
@@ -272,7 +273,7 @@ def _needs_whole_gradient(f):
 def updates_together(f, step):
     """Whether one loop updates all parameters, which is faster for small networks."""
     # W_l and b_l are updated by the same rule.
-    alike = step.l2 == 0 and f.decay == 0 and f.max_norm == 0
+    alike = step.l2 == 0 and f.decay == 0 and f.max_norm == 0 and f.scales == 0
     return f.by_unit and alike and not _needs_whole_gradient(f)
 
 
@@ -322,7 +323,7 @@ def _finish_piece(one, f, k, step, l, piece, low, high):
     if _needs_whole_gradient(f):
         parts[place_of_sum(l, GRADIENTS, piece)] = _complete(one, f, at, size, step.l2)
         return
-    _update(one, f, at, size, step.l2, step.rate * f.decay, step.gain, 1.0)
+    _update_weights(one, f, l, low, high, step, step.l2, 1.0)
     W_to_panels(one, f, l, low, high)
     if l == 0 and f.sparse:
         clear_sparse(one, f, step.start, step.size, low, high)
@@ -356,6 +357,51 @@ def _update(one, f, at, n, l2, decay, gain, clip):
 
 
 @plain
+def _update_weights(one, f, l, low, high, step, l2, clip):
+    """Update rows low … high of W_l; the gradient is multiplied by `clip`."""
+    layer = layer_at(f.layers, l)
+    if l == 0 and f.scales != 0:
+        for d in range(low, high):
+            _update_scaled(one, f, d, layer.W + d * layer.H, layer.H, step, l2, clip)
+    else:
+        at, size = layer.W + low * layer.H, (high - low) * layer.H
+        _update(one, f, at, size, l2, step.rate * f.decay, step.gain, clip)
+
+
+@plain
+def _update_scaled(one, f, d, at, H, step, l2, clip):
+    """Update r_d and row d of V, where W_0 = diag(r) V; the row begins at position `at` of θ."""
+    at *= size_of(one)
+    W, g_of = vector(one, f.theta + at, H), vector(one, f.G + at, H)
+    first, second = vector(one, f.first + at, H), vector(one, f.second + at, H)
+    n = d + 1
+    scales = vector(one, f.scales, n)
+    r_first, r_second = vector(one, f.scales_first, n), vector(one, f.scales_second, n)
+    l2, clip, gain = number(one, l2), number(one, clip), number(one, step.gain)
+    decay, rate = number(one, step.rate * f.decay), number(one, f.scale_rate)
+    b1, b2, eps = number(one, f.b1), number(one, f.b2), number(one, f.epsilon)
+    c1, c2, smallest = number(one, 1 - f.b1), number(one, 1 - f.b2), number(one, SMALLEST_SCALE)
+    r, total = scales[d], one - one
+    for h in range(H):
+        total += (g_of[h] + l2 * W[h]) * clip * W[h]
+    g = total / r
+    m = b1 * r_first[d] + c1 * g
+    v = b2 * r_second[d] + c2 * (g * g)
+    r_first[d], r_second[d] = m, v
+    new = r - rate * gain * m / (math.sqrt(v) + eps)
+    if abs(new) < smallest:
+        new = smallest
+    scales[d] = new
+    for h in range(H):
+        x = W[h] / r
+        g = (g_of[h] + l2 * W[h]) * clip * r
+        m = b1 * first[h] + c1 * g
+        v = b2 * second[h] + c2 * (g * g)
+        first[h], second[h] = m, v
+        W[h] = (x - gain * m / (math.sqrt(v) + eps) - decay * x) * new
+
+
+@plain
 def _complete(one, f, at, n, l2):
     """Add the gradient of the penalty to n entries of G; returns the sum of their squares."""
     at *= size_of(one)
@@ -379,7 +425,7 @@ def _clipped_update(one, f, l, piece):
     step, layer, pieces = _present_step(f), layer_at(f.layers, l), pieces_of(f, l)
     low, high = _rows_of_piece(f, l, piece, pieces)
     at, size = layer.W + low * layer.H, (high - low) * layer.H
-    _update(one, f, at, size, 0.0, step.rate * f.decay, step.gain, f.clip_factor)
+    _update_weights(one, f, l, low, high, step, 0.0, f.clip_factor)
     W_to_panels(one, f, l, low, high)
     if l == 0 and f.sparse:
         G = vector(one, f.G + at * size_of(one), size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from deltaprop.engines.fused import constants
@@ -10,9 +11,12 @@ from deltaprop.optim.transforms import (
     Chain,
     ClipByNorm,
     DecayWeights,
+    InputScale,
     Momentum,
     Transformation,
 )
+
+ADAM = ((AdamMoments,), (AdamMoments, DecayWeights))
 
 
 def kernel_rule(chain: Chain) -> dict[str, Any]:
@@ -23,11 +27,17 @@ def kernel_rule(chain: Chain) -> dict[str, Any]:
 def is_compiled(chain: Chain) -> bool:
     """Whether the kernel can run the chain.
 
-    It runs an optional clip, then momentum or Adam, then an optional weight decay.
+    It runs an optional clip, then momentum or Adam, then an optional weight decay. Adam may also
+    optimize a factor of each input.
     """
-    names = [type(link) for link in chain.links]
-    rest = names[1:] if names[:1] == [ClipByNorm] else names
-    return rest in ([Momentum], [AdamMoments], [AdamMoments, DecayWeights])
+    links = chain.links[1:] if isinstance(chain.links[0], ClipByNorm) else chain.links
+    if len(links) == 1 and isinstance(links[0], InputScale):
+        return _kinds(links[0].chain.links) in ADAM
+    return _kinds(links) in ((Momentum,), *ADAM)
+
+
+def _kinds(links: Sequence[Transformation]) -> tuple[type, ...]:
+    return tuple(type(link) for link in links)
 
 
 def _fields(link: Transformation) -> dict[str, Any]:
@@ -39,5 +49,7 @@ def _fields(link: Transformation) -> dict[str, Any]:
         return {
             "rule": constants.ADAM, "b1": link.beta_1, "b2": link.beta_2, "epsilon": link.epsilon,
         }  # fmt: skip
+    if isinstance(link, InputScale):
+        return {"scale_rate": link.rate, **kernel_rule(link.chain)}
     assert isinstance(link, DecayWeights)
     return {"decay": link.weight_decay}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
 SECONDS_PER_CALL = 0.05  # the longest delay of Ctrl-C, and of a thread that could assist
+SCALES = ("scales", "scales_first", "scales_second")  # the first parts of such a solver's state
 SECONDS_OF_EPOCHS, ROWS_OF_EPOCHS = 0.02, 200_000  # limits for epochs that run in one call
 
 
@@ -58,6 +59,7 @@ class FusedTrainer:
             model, rows, run.batch_size, n_threads, reproducible, precision
         )
         self._shared = self._frame.n_threads > 1
+        self._scales_inputs = run.chain.scales_inputs
         self._frame.set(
             rows_of_epoch=run.rows_per_epoch or len(rows), seed=run.state.dropout_seed or 0,
             **kernel_rule(run.chain),
@@ -88,14 +90,22 @@ class FusedTrainer:
         result[0] = state.step
         at = self._frame.at
         at["order"][0], at["rates"][0], at["result"][0] = map(address, (order, rates, result))
-        moments = state.solver_state
-        at["first"][0], at["second"][0] = address(moments[0]), address(moments[-1])
+        self._place_moments(state.solver_state)
         with ExitStack() as stack:
             check = _nothing
             if self._shared or len(orders) > 1:
                 check = stack.enter_context(interrupt_between_calls())
             self._steps(result, rates, first, len(learning_rates[0]), check)
         return [float(loss) for loss in result[1:]]
+
+    def _place_moments(self, moments: tuple[Any, ...]) -> None:
+        """Tell the kernel where the state of the solver is."""
+        at = self._frame.at
+        if self._scales_inputs:
+            for name, part in zip(SCALES, moments, strict=False):
+                at[name][0] = address(part)
+            moments = moments[len(SCALES) :]
+        at["first"][0], at["second"][0] = address(moments[0]), address(moments[-1])
 
     def rewind(self, n: int) -> None:
         assert self._before is not None

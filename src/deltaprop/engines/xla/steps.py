@@ -141,7 +141,10 @@ def run(
         factors = jax.tree.map(partial(devices.spread, mesh, devices.EVERYWHERE), result.factors)
         # A Python float makes t float64, while arrays keep their dtype.
         t = (now.step + 1) * 1.0
-        step = Step(now.theta, this.rates, t, inputs.penalised, result.total, factors)
+        step = Step(
+            now.theta, this.rates, t, inputs.penalised, result.total, factors,
+            plan.parameters.layout.shapes[0],
+        )  # fmt: skip
         with jax.default_matmul_precision("highest"):
             change, state = plan.chain.update(result.g, now.state, step, len(plan.layers))
         after, loss = Optimized(now.theta + change, state, now.step + 1), result.loss

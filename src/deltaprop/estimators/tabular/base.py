@@ -1,0 +1,387 @@
+"""The common part of both tabular estimators: encoding, members, held-out predictions."""
+
+from __future__ import annotations
+
+import signal
+import time
+import warnings
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from deltaprop.data.encoder import TableEncoder
+from deltaprop.data.streamed_rows import refuse_with_stream
+from deltaprop.data.streams.stream import Stream
+from deltaprop.engines.fused.processors import available
+from deltaprop.engines.xla_engine import Xla
+from deltaprop.errors import InputError
+from deltaprop.estimators._base import UNFINISHED, BaseMLP, diagram
+from deltaprop.estimators._saving import (
+    EstimatorState,
+    require_prediction,
+    restore_attributes,
+    state_of,
+)
+from deltaprop.estimators.fitted import TargetKind
+from deltaprop.estimators.parameters import AUTO, RunParameters, TabularParameters
+from deltaprop.estimators.tabular.calibration import Conformal
+from deltaprop.estimators.tabular.folds import Fold, folds_for, most_folds
+from deltaprop.estimators.tabular.members import (
+    INTERRUPTED,
+    Deadline,
+    Trained,
+    held_out_output,
+    train_members,
+)
+from deltaprop.estimators.tabular.presets import PRESETS, Preset, batch_size_for
+from deltaprop.functions.checks import is_int
+from deltaprop.network import Network
+from deltaprop.optim.solvers import is_full_batch
+from deltaprop.storage.codec import ModelFileError
+from deltaprop.training.history import History
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from deltaprop.data.rows import Rows
+
+SAMPLE = 100_000  # rows of a stream from which the encoding is learned
+OWN = ("preset", "time_limit", "cv", "n_bins")  # parameters that the MLP estimators do not have
+
+
+class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
+    """The common part of both tabular estimators."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]]
+    _mlp: ClassVar[type[BaseMLP]]
+
+    encoder_: TableEncoder
+    members_: list[Any]
+    target_name_: str | None
+    cv_score_: float | None
+    cv_prediction_: np.ndarray | None
+    held_out_: Conformal | None
+    _signal: int | None
+
+    # ------------------------------------------------------------ differs between the subclasses
+
+    @abstractmethod
+    def _calibrate(self, z: Float[np.ndarray, "N H"], rows: Rows) -> Float[np.ndarray, "N H"]:
+        """Learn from the outputs for held-out rows. Returns them as calibrated."""
+
+    @abstractmethod
+    def _prediction_of(self, z: Float[np.ndarray, "N H"]) -> np.ndarray:
+        """The probabilities, or the predicted numbers, for outputs, which may be NaN."""
+
+    @abstractmethod
+    def _score_of(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float | None:
+        """The score of outputs for rows with a known target, as ``score`` computes it."""
+
+    @abstractmethod
+    def _errors_of(self, z: Float[np.ndarray, "N H"], rows: Rows) -> Conformal | None:
+        """The scores from which intervals or sets are made."""
+
+    # ------------------------------------------------------------ fitting
+
+    @property
+    def mlp_(self) -> Any:
+        """The first member, which is the only one if there is no cross-validation."""
+        if "members_" not in self.__dict__:
+            raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
+        return self.members_[0]
+
+    @property
+    def networks_(self) -> list[Network]:
+        """The networks of all members."""
+        return [member.fitted_network() for member in self.members_]
+
+    def _fit_members(self, X: Any, y: np.ndarray, sample_weight: Any, groups: Any) -> None:
+        """Encode the rows of X and train the members on them; `y` as the MLP estimators take it."""
+        began = time.monotonic()
+        self._check_own_parameters()
+        preset = self._preset(len(y))
+        encoder = TableEncoder(n_bins=preset.n_bins).fit(X)
+        Z = encoder.encode(X)
+        rng = check_random_state(self.random_state)
+        cv = self._cv(preset, len(y), groups)
+        first = self._new_mlp(preset, len(Z))
+        self._set(encoder, [first])
+        left = None if self.time_limit is None else self.time_limit - (time.monotonic() - began)
+        if cv == 1:
+            self._single(first, Z, y, sample_weight, left)
+            return
+        rows = first.checked_rows(Z, y, sample_weight)
+        repeats = preset.repeats if self.cv == AUTO else 1
+        folds = folds_for(
+            cv, rows.y if rows.labels is None else rows.labels, groups=groups,
+            stratify=first.target_kind() == "classes", repeats=repeats, rng=rng,
+        )  # fmt: skip
+        trained = self._train(first, rows, folds, rng, left, len(folds) // repeats)
+        self.members_ = [t.member for t in trained]
+        self._learn_from_held_out(trained, rows)
+
+    def _single(
+        self, mlp: Any, Z: Float[np.ndarray, "N D"], y: np.ndarray, w: Any, seconds: float | None
+    ) -> None:
+        """Train a network on most rows and validate it on the others."""
+        callbacks = mlp.callbacks
+        if seconds is not None:
+            end = time.monotonic() + seconds
+            mlp.callbacks = [*(callbacks or ()), lambda _: time.monotonic() >= end]
+        mlp.fit(Z, y, w)
+        mlp.callbacks = callbacks
+
+    def _train(
+        self, first: BaseMLP, rows: Rows, folds: Sequence[Fold], rng: np.random.RandomState,
+        seconds: float | None, must: int,
+    ) -> list[Trained]:  # fmt: skip
+        n_jobs = 1 if self._uses_xla() else min(available(), len(folds))
+        first.n_threads = 1 if n_jobs > 1 else None
+        deadline = None
+        if seconds is not None:
+            deadline = Deadline(max(0.0, seconds), len(folds), n_jobs, must)
+        seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=len(folds))]
+        trained, self._signal = train_members(
+            first, rows, folds, n_jobs=n_jobs, seeds=seeds, deadline=deadline, begun=self._show
+        )
+        for t in trained:
+            t.member.n_threads = None
+        if self._signal is None and any(t.member._is_unfinished() for t in trained):
+            warnings.warn(UNFINISHED.format(self.max_iter), ConvergenceWarning, stacklevel=4)
+        return trained
+
+    def _learn_from_held_out(self, trained: Sequence[Trained], rows: Rows) -> None:
+        """Set what follows from the predictions for rows by the members that did not see them."""
+        z = held_out_output(trained, rows.X)
+        known = np.flatnonzero(np.isfinite(z).all(axis=1))
+        if len(known) == 0:
+            return
+        held = rows.take(known)
+        z[known] = self._calibrate(z[known], held)
+        self.cv_prediction_ = self._prediction_of(z)
+        self.cv_score_ = self._score_of(z[known], held)
+        self.held_out_ = self._errors_of(z[known], held)
+
+    def _show(self, member: BaseMLP) -> None:
+        """Let callbacks open the model while its first member is trained."""
+        self.members_ = [member]
+
+    def interrupted_by(self) -> int | None:
+        """The signal that interrupted the last fit; None if it ran to its end."""
+        if self.mlp_.stop_reason_ == INTERRUPTED:
+            return self._signal or self.mlp_._signal or int(signal.SIGINT)
+        return self._signal
+
+    def _set(self, encoder: TableEncoder, members: list[Any]) -> None:
+        self._set_encoder(encoder)
+        self.members_ = members
+        self._signal = None
+        self.cv_score_, self.cv_prediction_, self.held_out_ = None, None, None
+
+    # ------------------------------------------------------------ parameters
+
+    def _check_own_parameters(self) -> None:
+        if self.preset not in PRESETS:
+            raise InputError(f"preset must be one of {', '.join(PRESETS)}; got {self.preset!r}.")
+        limit = self.time_limit
+        if limit is not None and not (isinstance(limit, (int, float)) and limit > 0):
+            raise InputError(f"time_limit must be a number of seconds > 0 or None; got {limit!r}.")
+        if isinstance(self.cv, Integral) and not is_int(self.cv, 1):
+            raise InputError(f"cv must be an int >= 1, got {self.cv!r}.")
+
+    def _preset(self, n_rows: int) -> Preset:
+        """The values of the parameters that are "auto", and the others as the user gave them."""
+        preset = PRESETS[self.preset].for_rows(n_rows)
+        given = {
+            f.name: getattr(self, f.name)
+            for f in fields(preset)
+            if f.name not in ("cv", "repeats") and not _is_auto(getattr(self, f.name))
+        }
+        return preset.with_values(**given)
+
+    def _cv(self, preset: Preset, n_rows: int, groups: Any) -> Any:
+        """The number of folds or the splitter; 1 for a single network."""
+        if self.privacy is not None:
+            return 1
+        if _is_auto(self.cv):
+            single = is_full_batch(self.solver) or self._uses_xla()
+            return 1 if single and groups is None else most_folds(n_rows, preset.cv)
+        if isinstance(self.cv, Integral):
+            return most_folds(n_rows, int(self.cv))
+        return self.cv
+
+    def _uses_xla(self) -> bool:
+        return isinstance(self.engine, Xla) or self.engine == "xla"
+
+    def _new_mlp(self, preset: Preset, n_rows: int) -> Any:
+        """An MLP estimator with the parameters of this estimator and settings for tables."""
+        batch = batch_size_for(n_rows) if self.batch_size == AUTO else self.batch_size
+        shared = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in OWN}
+        parameters = shared | preset.parameters() | {
+            "batch_size": min(int(batch), n_rows),
+            "early_stopping": not is_full_batch(self.solver) and self.privacy is None,
+            "scoring": "loss",
+            "tol": 0.0,
+            "init": "he_uniform",
+        }  # fmt: skip
+        if self.privacy is not None:
+            warnings.warn(
+                "privacy covers the training of the network. The encoding of the table (categories,"
+                " means, scales) is learned from the rows without noise and is not covered.",
+                stacklevel=4,
+            )
+        return self._mlp(**parameters)
+
+    # ------------------------------------------------------------ predictions
+
+    def _output(self, X: Any) -> Float[np.ndarray, "N H"]:
+        """The output of the ensemble for the rows of a table."""
+        Z = self._encode(X)
+        if len(self.members_) == 1:
+            return cast(np.ndarray, self.members_[0].output(Z))
+        outputs = [member.output(Z) for member in self.members_]
+        return cast(np.ndarray, self.members_[0].combined(outputs))
+
+    def _errors(self) -> Conformal:
+        check_is_fitted(self)
+        if self.held_out_ is None:
+            raise InputError(
+                "Intervals and sets need the predictions for held-out rows, which only a "
+                "cross-validation gives: fit with cv='auto' or cv >= 2, and with a loss that "
+                "predicts classes or one number."
+            )
+        return self.held_out_
+
+    # ------------------------------------------------------------ the protocol `Fitted`
+
+    def fitted_mlp(self) -> Any:
+        check_is_fitted(self)
+        return self.mlp_
+
+    def fitted_network(self) -> Network:
+        return cast(Network, self.fitted_mlp().fitted_network())
+
+    def encode_rows(self, X: Any) -> Float[np.ndarray, "N D"]:
+        return self._encode(X)
+
+    def feature_names(self) -> list[str] | None:
+        return [str(name) for name in self.encoder_.get_feature_names_out()]
+
+    def column_kinds(self) -> dict[str, str]:
+        return self.encoder_.kinds_
+
+    def target_name(self) -> str | None:
+        return self.target_name_
+
+    def fit_history(self) -> History:
+        return cast(History, self.mlp_.fit_history())
+
+    def target_kind(self) -> TargetKind:
+        return cast(TargetKind, self.mlp_.target_kind())
+
+    def encode_target(self, y: Any) -> np.ndarray:
+        return cast(np.ndarray, self.mlp_.encode_target(y))
+
+    def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
+        return cast("str | None", self.mlp_.output_in_words(z))
+
+    # ------------------------------------------------------------ notebooks
+
+    def _html_repr(self) -> str:
+        return diagram(self, self.mlp_.network_ if "members_" in self.__dict__ else None)
+
+    # ------------------------------------------------------------ model files
+
+    _saved_attributes: ClassVar[tuple[str, ...]] = (
+        "n_features_in_", "feature_names_in_", "encoder_", "target_name_", "cv_score_",
+        "held_out_",
+    )  # fmt: skip
+    """The fitted attributes that a model file may contain; the members are stored beside them."""
+
+    def __deltaprop_state__(self) -> EstimatorState:
+        """What :func:`deltaprop.save` stores."""
+        return state_of(self, self._saved_attributes, self.members_)
+
+    def __deltaprop_restore__(self, fitted: dict[str, Any], members: list[BaseMLP]) -> None:
+        """Restore what `__deltaprop_state__` returned; ModelFileError if it is inconsistent."""
+        # Earlier versions did not store these, and no version stores a prediction for each row.
+        self.cv_score_, self.cv_prediction_, self.held_out_ = None, None, None
+        restore_attributes(self, fitted, self._saved_attributes)
+        self.members_ = members
+        if not isinstance(fitted.get("encoder_"), TableEncoder):
+            raise ModelFileError("it contains no preprocessing")
+        self.encoder_.upgrade()
+        self._require_consistent()
+        # A row of missing values and a row of strings go through every step.
+        columns = self.encoder_.columns_
+        require_prediction(self, pd.DataFrame({name: [None, "1"] for name in columns}))
+
+    def _require_consistent(self) -> None:
+        """Raise ModelFileError if the fitted attributes do not fit the parts."""
+        self._require_equal("n_features_in_", self.encoder_)
+        self._require_equal("feature_names_in_", self.encoder_)
+        if not isinstance(self.held_out_, (Conformal, type(None))):
+            raise ModelFileError("its held_out_ is not of the expected kind")
+
+    def _require_equal(self, name: str, part: Any) -> None:
+        if not np.array_equal(getattr(self, name), getattr(part, name)):
+            raise ModelFileError(f"its {name} differs from that of its {type(part).__name__}")
+
+    # ------------------------------------------------------------ encoding
+
+    def _set_encoder(self, encoder: TableEncoder) -> None:
+        self.encoder_ = encoder
+        self.feature_names_in_ = encoder.feature_names_in_
+        self.n_features_in_ = encoder.n_features_in_
+
+    def _fit_stream(
+        self, X: Stream, y: Any, sample_weight: Any, encode_y: Callable[[Any], Any] | None = None
+    ) -> None:
+        """Train a single network on the rows of a stream."""
+        refuse_with_stream(y=y, sample_weight=sample_weight)
+        self._check_own_parameters()
+        preset = self._preset(len(X))
+        rows = self._encoded_stream(X, preset)
+        self._set(self.encoder_, [self._new_mlp(preset, len(rows))])
+        self.mlp_.fit(rows if encode_y is None else rows.encoded(None, encode_y))
+
+    def _encoded_stream(self, X: Stream, preset: Preset) -> Stream:
+        """The rows of the stream, with an encoding that is learned from a random sample."""
+        self.target_name_ = X.target
+        sample = X.sample(SAMPLE, every_category=True)[list(X.features)]
+        sample = sample.astype(dict.fromkeys(X.category_features(), "category"))
+        self._set_encoder(TableEncoder(n_bins=preset.n_bins).fit(sample))
+        return X.encoded(self.encoder_.encode, None, self.encoder_.layout.width)
+
+    def _encode(self, X: Any) -> Float[np.ndarray, "N D"]:
+        check_is_fitted(self)
+        return self.encoder_.encode(X)
+
+
+def column(y: Any) -> np.ndarray:
+    """y as an array; of one column, as a vector."""
+    if y is None:
+        raise InputError("This estimator requires y to be passed, but the target y is None.")
+    values = np.asarray(y)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    return values
+
+
+def name_of(y: Any) -> str | None:
+    """The column name of the target, if it has one."""
+    name = getattr(y, "name", None)
+    return None if name is None else str(name)
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value == AUTO

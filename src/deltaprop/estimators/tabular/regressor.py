@@ -1,0 +1,241 @@
+"""The regressor for tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import numpy as np
+from sklearn.base import RegressorMixin
+
+from deltaprop.data.reading import TableError
+from deltaprop.data.rows import Rows
+from deltaprop.data.streamed_rows import refuse_with_stream
+from deltaprop.data.streams.stream import Stream
+from deltaprop.estimators._base import keeps_fit_on_failure
+from deltaprop.estimators.declaration import with_parameters
+from deltaprop.estimators.parameters import TabularRegressorParameters
+from deltaprop.estimators.regressor import MLPRegressor
+from deltaprop.estimators.tabular.base import BaseTabular, column, name_of
+from deltaprop.estimators.tabular.calibration import Conformal, check_coverage
+from deltaprop.functions.losses import Loss
+from deltaprop.storage.codec import ModelFileError
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+ON_ANY_SCALE = ("squared_error", "absolute_error", "huber", "quantile", "log_cosh", "gaussian_nll")
+ON_A_RATIO_SCALE = ("poisson", "gamma", "tweedie")
+
+
+@with_parameters(like=MLPRegressor)
+class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
+    """A regressor for the rows of a table, which needs no preprocessing.
+
+    A :class:`deltaprop.tables.TableEncoder` encodes categories, dates, text and missing values. By
+    default the model is an ensemble: its members are networks that are trained on the folds of a
+    cross-validation but one, and stop when the loss on this one no longer improves. So every row
+    trains most members, and the predictions of the others for it give an honest score and the
+    width of intervals.
+
+    The target is scaled for training, and predictions are converted back to its original scale.
+    "poisson", "gamma" and "tweedie" use the target divided by its mean, the other built-in losses
+    the standardized target.
+
+    Attributes
+    ----------
+    encoder_ : TableEncoder
+        The fitted encoder.
+    members_ : list of MLPRegressor
+        The members of the ensemble, which are fitted to the encoded rows and
+        (y - y_mean_) / y_scale_. The prediction is the mean of theirs.
+    networks_ : list of Network
+        Their networks.
+    mlp_ : MLPRegressor
+        The first member.
+    cv_score_ : float or None
+        R² of the predictions for held-out rows; None without a cross-validation, and for several
+        quantiles.
+    cv_prediction_ : ndarray of shape (n_samples,) or None
+        The prediction for each row by members that did not see it; NaN if all of them did. Model
+        files do not contain it.
+    y_mean_, y_scale_ : float
+        Location and scale of the target.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of str
+        Column names of X.
+    target_name_ : str or None
+        Column name of y, if it has one.
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> table = dp.tables.read_table("data/penguins.csv").dropna()
+    >>> X, y = table.drop(columns="body_mass_g"), table["body_mass_g"]
+    >>> model = dp.TabularRegressor(random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.8
+    True
+    >>> model.cv_score_ > 0.8
+    True
+    """
+
+    _mlp: ClassVar = MLPRegressor
+
+    @keeps_fit_on_failure
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, groups: Any = None
+    ) -> TabularRegressor:
+        """Fit the model to X and y.
+
+        Parameters
+        ----------
+        X : DataFrame (pandas, polars or Arrow) or Stream
+            Features. A :func:`deltaprop.tables.stream` contains the target and the sample weights
+            as well. Its encoding is learned from a random sample of 100,000 rows; a single network
+            is trained on all rows.
+        y : array-like of shape (n_samples,)
+            Finite numbers.
+        sample_weight : array-like of shape (n_samples,), optional
+            Non-negative weights of the rows, not all zero.
+        groups : array-like of shape (n_samples,), optional
+            Rows of one group, such as those of one person, are held out together.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If y has values other than finite numbers, or if a parameter or the data is invalid.
+        """
+        if isinstance(X, Stream):
+            refuse_with_stream(y=y, sample_weight=sample_weight)
+            self._set_scale(*X.moments())
+            self._fit_stream(X, y, sample_weight, self._scaled)
+            return self
+        self.target_name_ = name_of(y)
+        try:
+            values = column(y).astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise TableError(f"y must hold numbers for a regression: {error}.") from error
+        if not np.isfinite(values).all():
+            raise TableError("y contains NaN or infinity; remove those rows.")
+        self._set_scale(float(values.mean()), float(values.std()))
+        self._fit_members(X, self._scaled(values), sample_weight, groups)
+        return self
+
+    _saved_attributes: ClassVar = (*BaseTabular._saved_attributes, "y_mean_", "y_scale_")
+
+    def _require_consistent(self) -> None:
+        super()._require_consistent()
+        if not np.isfinite([self.y_mean_, self.y_scale_]).all():
+            raise ModelFileError("the scale of its target is not finite")
+
+    def _set_scale(self, mean: float, deviation: float) -> None:
+        name = self.loss.name if isinstance(self.loss, Loss) else self.loss
+        self.y_mean_, self.y_scale_ = 0.0, 1.0
+        if name in ON_ANY_SCALE:
+            self.y_mean_, self.y_scale_ = mean, deviation or 1.0
+        elif name in ON_A_RATIO_SCALE and mean > 0:  # exp(a), the prediction, is initially near 1
+            self.y_scale_ = mean
+
+    def encode_target(self, y: Any) -> np.ndarray:
+        return self._scaled(self.mlp_.encode_target(y))
+
+    def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
+        means = self._unscaled(np.ravel(self.mlp_.point_prediction(z)))
+        return ", ".join(f"{value:.6g}" for value in means)
+
+    def _scaled(self, y: Any) -> Float[np.ndarray, " N"]:
+        scaled: np.ndarray = (np.asarray(y, np.float64) - self.y_mean_) / self.y_scale_
+        return scaled
+
+    def _unscaled(self, y: np.ndarray) -> np.ndarray:
+        return y.astype(np.float64) * self.y_scale_ + self.y_mean_
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Predict the target of each row.
+
+        Parameters
+        ----------
+        X : DataFrame
+            A table with the columns that the model was fitted to.
+        return_std : bool, default=False
+            Whether to return the predicted standard deviation as well. It requires
+            loss="gaussian_nll".
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            The predictions. For several quantiles, one column per quantile.
+        std : ndarray of shape (n_samples,)
+            The standard deviations, with ``return_std=True``.
+        """
+        z = self._output(X)
+        if not return_std:
+            return self._unscaled(self.mlp_.point_prediction(z))
+        mean, std = self.mlp_.mean_and_std(z)
+        return self._unscaled(mean), std * self.y_scale_
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> Float[np.ndarray, "N 2"]:
+        """Predict an interval for each row, which contains the target with this probability.
+
+        The interval is that of conformal prediction: it reaches from the prediction as far as the
+        errors of most predictions for held-out rows. The probability is that over all rows, not for
+        each of them, and it requires that new rows are like those that the model was fitted to.
+
+        Parameters
+        ----------
+        X : DataFrame
+            A table with the columns that the model was fitted to.
+        coverage : float, default=0.9
+            The probability, in (0, 1).
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 2)
+            The lower and the upper end. They are infinite if there are too few held-out rows for
+            the coverage: fewer than 19 for 0.9.
+
+        Raises
+        ------
+        ValueError
+            If `coverage` is out of range, or if the model was fitted without a cross-validation or
+            predicts several quantiles.
+
+        References
+        ----------
+        Barber, Candès, Ramdas and Tibshirani (2021), "Predictive inference with the jackknife+".
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> table = dp.tables.read_table("data/penguins.csv").dropna()
+        >>> X, y = table.drop(columns="body_mass_g"), table["body_mass_g"]
+        >>> model = dp.TabularRegressor(random_state=0).fit(X, y)
+        >>> low, high = model.predict_interval(X, coverage=0.8).T
+        >>> bool(0.7 < ((low <= y) & (y <= high)).mean() < 0.9)
+        True
+        """
+        tail = (1 - check_coverage(coverage)) / 2
+        errors = self._errors()
+        y = self._unscaled(self.mlp_.point_prediction(self._output(X)))
+        return np.stack([y + errors.lower(1 - tail), y + errors.upper(1 - tail)], axis=1)
+
+    # ------------------------------------------------------------ held-out rows
+
+    def _calibrate(self, z: Float[np.ndarray, "N H"], rows: Rows) -> Float[np.ndarray, "N H"]:
+        return z
+
+    def _prediction_of(self, z: Float[np.ndarray, "N H"]) -> np.ndarray:
+        return self._unscaled(self.mlp_.point_prediction(z))
+
+    def _score_of(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float | None:
+        return cast("float | None", self.mlp_._default_score(z, rows))
+
+    def _errors_of(self, z: Float[np.ndarray, "N H"], rows: Rows) -> Conformal | None:
+        predicted = self.mlp_.point_prediction(z)
+        if predicted.ndim != 1:
+            return None
+        return Conformal.of((rows.y - predicted) * self.y_scale_)
