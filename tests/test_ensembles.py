@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+import warnings
 from typing import Any
 
 import hypothesis.strategies as st
@@ -367,3 +368,30 @@ def test_sample_weights_reach_every_member() -> None:
     model = dp.TabularRegressor(cv=GroupKFold(2), random_state=0, max_iter=30)
     model.fit(frame, noise, weights, groups=np.arange(200) % 2)
     assert np.median(model.predict(frame)) < 500
+
+
+# ---------------------------------------------------------------- many rows
+
+
+@pytest.mark.parametrize(("rows", "networks"), [(24_999, 8), (25_000, 4), (60_000, 1)])
+def test_many_rows_train_fewer_networks_and_one_line_says_so(rows: int, networks: int) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=rows)})
+    y = (frame["x"] > 0).astype(int)
+    model = dp.TabularClassifier((2,), n_bins=0, max_iter=1, random_state=0)
+    if networks == 8:
+        model.fit(frame, y)
+    else:
+        with pytest.warns(UserWarning, match=f"{rows:,} rows: preset='default' trains"):
+            model.fit(frame, y)
+    assert len(model.members_) == networks
+
+
+def test_a_planned_number_of_epochs_is_no_reason_for_a_warning() -> None:
+    frame = pd.DataFrame({"x": np.linspace(0, 1, 60_000)})
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        model = dp.TabularRegressor((2,), cv=1, n_bins=0, random_state=0).fit(frame, frame["x"])
+    assert [str(warning.message) for warning in shown] == []
+    assert model.mlp_.n_iter_ == model.mlp_.max_iter == 13
+    assert model.mlp_.learning_rate == "one_cycle"

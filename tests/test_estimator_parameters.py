@@ -34,8 +34,8 @@ OWN = (
 )
 PRESETS = "preset='default', time_limit=None, cv='auto', n_bins='auto'"
 TABULAR = (
-    "solver='adamw', alpha=0.0, weight_decay='auto', batch_size='auto', learning_rate='constant', "
-    "learning_rate_init='auto', input_scale='auto', dropout='auto', max_iter=200, "
+    "solver='adamw', alpha=0.0, weight_decay='auto', batch_size='auto', learning_rate='auto', "
+    "learning_rate_init='auto', input_scale='auto', dropout='auto', max_iter='auto', "
     "n_iter_no_change='auto', validation_fraction=0.15"
 )
 RUN = "random_state=None, callbacks=None, engine='auto', record=None, checkpoint=None, privacy=None"

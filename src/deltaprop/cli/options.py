@@ -84,7 +84,7 @@ class ModelOptions:
     dropout: float | None
     l2: float
     solver: str
-    epochs: int
+    epochs: int | None
     batch_size: int
     learning_rate: float | None
     schedule: str
@@ -114,7 +114,7 @@ class ModelOptions:
             "dropout": "auto" if self.dropout is None else self.dropout,
             "alpha": self.l2,
             "solver": self.solver,
-            "max_iter": self.epochs,
+            "max_iter": self.epochs or "auto",
             "batch_size": self.batch_size or "auto",
             "learning_rate_init": self.learning_rate or "auto",
             "learning_rate": self.schedule,

@@ -59,15 +59,20 @@ def train(
     activation: Annotated[str, Option(help="Activation function of the hidden layers.")] = "silu",
     loss: Annotated[str, Option(help="Loss function, or auto for the task's default.")] = "auto",
     solver: Annotated[str, Option(help="Optimizer: adamw, adam, sgd or lbfgs.")] = "adamw",
-    epochs: Annotated[int, Option(help="Maximum number of epochs.")] = 200,
+    epochs: Annotated[
+        int | None,
+        Option(
+            help="Maximum number of epochs; by default, that of the preset.", show_default=False
+        ),
+    ] = None,
     batch_size: Annotated[int, Option(help="Batch size; 0 selects it automatically.")] = 0,
     learning_rate: Annotated[
         float | None,
         Option(help="Initial learning rate; by default, that of the preset.", show_default=False),
     ] = None,
     schedule: Annotated[
-        str, Option(help="Learning rate schedule: constant, cosine, one_cycle, …")
-    ] = "constant",
+        str, Option(help="Learning rate schedule: auto, constant, cosine, one_cycle, …")
+    ] = "auto",
     l2: Annotated[float, Option(help="Strength of the L2 penalty (alpha).")] = 0.0,
     dropout: Annotated[
         float | None,

@@ -217,7 +217,7 @@ def _privacy(trained: Trained) -> dict[str, Any]:
     if privacy is None:
         return {}
     delta = 0.1 / n_rows
-    return {"epsilon": privacy.epsilon(delta, trained.model.max_iter), "delta": delta}
+    return {"epsilon": privacy.epsilon(delta, trained.model.mlp_.max_iter), "delta": delta}
 
 
 def _write_page(trained: Trained, place: str) -> None:

@@ -44,6 +44,29 @@ def _compiled(model: Model, X: Num[Array, "N D"]) -> bool:
     return False
 
 
+class HeldOut:
+    """The mean loss of some rows, and ŷ for them, as θ changes.
+
+    Parameters
+    ----------
+    model : Model
+    rows : Rows
+        All of them are used, in their order.
+    """
+
+    def __init__(self, model: Model, rows: Rows) -> None:
+        self._model, self._rows, self._t = model, rows, model.target(rows.y)
+        self._last_input = Predictor(model.without_last_activation())
+
+    def evaluate(self) -> tuple[float, Float[np.ndarray, "N H"]]:
+        """The (weighted) mean loss without the penalty, and ŷ, at the present θ."""
+        model, rows = self._model, self._rows
+        a, f = self._last_input(rows.X), model.f[-1]
+        z = f.f(a, np)
+        losses = equations.sample_losses(self._t, a, z, f, model.loss_function)
+        return float(np.average(losses, weights=rows.w)), z
+
+
 class Predictor:
     """Computes ŷ of a model, with compiled code if it is ready, else with the equations."""
 

@@ -20,6 +20,7 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from deltaprop.data.rows import Rows, RowSource, TrainingRows
+from deltaprop.engines.prediction import HeldOut
 from deltaprop.errors import InputError, raised_as_input_error
 from deltaprop.estimators._callbacks import SklearnTasks, print_epoch
 from deltaprop.estimators._saving import (
@@ -555,15 +556,15 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
 
             scorer = check_scoring(view, self.scoring)
         weights = {} if held.w is None else {"sample_weight": held.w}
+        rows = HeldOut(self.network_, held)
 
         def evaluate() -> tuple[float, float]:
             net = self.network_
             if not np.isfinite(net.theta).all():
                 return float("nan"), float("nan")
-            loss = net.mean_loss(held.X, held.y, held.w)
+            loss, z = rows.evaluate()
             if scorer is not None:
                 return loss, float(scorer(view, held.X, held.labels, **weights))
-            z = net.predictor(held.X)
             if not np.isfinite(z).all():
                 return loss, float("nan")
             score = self._default_score(z, held)

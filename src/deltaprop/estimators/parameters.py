@@ -336,7 +336,11 @@ class TabularParameters:
         AUTO, 'int >= 1 or "auto"', [StrOptions({AUTO}), COUNT],
         'Number of rows of a mini-batch; "auto" is a twentieth of the rows, between 16 and 256.',
     )
-    learning_rate: str | Schedule = "constant"
+    learning_rate: str | Schedule = parameter(
+        AUTO, 'str or Schedule', [StrOptions({AUTO, *schedules.NAMES}), Schedule],
+        f'Schedule of the learning rate: "auto", {_listed(schedules.NAMES)}, or an object from '
+        '``deltaprop.schedules``. "auto" is "constant", and "one_cycle" from 60,000 rows on.',
+    )
     learning_rate_init: float | str = parameter(
         AUTO, 'float > 0 or "auto"', [StrOptions({AUTO}), POSITIVE],
         "Initial learning rate of the first-order solvers.",
@@ -352,7 +356,11 @@ class TabularParameters:
         "Probability with which a training step sets an output of a hidden layer to zero: one for "
         "all layers or one for each.",
     )
-    max_iter: int = 200
+    max_iter: int | str = parameter(
+        AUTO, 'int >= 1 or "auto"', [StrOptions({AUTO}), COUNT],
+        'Maximum number of epochs, or of iterations of L-BFGS; "auto" is 200, and fewer from '
+        "60,000 rows on.",
+    )
     n_iter_no_change: float | str = parameter(
         AUTO, 'int >= 1, inf or "auto"', [StrOptions({AUTO}), COUNT, Options(Real, {np.inf})],
         "Number of epochs without an improvement of the validation loss after which training "

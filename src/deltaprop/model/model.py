@@ -276,6 +276,24 @@ class Model:
             masks,
         )  # fmt: skip
 
+    def without_last_activation(self) -> Model:
+        """A model with the same θ, also when it changes, whose output is a_{L-1}; for predictions.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> net = dp.Network(1, [dp.Dense(1, "exp")], loss="poisson", seed=0)
+        >>> inner = net.without_last_activation()
+        >>> net.theta[...] = 2.0
+        >>> inner.f[-1].name, inner.theta
+        ('identity', array([2., 2.]))
+        """
+        twin = object.__new__(Model)
+        twin.__dict__.update(self.__dict__)
+        twin.layers = (*self.layers[:-1], Dense(self.n_outputs))
+        twin.loss_function = losses.get("squared_error")
+        return twin
+
     # ------------------------------------------------------------ data
 
     def encode(self, y: Any) -> Float[np.ndarray, "N K"]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from deltaprop.data.rows import Rows, TrainingRows
+from deltaprop.engines.prediction import HeldOut
 from deltaprop.engines.protocol import Processes
 from deltaprop.errors import InputError, InputTypeError
 from deltaprop.model import Model
@@ -86,8 +87,10 @@ def on_rows(
 ) -> Validation:
     """Validation on held-out rows: their mean loss and, with a scorer, a score."""
 
+    held = HeldOut(model, rows)
+
     def evaluate() -> tuple[float | None, float | None]:
-        loss = model.mean_loss(rows.X, rows.y, rows.w)
+        loss, _ = held.evaluate()
         return loss, None if scorer is None else float(scorer(model, rows.X, rows.y))
 
     return Validation(evaluate, stops)

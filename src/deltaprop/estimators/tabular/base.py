@@ -6,7 +6,8 @@ import signal
 import time
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, cast
@@ -42,7 +43,7 @@ from deltaprop.estimators.tabular.members import (
     held_out_output,
     train_members,
 )
-from deltaprop.estimators.tabular.presets import PRESETS, Preset, batch_size_for
+from deltaprop.estimators.tabular.presets import PRESETS, SEVERAL, Preset
 from deltaprop.functions.checks import is_int
 from deltaprop.network import Network
 from deltaprop.optim.solvers import is_full_batch
@@ -137,8 +138,17 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         if seconds is not None:
             end = time.monotonic() + seconds
             mlp.callbacks = [*(callbacks or ()), lambda _: time.monotonic() >= end]
-        mlp.fit(Z, y, w)
+        with self._as_planned():
+            mlp.fit(Z, y, w)
         mlp.callbacks = callbacks
+
+    @contextmanager
+    def _as_planned(self) -> Iterator[None]:
+        """Context in which the end of the planned number of epochs is no reason for a warning."""
+        with warnings.catch_warnings():
+            if _is_auto(self.max_iter) and self.mlp_.learning_rate != "constant":
+                warnings.simplefilter("ignore", ConvergenceWarning)
+            yield
 
     def _train(
         self, first: BaseMLP, rows: Rows, folds: Sequence[Fold], rng: np.random.RandomState,
@@ -156,7 +166,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         for t in trained:
             t.member.n_threads = None
         if self._signal is None and any(t.member._is_unfinished() for t in trained):
-            warnings.warn(UNFINISHED.format(self.max_iter), ConvergenceWarning, stacklevel=4)
+            warnings.warn(UNFINISHED.format(first.max_iter), ConvergenceWarning, stacklevel=4)
         return trained
 
     def _learn_from_held_out(self, trained: Sequence[Trained], rows: Rows) -> None:
@@ -201,6 +211,14 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     def _preset(self, n_rows: int) -> Preset:
         """The values of the parameters that are "auto", and the others as the user gave them."""
         preset = PRESETS[self.preset].for_rows(n_rows)
+        if n_rows >= SEVERAL and _is_auto(self.cv) and preset.cv != PRESETS[self.preset].cv:
+            networks = "a single network" if preset.cv == 1 else f"{preset.cv} networks"
+            warnings.warn(
+                f"The table has {n_rows:,} rows: preset={self.preset!r} trains {networks} instead "
+                f"of {PRESETS[self.preset].cv * PRESETS[self.preset].repeats}. Set cv to train "
+                "more.",
+                stacklevel=5,
+            )
         given = {
             f.name: getattr(self, f.name)
             for f in fields(preset)
@@ -224,10 +242,8 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
 
     def _new_mlp(self, preset: Preset, n_rows: int) -> Any:
         """An MLP estimator with the parameters of this estimator and settings for tables."""
-        batch = batch_size_for(n_rows) if self.batch_size == AUTO else self.batch_size
         shared = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in OWN}
-        parameters = shared | preset.parameters() | {
-            "batch_size": min(int(batch), n_rows),
+        parameters = shared | preset.parameters(n_rows) | {
             "early_stopping": not is_full_batch(self.solver) and self.privacy is None,
             "scoring": "loss",
             "tol": 0.0,
@@ -352,7 +368,8 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         preset = self._preset(len(X))
         rows = self._encoded_stream(X, preset)
         self._set(self.encoder_, [self._new_mlp(preset, len(rows))])
-        self.mlp_.fit(rows if encode_y is None else rows.encoded(None, encode_y))
+        with self._as_planned():
+            self.mlp_.fit(rows if encode_y is None else rows.encoded(None, encode_y))
 
     def _encoded_stream(self, X: Stream, preset: Preset) -> Stream:
         """The rows of the stream, with an encoding that is learned from a random sample."""

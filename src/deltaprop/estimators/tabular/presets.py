@@ -7,9 +7,13 @@ from typing import Any
 
 import numpy as np
 
-MANY_ROWS = 100_000
-FEWER = ((60_000, 1), (25_000, 4))  # from so many rows on, at most so many folds
 NOT_OF_NETWORKS = ("cv", "repeats", "n_bins")
+SMALLEST_BATCH, LARGEST_BATCH = 16, 256
+# From so many rows on, a single network is trained for a planned number of epochs, in which it sees
+# about as many rows in all. From more rows on, batches are larger and bins fewer.
+SEVERAL, MANY, VERY_MANY = 25_000, 60_000, 200_000
+ROWS_IN_ALL, FEWEST_EPOCHS = 800_000, 4
+LARGE_BATCH, FEW_BINS = 1024, 6
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,10 @@ class Preset:
     dropout : float or sequence of float
     learning_rate_init, weight_decay, input_scale : float
     n_iter_no_change : float
+    batch_size : int or None
+        None for a twentieth of the rows, between 16 and 256.
+    learning_rate : str or Schedule
+    max_iter : int
     """
 
     cv: int
@@ -39,21 +47,36 @@ class Preset:
     weight_decay: float
     input_scale: float
     n_iter_no_change: float
+    batch_size: int | None = None
+    learning_rate: Any = "constant"
+    max_iter: int = 200
 
     def for_rows(self, n_rows: int) -> Preset:
-        """The values for a table of this many rows: fewer networks if they are many."""
-        for rows, cv in FEWER:
-            if n_rows >= rows and self.cv > cv:
-                return replace(self, cv=cv, repeats=1)
-        return self
+        """The values for a table of this many rows: if they are many, fewer networks and epochs."""
+        if n_rows < SEVERAL:
+            return self
+        if n_rows < MANY:
+            return replace(self, cv=min(self.cv, 4), repeats=1)
+        few_epochs = replace(
+            self, cv=1, repeats=1, learning_rate="one_cycle", n_iter_no_change=np.inf,
+            max_iter=max(FEWEST_EPOCHS, round(ROWS_IN_ALL / n_rows)),
+        )  # fmt: skip
+        if n_rows < VERY_MANY:
+            return few_epochs
+        n_bins = min(self.n_bins, FEW_BINS)
+        return replace(few_epochs, batch_size=LARGE_BATCH, learning_rate_init=0.008, n_bins=n_bins)
 
     def with_values(self, **given: Any) -> Preset:
         """The same with other values."""
         return replace(self, **given)
 
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self, n_rows: int) -> dict[str, Any]:
         """The parameters of each network."""
-        return {name: v for name, v in vars(self).items() if name not in NOT_OF_NETWORKS}
+        found = {name: v for name, v in vars(self).items() if name not in NOT_OF_NETWORKS}
+        if self.batch_size is None:  # about twenty steps per epoch for small tables
+            found["batch_size"] = int(np.clip(n_rows // 20, SMALLEST_BATCH, LARGEST_BATCH))
+        found["batch_size"] = min(int(found["batch_size"]), n_rows)
+        return found
 
 
 PRESETS = {
@@ -61,8 +84,3 @@ PRESETS = {
     "default": Preset(8, 1, 12, (128, 128), 0.15, 0.004, 0.02, 20.0, 12),
     "best": Preset(8, 3, 24, (256, 256), 0.15, 0.003, 0.02, 20.0, 20),
 }
-
-
-def batch_size_for(n_rows: int) -> int:
-    """About twenty steps per epoch for small tables, and larger batches for large ones."""
-    return int(np.clip(n_rows // 20, 16, 256 if n_rows < 2 * MANY_ROWS else 1024))
