@@ -31,6 +31,13 @@ def parsed(argv: list[str] | None) -> argparse.Namespace:
     running = commands.add_parser("run", help="run what is not in the file yet")
     running.set_defaults(command=run)
     _run_options(running.add_argument)
+    checking = commands.add_parser("honesty", help="compare what models say of themselves")
+    checking.set_defaults(command=honesty)
+    checking.add_argument("--half", choices=("development", "held out"), default="development")
+    checking.add_argument("--most-rows", type=float, default=math.inf)
+    checking.add_argument(
+        "--json", type=Path, metavar="FILE", help="write all results to this file"
+    )
     reporting = commands.add_parser("report", help="write report.md and its pictures")
     reporting.set_defaults(command=report)
     add = reporting.add_argument
@@ -120,6 +127,19 @@ def run(options: argparse.Namespace) -> None:
     )  # fmt: skip
     left = run_plan(plan, Results(options.results), lambda line: print(line, flush=True))
     print(f"{left} fits are left; the same command goes on with them." if left else "All done.")
+
+
+def honesty(options: argparse.Namespace) -> None:
+    machine.pin(2)  # before any library is imported
+    from benchmarks.tables.honesty import measure, summary
+    from benchmarks.tables.registry import HALVES, TABLES
+
+    tables = [TABLES[name] for name in HALVES[options.half]]
+    small = [table for table in tables if table.rows <= options.most_rows]
+    found = measure(small, lambda line: print(line, flush=True))
+    if options.json is not None:
+        options.json.write_text(found.to_json(orient="records", indent=1))
+    print(summary(found))
 
 
 def report(options: argparse.Namespace) -> None:

@@ -205,6 +205,8 @@ OURS = "deltaprop"
 SMALL = 10_000  # rows
 CONTESTANTS: dict[str, Contestant] = {
     OURS: Contestant(deltaprop),
+    f"{OURS} fast": Contestant(deltaprop, {"preset": "fast"}),
+    f"{OURS} best": Contestant(deltaprop, {"preset": "best", "time_limit": 300}),
     "scikit-learn MLP": Contestant(scikit_learn_mlp),
     "HistGradientBoosting": Contestant(hist_gradient_boosting),
     "XGBoost": Contestant(xgboost),
