@@ -206,6 +206,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         T = temperature(self.mlp_.probabilities(z), _index(rows.y), rows.w)
         if T == 1.0:
             return z
+        if T > 1:  # the mean of all members is less sure than the one that predicted a row
+            T = T**0.5
         self.temperature_ = T
         for network in self.networks_:
             network.W[-1][...] /= T
