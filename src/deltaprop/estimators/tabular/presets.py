@@ -9,11 +9,11 @@ import numpy as np
 
 NOT_OF_NETWORKS = ("cv", "repeats", "n_bins")
 SMALLEST_BATCH, LARGEST_BATCH = 16, 256
-# From so many rows on, a single network is trained for a planned number of epochs, in which it sees
-# about as many rows in all. From more rows on, batches are larger and bins fewer.
-SEVERAL, MANY, VERY_MANY = 25_000, 60_000, 200_000
+# From so many rows on there are more bins; fewer networks; a single network that is trained for a
+# planned number of epochs, in which it sees about ROWS_IN_ALL rows; and larger batches, fewer bins.
+ENOUGH_FOR_BINS, SEVERAL, MANY, VERY_MANY = 4_000, 25_000, 60_000, 200_000
 ROWS_IN_ALL, FEWEST_EPOCHS = 800_000, 4
-LARGE_BATCH, FEW_BINS = 1024, 6
+LARGE_BATCH, FEW_BINS, MORE_BINS = 1024, 6, 24
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,12 @@ class Preset:
 
     def for_rows(self, n_rows: int) -> Preset:
         """The values for a table of this many rows: if they are many, fewer networks and epochs."""
-        if n_rows < SEVERAL:
+        if n_rows < ENOUGH_FOR_BINS:
             return self
+        if n_rows < SEVERAL:
+            return replace(self, n_bins=MORE_BINS)
         if n_rows < MANY:
-            return replace(self, cv=min(self.cv, 4), repeats=1)
+            return replace(self, n_bins=MORE_BINS, cv=min(self.cv, 4), repeats=1)
         few_epochs = replace(
             self, cv=1, repeats=1, learning_rate="one_cycle", n_iter_no_change=np.inf,
             max_iter=max(FEWEST_EPOCHS, round(ROWS_IN_ALL / n_rows)),
