@@ -189,6 +189,12 @@ class OwnParameters:
         'If not 0, the solvers "adam" and "adamw" optimize a factor of each input as well, with a '
         "learning rate that is larger by `input_scale`; see :class:`deltaprop.Adam`.",
     )
+    ema_decay: float = parameter(
+        0.0, "float in [0, 1)", [FRACTION],
+        "If not 0, the decay per step of an exponential moving average of the weights, which takes "
+        "their place in early stopping and in the result; see :func:`deltaprop.fit`. 0.9 to 0.999 "
+        "are usual.",
+    )
     init: str = parameter(
         "sklearn", "str", [StrOptions(set(initializers.NAMES))],
         f"Distribution of the initial weights: {_listed(initializers.NAMES)}.",
@@ -352,6 +358,7 @@ class TabularParameters:
         "Probability with which a training step sets an output of a hidden layer to zero: one for "
         "all layers or one for each.",
     )
+    ema_decay: float = 0.0
     max_iter: int = 200
     n_iter_no_change: float | str = parameter(
         AUTO, 'int >= 1, inf or "auto"', [StrOptions({AUTO}), COUNT, Options(Real, {np.inf})],
