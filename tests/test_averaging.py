@@ -108,7 +108,8 @@ def test_the_average_starts_anew_if_theta_was_changed_or_if_it_was_switched_off(
     fit(net, ema_decay=0.95, max_epochs=1, resume=history, callbacks=[])
     np.testing.assert_array_equal(net.theta, history.progress.latest)  # the first epoch's average
     fit(net, max_epochs=1, resume=history)
-    assert history.progress.average is None and history.progress.latest is None
+    assert history.progress.average is None
+    assert history.progress.latest is None
 
 
 def test_an_interruption_keeps_the_average():
@@ -174,7 +175,7 @@ def test_the_decay_is_a_fraction(wrong):
 
 
 def test_lbfgs_is_refused():
-    with pytest.raises(ValueError, match="ema_decay is 0.9, but LBFGS"):
+    with pytest.raises(ValueError, match=r"ema_decay is 0\.9, but LBFGS"):
         fit(small_net(), solver=dp.LBFGS(), ema_decay=0.9)
 
 

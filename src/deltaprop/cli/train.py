@@ -58,7 +58,7 @@ def train(
     ] = "auto",
     activation: Annotated[str, Option(help="Activation function of the hidden layers.")] = "silu",
     loss: Annotated[str, Option(help="Loss function, or auto for the task's default.")] = "auto",
-    solver: Annotated[str, Option(help="Optimizer: adamw, adam, sgd or lbfgs.")] = "adamw",
+    solver: Annotated[str, Option(help="Optimizer: adamw, adam, muon, sgd or lbfgs.")] = "adamw",
     epochs: Annotated[int, Option(help="Maximum number of epochs.")] = 200,
     batch_size: Annotated[int, Option(help="Batch size; 0 selects it automatically.")] = 0,
     learning_rate: Annotated[

@@ -65,9 +65,7 @@ def _fits(solver_state: Any, theta: Float[np.ndarray, " P"]) -> bool:
 
 
 def _is_like(part: Any, theta: Float[np.ndarray, " P"]) -> bool:
-    return (
-        isinstance(part, np.ndarray) and part.dtype == theta.dtype and part.shape == theta.shape
-    )
+    return isinstance(part, np.ndarray) and part.dtype == theta.dtype and part.shape == theta.shape
 
 
 def _is_permutation(order: Any) -> bool:

@@ -34,7 +34,7 @@ class Settings:
 
     Parameters
     ----------
-    solver : SGD, Adam, AdamW, KFAC or LBFGS, default=Adam()
+    solver : SGD, Adam, AdamW, Muon, KFAC or LBFGS, default=Adam()
     schedule : Schedule, default=Constant()
         The learning rate over time, from ``deltaprop.schedules``, for any first-order solver.
     batch_size : int or "auto", default="auto"
@@ -163,8 +163,8 @@ class Settings:
 def _check_types(settings: Settings) -> None:
     if not isinstance(settings.solver, Solver):
         raise InputTypeError(
-            "solver must be a deltaprop.SGD, Adam, AdamW, KFAC or LBFGS object, such as "
-            f"dp.Adam(1e-3); got {settings.solver!r}."
+            "solver must be a deltaprop.SGD, Adam, AdamW, Muon, KFAC or LBFGS object, such "
+            f"as dp.Adam(1e-3); got {settings.solver!r}."
         )
     if not isinstance(settings.schedule, Schedule):
         raise InputTypeError(
