@@ -192,8 +192,8 @@ class OwnParameters:
     ema_decay: float = parameter(
         0.0, "float in [0, 1)", [FRACTION],
         "If not 0, the decay per step of an exponential moving average of the weights, which takes "
-        "their place in early stopping and in the result; see :func:`deltaprop.fit`. 0.9 to 0.999 "
-        "are usual.",
+        "their place in early stopping and in the result; see :func:`deltaprop.fit`. 0.99 to "
+        "0.999 are usual.",
     )
     init: str = parameter(
         "sklearn", "str", [StrOptions(set(initializers.NAMES))],

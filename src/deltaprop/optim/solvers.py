@@ -197,8 +197,11 @@ class Muon(AdamW):
     about the closest orthogonal matrix to the average gradient: all of its singular values are
     near 1, by five iterations of Newton and Schulz. The factor 0.2 √max(D_l, H_l) gives the step
     the size that steps of AdamW have, so that both can share one learning rate (Liu et al.). The
-    first and the last W_l, and all b_l, take the steps of AdamW. A network without a hidden layer
-    between two others has no such W_l.
+    first and the last W_l, and all b_l, take the steps of AdamW. A network with fewer than two
+    hidden layers has no such W_l.
+
+    A step costs as much more as 5 H_l further rows in the batch (for D_l = H_l), so that small
+    batches take several times as long as with AdamW.
 
     Parameters
     ----------

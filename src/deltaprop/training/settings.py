@@ -89,7 +89,7 @@ class Settings:
     ema_decay : float, default=0.0
         If it is not 0, validation, callbacks and the result use an exponential moving average of θ
         instead of θ of the last step. This is the decay of the average per step, in [0, 1), such as
-        0.99; the average is updated at the end of each epoch by the decay of all of its steps. Not
+        0.998; the average is updated at the end of each epoch by the decay of all of its steps. Not
         for L-BFGS.
     horizon : int, optional
         The number of epochs that the schedule is made for. The default is `max_epochs`.
