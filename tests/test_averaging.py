@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from deltaprop.optim.state import TrainingState
 from deltaprop.optim.state_checks import require_sound
 from deltaprop.storage.codec import ModelFileError
 from deltaprop.tables import stream
+from deltaprop.training import averaging
 
 X, y = load_iris(return_X_y=True)
 X = (X - X.mean(0)) / X.std(0)
@@ -80,6 +82,24 @@ def test_validation_and_callbacks_see_the_average_and_the_best_one_is_kept():
     np.testing.assert_allclose(history.validation_loss_curve, losses, rtol=1e-9)
     assert history.best_epoch == 1 + int(np.argmin(losses)) < n
     np.testing.assert_allclose(net.theta, expected[history.best_epoch - 1], rtol=1e-9, atol=1e-12)
+
+
+BUGS = {
+    "no shorter average at first": ("retained", lambda d, first, end: d ** (end - first)),
+    "a step too many": ("retained", lambda d, first, end: averaging.retained_(d, first, end + 1)),
+    "an average that nothing sees": ("Average.in_place_of_theta", lambda self: nullcontext()),
+    "an average that is not returned": ("Average.finish", lambda self: None),
+}
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_planted_bugs_are_noticed(name, monkeypatch):
+    where, bug = BUGS[name]
+    monkeypatch.setattr(averaging, "retained_", averaging.retained, raising=False)
+    monkeypatch.setattr(f"deltaprop.training.averaging.{where}", bug)
+    with pytest.raises(AssertionError):  # noqa: PT012  # of one of the two
+        test_the_result_is_the_average_over_the_epochs("reference")
+        test_validation_and_callbacks_see_the_average_and_the_best_one_is_kept()
 
 
 def test_the_training_itself_is_not_changed():
