@@ -39,6 +39,8 @@ SEARCHES = {
     "stopping early": {"validation": 0.3, "tol": 0.1, "patience": 1, "max_epochs": 30},
     "batches without weight": {"sample_weight": WEIGHTS, "shuffle": False, "batch_size": 20},
     "one step an epoch": {"batch_size": 150, "max_epochs": 20},
+    "average": {"ema_decay": 0.95, "solver": dp.Adam(0.05)},
+    "best average": {"ema_decay": 0.9, "validation": 0.3, "solver": dp.Adam(0.3), "max_epochs": 8},
 }  # fmt: skip
 
 

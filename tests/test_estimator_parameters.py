@@ -28,14 +28,15 @@ SKLEARN = (
 )
 OWN = (
     "out_activation='auto', dropout=0.0, clip_norm=None, weight_decay=0.01, "
-    "input_scale=0.0, init='sklearn', "
+    "input_scale=0.0, ema_decay=0.0, init='sklearn', "
     "scoring=None, callbacks=None, engine='auto', n_threads=None, reproducible=False, "
     "precision=None, record=None, checkpoint=None, privacy=None"
 )
 PRESETS = "preset='default', time_limit=None, cv='auto', n_bins='auto'"
 TABULAR = (
     "solver='adamw', alpha=0.0, weight_decay='auto', batch_size='auto', learning_rate='auto', "
-    "learning_rate_init='auto', input_scale='auto', dropout='auto', max_iter='auto', "
+    "learning_rate_init='auto', input_scale='auto', dropout='auto', ema_decay=0.0, "
+    "max_iter='auto', "
     "n_iter_no_change='auto', validation_fraction=0.15"
 )
 RUN = "random_state=None, callbacks=None, engine='auto', record=None, checkpoint=None, privacy=None"

@@ -81,13 +81,50 @@ def test_cosine_and_one_cycle_are_pytorch_s():
     np.testing.assert_allclose(factors(dp.schedules.Cosine(), total), expected, atol=1e-12)
 
 
+def test_coslog4_has_four_cycles_each_twice_as_long():
+    total = 1500
+    ours = factors(dp.schedules.CosLog4(), total)
+    np.testing.assert_allclose(ours[[0, 100, 300, 700]], 0, atol=1e-12)  # (2ⁿ - 1) / 15
+    peaks = np.flatnonzero((ours[1:-1] > ours[:-2]) & (ours[1:-1] > ours[2:])) + 1
+    np.testing.assert_allclose(peaks, [(2 ** (n + 0.5) - 1) / 15 * total for n in range(4)], atol=1)
+    np.testing.assert_allclose(ours[peaks], 1, atol=1e-3)
+    # sin² is the same function in another form
+    t = np.arange(total) / total
+    np.testing.assert_allclose(ours, np.sin(np.pi * np.log(1 + 15 * t) / np.log(2)) ** 2, atol=1e-9)
+    assert schedules_at(dp.schedules.CosLog4(), steps=[total, total + 9], total=total) == (0, 0)
+
+
+def test_flat_cosine_is_one_and_then_pytorch_s_cosine():
+    ours = factors(dp.schedules.FlatCosine(0.75), 41)
+    np.testing.assert_array_equal(ours[:31], 1)  # t = 30 / 40
+    np.testing.assert_allclose(ours[30:], factors(dp.schedules.Cosine(), 11), atol=1e-12)
+    np.testing.assert_allclose(
+        factors(dp.schedules.FlatCosine(0.0), 20), factors(dp.schedules.Cosine(), 20), atol=1e-12
+    )
+    assert schedules_at(dp.schedules.FlatCosine(), steps=[0, 40, 50], total=41) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("flat", [-0.1, 1.0, "half", None])
+def test_the_flat_share_is_a_fraction(flat):
+    with pytest.raises(ValueError, match=r"flat must be a number in \[0, 1\)"):
+        dp.schedules.FlatCosine(flat)
+
+
+def schedules_at(schedule, steps, total):
+    found = schedule.factors(np.array(steps), Clock(0, total))
+    return tuple(np.round(found, 12) + 0.0)
+
+
 def test_warm_up_rises_in_a_line_and_hands_over():
     ours = factors(dp.schedules.WarmUp(0.2, then=dp.schedules.Cosine()), 50)
     np.testing.assert_allclose(ours[:10], np.arange(1, 11) / 10)
     np.testing.assert_allclose(ours[10:], factors(dp.schedules.Cosine(), 40))
 
 
-@pytest.mark.parametrize("name", ["Constant", "InverseScaling", "Cosine", "WarmUp", "OneCycle"])
+@pytest.mark.parametrize(
+    "name",
+    ["Constant", "InverseScaling", "Cosine", "WarmUp", "OneCycle", "FlatCosine", "CosLog4"],
+)
 @pytest.mark.parametrize("solver", [dp.SGD(0.05), dp.Adam(0.01), dp.AdamW(0.01)])
 def test_every_schedule_drives_every_first_order_solver(name, solver):
     rates = []

@@ -610,7 +610,7 @@ def test_adamw_decays_weights_and_not_biases() -> None:
 @pytest.mark.parametrize("solver", ["sgd", "adam", "adamw"])
 @pytest.mark.parametrize(
     "schedule",
-    ["cosine", "one_cycle", "warmup_cosine", "invscaling"],
+    ["cosine", "one_cycle", "warmup_cosine", "invscaling", "flat_cosine"],
 )
 def test_schedules_work_with_every_first_order_solver(schedule: str, solver: str) -> None:
     X, y = classes(2)

@@ -107,14 +107,16 @@ def test_a_chain_gives_each_link_its_own_state():
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.5])
-@pytest.mark.parametrize("solver", [dp.SGD(), dp.SGD(nesterov=False), dp.Adam(), dp.AdamW()])
+@pytest.mark.parametrize(
+    "solver", [dp.SGD(), dp.SGD(nesterov=False), dp.Adam(), dp.AdamW(), dp.Muon()]
+)
 def test_float32_stays_float32(solver, clip_norm):
     links = Settings(solver=solver, clip_norm=clip_norm).chain().links
     _, state = updates(links, [[3.0, 4.0], [1.0, 2.0]], dtype="float32")
     assert {part.dtype for part in state} == {np.dtype("float32")}
 
 
-@pytest.mark.parametrize("solver", [dp.SGD(), dp.Adam(), dp.AdamW(), dp.KFAC()])
+@pytest.mark.parametrize("solver", [dp.SGD(), dp.Adam(), dp.AdamW(), dp.KFAC(), dp.Muon()])
 def test_the_size_of_the_state_is_the_one_that_is_declared(solver):
     net = dp.Network(3, [dp.Dense(4), dp.Dense(2)], loss="huber")
     for link in solver.transformations():
@@ -164,7 +166,7 @@ def test_the_gradients_of_the_factors_and_of_v_are_those_of_the_loss():
     link = InputScale(rate, Chain((Momentum(0.0, nesterov=False),)))
     state = link.init(net.theta, net.layout.shapes)
     state[0][:3] = r
-    step = Step(net.theta, eta, 1, net.penalised, shape=(3, 4))
+    step = Step(net.theta, eta, 1, net.penalised, shapes=[(3, 4)])
     change, state = link.update(g, state, step)
     moved_r, moved_V = r - rate * eta * d_r, V - eta * d_V
     np.testing.assert_allclose(state[0][:3], moved_r, rtol=1e-6)
@@ -178,7 +180,7 @@ def test_a_factor_never_becomes_zero():
     link = InputScale(1.0, Chain((Momentum(0.0, nesterov=False),)))
     state = link.init(net.theta, net.layout.shapes)
     g = np.array([1 / net.theta[0], 0.0])  # the gradient of r is 1, so that r would become 0
-    change, state = link.update(g, state, Step(net.theta, 1.0, 1, net.penalised, shape=(1, 1)))
+    change, state = link.update(g, state, Step(net.theta, 1.0, 1, net.penalised, shapes=[(1, 1)]))
     assert state[0][0] == 1e-3
     assert np.isfinite(net.theta + change).all()
 

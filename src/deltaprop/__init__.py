@@ -21,6 +21,7 @@ _HOME = {
     "Loss": "deltaprop.functions.losses",
     "MLPClassifier": "deltaprop.estimators",
     "MLPRegressor": "deltaprop.estimators",
+    "Muon": "deltaprop.optim.solvers",
     "Network": "deltaprop.network",
     "Privacy": "deltaprop.optim.privacy",
     "Progress": "deltaprop.training.progress",
@@ -64,6 +65,7 @@ __all__ = [
     "Loss",
     "MLPClassifier",
     "MLPRegressor",
+    "Muon",
     "Network",
     "Privacy",
     "Progress",
@@ -120,7 +122,7 @@ if TYPE_CHECKING:
     from deltaprop.optim import schedules
     from deltaprop.optim.natural_gradient import KFAC
     from deltaprop.optim.privacy import Privacy
-    from deltaprop.optim.solvers import LBFGS, SGD, Adam, AdamW
+    from deltaprop.optim.solvers import LBFGS, SGD, Adam, AdamW, Muon
     from deltaprop.training.checkpoint import Checkpoint
     from deltaprop.training.fitting import fit
     from deltaprop.training.many import cross_validate, fit_many

@@ -58,7 +58,7 @@ def train(
     ] = "auto",
     activation: Annotated[str, Option(help="Activation function of the hidden layers.")] = "silu",
     loss: Annotated[str, Option(help="Loss function, or auto for the task's default.")] = "auto",
-    solver: Annotated[str, Option(help="Optimizer: adamw, adam, sgd or lbfgs.")] = "adamw",
+    solver: Annotated[str, Option(help="Optimizer: adamw, adam, muon, sgd or lbfgs.")] = "adamw",
     epochs: Annotated[
         int | None,
         Option(

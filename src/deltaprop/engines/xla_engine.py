@@ -46,15 +46,10 @@ class Xla(XlaOptions):
 
     def trainer(self, model: Model, rows: Rows, run: Run) -> Trainer:
         """A trainer for first-order solvers, compiled by XLA."""
-        if self.shard_parameters and run.chain.scales_inputs:
+        if self.shard_parameters and run.chain.uses_matrices:
             raise InputError(
-                "shard_parameters of Xla is True, but the solver scales the rows of W_0, of which "
-                "no device has all. Leave shard_parameters out, or use input_scale=0."
-            )
-        if self.shard_parameters and run.chain.needs_fisher:
-            raise InputError(
-                "shard_parameters of Xla is True, but the solver inverts matrices of whole layers. "
-                "Leave shard_parameters out, or use Adam, AdamW or SGD."
+                "shard_parameters of Xla is True, but the solver needs the matrices of whole "
+                "layers. Leave shard_parameters out, or use SGD, Adam or AdamW without input_scale."
             )
         if self.dtype is not None and not isinstance(run.gradient, ExactGradient):
             raise InputError(

@@ -142,15 +142,15 @@ class SklearnParameters:
     )
     beta_1: float = parameter(
         0.9, "float in [0, 1)", [FRACTION],
-        "Decay rate of Adam's and AdamW's average of the gradient.",
+        "Decay rate of Adam's, AdamW's and Muon's average of the gradient.",
     )
     beta_2: float = parameter(
         0.999, "float in [0, 1)", [FRACTION],
-        "Decay rate of Adam's and AdamW's average of the squared gradient.",
+        "Decay rate of Adam's, AdamW's and Muon's average of the squared gradient.",
     )
     epsilon: float = parameter(
         1e-8, "float > 0", [POSITIVE],
-        "Term in the denominator of Adam's and AdamW's step, for numerical stability.",
+        "Term in the denominator of the steps of Adam, AdamW and Muon, for numerical stability.",
     )
     n_iter_no_change: float = parameter(
         10, "int >= 1 or inf", [COUNT, Options(Real, {np.inf})],
@@ -182,12 +182,18 @@ class OwnParameters:
     )
     weight_decay: float = parameter(
         0.01, "float >= 0", [NON_NEGATIVE],
-        'Decoupled weight decay of the solver "adamw".',
+        'Decoupled weight decay of the solvers "adamw" and "muon".',
     )
     input_scale: float = parameter(
         0.0, "float >= 0", [NON_NEGATIVE],
-        'If not 0, the solvers "adam" and "adamw" optimize a factor of each input as well, with a '
-        "learning rate that is larger by `input_scale`; see :class:`deltaprop.Adam`.",
+        'If not 0, the solvers "adam", "adamw" and "muon" optimize a factor of each input as well, '
+        "with a learning rate that is larger by `input_scale`; see :class:`deltaprop.Adam`.",
+    )
+    ema_decay: float = parameter(
+        0.0, "float in [0, 1)", [FRACTION],
+        "If not 0, the decay per step of an exponential moving average of the weights, which takes "
+        "their place in early stopping and in the result; see :func:`deltaprop.fit`. 0.99 to "
+        "0.999 are usual.",
     )
     init: str = parameter(
         "sklearn", "str", [StrOptions(set(initializers.NAMES))],
@@ -330,7 +336,7 @@ class TabularParameters:
     alpha: float = 0.0
     weight_decay: float | str = parameter(
         AUTO, 'float >= 0 or "auto"', [StrOptions({AUTO}), NON_NEGATIVE],
-        'Decoupled weight decay of the solver "adamw".',
+        'Decoupled weight decay of the solvers "adamw" and "muon".',
     )
     batch_size: int | str = parameter(
         AUTO, 'int >= 1 or "auto"', [StrOptions({AUTO}), COUNT],
@@ -347,8 +353,8 @@ class TabularParameters:
     )
     input_scale: float | str = parameter(
         AUTO, 'float >= 0 or "auto"', [StrOptions({AUTO}), NON_NEGATIVE],
-        'If not 0, the solvers "adam" and "adamw" optimize a factor of each input as well, with a '
-        "learning rate that is larger by `input_scale`; see :class:`deltaprop.Adam`.",
+        'If not 0, the solvers "adam", "adamw" and "muon" optimize a factor of each input as well, '
+        "with a learning rate that is larger by `input_scale`; see :class:`deltaprop.Adam`.",
     )
     dropout: float | str | Sequence[float] = parameter(
         AUTO, 'float in [0, 1), list of float or "auto"',
@@ -356,6 +362,7 @@ class TabularParameters:
         "Probability with which a training step sets an output of a hidden layer to zero: one for "
         "all layers or one for each.",
     )
+    ema_decay: float = 0.0
     max_iter: int | str = parameter(
         AUTO, 'int >= 1 or "auto"', [StrOptions({AUTO}), COUNT],
         'Maximum number of epochs, or of iterations of L-BFGS; "auto" is 200, and fewer from '

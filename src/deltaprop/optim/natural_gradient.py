@@ -108,6 +108,7 @@ class NaturalGradient(Transformation):
     kl_clip: float
 
     needs_fisher: ClassVar[bool] = True
+    uses_matrices: ClassVar[bool] = True
 
     def init(self, theta: Float[Array, " P"], shapes: Shapes) -> State:
         xp = namespace(theta)

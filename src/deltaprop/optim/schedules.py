@@ -204,6 +204,63 @@ class OneCycle(Schedule):
         return np.where(steps < top, up, down)
 
 
+@dataclass(frozen=True)
+class FlatCosine(Schedule):
+    """1 for the first fraction `flat` of the steps, then half a cosine to 0: RealMLP's flat_cos.
+
+    Parameters
+    ----------
+    flat : float, default=0.5
+        The fraction of the steps with a factor of 1, in [0, 1). With 0 it is :class:`Cosine`.
+
+    References
+    ----------
+    Holzmüller, Grinsztajn and Steinwart (2024), "Better by default: strong pre-tuned MLPs and
+    boosted trees on tabular data", arXiv:2407.04491.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop.optim.schedules import Clock, FlatCosine
+    >>> FlatCosine().factors(np.arange(5), Clock(samples=0, total_steps=5)).round(2)
+    array([1. , 1. , 1. , 0.5, 0. ])
+    """
+
+    flat: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check("flat", self.flat, 0, 1, open_high=True)
+
+    def factors(self, steps: Int[np.ndarray, " S"], clock: Clock) -> Float[np.ndarray, " S"]:
+        t = steps / max(1, clock.total_steps - 1)
+        return _anneal(1.0, 0.0, (t - self.flat) / (1 - self.flat))
+
+
+@dataclass(frozen=True)
+class CosLog4(Schedule):
+    """½ (1 - cos(2π log₂(1 + 15 t))) at the fraction t of the steps: RealMLP's coslog4.
+
+    Four cycles from 0 to 1 and back to 0, each twice as long as the one before it.
+
+    References
+    ----------
+    Holzmüller, Grinsztajn and Steinwart (2024), "Better by default: strong pre-tuned MLPs and
+    boosted trees on tabular data", arXiv:2407.04491.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop.optim.schedules import Clock, CosLog4
+    >>> CosLog4().factors(np.arange(6), Clock(samples=0, total_steps=15)).round(2) + 0.0
+    array([0.  , 0.  , 0.93, 0.  , 0.72, 0.93])
+    """
+
+    def factors(self, steps: Int[np.ndarray, " S"], clock: Clock) -> Float[np.ndarray, " S"]:
+        t = np.minimum(1.0, steps / clock.total_steps)
+        factors: np.ndarray = 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + 15 * t)))
+        return factors
+
+
 def _anneal(begin: float, end: float, position: Float[np.ndarray, " S"]) -> Float[np.ndarray, " S"]:
     """From `begin` at position 0 to `end` at position 1 and beyond, along half a cosine."""
     p = np.clip(position, 0, 1)
@@ -211,13 +268,19 @@ def _anneal(begin: float, end: float, position: Float[np.ndarray, " S"]) -> Floa
     return values
 
 
-def _check(name: str, value: object, low: float, high: float, open_low: bool = False) -> None:
+def _check(
+    name: str, value: object, low: float, high: float, open_low: bool = False,
+    open_high: bool = False,
+) -> None:  # fmt: skip
     ok = (
-        isinstance(value, (int, float)) and low <= value <= high and not (open_low and value == low)
+        isinstance(value, (int, float))
+        and low <= value <= high
+        and not (open_low and value == low)
+        and not (open_high and value == high)
     )
     if not ok:
-        bracket = "(" if open_low else "["
-        raise InputError(f"{name} must be a number in {bracket}{low}, {high}], got {value!r}.")
+        left, right = "(" if open_low else "[", ")" if open_high else "]"
+        raise InputError(f"{name} must be a number in {left}{low}, {high}{right}, got {value!r}.")
 
 
 _BY_NAME = {
@@ -227,6 +290,8 @@ _BY_NAME = {
     "cosine": Cosine(),
     "warmup_cosine": WarmUp(then=Cosine()),
     "one_cycle": OneCycle(),
+    "flat_cosine": FlatCosine(),
+    "coslog4": CosLog4(),
 }
 NAMES = tuple(_BY_NAME)
 

@@ -15,6 +15,7 @@ from deltaprop.optim.transforms import (
     DecayWeights,
     InputScale,
     Momentum,
+    Orthogonal,
     Transformation,
 )
 
@@ -188,6 +189,51 @@ class AdamW(Adam):
         return (*super()._links(), DecayWeights(self.weight_decay))
 
 
+@dataclass(frozen=True, repr=False)
+class Muon(AdamW):
+    """Muon for the weight matrices of hidden layers, AdamW for everything else.
+
+    A step of W_l, 0 < l < L-1, is -η · 0.2 √max(D_l, H_l) · O - η · weight_decay · W_l, where O is
+    about the closest orthogonal matrix to the average gradient: all of its singular values are
+    near 1, by five iterations of Newton and Schulz. The factor 0.2 √max(D_l, H_l) gives the step
+    the size that steps of AdamW have, so that both can share one learning rate (Liu et al.). The
+    first and the last W_l, and all b_l, take the steps of AdamW. A network with fewer than two
+    hidden layers has no such W_l.
+
+    A step costs as much more as 5 H_l further rows in the batch (for D_l = H_l), so that small
+    batches take several times as long as with AdamW.
+
+    Parameters
+    ----------
+    hidden_momentum : float, default=0.95
+        μ in [0, 1): M ← μ M + (1-μ) ∂W_l, and O is that of (1-μ) ∂W_l + μ M. The other parameters
+        are those of :class:`AdamW`.
+
+    References
+    ----------
+    Jordan et al. (2024), "Muon: an optimizer for hidden layers in neural networks",
+    https://kellerjordan.github.io/posts/muon/.
+    Liu et al. (2025), "Muon is scalable for LLM training", arXiv:2502.16982, for the factor.
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> dp.Muon(learning_rate=0.01).hidden_momentum
+    0.95
+    """
+
+    name: ClassVar = "muon"
+
+    hidden_momentum: float = 0.95
+
+    _ranges: ClassVar = {**AdamW._ranges, "hidden_momentum": _FRACTION}
+
+    def _links(self) -> tuple[Transformation, ...]:
+        adam = AdamMoments(self.beta_1, self.beta_2, self.epsilon)
+        orthogonal = Orthogonal(self.hidden_momentum, Chain((adam,)))
+        return (orthogonal, DecayWeights(self.weight_decay))
+
+
 @dataclass(frozen=True)
 class LBFGS(Solver):
     """Limited-memory BFGS over all rows at once, by SciPy.
@@ -215,7 +261,9 @@ class LBFGS(Solver):
     _ranges: ClassVar = {"max_fun": (1.0, 1.7e308, ">= 1")}
 
 
-BY_NAME: dict[str, type[Solver]] = {solver.name: solver for solver in (Adam, SGD, LBFGS, AdamW)}
+BY_NAME: dict[str, type[Solver]] = {
+    solver.name: solver for solver in (Adam, SGD, LBFGS, AdamW, Muon)
+}
 NAMES = tuple(BY_NAME)
 
 

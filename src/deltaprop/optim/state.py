@@ -36,6 +36,10 @@ class TrainingState:
     mu_squared : float
         The privacy loss so far, μ² of Gaussian differential privacy; infinite if part of the
         training was not private.
+    average : ndarray (P,) or None
+        The exponential moving average of θ, if there is one.
+    latest : ndarray (P,) or None
+        θ of the last step, if the network was given the average at the end.
     """
 
     solver_state: tuple[Any, ...] = ()
@@ -49,6 +53,8 @@ class TrainingState:
     dropout_seed: int | None = None
     noise_seed: int | None = None
     mu_squared: float = 0.0
+    average: Float[np.ndarray, " P"] | None = None
+    latest: Float[np.ndarray, " P"] | None = None
 
 
 @dataclass

@@ -30,6 +30,9 @@ def require_sound(state: TrainingState, theta: Float[np.ndarray, " P"]) -> None:
     """
     if not _fits(state.solver_state, theta):
         raise ModelFileError("its optimizer state does not fit the network")
+    for part in (state.average, state.latest):
+        if part is not None and not _is_like(part, theta):
+            raise ModelFileError("its average of the parameters does not fit the network")
     if state.order is not None and not _is_permutation(state.order):
         raise ModelFileError("its row order is not a permutation")
     for name, count in (
@@ -59,6 +62,10 @@ def _fits(solver_state: Any, theta: Float[np.ndarray, " P"]) -> bool:
         and (part.shape == theta.shape or (part.ndim == 2 and part.shape[0] == part.shape[1]))
         for part in solver_state
     )
+
+
+def _is_like(part: Any, theta: Float[np.ndarray, " P"]) -> bool:
+    return isinstance(part, np.ndarray) and part.dtype == theta.dtype and part.shape == theta.shape
 
 
 def _is_permutation(order: Any) -> bool:

@@ -9,6 +9,7 @@ before it. The output of the last is the step that is added to θ:
 :class:`AdamMoments` m ← β₁ m + (1-β₁) g, v ← β₂ v + (1-β₂) g²; the step is -η_t m / (√v + ε)
 :class:`DecayWeights` step ← step - η · weight_decay · W
 :class:`InputScale`  the links of another chain, for r and V instead of W_0 = diag(r) V
+:class:`Orthogonal`  the step of a hidden W_l is orthogonal; another chain for everything else
 ==================  =============================================================
 
 K-FAC's preconditioning is in :mod:`deltaprop.optim.natural_gradient`, and the gradients of private
@@ -30,7 +31,7 @@ array([-0.06, -0.08])
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -59,8 +60,8 @@ class Step(NamedTuple):
         The number for which g / total is the gradient of the mean loss of the batch.
     factors : tuple of (n, n) arrays
         A_0, G_0, A_1, … of :func:`deltaprop.derivation.fisher.factors`, if `needs_fisher`.
-    shape : (int, int)
-        The shape of W_0.
+    shapes : sequence of (int, int)
+        The shapes of W_0, W_1, …
     """
 
     theta: Float[Array, " P"]
@@ -69,7 +70,7 @@ class Step(NamedTuple):
     penalised: Float[Array, " P"]
     total: Any = 1.0
     factors: tuple[Float[Array, "n n"], ...] = ()
-    shape: tuple[int, int] = (0, 0)
+    shapes: Shapes = ()
 
 
 class Transformation(ABC):
@@ -77,6 +78,9 @@ class Transformation(ABC):
 
     needs_fisher: ClassVar[bool] = False
     """Whether `update` needs ``step.factors``, which engines compute only on request."""
+
+    uses_matrices: ClassVar[bool] = False
+    """Whether `update` needs whole W_l and ``step.shapes``, so that θ cannot be divided."""
 
     def init(self, theta: Float[Array, " P"], shapes: Shapes) -> State:
         """The state before the first step, for weight matrices W_l of these shapes."""
@@ -188,6 +192,11 @@ class Chain:
         return any(link.needs_fisher for link in self.links)
 
     @property
+    def uses_matrices(self) -> bool:
+        """Whether a transformation needs whole W_l."""
+        return any(link.uses_matrices for link in self.links)
+
+    @property
     def scales_inputs(self) -> bool:
         """Whether a factor of each input is optimized as well."""
         return any(isinstance(link, InputScale) for link in self.links)
@@ -230,6 +239,8 @@ class InputScale(Transformation):
     rate: float
     chain: Chain
 
+    uses_matrices: ClassVar[bool] = True
+
     def init(self, theta: Float[Array, " P"], shapes: Shapes) -> State:
         xp = namespace(theta)
         ones = xp.ones_like(theta[: shapes[0][0]])
@@ -243,7 +254,7 @@ class InputScale(Transformation):
     def update(
         self, g: Float[Array, " P"], state: State, step: Step
     ) -> tuple[Float[Array, " P"], State]:
-        xp, (D, H) = namespace(g), step.shape
+        xp, (D, H) = namespace(g), step.shapes[0]
         r, inner = state[0], (len(state) - 1) // 2
         column = r[:D][:, None]
 
@@ -257,7 +268,9 @@ class InputScale(Transformation):
             with_first(G * column, g), state[1 + inner :], step._replace(theta=V)
         )
         change_r, state_r = self.chain.update(
-            g_r, state[1 : 1 + inner], step._replace(theta=r, penalised=xp.zeros_like(r))
+            g_r,
+            state[1 : 1 + inner],
+            step._replace(theta=r, penalised=xp.zeros_like(r), shapes=()),  # r is no matrix
         )
         r = r + self.rate * change_r
         r = xp.concatenate([_nonzero(r[:D]), r[D:]])
@@ -272,3 +285,83 @@ SMALLEST_SCALE = 1e-3  # so that W_0 can be divided by r
 def _nonzero(r: Float[Array, " D"]) -> Float[Array, " D"]:
     xp = namespace(r)
     return xp.where(xp.abs(r) < SMALLEST_SCALE, SMALLEST_SCALE, r)
+
+
+@dataclass(frozen=True)
+class Orthogonal(Transformation):
+    """Muon: the steps of the hidden W_l are scaled orthogonal matrices.
+
+    For 0 < l < L-1, M ← μ M + (1-μ) G with G = ∂L/∂W_l, and the step is
+    -η 0.2 √max(D, H) · O((1-μ) G + μ M), where O is :func:`orthogonalized`. The other parameters,
+    which are W_0, W_{L-1} and all b_l, take the steps of another chain.
+
+    Parameters
+    ----------
+    momentum : float
+        μ.
+    others : Chain
+        Its state is kept for all of θ, as engines expect.
+    """
+
+    momentum: float
+    others: Chain
+
+    uses_matrices: ClassVar[bool] = True
+
+    def init(self, theta: Float[Array, " P"], shapes: Shapes) -> State:
+        return (namespace(theta).zeros_like(theta), *self.others.init(theta, shapes))
+
+    def state_size(self, n_layers: int) -> int:
+        return 1 + self.others.state_size(n_layers)
+
+    def update(
+        self, g: Float[Array, " P"], state: State, step: Step
+    ) -> tuple[Float[Array, " P"], State]:
+        mu = self.momentum
+        M = mu * state[0] + (1 - mu) * g
+        ahead = (1 - mu) * g + mu * M
+        change, others = self.others.update(g, state[1:], step)
+        parts, end = [], 0
+        for start, D, H in _hidden(step.shapes):
+            O = orthogonalized(ahead[start : start + D * H].reshape(D, H))
+            size = step.learning_rate * 0.2 * max(D, H) ** 0.5
+            parts += [change[end:start], -size * O.reshape(-1)]
+            end = start + D * H
+        return namespace(g).concatenate([*parts, change[end:]]), (M, *others)
+
+
+def _hidden(shapes: Shapes) -> Iterator[tuple[int, int, int]]:
+    """Where in θ each W_l begins that is neither the first nor the last, and its shape."""
+    start = 0
+    for l, (D, H) in enumerate(shapes):
+        if 0 < l < len(shapes) - 1:
+            yield start, D, H
+        start += D * H + H
+
+
+ITERATIONS, COEFFICIENTS = 5, (3.4445, -4.7750, 2.0315)
+SMALLEST_NORM = 1e-7
+
+
+def orthogonalized(G: Float[Array, "D H"]) -> Float[Array, "D H"]:
+    """About U Vᵀ, where G = U S Vᵀ is the singular value decomposition.
+
+    Newton and Schulz's iteration X ← a X + (b A + c A²) X with A = X Xᵀ, from X = G / ‖G‖. In each
+    iteration a singular value s becomes a s + b s³ + c s⁵. With Jordan's (a, b, c), five iterations
+    bring all singular values of X from 0.01 on near 1, between 0.68 and 1.14.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop.optim.transforms import orthogonalized
+    >>> orthogonalized(np.array([[4.0, 0.0], [0.0, -2.0]])).round(2) + 0.0
+    array([[ 0.69,  0.  ],
+           [ 0.  , -1.11]])
+    """
+    xp, (a, b, c) = namespace(G), COEFFICIENTS
+    X = G / xp.maximum(xp.sqrt(xp.sum(G * G)), SMALLEST_NORM)
+    wide = X.T if X.shape[0] > X.shape[1] else X
+    for _ in range(ITERATIONS):
+        A = wide @ wide.T
+        wide = a * wide + (b * A + c * (A @ A)) @ wide
+    return wide.T if X.shape[0] > X.shape[1] else wide

@@ -77,8 +77,8 @@ def fit(
     **settings
         How to train: `solver`, `schedule`, `batch_size`, `max_epochs`, `clip_norm`, `shuffle`,
         `seed`, `tol`, `patience`, `restore_best`, `engine`, `n_threads`, `reproducible`,
-        `precision`, `callbacks`, `record`, `checkpoint`, `privacy`. They are described in
-        :class:`deltaprop.training.settings.Settings`.
+        `precision`, `callbacks`, `record`, `checkpoint`, `privacy`, `ema_decay`. They are described
+        in :class:`deltaprop.training.settings.Settings`.
 
     Returns
     -------
@@ -160,6 +160,7 @@ def train(
             loop = TrainingLoop(model, settings, state, plateau, callbacks, validation)
             _restore_checkpoint(loop, rows, engine)
             _prepare_privacy(loop, rows, engine)
+            loop.average.begin()
             driver = _driver(loop, rows, engine)
             signals.enter_context(loop.checkpoints.awaiting_signals())
             loop.run(driver)

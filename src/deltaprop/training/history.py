@@ -32,7 +32,7 @@ class Epoch:
     seconds : float
         The time since the training began.
     network : Network
-        The network with its current parameters.
+        The network with its current parameters; with `ema_decay`, with their average.
     member, n_members : int
         In an ensemble, the number of the member, from 0, and how many members are trained.
     """

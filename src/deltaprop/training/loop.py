@@ -11,6 +11,7 @@ import numpy as np
 from deltaprop.model import Model
 from deltaprop.optim.schedules import Adaptive
 from deltaprop.optim.state import TrainingState
+from deltaprop.training.averaging import Average
 from deltaprop.training.callbacks import Callbacks
 from deltaprop.training.checkpoint import Checkpoints, NoCheckpoints
 from deltaprop.training.history import Epoch, History
@@ -59,6 +60,7 @@ class TrainingLoop:
         self.history = History(progress=state)
         self.plateau, self.callbacks, self.validation = plateau, callbacks, validation
         self.checkpoints: Checkpoints = NoCheckpoints()
+        self.average = Average(model.theta, state, settings.ema_decay)
         self._started = time.perf_counter()
 
     @property
@@ -79,8 +81,9 @@ class TrainingLoop:
     @property
     def acts_between_epochs(self) -> bool:
         """Whether something happens after each epoch, so that engines run one epoch per call."""
-        private = self.settings.privacy is not None
-        return bool(self.callbacks) or self.validation is not None or private
+        settings = self.settings
+        every_epoch = settings.privacy is not None or settings.ema_decay > 0
+        return bool(self.callbacks) or self.validation is not None or every_epoch
 
     def run(self, driver: Driver) -> None:
         """Run until `max_epochs`, a plateau, a callback that returns True, Ctrl-C or divergence."""
@@ -94,6 +97,7 @@ class TrainingLoop:
         except KeyboardInterrupt:
             self.history.stop_reason = "interrupted"
         finally:
+            self.average.finish()
             best = self.checkpoints.in_progress.best_theta
             if best is not None:
                 self.model.theta[...] = best
@@ -116,9 +120,16 @@ class TrainingLoop:
 
     def end_epoch(self, loss: float, learning_rate: float | None, samples: int = 0) -> bool:
         """Call after each epoch, with its loss. Returns whether the training may continue."""
+        self.state.epoch += 1
+        self.state.samples += samples
+        self.average.update(self.checkpoints.in_progress.first)
+        with self.average.in_place_of_theta():
+            self._report(loss, learning_rate)
+        return math.isfinite(loss) and not self.plateau.reached
+
+    def _report(self, loss: float, learning_rate: float | None) -> None:
+        """Validate the network, keep θ if it is the best, and call the callbacks."""
         state, history, validation = self.state, self.history, self.validation
-        state.epoch += 1
-        state.samples += samples
         validation_loss, score = validation.evaluate() if validation else (None, None)
         history.add(loss, validation_loss, score)
         if validation is not None and validation.stops:
@@ -135,7 +146,6 @@ class TrainingLoop:
             )  # fmt: skip
             if self.callbacks.end_epoch(event):
                 history.stop_reason = "callback"
-        return math.isfinite(loss) and not self.plateau.reached
 
     def settle(self, learning_rate: float | None) -> None:
         """Stop or save if it is time. Call when the driver has undone any epochs run in excess."""

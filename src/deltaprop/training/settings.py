@@ -34,7 +34,7 @@ class Settings:
 
     Parameters
     ----------
-    solver : SGD, Adam, AdamW, KFAC or LBFGS, default=Adam()
+    solver : SGD, Adam, AdamW, Muon, KFAC or LBFGS, default=Adam()
     schedule : Schedule, default=Constant()
         The learning rate over time, from ``deltaprop.schedules``, for any first-order solver.
     batch_size : int or "auto", default="auto"
@@ -86,6 +86,11 @@ class Settings:
         Bound what θ reveals about any row, by clipping and noise: see :class:`deltaprop.Privacy`.
         The training loss then does not stop the training: `tol` and `patience` apply only to
         validation data.
+    ema_decay : float, default=0.0
+        If it is not 0, validation, callbacks and the result use an exponential moving average of θ
+        instead of θ of the last step. This is the decay of the average per step, in [0, 1), such as
+        0.998; the average is updated at the end of each epoch by the decay of all of its steps. Not
+        for L-BFGS.
     horizon : int, optional
         The number of epochs that the schedule is made for. The default is `max_epochs`.
 
@@ -119,6 +124,7 @@ class Settings:
     record: Record | None = None
     checkpoint: Checkpoint | None = None
     privacy: Privacy | None = field(default=None, metadata=IDENTITY)
+    ema_decay: float = field(default=0.0, metadata=IDENTITY)
     horizon: int | None = None
 
     def __post_init__(self) -> None:
@@ -157,8 +163,8 @@ class Settings:
 def _check_types(settings: Settings) -> None:
     if not isinstance(settings.solver, Solver):
         raise InputTypeError(
-            "solver must be a deltaprop.SGD, Adam, AdamW, KFAC or LBFGS object, such as "
-            f"dp.Adam(1e-3); got {settings.solver!r}."
+            "solver must be a deltaprop.SGD, Adam, AdamW, Muon, KFAC or LBFGS object, such "
+            f"as dp.Adam(1e-3); got {settings.solver!r}."
         )
     if not isinstance(settings.schedule, Schedule):
         raise InputTypeError(
@@ -184,5 +190,14 @@ def _check_ranges(settings: Settings) -> None:
         raise InputError(f"tol must be a number >= 0, got {settings.tol!r}.")
     if not is_real(settings.patience) or settings.patience < 0:
         raise InputError(f"patience must be a number of epochs >= 0, got {settings.patience!r}.")
+    if not is_real(settings.ema_decay) or not 0 <= settings.ema_decay < 1:
+        raise InputError(
+            f"ema_decay must be a number in [0, 1), such as 0.99; got {settings.ema_decay!r}."
+        )
+    if settings.ema_decay and not isinstance(settings.solver, FirstOrder):
+        raise InputError(
+            f"ema_decay is {settings.ema_decay!r}, but {type(settings.solver).__name__} has no use "
+            "for an average: its steps are not noisy. Use ema_decay=0 or a first-order solver."
+        )
     if n_threads is not None and not is_int(n_threads, 1):
         raise InputError(f"n_threads must be an int >= 1 or None, got {n_threads!r}.")

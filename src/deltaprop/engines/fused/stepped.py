@@ -86,14 +86,16 @@ class SteppedTrainer:
     @contextmanager
     def _products(self) -> Iterator[None]:
         """Context of steps whose products NumPy computes."""
-        if not self._run.chain.needs_fisher:
+        chain = self._run.chain
+        if not chain.uses_matrices:
             yield
             return
         with on_one_thread():
             try:
                 yield
             finally:
-                settle(self._run.state.solver_state, self._model.n_layers)
+                if chain.needs_fisher:
+                    settle(self._run.state.solver_state, self._model.n_layers)
 
     def rewind(self, n: int) -> None:
         raise AssertionError("every call runs one epoch")
@@ -113,7 +115,7 @@ class SteppedTrainer:
         batch = Batch(model.reduction, model.l2, len(rows), share, self.batch_size)
         step = Step(
             model.theta, learning_rate, state.step + 1, self._penalised,
-            run.gradient.total(batch, total), factors, model.layout.shapes[0],
+            run.gradient.total(batch, total), factors, model.layout.shapes,
         )  # fmt: skip
         change, state.solver_state = self._chain.update(
             self._G, state.solver_state, step, model.n_layers
