@@ -34,7 +34,9 @@ class Bar:
             disable=not (console.is_terminal or console.is_jupyter),
             transient=True,
         )
-        self._task = self._bar.add_task("", total=time_limit if self._by_time else n_trials, text="")
+        self._task = self._bar.add_task(
+            "", total=time_limit if self._by_time else n_trials, text=""
+        )
 
     def __call__(self, result: TrialResult) -> None:
         self._pruned += result.state == "pruned"

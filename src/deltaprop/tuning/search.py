@@ -108,8 +108,13 @@ class Search:
         ValueError
             If the first trial failed.
         """
+        from threadpoolctl import threadpool_limits
+
         interruption = Interruption(self._stop.set)
-        with interruption.awaited(sigterm=False), warnings.catch_warnings():
+        # The threads of BLAS would compete with those of the trials, which evaluate the held-out
+        # rows with it.
+        one_thread = threadpool_limits(1, user_api="blas")
+        with interruption.awaited(sigterm=False), one_thread, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # each trial would repeat those of the final fit
             pool = ThreadPoolExecutor(self._n_jobs, thread_name_prefix="deltaprop-tune")
             try:

@@ -98,8 +98,9 @@ def tune(
     many trials run at a time as there are cores. The best trial is the one with the lowest loss on
     held-out rows. The first trial has the parameters of `model`, so that the result is never one
     that was found to be worse. The parameters of the others are drawn by Optuna's TPE sampler,
-    which learns from the trials before them. A trial is stopped ("pruned") as soon as its held-out
-    loss is greater than the median of complete trials in the same epoch.
+    which learns from the trials before them. A trial is stopped ("pruned") if its held-out loss
+    after a fold is greater than the median of complete trials, or after an epoch than their third
+    quartile.
 
     With `n_trials`, the same call gives the same result: for a given `seed`, it does not depend on
     how long the trials take, nor on `n_jobs` if this is at most 8. With `time_limit`, it depends on
