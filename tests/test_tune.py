@@ -108,7 +108,7 @@ def test_the_loss_of_a_trial_is_that_of_a_cross_validation() -> None:
     model.fit(X, y)
     assert result.best_loss == pytest.approx(np.mean([min(x) for x in losses.of]), rel=1e-3)
     Z = model.encoder_.transform(X).to_numpy()
-    for member, (_, held) in zip(model.members_, folds, strict=True):
+    for member in model.members_:
         member.network_.W[-1][...] *= model.temperature_
         member.network_.b[-1][...] *= model.temperature_
     found = [
@@ -170,7 +170,7 @@ def test_the_order_of_time_of_the_model_is_that_of_the_trials() -> None:
 
 
 def test_any_number_of_jobs_gives_the_same_result() -> None:
-    X, y, _ = table()
+    X, _, _ = table()
     one, three = (tuned(n_trials=20, n_jobs=n_jobs) for n_jobs in (1, 3))
     pd.testing.assert_frame_equal(without_times(one.trials), without_times(three.trials))
     np.testing.assert_array_equal(one.model.predict_proba(X), three.model.predict_proba(X))
@@ -339,10 +339,11 @@ def test_a_file_of_another_search_is_refused(tmp_path: Path) -> None:
     X, y, _ = table()
     with pytest.raises(ValueError, match=r"another search.*X, y"):
         dp.tune(classifier(), X[:99], y[:99], space=SPACE, storage=file)
-    (tmp_path / "notes.txt").write_text("a list\nof notes\n")
-    with pytest.raises(ValueError, match="not a file of"):
-        tuned(storage=tmp_path / "notes.txt")
-    assert (tmp_path / "notes.txt").read_text() == "a list\nof notes\n"
+    for content in ("a list\nof notes\n", "a note", '{"a": 1}\n{"b": 2}\n'):
+        (tmp_path / "notes.txt").write_text(content)
+        with pytest.raises(ValueError, match="not a file of"):
+            tuned(storage=tmp_path / "notes.txt")
+        assert (tmp_path / "notes.txt").read_text() == content
 
 
 def test_a_value_that_is_invalid_fails_its_trials_only() -> None:

@@ -34,9 +34,8 @@ class Bar:
             disable=not (console.is_terminal or console.is_jupyter),
             transient=True,
         )
-        self._task = self._bar.add_task(
-            "", total=time_limit if self._by_time else n_trials, text=""
-        )
+        total = time_limit if self._by_time else n_trials
+        self._task = self._bar.add_task("", total=total, text="")
 
     def __call__(self, result: TrialResult) -> None:
         self._pruned += result.state == "pruned"

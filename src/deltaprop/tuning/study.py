@@ -212,7 +212,8 @@ def _storage(storage: str | PathLike[str] | None) -> Any:
     if path.is_dir() or not path.parent.is_dir():
         raise InputError(f"storage must be a file in an existing folder, got {str(path)!r}.")
     try:
-        _remove_incomplete_line(path)
+        if path.exists():
+            _check_journal(path)
         backend = optuna().storages.journal.JournalFileBackend(str(path))
         return optuna().storages.JournalStorage(backend)
     except OSError as error:
@@ -223,13 +224,16 @@ def _storage(storage: str | PathLike[str] | None) -> Any:
         ) from error
 
 
-def _remove_incomplete_line(path: Path) -> None:
-    """Remove the end of a line that was being written when the process was killed."""
-    if not path.exists():
-        return
+def _check_journal(path: Path) -> None:
+    """Raise ValueError if a file is not a journal. Remove a line that was not written to its end.
+
+    A process that is killed may leave one, and Optuna would add the next line to it.
+    """
     content = path.read_bytes()
+    if content and not content.startswith(b"{"):
+        raise ValueError("its first line is not a JSON object")
     end = content.rfind(b"\n") + 1
-    if content[:1] == b"{" and 0 < end < len(content):
+    if end < len(content):
         with path.open("r+b") as file:
             file.truncate(end)
 
