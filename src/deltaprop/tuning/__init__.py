@@ -1,5 +1,5 @@
 """``dp.tune``: a search for good parameters of the tabular estimators, with Optuna."""
 
-from deltaprop.tuning.tune import Tuned, tune
+from deltaprop.tuning.tuned import Tuned, tune
 
 __all__ = ["Tuned", "tune"]

@@ -80,7 +80,7 @@ def trial_folds(model: BaseTabular, y: np.ndarray, cv: Any, groups: Any, seed: i
         share = next((n for rows, n in FEWER if n_rows >= rows), FOLDS)
     else:
         share = n_rows
-    if isinstance(cv, Integral):
+    if isinstance(cv, (Integral, str)):
         if not is_int(cv, 2):
             raise InputError(f"cv must be an int >= 2, a splitter or pairs of rows, got {cv!r}.")
         cv = most_folds(n_rows, int(cv))

@@ -8,6 +8,7 @@ in any order.
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping
@@ -230,10 +231,10 @@ def _check_journal(path: Path) -> None:
     A process that is killed may leave one, and Optuna would add the next line to it.
     """
     content = path.read_bytes()
-    if content and not content.startswith(b"{"):
-        raise ValueError("its first line is not a JSON object")
+    if content and "op_code" not in json.loads(content.split(b"\n", 1)[0]):
+        raise ValueError("its first line is not that of a journal")
     end = content.rfind(b"\n") + 1
-    if end < len(content):
+    if 0 < end < len(content):
         with path.open("r+b") as file:
             file.truncate(end)
 

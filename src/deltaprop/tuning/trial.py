@@ -83,9 +83,8 @@ class Data:
     sample_weight: Any
     groups: Any
 
-    def fit(self, model: BaseTabular) -> Any:
-        fit: Any = model.fit  # type: ignore[attr-defined]
-        return fit(self.X, self.y, sample_weight=self.sample_weight, groups=self.groups)
+    def fit(self, model: Any) -> Any:
+        return model.fit(self.X, self.y, sample_weight=self.sample_weight, groups=self.groups)
 
 
 def with_parameters(model: BaseTabular, **parameters: Any) -> BaseTabular:
