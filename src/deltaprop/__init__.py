@@ -39,6 +39,7 @@ _HOME = {
     "load": "deltaprop.files",
     "report": "deltaprop.inspect.report",
     "save": "deltaprop.files",
+    "tune": "deltaprop.tuning",
 }
 _MODULES = {
     "activations": "deltaprop.functions.activations",
@@ -93,6 +94,7 @@ __all__ = [
     "search",
     "tables",
     "track",
+    "tune",
 ]
 
 if TYPE_CHECKING:
@@ -128,6 +130,7 @@ if TYPE_CHECKING:
     from deltaprop.training.many import cross_validate, fit_many
     from deltaprop.training.progress import Progress
     from deltaprop.training.record import Record
+    from deltaprop.tuning import tune
 
 
 def __getattr__(name: str) -> Any:
