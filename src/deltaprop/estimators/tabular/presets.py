@@ -75,10 +75,13 @@ class Preset:
     def parameters(self, n_rows: int) -> dict[str, Any]:
         """The parameters of each network."""
         found = {name: v for name, v in vars(self).items() if name not in NOT_OF_NETWORKS}
-        if self.batch_size is None:  # about twenty steps per epoch for small tables
-            found["batch_size"] = int(np.clip(n_rows // 20, SMALLEST_BATCH, LARGEST_BATCH))
-        found["batch_size"] = min(int(found["batch_size"]), n_rows)
-        return found
+        batch = batch_size_for(n_rows) if self.batch_size is None else int(self.batch_size)
+        return found | {"batch_size": min(batch, n_rows)}
+
+
+def batch_size_for(n_rows: int) -> int:
+    """About twenty steps per epoch, for small tables."""
+    return int(np.clip(n_rows // 20, SMALLEST_BATCH, LARGEST_BATCH))
 
 
 PRESETS = {
