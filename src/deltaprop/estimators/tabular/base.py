@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from deltaprop.data.rows import Rows
 
 SAMPLE = 100_000  # rows of a stream from which the encoding is learned
+FEWEST_TO_STOP = 10  # rows: a share of fewer is no validation data for a single network
 OWN = ("preset", "time_limit", "cv", "n_bins")  # parameters that the MLP estimators do not have
 
 
@@ -117,6 +118,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         self._set(encoder, [first])
         left = None if self.time_limit is None else self.time_limit - (time.monotonic() - began)
         if cv == 1:
+            first.early_stopping &= len(Z) >= FEWEST_TO_STOP
             self._single(first, Z, y, sample_weight, left)
             return
         rows = first.checked_rows(Z, y, sample_weight)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import infer_dtype
 from sklearn.base import ClassifierMixin
 
 from deltaprop.data.reading import TableError
@@ -22,6 +23,8 @@ from deltaprop.storage.codec import ModelFileError
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
+
+NESTED = (list, tuple, set, dict, np.ndarray)
 
 
 @with_parameters(like=MLPClassifier)
@@ -90,7 +93,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
             as well. Its encoding is learned from a random sample of 100,000 rows; a single network
             is trained on all rows.
         y : array-like of shape (n_samples,)
-            Class labels, without missing values.
+            Class labels, without missing values: strings, booleans or numbers. Labels of other
+            types, or of several types, are replaced by their strings.
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights of the rows, not all zero.
         groups : array-like of shape (n_samples,), optional
@@ -230,11 +234,16 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
 def _labels(y: Any) -> np.ndarray:
     """Class labels as strings, booleans or numbers."""
     labels = column(y)
+    nested = next((label for label in labels.flat if isinstance(label, NESTED)), None)
+    if labels.dtype == object and nested is not None:
+        raise InputError(
+            f"y must have one label per row, but a label is a {type(nested).__name__}."
+        )
     if labels.dtype == object and pd.isna(labels).any():
         raise TableError("y has missing labels; remove those rows.")
     if labels.ndim != 1:
         raise InputError(f"y must have one column of class labels, got shape {labels.shape}.")
-    if labels.dtype == object:  # an array of booleans or numbers keeps their type
+    if labels.dtype == object and infer_dtype(labels) != "string":  # keeps booleans and numbers
         labels = pd.Series(labels).infer_objects().to_numpy()
     if labels.dtype == object:
         labels = np.array([str(label) for label in labels])

@@ -115,12 +115,7 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
             self._fit_stream(X, y, sample_weight, self._scaled)
             return self
         self.target_name_ = name_of(y)
-        try:
-            values = column(y).astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise TableError(f"y must hold numbers for a regression: {error}.") from error
-        if not np.isfinite(values).all():
-            raise TableError("y contains NaN or infinity; remove those rows.")
+        values = _numbers(y)
         self._set_scale(float(values.mean()), float(values.std()))
         self._fit_members(X, self._scaled(values), sample_weight, groups)
         return self
@@ -136,7 +131,8 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
         name = self.loss.name if isinstance(self.loss, Loss) else self.loss
         self.y_mean_, self.y_scale_ = 0.0, 1.0
         if name in ON_ANY_SCALE:
-            self.y_mean_, self.y_scale_ = mean, deviation or 1.0
+            # If all targets are equal, the prediction differs from them by rounding errors only.
+            self.y_mean_, self.y_scale_ = mean, deviation or float(np.spacing(mean))
         elif name in ON_A_RATIO_SCALE and mean > 0:  # exp(a), the prediction, is initially near 1
             self.y_scale_ = mean
 
@@ -239,3 +235,21 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
         if predicted.ndim != 1:
             return None
         return Conformal.of((rows.y - predicted) * self.y_scale_)
+
+
+def _numbers(y: Any) -> Float[np.ndarray, " N"]:
+    """The target as numbers."""
+    values = column(y)
+    if values.dtype.kind in "mMc":
+        raise TableError(
+            f"y must hold numbers for a regression, got {values.dtype}; convert it to float."
+        )
+    try:
+        found: np.ndarray = values.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TableError(
+            f"y must hold numbers for a regression: {error}. For classes, use TabularClassifier."
+        ) from error
+    if not np.isfinite(found).all():
+        raise TableError("y contains NaN or infinity; remove those rows.")
+    return found
