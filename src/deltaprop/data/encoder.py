@@ -109,7 +109,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : pandas, polars or Arrow table, or array-like (N, D)
+        X : pandas, polars or Arrow table, dict of columns, sparse matrix or array-like (N, D)
         y : ignored
 
         Returns
@@ -124,7 +124,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : pandas, polars or Arrow table, or array-like (N, D)
+        X : pandas, polars or Arrow table, dict of columns, sparse matrix or array-like (N, D)
         y : ignored
 
         Returns
@@ -139,7 +139,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : pandas, polars or Arrow table, or array-like (N, D)
+        X : pandas, polars or Arrow table, dict of columns, sparse matrix or array-like (N, D)
             The columns may be in any order. Columns that were not seen in ``fit`` are ignored.
 
         Returns
