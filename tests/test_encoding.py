@@ -24,11 +24,11 @@ from deltaprop.tables import TableEncoder, TableError
 # ---------------------------------------------------------------- a plain implementation
 
 
-def plain_scale(values):
+def plain_scale(values, constant=0.0):
     """The scale of a list of numbers without missing ones, as a function of a number."""
     median, (q1, q3) = np.median(values), np.percentile(values, [25, 75])
     lowest, highest = min(values), max(values)
-    scale = 0.0
+    scale = constant
     if q3 > q1:
         scale = 1 / (q3 - q1)
     elif highest > lowest:
@@ -45,12 +45,21 @@ def plain_numbers(fitted, new):
     """The encoded values of a column of numbers, and its flags of missing values."""
     known = [x for x in fitted if math.isfinite(x)]
     median = np.median(known) if known else 0.0
-    encode = plain_scale([x if math.isfinite(x) else median for x in fitted])
-    flags = [float(not math.isfinite(x)) for x in fitted]
-    columns = [[encode(x if math.isfinite(x) else median) for x in new]]
+    filled = [x if math.isfinite(x) else median for x in fitted]
+    infinite = any(map(math.isinf, fitted))
+    encode = plain_scale(filled, float(infinite))
+    infinite = infinite or max(filled) > min(filled)
+
+    def encode_any(x):
+        if math.isinf(x):
+            return math.copysign(3.0, x) if infinite else 0.0
+        return encode(median if math.isnan(x) else x)
+
+    flags = [float(math.isnan(x)) for x in fitted]
+    columns = [[encode_any(x) for x in new]]
     if any(flags):
         flag = plain_scale(flags)
-        columns.append([flag(float(not math.isfinite(x))) for x in new])
+        columns.append([flag(float(math.isnan(x))) for x in new])
     return np.array(columns).T
 
 

@@ -13,7 +13,7 @@ _HOME = {
     "Stream": "deltaprop.data.streams.stream",
     "TableEncoder": "deltaprop.data.encoder",
     "TableError": "deltaprop.data.reading",
-    "as_frame": "deltaprop.data.encoder",
+    "as_frame": "deltaprop.data.frames",
     "predict_stream": "deltaprop.data.predicting",
     "predictions": "deltaprop.data.predicting",
     "read_table": "deltaprop.data.reading",
@@ -36,7 +36,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from deltaprop.data.encoder import TableEncoder, as_frame
+    from deltaprop.data.encoder import TableEncoder
+    from deltaprop.data.frames import as_frame
     from deltaprop.data.predicting import predict_stream, predictions
     from deltaprop.data.reading import TableError, read_table
     from deltaprop.data.streams.opening import stream

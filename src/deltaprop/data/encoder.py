@@ -6,7 +6,6 @@ and writes its part of the matrix.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,6 +15,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from deltaprop.data.columns.bins import Bins
+from deltaprop.data.frames import as_frame
 from deltaprop.data.layout import Layout
 from deltaprop.data.reading import TableError
 from deltaprop.data.task import require_known_columns
@@ -28,51 +28,6 @@ if TYPE_CHECKING:
     from deltaprop.data.columns.protocol import EncodedColumn
 
 ROWS_AT_A_TIME = 131_072  # bounds the memory of what is read besides the result
-
-
-def as_frame(X: Any) -> Any:
-    """X as a pandas DataFrame with ``str`` column names.
-
-    Parameters
-    ----------
-    X : pandas, polars or Arrow table, or array-like (N, D)
-        Columns of an array are named x0, x1, …
-
-    Returns
-    -------
-    pandas.DataFrame
-
-    Raises
-    ------
-    TableError
-        If X has no rows, has two columns of the same name, or is an array that is not 2-d.
-
-    Examples
-    --------
-    >>> list(as_frame([[1, "a"]]).columns)
-    ['x0', 'x1']
-    """
-    import pandas as pd
-
-    if hasattr(X, "to_pandas"):
-        X = X.to_pandas()
-    if not isinstance(X, pd.DataFrame):
-        X = np.asarray(X)
-        if X.ndim != 2:
-            raise TableError(f"X must be a table or a 2-d array, got an array of shape {X.shape}.")
-        X = pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])]).infer_objects()
-    if len(X) == 0:
-        raise TableError("X has no rows (0 sample(s)); a minimum of 1 is required.")
-    names = X.columns.tolist()
-    if not all(type(name) is str for name in names):
-        names = [str(name) for name in names]
-        X = X.set_axis(names, axis=1)
-    if len(set(names)) < len(names):
-        twice = [name for name, number in Counter(names).items() if number > 1]
-        raise TableError(
-            f"X has more than one column named {', '.join(map(repr, twice))}; rename them."
-        )
-    return X
 
 
 class TableEncoder(TransformerMixin, BaseEstimator):
@@ -92,8 +47,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     - Text becomes up to 30 columns: the main components of its n-grams.
 
     Missing values are replaced by the median and marked in an additional column; among categories,
-    they have a column of their own. Infinite numbers count as missing. All columns are scaled
-    robustly, and outliers are squashed into [-3, 3].
+    they have a column of their own. All columns are scaled robustly, and outliers are squashed
+    into [-3, 3]; infinite numbers become its ends.
 
     With `n_bins`, numbers and parts of dates are encoded piecewise linearly as well: see
     :mod:`deltaprop.data.columns.bins`. The values of each are divided at quantiles, and a column
@@ -154,7 +109,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : pandas, polars or Arrow table, or array-like (N, D)
+        X : pandas, polars or Arrow table, dict of columns, sparse matrix or array-like (N, D)
         y : ignored
 
         Returns
@@ -169,7 +124,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : pandas, polars or Arrow table, or array-like (N, D)
+        X : pandas, polars or Arrow table, dict of columns, sparse matrix or array-like (N, D)
         y : ignored
 
         Returns
@@ -184,7 +139,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : pandas, polars or Arrow table, or array-like (N, D)
+        X : pandas, polars or Arrow table, dict of columns, sparse matrix or array-like (N, D)
             The columns may be in any order. Columns that were not seen in ``fit`` are ignored.
 
         Returns

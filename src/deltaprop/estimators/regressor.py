@@ -170,12 +170,16 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
         ValueError
             If the model predicts several quantiles, for which R² is not defined.
         """
+        self.require_score()
+        return float(super().score(X, y, sample_weight))
+
+    def require_score(self) -> None:
+        """Raise ValueError if the model predicts several quantiles, for which R² is not defined."""
         if self._has_several_quantiles():
             raise InputError(
                 "score (R²) is not defined for several quantiles; use "
                 "sklearn.metrics.mean_pinball_loss on a column of predict(X)."
             )
-        return float(super().score(X, y, sample_weight))
 
     # ------------------------------------------------------------ differs from classification
 

@@ -45,8 +45,7 @@ class NumberColumn:
 
     @classmethod
     def of_values(cls, name: str, numbers: Num[np.ndarray, " N"]) -> Self:
-        known = np.isfinite(numbers)
-        missing = len(numbers) - int(np.count_nonzero(known))
+        missing = int(np.count_nonzero(np.isnan(numbers)))
         flags = Squash.of_flags(np.full(min(missing, 1), missing), len(numbers))
         return cls(name, Squash.fitted([numbers]), *flags.ends())
 
@@ -103,5 +102,5 @@ class Numbers:
             row[:] = column
         flags = None
         if self.flagged:
-            flags = np.where(np.isfinite(table[self.flagged]), self.low, self.high).T
+            flags = np.where(np.isnan(table[self.flagged]), self.high, self.low).T
         return self.squash.apply(table).T, flags

@@ -4,8 +4,8 @@
     out = z / √(1 + (z / 3)²)
 
 If the quartiles are equal, 2 / (max - min) is the factor. A missing value becomes 0, which is where
-the median lies. Quantiles count missing values as medians. This is the transform of RealMLP
-(Holzmüller, Grinsztajn and Steinwart, "Better by default", 2024, section 3.1).
+the median lies, and an infinite one -3 or 3. Quantiles count both as medians. This is the transform
+of RealMLP (Holzmüller, Grinsztajn and Steinwart, "Better by default", 2024, section 3.1).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BOUND = 3.0
 LARGEST = 1e100  # its square is still finite
+LARGEST_SCALE = float(np.finfo(np.float64).max)
 ROUNDING = 1e-12  # a smaller spread, relative to the values, is rounding error
 
 
@@ -39,7 +40,7 @@ class Squash:
 
     @classmethod
     def fitted(cls, columns: Iterable[Num[np.ndarray, " N"]]) -> Squash:
-        """The scale of columns, in which values that are not finite are missing."""
+        """The scale of columns, in which NaN is a missing value."""
         found = [_of_numbers(column) for column in columns]
         return cls(np.array([c for c, _ in found]), np.array([s for _, s in found]))
 
@@ -70,11 +71,10 @@ class Squash:
 
     def apply(self, values: Float[np.ndarray, "k n"]) -> Float[np.ndarray, "k n"]:
         """Scale float64 values, one row per encoded column, in place. Missing values become 0."""
-        missing = ~np.isfinite(values)
         with np.errstate(over="ignore", invalid="ignore"):
             values -= self.center[:, None]
             values *= self.scale[:, None]
-        missing |= np.isnan(values)  # overflow, multiplied by 0
+        missing = np.isnan(values)  # or infinity, multiplied by 0
         np.clip(values, -LARGEST, LARGEST, out=values)
         size = values / BOUND
         size *= size
@@ -96,7 +96,7 @@ class Squash:
         13.0
         """
         scaled = z / max(1 - (z / BOUND) ** 2, 1e-12) ** 0.5
-        return float(self.center[j] + scaled / self.scale[j])
+        return float(self.center[j]) + scaled / float(self.scale[j])  # may be infinite
 
     def ends(self) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
         """What 0 and 1 become, for columns of zeros and ones."""
@@ -119,8 +119,9 @@ def _of_numbers(column: Num[np.ndarray, " N"]) -> tuple[float, float]:
     """Center and scale, with a partial sort of the known values only."""
     values = column[np.isfinite(column)].astype(np.float64, copy=False)
     N, n = len(column), len(values)
+    infinite = n < N and bool(np.isinf(column).any())
     if n == 0:
-        return 0.0, 0.0
+        return 0.0, float(infinite)
     missing, half = N - n, n // 2
 
     def place(i: int) -> int | None:
@@ -139,20 +140,26 @@ def _of_numbers(column: Num[np.ndarray, " N"]) -> tuple[float, float]:
     q1, q3 = _quantile(at, N, 0.25), _quantile(at, N, 0.75)
     if _differ(q1, q3):
         return median, _factor(q1, q3, q1, q3)
-    return median, _factor(q1, q3, float(values.min()), float(values.max()))
+    found = _factor(q1, q3, float(values.min()), float(values.max()))
+    return median, found or float(infinite)
 
 
 def _factor(q1: float, q3: float, lowest: float, highest: float) -> float:
     """The factor that gives the quartiles, or else the extremes, their distance of 1 or 2."""
     if _differ(q1, q3):
-        return float(min(1 / (q3 - q1), LARGEST))
+        return _inverse(q3 / 2 - q1 / 2) / 2
     if _differ(lowest, highest):
-        return float(min(2 / (highest - lowest), LARGEST))
+        return _inverse(highest / 2 - lowest / 2)
     return 0.0
 
 
+def _inverse(half: float) -> float:
+    """1 / half, of half a distance, which is finite even between the largest numbers."""
+    return float(min(1 / half, LARGEST_SCALE))
+
+
 def _differ(low: float, high: float) -> bool:
-    return bool(high - low > ROUNDING * max(abs(low), abs(high)))
+    return bool(high / 2 - low / 2 > ROUNDING / 2 * max(abs(low), abs(high)))
 
 
 def _neighbours(N: int, q: float) -> tuple[int, int]:
@@ -163,5 +170,5 @@ def _neighbours(N: int, q: float) -> tuple[int, int]:
 def _quantile(at: Callable[[int], Any], N: int, q: float) -> Any:
     """The quantile between two ranks, interpolated linearly; `at` gives the value of a rank."""
     low, high = _neighbours(N, q)
-    below = at(low)
-    return below + (at(high) - below) * (q * (N - 1) - low)
+    share = q * (N - 1) - low
+    return at(low) * (1 - share) + at(high) * share

@@ -80,7 +80,7 @@ def _as_float(value: Any) -> float:
     try:
         return np.nan if value is None else float(value)
     except OverflowError:
-        return np.inf
+        return np.inf if value > 0 else -np.inf
 
 
 # ---------------------------------------------------------------- numbers
@@ -148,9 +148,13 @@ def label(value: Any) -> str | None:
     Integers become floats in a column that has missing values, so 3.0 is written as "3".
     """
     if isinstance(value, str):
-        return value if type(value) is str else str.__str__(value)
+        word = value if type(value) is str else str.__str__(value)
+        # Half of a surrogate pair is not valid in files, and pandas does not accept it everywhere.
+        return word if word.isascii() else word.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, np.ndarray):  # a list, in an Arrow table
         value = value.tolist()
+    if isinstance(value, (set, frozenset)):  # whose order differs from process to process
+        value = sorted(map(str, value))
     if value is None or value is pd.NA or value is pd.NaT:
         return None
     if isinstance(value, (float, np.floating)):

@@ -8,7 +8,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -45,6 +45,7 @@ from deltaprop.estimators.tabular.members import (
 )
 from deltaprop.estimators.tabular.presets import PRESETS, SEVERAL, Preset
 from deltaprop.functions.checks import is_int
+from deltaprop.model.inputs import check_weights
 from deltaprop.network import Network
 from deltaprop.optim.solvers import is_full_batch
 from deltaprop.storage.codec import ModelFileError
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from deltaprop.data.rows import Rows
 
 SAMPLE = 100_000  # rows of a stream from which the encoding is learned
+FEWEST_TO_STOP = 10  # rows: a share of fewer is no validation data for a single network
 OWN = ("preset", "time_limit", "cv", "n_bins")  # parameters that the MLP estimators do not have
 
 
@@ -70,7 +72,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     target_name_: str | None
     cv_score_: float | None
     cv_prediction_: np.ndarray | None
-    held_out_: Conformal | None
+    held_out_: list[Conformal] | None
     _signal: int | None
 
     # ------------------------------------------------------------ differs between the subclasses
@@ -88,8 +90,8 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         """The score of outputs for rows with a known target, as ``score`` computes it."""
 
     @abstractmethod
-    def _errors_of(self, z: Float[np.ndarray, "N H"], rows: Rows) -> Conformal | None:
-        """The scores from which intervals or sets are made."""
+    def _errors_of(self, z: Float[np.ndarray, "N H"], rows: Rows) -> list[Conformal] | None:
+        """The scores from which intervals or sets are made, for each target."""
 
     # ------------------------------------------------------------ fitting
 
@@ -118,6 +120,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         self._set(encoder, [first])
         left = None if self.time_limit is None else self.time_limit - (time.monotonic() - began)
         if cv == 1:
+            first.early_stopping &= len(Z) >= FEWEST_TO_STOP
             self._single(first, Z, y, sample_weight, left)
             return
         rows = first.checked_rows(Z, y, sample_weight)
@@ -128,7 +131,8 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         )  # fmt: skip
         trained = self._train(first, rows, folds, rng, left, len(folds) // repeats)
         self.members_ = [t.member for t in trained]
-        self._learn_from_held_out(trained, rows)
+        own_weights = check_weights(sample_weight, rows.X)
+        self._learn_from_held_out(trained, rows, own_weights)
 
     def _single(
         self, mlp: Any, Z: Float[np.ndarray, "N D"], y: np.ndarray, w: Any, seconds: float | None
@@ -169,14 +173,21 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
             warnings.warn(UNFINISHED.format(first.max_iter), ConvergenceWarning, stacklevel=4)
         return trained
 
-    def _learn_from_held_out(self, trained: Sequence[Trained], rows: Rows) -> None:
-        """Set what follows from the predictions for rows by the members that did not see them."""
+    def _learn_from_held_out(
+        self, trained: Sequence[Trained], rows: Rows, w: Float[np.ndarray, " N"] | None
+    ) -> None:
+        """Set what follows from the predictions for rows by the members that did not see them.
+
+        The members minimize a loss that `class_weight` weights as well, and so does the
+        calibration. `w` are the sample weights alone, as ``score`` takes them.
+        """
         z = held_out_output(trained, rows.X)
         known = np.flatnonzero(np.isfinite(z).all(axis=1))
         if len(known) == 0:
             return
         held = rows.take(known)
         z[known] = self._calibrate(z[known], held)
+        held = replace(held, w=None if w is None else w[known])
         self.cv_prediction_ = self._prediction_of(z)
         self.cv_score_ = self._score_of(z[known], held)
         self.held_out_ = self._errors_of(z[known], held)
@@ -267,13 +278,13 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         outputs = [member.output(Z) for member in self.members_]
         return cast(np.ndarray, self.members_[0].combined(outputs))
 
-    def _errors(self) -> Conformal:
+    def _errors(self) -> list[Conformal]:
         check_is_fitted(self)
         if self.held_out_ is None:
             raise InputError(
                 "Intervals and sets need the predictions for held-out rows, which only a "
                 "cross-validation gives: fit with cv='auto' or cv >= 2, and with a loss that "
-                "predicts classes or one number."
+                "predicts one class per row, or one number per target."
             )
         return self.held_out_
 
@@ -345,7 +356,8 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         """Raise ModelFileError if the fitted attributes do not fit the parts."""
         self._require_equal("n_features_in_", self.encoder_)
         self._require_equal("feature_names_in_", self.encoder_)
-        if not isinstance(self.held_out_, (Conformal, type(None))):
+        errors = self.held_out_ or []
+        if not (isinstance(errors, list) and all(isinstance(e, Conformal) for e in errors)):
             raise ModelFileError("its held_out_ is not of the expected kind")
 
     def _require_equal(self, name: str, part: Any) -> None:
@@ -388,7 +400,7 @@ def column(y: Any) -> np.ndarray:
     """y as an array; of one column, as a vector."""
     if y is None:
         raise InputError("This estimator requires y to be passed, but the target y is None.")
-    values = np.asarray(y)
+    values = np.asarray(y.toarray() if hasattr(y, "toarray") else y)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     return values

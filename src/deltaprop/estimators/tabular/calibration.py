@@ -80,8 +80,24 @@ class Conformal:
     scores: Float[np.ndarray, " n"]
 
     @classmethod
-    def of(cls, scores: Float[np.ndarray, " n"]) -> Conformal:
-        scores = np.sort(scores[np.isfinite(scores)].astype(np.float64))
+    def of(
+        cls, scores: Float[np.ndarray, " N"], w: Float[np.ndarray, " N"] | None = None
+    ) -> Conformal:
+        """The finite ones of these scores.
+
+        With sample weights, there are as many quantiles of the weighted scores as the rows of
+        different weights are worth rows of equal weights: n = (Σ w)² / Σ w² (Kish, "Survey
+        sampling", 1965).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> Conformal.of(np.array([3.0, 1.0, 2.0]), np.array([1.0, 0.0, 1.0])).scores
+        array([2., 3.])
+        """
+        known = np.isfinite(scores)
+        scores = scores[known].astype(np.float64)
+        scores = np.sort(scores) if w is None else _weighted_quantiles(scores, w[known])
         if len(scores) > MOST_SCORES:
             scores = np.quantile(scores, np.linspace(0, 1, MOST_SCORES))
         return cls(scores)
@@ -104,6 +120,20 @@ class Conformal:
             and scores.dtype == np.float64
             and bool(np.isfinite(scores).all() and (np.diff(scores) >= 0).all())
         )
+
+
+def _weighted_quantiles(
+    scores: Float[np.ndarray, " N"], w: Float[np.ndarray, " N"]
+) -> Float[np.ndarray, " n"]:
+    w = w.astype(np.float64)
+    if not w.any():
+        return np.empty(0)
+    order = np.argsort(scores)
+    n = round(float(w.sum() ** 2 / (w @ w)))
+    below = np.cumsum(w[order]) / w.sum()
+    places = np.searchsorted(below, (np.arange(n) + 0.5) / n)
+    quantiles: np.ndarray = scores[order][places]
+    return quantiles
 
 
 def check_coverage(coverage: object) -> float:

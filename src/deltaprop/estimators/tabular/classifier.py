@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import infer_dtype
 from sklearn.base import ClassifierMixin
 
 from deltaprop.data.reading import TableError
@@ -22,6 +23,8 @@ from deltaprop.storage.codec import ModelFileError
 
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
+
+NESTED = (list, tuple, set, dict, np.ndarray)
 
 
 @with_parameters(like=MLPClassifier)
@@ -46,7 +49,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
     mlp_ : MLPClassifier
         The first member.
     cv_score_ : float or None
-        The accuracy of the predictions for held-out rows; None without a cross-validation.
+        The accuracy of the predictions for held-out rows, as ``score`` computes it; of several
+        labels per row, all must be right. None without a cross-validation.
     cv_prediction_ : ndarray of shape (n_samples, n_classes) or None
         The probabilities for each row, predicted by members that did not see it; NaN if all of
         them did. With loss="hinge" they are margins. Model files do not contain them.
@@ -89,8 +93,10 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
             Features. A :func:`deltaprop.tables.stream` contains the target and the sample weights
             as well. Its encoding is learned from a random sample of 100,000 rows; a single network
             is trained on all rows.
-        y : array-like of shape (n_samples,)
-            Class labels, without missing values.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Class labels, without missing values: strings, booleans or numbers. Labels of other
+            types, or of several types, are replaced by their strings. Or, for several labels per
+            row, an indicator matrix of 0 and 1 with a column for each label.
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights of the rows, not all zero.
         groups : array-like of shape (n_samples,), optional
@@ -133,7 +139,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
 
         Returns
         -------
-        ndarray of shape (n_samples,)
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            The most probable class of each row; for several labels per row, an indicator matrix of
+            those whose probability exceeds 0.5.
         """
         z = self._output(X)
         return cast(np.ndarray, self.mlp_.labels(z))
@@ -149,7 +157,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
-            The columns are in the order of ``classes_``.
+            The columns are in the order of ``classes_``. For several labels per row, each is the
+            probability of its label.
         """
         z = self._output(X)
         if not hasattr(self.mlp_, "predict_proba"):
@@ -179,7 +188,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         Raises
         ------
         ValueError
-            If `coverage` is out of range, or if the model was fitted without a cross-validation.
+            If `coverage` is out of range, or if the model was fitted without a cross-validation or
+            to several labels per row.
 
         References
         ----------
@@ -196,14 +206,14 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         [[True, False, False]]
         """
         coverage = check_coverage(coverage)
-        return sets(self.predict_proba(X), self._errors(), coverage)
+        return sets(self.predict_proba(X), self._errors()[0], coverage)
 
     # ------------------------------------------------------------ held-out rows
 
     def _calibrate(self, z: Float[np.ndarray, "N H"], rows: Rows) -> Float[np.ndarray, "N H"]:
         if self.mlp_.out_activation_ not in ("logistic", "softmax"):
             return z
-        T = temperature(self.mlp_.probabilities(z), _index(rows.y), rows.w)
+        T = temperature(*self._decisions(z, rows))
         if T == 1.0:
             return z
         if T > 1:  # the mean of all members is less sure than the one that predicted a row
@@ -212,7 +222,15 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         for network in self.networks_:
             network.W[-1][...] /= T
             network.b[-1][...] /= T
-        return _cooled(z, T)
+        return _cooled(z, T, each=self.mlp_.out_activation_ == "logistic")
+
+    def _decisions(self, z: Float[np.ndarray, "N H"], rows: Rows) -> tuple[Any, Any, Any]:
+        """The probabilities, class and weight of each decision: one per row, or one per label."""
+        if rows.y.ndim == 1:
+            return self.mlp_.probabilities(z), _index(rows.y), rows.w
+        p = z.ravel()
+        w = None if rows.w is None else np.repeat(rows.w, z.shape[1])
+        return np.stack([1 - p, p], axis=1), _index(rows.y.ravel()), w
 
     def _prediction_of(self, z: Float[np.ndarray, "N H"]) -> np.ndarray:
         if hasattr(self.mlp_, "predict_proba"):
@@ -222,25 +240,41 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
     def _score_of(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float | None:
         return cast(float, self.mlp_._default_score(z, rows))
 
-    def _errors_of(self, z: Float[np.ndarray, "N H"], rows: Rows) -> Conformal | None:
-        if not hasattr(self.mlp_, "predict_proba"):
+    def _errors_of(self, z: Float[np.ndarray, "N H"], rows: Rows) -> list[Conformal] | None:
+        if not hasattr(self.mlp_, "predict_proba") or rows.y.ndim == 2:
             return None
         P = self.mlp_.probabilities(z)
-        return Conformal.of(1 - P[np.arange(len(P)), _index(rows.y)])
+        return [Conformal.of(1 - P[np.arange(len(P)), _index(rows.y)], rows.w)]
 
 
 def _labels(y: Any) -> np.ndarray:
     """Class labels as strings, booleans or numbers."""
     labels = column(y)
+    nested = next((label for label in labels.flat if isinstance(label, NESTED)), None)
+    if labels.dtype == object and nested is not None:
+        raise InputError(
+            f"y must have one label per row, but a label is a {type(nested).__name__}."
+        )
     if labels.dtype == object and pd.isna(labels).any():
         raise TableError("y has missing labels; remove those rows.")
     if labels.ndim != 1:
-        raise InputError(f"y must have one column of class labels, got shape {labels.shape}.")
-    if labels.dtype == object:  # an array of booleans or numbers keeps their type
+        return _indicators(labels)
+    if labels.dtype == object and infer_dtype(labels) != "string":  # keeps booleans and numbers
         labels = pd.Series(labels).infer_objects().to_numpy()
     if labels.dtype == object:
         labels = np.array([str(label) for label in labels])
     return labels
+
+
+def _indicators(labels: np.ndarray) -> np.ndarray:
+    """Several labels per row, as an indicator matrix of 0 and 1."""
+    if labels.ndim != 2 or labels.shape[1] == 0 or not np.isin(labels, (0, 1)).all():
+        raise InputError(
+            "y must have one column of class labels, or for several labels per row one column of 0 "
+            f"and 1 for each; got an array of shape {labels.shape}."
+        )
+    indicators: np.ndarray = labels.astype(np.int64)
+    return indicators
 
 
 def _index(y: np.ndarray) -> np.ndarray:
@@ -249,10 +283,13 @@ def _index(y: np.ndarray) -> np.ndarray:
     return index
 
 
-def _cooled(z: Float[np.ndarray, "N H"], T: float) -> Float[np.ndarray, "N H"]:
-    """The outputs for inputs of the last activation that are divided by T."""
-    P = np.hstack([1 - z, z]) if z.shape[1] == 1 else z
-    powers = np.clip(P, 1e-12, 1) ** (1 / T)
-    powers /= powers.sum(axis=1, keepdims=True)
-    cooled: np.ndarray = powers[:, 1:] if z.shape[1] == 1 else powers
+def _cooled(z: Float[np.ndarray, "N H"], T: float, each: bool) -> Float[np.ndarray, "N H"]:
+    """The outputs for inputs of the last activation that are divided by T.
+
+    They are probabilities of classes, or with `each` of one label each.
+    """
+    powers = np.clip(z, 1e-12, 1) ** (1 / T)
+    if each:
+        return powers / (powers + np.clip(1 - z, 1e-12, 1) ** (1 / T))
+    cooled: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
     return cooled

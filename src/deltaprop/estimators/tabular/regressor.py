@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.base import RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils.validation import check_is_fitted
 
 from deltaprop.data.reading import TableError
 from deltaprop.data.rows import Rows
 from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
+from deltaprop.errors import InputError
 from deltaprop.estimators._base import keeps_fit_on_failure
 from deltaprop.estimators.declaration import with_parameters
 from deltaprop.estimators.parameters import TabularRegressorParameters
@@ -18,6 +21,7 @@ from deltaprop.estimators.regressor import MLPRegressor
 from deltaprop.estimators.tabular.base import BaseTabular, column, name_of
 from deltaprop.estimators.tabular.calibration import Conformal, check_coverage
 from deltaprop.functions.losses import Loss
+from deltaprop.model.inputs import check_weights
 from deltaprop.storage.codec import ModelFileError
 
 if TYPE_CHECKING:
@@ -39,7 +43,8 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
 
     The target is scaled for training, and predictions are converted back to its original scale.
     "poisson", "gamma" and "tweedie" use the target divided by its mean, the other built-in losses
-    the standardized target.
+    the standardized target. Several targets are scaled one by one, and predicted by the same
+    networks.
 
     Attributes
     ----------
@@ -53,13 +58,13 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
     mlp_ : MLPRegressor
         The first member.
     cv_score_ : float or None
-        R² of the predictions for held-out rows; None without a cross-validation, and for several
-        quantiles.
-    cv_prediction_ : ndarray of shape (n_samples,) or None
+        R² of the predictions for held-out rows, as ``score`` computes it; the mean over several
+        targets. None without a cross-validation, and for several quantiles.
+    cv_prediction_ : ndarray of shape (n_samples,) or (n_samples, n_targets) or None
         The prediction for each row by members that did not see it; NaN if all of them did. Model
         files do not contain it.
-    y_mean_, y_scale_ : float
-        Location and scale of the target.
+    y_mean_, y_scale_ : float or ndarray of shape (n_targets,)
+        Location and scale of the target, from the weighted rows; of several targets, one each.
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : ndarray of str
@@ -93,7 +98,7 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
             Features. A :func:`deltaprop.tables.stream` contains the target and the sample weights
             as well. Its encoding is learned from a random sample of 100,000 rows; a single network
             is trained on all rows.
-        y : array-like of shape (n_samples,)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Finite numbers.
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights of the rows, not all zero.
@@ -115,13 +120,8 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
             self._fit_stream(X, y, sample_weight, self._scaled)
             return self
         self.target_name_ = name_of(y)
-        try:
-            values = column(y).astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise TableError(f"y must hold numbers for a regression: {error}.") from error
-        if not np.isfinite(values).all():
-            raise TableError("y contains NaN or infinity; remove those rows.")
-        self._set_scale(float(values.mean()), float(values.std()))
+        values = _numbers(y)
+        self._set_scale(*_moments(values, sample_weight))
         self._fit_members(X, self._scaled(values), sample_weight, groups)
         return self
 
@@ -131,14 +131,22 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
         super()._require_consistent()
         if not np.isfinite([self.y_mean_, self.y_scale_]).all():
             raise ModelFileError("the scale of its target is not finite")
+        if not np.size(self.y_mean_) == np.size(self.y_scale_) == self.mlp_._n_targets:
+            raise ModelFileError("the scale of its target does not fit its number of targets")
 
-    def _set_scale(self, mean: float, deviation: float) -> None:
-        name = self.loss.name if isinstance(self.loss, Loss) else self.loss
-        self.y_mean_, self.y_scale_ = 0.0, 1.0
-        if name in ON_ANY_SCALE:
-            self.y_mean_, self.y_scale_ = mean, deviation or 1.0
-        elif name in ON_A_RATIO_SCALE and mean > 0:  # exp(a), the prediction, is initially near 1
-            self.y_scale_ = mean
+    def _loss_name(self) -> str:
+        return self.loss.name if isinstance(self.loss, Loss) else str(self.loss)
+
+    def _set_scale(self, mean: Any, deviation: Any) -> None:
+        self.y_mean_, self.y_scale_ = np.zeros_like(mean), np.ones_like(mean)
+        if self._loss_name() in ON_ANY_SCALE:
+            # If all targets are equal, the prediction differs from them by rounding errors only.
+            rounding = np.spacing(np.abs(mean))
+            self.y_mean_, self.y_scale_ = mean, np.where(deviation > 0, deviation, rounding)
+        elif self._loss_name() in ON_A_RATIO_SCALE:  # exp(a), the prediction, is initially near 1
+            self.y_scale_ = np.where(np.asarray(mean) > 0, mean, 1.0)
+        if np.ndim(mean) == 0:
+            self.y_mean_, self.y_scale_ = float(self.y_mean_), float(self.y_scale_)
 
     def encode_target(self, y: Any) -> np.ndarray:
         return self._scaled(self.mlp_.encode_target(y))
@@ -147,12 +155,17 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
         means = self._unscaled(np.ravel(self.mlp_.point_prediction(z)))
         return ", ".join(f"{value:.6g}" for value in means)
 
-    def _scaled(self, y: Any) -> Float[np.ndarray, " N"]:
+    def _scaled(self, y: Any) -> Float[np.ndarray, "N ..."]:
         scaled: np.ndarray = (np.asarray(y, np.float64) - self.y_mean_) / self.y_scale_
         return scaled
 
     def _unscaled(self, y: np.ndarray) -> np.ndarray:
-        return y.astype(np.float64) * self.y_scale_ + self.y_mean_
+        mean, scale = self.y_mean_, self.y_scale_
+        if np.ndim(mean):  # each target may have several quantiles
+            columns = y.shape[-1] // np.size(mean)
+            mean, scale = np.repeat(mean, columns), np.repeat(scale, columns)
+        unscaled: np.ndarray = y.astype(np.float64) * scale + mean
+        return unscaled
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Predict the target of each row.
@@ -167,9 +180,9 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
 
         Returns
         -------
-        y : ndarray of shape (n_samples,)
-            The predictions. For several quantiles, one column per quantile.
-        std : ndarray of shape (n_samples,)
+        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            The predictions. For several quantiles, each target has one column per quantile.
+        std : ndarray of the same shape
             The standard deviations, with ``return_std=True``.
         """
         z = self._output(X)
@@ -178,12 +191,37 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
         mean, std = self.mlp_.mean_and_std(z)
         return self._unscaled(mean), std * self.y_scale_
 
-    def predict_interval(self, X: Any, coverage: float = 0.9) -> Float[np.ndarray, "N 2"]:
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute the coefficient of determination R² of the predictions.
+
+        Parameters
+        ----------
+        X : DataFrame
+            A table with the columns that the model was fitted to.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+            The mean over several targets.
+
+        Raises
+        ------
+        ValueError
+            If the model predicts several quantiles, for which R² is not defined.
+        """
+        check_is_fitted(self)
+        self.mlp_.require_score()
+        return float(super().score(X, y, sample_weight))
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> Float[np.ndarray, "N ... 2"]:
         """Predict an interval for each row, which contains the target with this probability.
 
         The interval is that of conformal prediction: it reaches from the prediction as far as the
         errors of most predictions for held-out rows. The probability is that over all rows, not for
-        each of them, and it requires that new rows are like those that the model was fitted to.
+        each of them, and it requires that new rows are like those that the model was fitted to. Of
+        several targets, each interval contains its own target with this probability.
 
         Parameters
         ----------
@@ -194,9 +232,10 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
 
         Returns
         -------
-        ndarray of shape (n_samples, 2)
+        ndarray of shape (n_samples, 2) or (n_samples, n_targets, 2)
             The lower and the upper end. They are infinite if there are too few held-out rows for
-            the coverage: fewer than 19 for 0.9.
+            the coverage: fewer than 19 for 0.9. With "poisson", "gamma" and "tweedie", the lower
+            end is not negative.
 
         Raises
         ------
@@ -221,7 +260,13 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
         tail = (1 - check_coverage(coverage)) / 2
         errors = self._errors()
         y = self._unscaled(self.mlp_.point_prediction(self._output(X)))
-        return np.stack([y + errors.lower(1 - tail), y + errors.upper(1 - tail)], axis=1)
+        lower, upper = ([getattr(e, end)(1 - tail) for e in errors] for end in ("lower", "upper"))
+        if y.ndim == 1:
+            lower, upper = lower[0], upper[0]
+        low = y + lower
+        if self._loss_name() in ON_A_RATIO_SCALE:
+            low = np.maximum(low, 0.0)
+        return np.stack([low, y + upper], axis=-1)
 
     # ------------------------------------------------------------ held-out rows
 
@@ -232,10 +277,45 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
         return self._unscaled(self.mlp_.point_prediction(z))
 
     def _score_of(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float | None:
-        return cast("float | None", self.mlp_._default_score(z, rows))
-
-    def _errors_of(self, z: Float[np.ndarray, "N H"], rows: Rows) -> Conformal | None:
-        predicted = self.mlp_.point_prediction(z)
-        if predicted.ndim != 1:
+        predicted = self._prediction_of(z)
+        if predicted.shape != rows.y.shape:  # several quantiles
             return None
-        return Conformal.of((rows.y - predicted) * self.y_scale_)
+        return float(r2_score(self._unscaled(rows.y), predicted, sample_weight=rows.w))
+
+    def _errors_of(self, z: Float[np.ndarray, "N H"], rows: Rows) -> list[Conformal] | None:
+        predicted = self.mlp_.point_prediction(z)
+        if predicted.shape != rows.y.shape:  # several quantiles
+            return None
+        errors = ((rows.y - predicted) * self.y_scale_).reshape(len(predicted), -1)
+        return [Conformal.of(column, rows.w) for column in errors.T]
+
+
+def _numbers(y: Any) -> Float[np.ndarray, " N"]:
+    """The target as numbers."""
+    values = column(y)
+    if values.ndim > 2 or values.size == 0:
+        raise InputError(f"y must have one or more columns of numbers, got shape {values.shape}.")
+    if values.dtype.kind in "mMc":
+        raise TableError(
+            f"y must hold numbers for a regression, got {values.dtype}; convert it to float."
+        )
+    try:
+        found: np.ndarray = values.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TableError(
+            f"y must hold numbers for a regression: {error}. For classes, use TabularClassifier."
+        ) from error
+    finite = np.isfinite(found)
+    if not finite.all():
+        hint = ""
+        if found.ndim == 2 and finite.any(axis=1).all():
+            hint = " To use rows of which only some targets are known, fit one model per target."
+        raise TableError(f"y contains NaN or infinity; remove those rows.{hint}")
+    return found
+
+
+def _moments(y: Float[np.ndarray, "N ..."], sample_weight: Any) -> tuple[Any, Any]:
+    """The (weighted) mean and standard deviation of each target."""
+    w = check_weights(sample_weight, y)
+    mean = np.average(y, axis=0, weights=w)
+    return mean, np.sqrt(np.average((y - mean) ** 2, axis=0, weights=w))

@@ -1,0 +1,124 @@
+"""Tables of all kinds as pandas DataFrames."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from deltaprop.data.reading import TableError
+
+
+def as_frame(X: Any) -> Any:
+    """X as a pandas DataFrame with ``str`` column names.
+
+    Parameters
+    ----------
+    X : pandas, polars or Arrow table, dict of columns, sparse matrix, or array-like (N, D)
+        Columns of an array are named x0, x1, …
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    TableError
+        If X has no rows, two columns of the same name or a name that is not valid Unicode, or is
+        not 2-d.
+
+    Examples
+    --------
+    >>> list(as_frame([[1, "a"]]).columns)
+    ['x0', 'x1']
+    """
+    frame = _frame(X)
+    if len(frame) == 0:
+        raise TableError("X has no rows (0 sample(s)); a minimum of 1 is required.")
+    names = frame.columns.tolist()
+    if not all(type(name) is str for name in names):
+        names = [str(name) for name in names]
+        frame = frame.set_axis(names, axis=1)
+    _check_names(names)
+    return frame
+
+
+def _check_names(names: list[str]) -> None:
+    if len(set(names)) < len(names):
+        twice = [name for name, number in Counter(names).items() if number > 1]
+        raise TableError(
+            f"X has more than one column named {', '.join(map(repr, twice))}; rename them."
+        )
+    invalid = [name for name in names if not name.isascii() and _has_surrogates(name)]
+    if invalid:
+        raise TableError(
+            f"X has a column named {invalid[0]!r}, which is not valid text; rename it."
+        )
+
+
+def _has_surrogates(name: str) -> bool:
+    return any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _frame(X: Any) -> Any:
+    import pandas as pd
+
+    if hasattr(X, "to_pandas"):
+        X = _to_pandas(X)
+    if isinstance(X, pd.DataFrame):
+        return X
+    if scipy.sparse.issparse(X) and X.ndim == 2:
+        return pd.DataFrame.sparse.from_spmatrix(X, columns=_numbered(X.shape[1]))
+    if isinstance(X, Mapping) or _has_records(X):
+        try:
+            return pd.DataFrame(X)
+        except ValueError as error:
+            raise TableError(f"X cannot be converted to a table: {error}.") from error
+    return _frame_of_array(X)
+
+
+def _to_pandas(X: Any) -> Any:
+    try:
+        return X.to_pandas()
+    except (NotImplementedError, TypeError, ValueError) as error:  # as for 128-bit integers
+        raise TableError(
+            f"X cannot be converted to a pandas DataFrame ({error}); cast its columns to others."
+        ) from error
+
+
+def _has_records(X: Any) -> bool:
+    """Whether the rows have named values: a structured array, or a list of dictionaries."""
+    if isinstance(X, np.ndarray):
+        return X.dtype.names is not None and X.ndim == 1
+    return isinstance(X, list) and bool(X) and all(isinstance(row, Mapping) for row in X)
+
+
+def _frame_of_array(X: Any) -> Any:
+    import pandas as pd
+
+    array = _array(X)
+    if array.ndim != 2:
+        is_array = isinstance(X, (np.ndarray, list, tuple))
+        found = f"array of shape {array.shape}" if is_array else type(X).__name__
+        hint = " Reshape a single column with X.reshape(-1, 1)." if array.ndim == 1 else ""
+        raise TableError(f"X must be a table or a 2-d array with columns, got {found}.{hint}")
+    return pd.DataFrame(array, columns=_numbered(array.shape[1])).infer_objects()
+
+
+def _array(X: Any) -> np.ndarray:
+    if isinstance(X, np.ma.MaskedArray):
+        return X.astype(object).filled(None)
+    try:
+        array = np.asarray(X)
+    except ValueError as error:  # rows of different lengths
+        raise TableError(f"X must be a table or a 2-d array: {error}") from error
+    if array.dtype.kind in "US" and not isinstance(X, np.ndarray):
+        array = np.array(X, dtype=object)  # numbers beside strings remain numbers
+    return array
+
+
+def _numbered(n: int) -> list[str]:
+    return [f"x{i}" for i in range(n)]
