@@ -28,7 +28,12 @@ from deltaprop.page.subject import (
 
 
 def subject_of(
-    model: Any, X: Any, y: Any, feature_names: Any = None, target_names: Any = None
+    model: Any,
+    X: Any,
+    y: Any,
+    feature_names: Any = None,
+    target_names: Any = None,
+    member: int | None = None,
 ) -> Subject:
     """Open `model` on (X, y) for the page; the arguments are those of :func:`deltaprop.explore`.
 
@@ -41,7 +46,7 @@ def subject_of(
     >>> subject_of(model, X, y).targets.columns[0].choices
     ('no', 'yes')
     """
-    opened = open_model(model)
+    opened = open_model(model, member=member)
     if opened.estimator is None:
         return network_subject(opened.network, X, y, feature_names, target_names)
     estimator = opened.estimator
@@ -52,6 +57,7 @@ def subject_of(
         targets,
         output_names(opened.network.n_outputs, _output_names(targets, target_names)),
         estimator.output_in_words,
+        opened.member,
     ).check()
 
 
