@@ -9,6 +9,7 @@ import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from html import escape
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
@@ -44,6 +45,7 @@ from deltaprop.estimators.tabular.members import (
     train_members,
 )
 from deltaprop.estimators.tabular.presets import PRESETS, Preset, batch_size_for
+from deltaprop.estimators.tabular.summaries import columns_html, summary
 from deltaprop.functions.checks import is_int
 from deltaprop.network import Network
 from deltaprop.optim.solvers import is_full_batch
@@ -370,8 +372,18 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
 
     # ------------------------------------------------------------ notebooks
 
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        text = super().__repr__(N_CHAR_MAX)
+        return f"{text}\n# {summary(self)}" if "members_" in self.__dict__ else text
+
     def _html_repr(self) -> str:
-        return diagram(self, self.mlp_.network_ if "members_" in self.__dict__ else None)
+        if "members_" not in self.__dict__:
+            return diagram(self, None)
+        return (
+            diagram(self, self.mlp_.network_)
+            + f"<p>{escape(summary(self))}</p>"
+            + columns_html(self.encoder_)
+        )
 
     # ------------------------------------------------------------ model files
 
