@@ -168,17 +168,9 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         >>> model.check(X, y).ok
         True
         """
-        from deltaprop.explain.check_setup import MAX_ENTRIES
-        from deltaprop.explain.verification import Verification, verify
+        from deltaprop.explain.verification import verify_members
 
-        Z, target = self.encode_rows(X), self.encode_target(y)
-        n = len(self.members_)
-        if n == 1:
-            return verify(self.fitted_network(), Z, target)
-        return Verification.worst_of({
-            f"members_[{i}]": verify(network, Z, target, most_entries=-(-MAX_ENTRIES // n))
-            for i, network in enumerate(self.networks_)
-        })  # fmt: skip
+        return verify_members(self.networks_, self.encode_rows(X), self.encode_target(y))
 
     def _fit_members(self, X: Any, y: np.ndarray, sample_weight: Any, groups: Any) -> None:
         """Encode the rows of X and train the members on them; `y` as the MLP estimators take it."""
