@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from deltaprop.cli.options import AsJson, ModelFile
@@ -20,7 +19,7 @@ def info(model: ModelFile, as_json: AsJson = False) -> None:
 
     Of a model for tables, this includes what was done to each column.
     """
-    from deltaprop.estimators.tabular.summaries import HEADS, column_rows
+    from deltaprop.estimators.tabular.summaries import column_table
     from deltaprop.files import load
 
     opened = load(model)
@@ -34,7 +33,7 @@ def info(model: ModelFile, as_json: AsJson = False) -> None:
         if name not in ("columns", "encoding"):
             print(f"{name:<11} {', '.join(value) if isinstance(value, list) else value}")
     if encoder is not None:
-        print(f"\n{_table(HEADS, column_rows(encoder))}")
+        print(f"\n{_aligned(*column_table(encoder))}")
 
 
 def _facts(path: str, model: Any) -> dict[str, Any]:
@@ -86,10 +85,8 @@ def _counted(networks: list[str]) -> list[str]:
     return [f"{n} × {net}" if n > 1 else net for net, n in Counter(networks).items()]
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Aligned text, without the columns that are empty."""
-    filled = [i for i in range(len(heads)) if any(row[i] for row in rows)]
-    lines = [[line[i] for i in filled] for line in (heads, *rows)]
+def _aligned(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, *rows]
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

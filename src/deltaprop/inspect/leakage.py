@@ -51,7 +51,7 @@ def suspected_leaks(model: Any, X: Any, y: Any) -> dict[str, str]:
     >>> X = pd.DataFrame({"a": [1.0, 2.0, 3.0] * 20, "copy": ["no", "yes"] * 30})
     >>> model = dp.TabularClassifier((2,), max_iter=2, cv=1, random_state=0).fit(X, X["copy"])
     >>> suspected_leaks(model, X, X["copy"])
-    {'copy': 'It alone predicts y with balanced accuracy 1.000 on held-out rows.'}
+    {'copy': "column 'copy' alone predicts y with balanced accuracy 1.000 on held-out rows."}
     """
     from sklearn.utils import _safe_indexing
 
@@ -59,7 +59,8 @@ def suspected_leaks(model: Any, X: Any, y: Any) -> dict[str, str]:
     opened = open_model(model, _safe_indexing(X, rows), _safe_indexing(y, rows))
     groups = column_groups(opened)
     leaks = leaks_of(opened.network, *opened.data, [places for _, places in groups])
-    return {groups[leak.group][0]: leak.in_words("It") for leak in leaks}
+    named = ((groups[leak.group][0], leak) for leak in leaks)
+    return {name: leak.in_words(f"column {name!r}") for name, leak in named}
 
 
 def column_groups(opened: OpenedModel) -> list[tuple[str, list[int]]]:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 MOST_COLUMNS = 100  # rows of the table in a notebook
 HEADS = (
-    "column", "kind", "encoded columns", "bins", "missing", "missing values become",
-    "unknown values become", "note",
+    "column", "kind", "note", "encoded columns", "bins", "missing", "missing values become",
+    "unknown values become",
 )  # fmt: skip
 
 
@@ -37,14 +37,23 @@ def summary(model: Any) -> str:
     return f"fitted: {networks}; {len(kinds)} column{'s' * (len(kinds) > 1)}: {counts}"
 
 
-def column_rows(encoder: TableEncoder) -> list[tuple[str, ...]]:
-    """What was done to each column, as one line of text for each, in the order of HEADS."""
+def column_table(encoder: TableEncoder) -> tuple[list[str], list[list[str]]]:
+    """The heads and rows of a table of what was done to each column, without empty columns.
+
+    The first two columns are the name and the kind.
+    """
+    rows = _rows(encoder)
+    filled = [i for i in range(len(HEADS)) if any(row[i] for row in rows)]
+    return [HEADS[i] for i in filled], [[row[i] for i in filled] for row in rows]
+
+
+def _rows(encoder: TableEncoder) -> list[tuple[str, ...]]:
     table = encoder.describe()
     return [
         (
-            name, row.kind, _with_names(row.encoded - row.bins, row.names), str(row.bins or ""),
-            "" if row.missing is None else str(row.missing), row.missing_become,
-            row.unknown_become, row.note,
+            name, row.kind, row.note, _with_names(row.encoded - row.bins, row.names),
+            str(row.bins or ""), "" if row.missing is None else str(row.missing),
+            row.missing_become, row.unknown_become,
         )
         for name, row in zip(
             table.index, table.astype({"missing": object}).itertuples(index=False), strict=True
@@ -54,12 +63,12 @@ def column_rows(encoder: TableEncoder) -> list[tuple[str, ...]]:
 
 def columns_html(encoder: TableEncoder) -> str:
     """The same as a table that can be folded."""
-    rows = column_rows(encoder)
+    heads, rows = column_table(encoder)
     body = "".join(f"<tr>{_cells('td', row)}</tr>" for row in rows[:MOST_COLUMNS])
     some = "" if len(rows) <= MOST_COLUMNS else f" (the first {MOST_COLUMNS} of {len(rows)})"
     return (
         f'<details class="deltaprop-columns"><summary>What was done to each column{some}</summary>'
-        f"<table><thead><tr>{_cells('th', HEADS)}</tr></thead><tbody>{body}</tbody></table>"
+        f"<table><thead><tr>{_cells('th', heads)}</tr></thead><tbody>{body}</tbody></table>"
         "</details>"
     )
 
@@ -68,5 +77,5 @@ def _with_names(number: int, names: list[str]) -> str:
     return f"{number}: {shortened(names)}" if number else ""
 
 
-def _cells(tag: str, values: tuple[str, ...]) -> str:
+def _cells(tag: str, values: list[str]) -> str:
     return "".join(f"<{tag}>{escape(value)}</{tag}>" for value in values)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.inspect import displays
 from deltaprop.inspect.markup import Markup, facts, figure, figures, paragraph, table
 from deltaprop.inspect.report_data import Case
 
@@ -27,13 +28,13 @@ def members(case: Case) -> Markup | None:
     together = _score(case, whole, y)
     numbers: dict[str, object] = {
         f"{measure} of the ensemble": together,
-        f"mean {measure} of a member": float(np.mean(own)),
+        f"{measure} of a member, on average": float(np.mean(own)),
         _spread_name(case): float(spread.mean()),
     }
     text = (
         f"Each of the {len(case.members)} members was trained on other rows, from other initial "
-        "weights, and stopped when the loss on its own held-out rows no longer improved. The "
-        f"scores are those on {len(y):,} of the rows of this page."
+        "weights, and validated on the rows that were left out. The scores are those on "
+        f"{len(y):,} of the rows of this page."
     )
     rows = [
         (f"members_[{i}]", mlp.n_iter_, mlp.stop_reason_, mlp.loss_, _best(mlp), own[i])
@@ -57,6 +58,9 @@ def curves(case: Case) -> Markup:
             label = f"members_[{i}]" if shown else "the others" if i == _first_other(case) else None
             ax.plot(np.arange(1, len(losses) + 1), losses, linewidth=1.2, label=label, **style)
             ax.plot(best + 1, losses[best], "o", markersize=4, **style)
+        everything = np.concatenate([m.validation_loss_curve_ for m in case.members])
+        if everything.min() > 0 and everything.max() > 10 * everything.min():
+            displays.log_scale(ax)
         ax.set(xlabel="epoch", ylabel="validation loss")
         ax.legend()
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from deltaprop.estimators.tabular.summaries import HEADS, column_rows
+from deltaprop.estimators.tabular.summaries import column_table
 from deltaprop.explain.layers import layers_html
 from deltaprop.inspect import displays
 from deltaprop.inspect.markup import (
@@ -72,24 +72,22 @@ def _data(case: Case) -> list[Markup]:
     """Return a table of the target and the columns, and warnings of suspected leakage."""
     encoder = getattr(case.estimator, "encoder_", None)
     if encoder is None:
-        rows: list[tuple[str, ...]] = [(name, "numeric") for name in case.names]
+        heads, rows = ["column", "kind"], [[name, "numeric"] for name in case.names]
     else:
-        unused = [name for name in case.names if name not in encoder.columns_]
-        rows = [*column_rows(encoder), *((name, "not used") for name in unused)]
-    heads = HEADS[: max(map(len, rows))]
-    filled = [(*row, *[""] * (len(heads) - len(row))) for row in [_target(case), *rows]]
-    return [
-        table(heads, filled, tall=True),
-        *(paragraph(f"Suspected leakage, {name}: {text}") for name, text in case.leaks.items()),
-    ]
+        heads, rows = column_table(encoder)
+        if case.estimator is case.model:
+            rows += [[name, "not used"] for name in case.names if name not in encoder.columns_]
+    rows = [[*row, *[""] * (len(heads) - len(row))] for row in [_target(case), *rows]]
+    leaks = (paragraph(f"Suspected leakage: {text}") for text in case.leaks.values())
+    return [table(heads, rows, tall=True), *leaks]
 
 
-def _target(case: Case) -> tuple[str, str]:
+def _target(case: Case) -> list[str]:
     target = "number"
     if case.is_classifier:
         labels = ", ".join(text_of(label, 30) for label in case.mlp.classes_[:MOST_CATEGORIES])
         target = f"{len(case.mlp.classes_)} classes: {labels}"
-    return f"{case.target} (the target)", target
+    return [f"{case.target} (the target)", target]
 
 
 def scores(case: Case) -> Markup:
