@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from deltaprop.cli.options import ModelFile
+from deltaprop.cli.options import Member, ModelFile
 from deltaprop.cli.output import note, require_writable, write_text
 from deltaprop.cli.registry import app
 from deltaprop.errors import InputError
@@ -25,6 +25,7 @@ def explain(
             help="A table whose first rows give the numbers below the equations.",
         ),
     ] = None,
+    member: Member = None,
     format: Annotated[str, typer.Option(help="unicode, latex or html.")] = "unicode",
     output: Annotated[
         str | None,
@@ -33,7 +34,8 @@ def explain(
 ) -> None:
     """Write the derivation of a model's network: every equation, with its own functions.
 
-    With a table, the values for its first three rows are written below each equation.
+    With a table, the values for its first three rows are written below each equation. Of an
+    ensemble, this is the network of one member.
     """
     from deltaprop.explain.derivation import FORMATS
 
@@ -41,22 +43,29 @@ def explain(
         raise InputError(f"--format must be one of {', '.join(FORMATS)}; got {format!r}.")
     if output is not None:
         require_writable(output)
-    text = _derivation(model, table, format)
+    text, shown = _derivation(model, table, member, format)
     if format == "html":
-        text = f'<!doctype html>\n<meta charset="utf-8">\n<title>{Path(model).name}</title>\n{text}'
+        title = Path(model).name if shown is None else f"{Path(model).name}: {shown}"
+        text = f'<!doctype html>\n<meta charset="utf-8">\n<title>{title}</title>\n{text}'
     write_text(text, output)
+    if shown is not None:
+        note(f"This is the network of {shown}; --member selects another one.")
     if output is not None:
         note(f"The derivation is in {output}.")
 
 
-def _derivation(model: str, table: Path | None, format: str) -> str:
+def _derivation(
+    model: str, table: Path | None, member: int | None, format: str
+) -> tuple[str, str | None]:
+    """Return the derivation, and which member of an ensemble it is of."""
     from deltaprop.cli.models import load_tabular
     from deltaprop.cli.tables import rows_with_target
     from deltaprop.inspect.opening import open_model
 
     if table is None:
-        return str(open_model(model).network.derivation(format=format))
+        opened = open_model(model, member=member)
+        return str(opened.network.derivation(format=format)), opened.member
     fitted = load_tabular(model)
     X, y = rows_with_target(fitted, model, table)
-    opened = open_model(fitted, X.head(N_ROWS), y.head(N_ROWS))
-    return str(opened.network.derivation(*opened.data, format=format))
+    opened = open_model(fitted, X.head(N_ROWS), y.head(N_ROWS), member=member)
+    return str(opened.network.derivation(*opened.data, format=format)), opened.member

@@ -2,50 +2,93 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 from deltaprop.cli.options import AsJson, ModelFile
 from deltaprop.cli.output import print_json
 from deltaprop.cli.registry import app
 
+if TYPE_CHECKING:
+    from deltaprop.cli.models import Tabular
+
 
 @app.command()
 def info(model: ModelFile, as_json: AsJson = False) -> None:
-    """Describe the contents of a model file."""
-    facts = _facts(model)
+    """Describe the contents of a model file.
+
+    Of a model for tables, this includes what was done to each column.
+    """
+    from deltaprop.estimators.tabular.summaries import column_table
+    from deltaprop.files import load
+
+    opened = load(model)
+    facts = _facts(model, opened)
     if as_json:
         print_json(facts)
         return
+    facts["networks"] = _counted(facts["networks"])
+    encoder = getattr(opened, "encoder_", None)
     for name, value in facts.items():
-        print(f"{name:<11} {_text(value)}")
+        if name not in ("columns", "encoding"):
+            print(f"{name:<11} {', '.join(value) if isinstance(value, list) else value}")
+    if encoder is not None:
+        print(f"\n{_aligned(*column_table(encoder))}")
 
 
-def _facts(path: str) -> dict[str, Any]:
+def _facts(path: str, model: Any) -> dict[str, Any]:
     from sklearn.base import is_classifier
 
-    from deltaprop.estimators import TabularClassifier, TabularRegressor
-    from deltaprop.files import describe, load
+    from deltaprop.estimators.tabular import BaseTabular
+    from deltaprop.files import describe
     from deltaprop.inspect.opening import open_model
 
-    header, model = describe(path), load(path)
-    network = open_model(model).network
+    header = describe(path)
+    networks = [open_model(model).network]
+    of_table = {}
+    if isinstance(model, BaseTabular):
+        networks, of_table = model.networks_, _facts_of_table(model)
     facts: dict[str, Any] = {
         "file": path,
         "kind": header["kind"],
         "format": header["format"],
         "deltaprop": header["deltaprop"],
-        "network": repr(network),
-        "parameters": int(network.theta.size),
+        "networks": [repr(network) for network in networks],
+        "parameters": sum(int(network.theta.size) for network in networks),
+        **of_table,
     }
-    if isinstance(model, (TabularClassifier, TabularRegressor)):
-        facts["target"] = model.target_name_
-        facts["columns"] = model.encoder_.kinds_
-    if network is not model and is_classifier(model):
+    if networks[0] is not model and is_classifier(model):
         facts["classes"] = [str(label) for label in model.classes_]
     return facts
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{column} ({kind})" for column, kind in value.items())
-    return ", ".join(value) if isinstance(value, list) else str(value)
+def _facts_of_table(model: Tabular) -> dict[str, Any]:
+    table = model.encoder_.describe().astype({"missing": object})
+    facts: dict[str, Any] = {"members": len(model.members_)}
+    if model.cv_score_ is not None:
+        facts["cv_score"] = model.cv_score_
+    if hasattr(model, "temperature_"):
+        facts["temperature"] = model.temperature_
+    return {
+        **facts,
+        "target": model.target_name_,
+        "columns": model.encoder_.kinds_,
+        "encoding": table.where(table.notna(), None).to_dict("index"),
+    }
+
+
+# ---------------------------------------------------------------- printed for people
+
+
+def _counted(networks: list[str]) -> list[str]:
+    """Each distinct network, with its number."""
+    return [f"{n} × {net}" if n > 1 else net for net, n in Counter(networks).items()]
+
+
+def _aligned(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, *rows]
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )

@@ -39,6 +39,13 @@ ModelFile = Annotated[
     str,
     typer.Argument(metavar="MODEL", help="A model file written by `deltaprop train`, or its URL."),
 ]
+Member = Annotated[
+    int | None,
+    typer.Option(
+        help="Of an ensemble, the index of the member to show; by default, the first, 0.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else to standard output.")
 ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from sklearn.base import is_classifier
 
@@ -133,6 +134,8 @@ def print_training(result: Mapping[str, Any], n_parameters: int) -> None:
             "private. The encoding of the table is not covered."
         )
     print_scores(result, console)
+    for text in result["suspected_leakage"].values():
+        console.print(f"[bold]Suspected leakage:[/] {escape(text)}")
     console.print(f"The model is in [bold]{result['model']}[/].")
     if "report" in result:
         console.print(f"The report is in [bold]{result['report']}[/].")

@@ -20,6 +20,7 @@ from deltaprop.cli.output import note, print_json, require_writable
 from deltaprop.cli.tables import TrainingData, is_streamed, training_data
 from deltaprop.errors import InputError
 from deltaprop.estimators import TabularClassifier, TabularRegressor
+from deltaprop.inspect.leakage import suspected_leaks
 from deltaprop.training.checkpoint import Checkpoint
 from deltaprop.training.progress import Progress
 
@@ -179,6 +180,7 @@ def _report(trained: Trained, options: DataOptions, outputs: OutputOptions) -> N
         result["scores"] |= report.cv_baseline_scores(trained.model, *data.baseline)
     else:
         result["scores"] |= report.baseline_scores(trained.model, data.baseline, data.test)
+    result["suspected_leakage"] = suspected_leaks(trained.model, *data.baseline)
     if outputs.as_json:
         print_json(result)
     elif not outputs.quiet:

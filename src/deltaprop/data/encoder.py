@@ -23,6 +23,7 @@ from deltaprop.errors import InputError
 from deltaprop.functions.checks import is_int
 
 if TYPE_CHECKING:
+    import pandas as pd
     from jaxtyping import Float
 
     from deltaprop.data.columns.protocol import EncodedColumn
@@ -176,6 +177,50 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         flags = [flag for column in self.columns_.values() for flag in column.flags()]
         names = self.feature_names_out_ + flags + self.layout.bin_names(self.feature_names_out_)
         return np.array(names, dtype=object)
+
+    def describe(self) -> pd.DataFrame:
+        """What was done to each column.
+
+        Returns
+        -------
+        DataFrame
+            A row for each column of the table, with
+
+            - ``kind``: as in ``kinds_``;
+            - ``encoded``: the number of its columns in the result, and ``bins``: how many of them
+              are bins; ``names``: the names of the others;
+            - ``missing``: the number of missing values in ``fit``;
+            - ``missing_become``, ``unknown_become``: what missing values become, and values that
+              ``fit`` has not seen;
+            - ``note``: why it is dropped, or that it is constant.
+
+            Encoders in files of earlier versions do not know ``missing``.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from deltaprop.tables import TableEncoder
+        >>> frame = pd.DataFrame({"size": [1.0, 2.0, None], "unit": ["cm", "cm", "cm"]})
+        >>> table = TableEncoder().fit(frame).describe()
+        >>> table.loc["size", ["encoded", "missing", "missing_become"]].tolist()
+        [2, 1, 'the median, marked by another column']
+        >>> table.loc["unit", "note"]
+        'constant: encoded as 0, so it has no effect'
+        """
+        import pandas as pd
+
+        check_is_fitted(self)
+        rows, names = {}, self.get_feature_names_out()
+        for column, (others, bins) in zip(self.columns_.values(), self.layout.parts(), strict=True):
+            rows[column.name] = {
+                "kind": column.kind,
+                "encoded": len(others) + len(bins),
+                "bins": len(bins),
+                "names": names[others].tolist(),
+                **vars(column.describe()),
+            }
+        table = pd.DataFrame.from_dict(rows, orient="index")
+        return table.astype({"missing": "Int64"})
 
     @cached_property
     def layout(self) -> Layout:

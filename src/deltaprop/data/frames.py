@@ -110,7 +110,7 @@ def _frame_of_array(X: Any) -> Any:
 
 def _array(X: Any) -> np.ndarray:
     if isinstance(X, np.ma.MaskedArray):
-        return X.astype(object).filled(None)
+        return np.where(np.ma.getmaskarray(X), None, X.data.astype(object))
     try:
         array = np.asarray(X)
     except ValueError as error:  # rows of different lengths

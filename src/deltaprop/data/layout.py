@@ -43,6 +43,7 @@ class Layout:
     def __init__(self, columns: Sequence[EncodedColumn], bins: Bins | None = None) -> None:
         features, end = _consecutive([len(column.names()) for column in columns], 0)
         flags, self._end = _consecutive([len(column.flags()) for column in columns], end)
+        self._features, self._flags = features, flags
         self.bins = bins
         self.width = self._end + (0 if bins is None else len(bins))
         self._scales = {
@@ -72,6 +73,18 @@ class Layout:
             low, high = (scale.inverse(float(z), k) for z in ends)
             found.append(f"{names[j]} from {low:.6g} to {high:.6g}")
         return found
+
+    def parts(self) -> list[tuple[list[int], list[int]]]:
+        """For each column, its columns of the result other than bins, and its bins."""
+        sources = np.empty(0, int) if self.bins is None else self.bins.source
+        owner = np.repeat(
+            np.arange(len(self._features)), [len(places) for places in self._features]
+        )
+        owners = owner[sources]
+        return [
+            ([*features, *flags], (self._end + np.flatnonzero(owners == i)).tolist())
+            for i, (features, flags) in enumerate(zip(self._features, self._flags, strict=True))
+        ]
 
     def write(self, columns: Mapping[str, Any], out: Float[np.ndarray, "N D"]) -> None:
         """Encode the columns of a table, block by block."""

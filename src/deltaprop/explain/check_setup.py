@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from deltaprop.model import Model
 
 MAX_ROWS = 100  # evenly spaced rows of the data
+MAX_ENTRIES = 2000  # of a W_l that are perturbed
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A network, data and parameters in float64, and the pass that is verified."""
+    """A network, data and parameters in float64, and the pass that is verified.
+
+    Of each W_l, at most `most_entries` entries are perturbed.
+    """
 
     net: Model
     X0: Float[np.ndarray, "N D"]
@@ -30,6 +34,7 @@ class Setting:
     W: tuple[Float[np.ndarray, "D H"], ...]
     b: tuple[Float[np.ndarray, " H"], ...]
     computed: equations.Pass
+    most_entries: int = MAX_ENTRIES
 
     def losses_from(self, l: int, a_l: Array, W: Any = None, b: Any = None) -> Array:
         """Return the weighted loss of each sample if the sums of layer l are a_l.

@@ -29,7 +29,6 @@ TOLERANCE = {"complex step": 1e-9, "central": 1e-4, "exact": 1e-12, "two forms":
 BOTH_FORMS = 10.0  # the largest |a| at which both forms of a loss are compared
 SATURATED = 1e-4  # a δ that is smaller than the slope of the loss by this factor has lost digits
 LARGE = 1e6  # a larger slope is near a pole of the loss
-MAX_ENTRIES = 2000  # of a W_l that are perturbed
 
 Row = tuple[str, int, Equation]  # the kind of quantity, and the layer
 
@@ -174,7 +173,7 @@ def _summands(s: Setting, l: int) -> Float[np.ndarray, "N H"]:
 
 
 def _weights(s: Setting, l: int) -> Equation:
-    W, entries = s.W[l], _entries(s.W[l].shape)
+    W, entries = s.W[l], _entries(s, s.W[l].shape)
 
     def total(W_l: Array) -> Array:
         data = np.sum(s.losses_from(l, s.computed.X[l] @ W_l + s.b[l]))
@@ -188,7 +187,7 @@ def _weights(s: Setting, l: int) -> Equation:
 
 
 def _bias(s: Setting, l: int) -> Equation:
-    b, entries = s.b[l], _entries(s.b[l].shape)
+    b, entries = s.b[l], _entries(s, s.b[l].shape)
 
     def total(b_l: Array) -> Array:
         return np.sum(s.losses_from(l, s.computed.X[l] @ s.W[l] + b_l))
@@ -200,7 +199,7 @@ def _bias(s: Setting, l: int) -> Equation:
 
 def _penalty(s: Setting, l: int) -> Equation:
     """Check the gradient of the penalty alone: error signals of 0 remove the data term."""
-    W, entries = s.W[l], _entries(s.W[l].shape)
+    W, entries = s.W[l], _entries(s, s.W[l].shape)
     zeros = [np.zeros_like(delta) for delta in s.computed.delta]
     dW, db = equations.gradients(s.computed.X, zeros, s.W, s.l2)
     parts = [
@@ -221,11 +220,11 @@ def _one_hot(x: Float[np.ndarray, "..."], entry: tuple[int, ...]) -> Float[np.nd
     return direction
 
 
-def _entries(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+def _entries(s: Setting, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     size = int(np.prod(shape))
     flat = np.arange(size)
-    if size > MAX_ENTRIES:
-        flat = np.random.RandomState(0).choice(size, MAX_ENTRIES, replace=False)
+    if size > s.most_entries:
+        flat = np.random.RandomState(0).choice(size, s.most_entries, replace=False)
     return [tuple(int(i) for i in np.unravel_index(k, shape)) for k in flat]
 
 

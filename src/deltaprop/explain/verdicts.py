@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from html import escape
 
 # The verdict is also a word, so that it does not depend on colour.
@@ -38,6 +39,11 @@ class Equation:
     because: tuple[str, ...] = ()
 
 
+def _distance(row: Equation) -> tuple[bool, bool, float]:
+    """How far an equation is from holding; furthest if it is wrong itself."""
+    return not row.ok and not row.because, not row.ok, row.error
+
+
 @dataclass(frozen=True)
 class Verification:
     """The report of :meth:`deltaprop.Network.check`, with a row for each equation.
@@ -59,6 +65,22 @@ class Verification:
     """
 
     rows: list[Equation] = field(default_factory=list)
+
+    @classmethod
+    def worst_of(cls, parts: Mapping[str, Verification]) -> Verification:
+        """For each equation, the row of the part where it is furthest from holding.
+
+        Parameters
+        ----------
+        parts : mapping of str to Verification
+            Of networks with the same equations, by names that are added to ``where``.
+        """
+        found: dict[str, list[Equation]] = {}
+        for name, part in parts.items():
+            for row in part.rows:
+                named = replace(row, where=f"{name}, {row.where}")
+                found.setdefault(row.equation, []).append(named)
+        return cls([max(rows, key=_distance) for rows in found.values()])
 
     @property
     def ok(self) -> bool:

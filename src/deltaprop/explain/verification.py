@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deltaprop.explain.causes import with_causes
-from deltaprop.explain.check_setup import setting_of
+from deltaprop.explain.check_setup import MAX_ENTRIES, setting_of
 from deltaprop.explain.checks import check_all
 from deltaprop.explain.verdicts import Equation, Verification
 
@@ -15,7 +17,9 @@ if TYPE_CHECKING:
     from deltaprop.model import Model
 
 
-def verify(net: Model, X: Any, y: Any, sample_weight: Any = None) -> Verification:
+def verify(
+    net: Model, X: Any, y: Any, sample_weight: Any = None, *, most_entries: int = MAX_ENTRIES
+) -> Verification:
     """Verify f′, f″, loss′, loss″, every δ_l, ∂W_l, ∂b_l and the penalty numerically on (X, y).
 
     Parameters
@@ -23,13 +27,14 @@ def verify(net: Model, X: Any, y: Any, sample_weight: Any = None) -> Verificatio
     net : Network
     X, y, sample_weight
         As for :meth:`Network.loss`; at most 100 evenly spaced rows are used.
+    most_entries : int, default=2000
+        Of each W_l, at most this many entries are perturbed, one at a time. If there are more, the
+        method of the row states their number.
 
     Returns
     -------
     Verification
         Whether all equations hold (``.ok``), and a row for each (``.rows``); ``str`` gives a table.
-        Up to 2000 entries of each W_l are perturbed one at a time; the method of the row states
-        their number if there are more.
 
     Notes
     -----
@@ -47,10 +52,34 @@ def verify(net: Model, X: Any, y: Any, sample_weight: Any = None) -> Verificatio
     """
     from threadpoolctl import threadpool_limits
 
-    setting = setting_of(net, X, y, sample_weight)
+    setting = replace(setting_of(net, X, y, sample_weight), most_entries=most_entries)
     # Threads would only slow down thousands of tiny products.
     with threadpool_limits(1), np.errstate(all="ignore"):
         return Verification(with_causes(setting, list(check_all(setting))))
 
 
-__all__ = ["Equation", "Verification", "verify"]
+def verify_members(networks: Sequence[Model], X: Any, y: Any) -> Verification:
+    """Verify the equations of the members of an ensemble, in the time that one network takes.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+    X, y
+        As for :func:`verify`.
+
+    Returns
+    -------
+    Verification
+        For each equation, the row of the network for which it is furthest from holding. Fewer
+        entries of each W_l are perturbed than for a single network.
+    """
+    n = len(networks)
+    if n == 1:
+        return verify(networks[0], X, y)
+    return Verification.worst_of({
+        f"members_[{i}]": verify(network, X, y, most_entries=-(-MAX_ENTRIES // n))
+        for i, network in enumerate(networks)
+    })  # fmt: skip
+
+
+__all__ = ["Equation", "Verification", "verify", "verify_members"]

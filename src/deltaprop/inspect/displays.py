@@ -153,7 +153,7 @@ class LossCurveDisplay:
                 drawn.append(np.asarray(values, float))
         everything = np.concatenate(drawn)
         if kind == "loss" and everything.min() > 0 and everything.max() > 10 * everything.min():
-            _log_scale(ax)
+            log_scale(ax)
         if self.best_epoch is not None:
             ax.axvline(
                 self.best_epoch, color="C3", linestyle="--", label=f"best: epoch {self.best_epoch}"
@@ -231,7 +231,7 @@ class SignalFlowDisplay:
             self.ax_.plot(np.arange(len(shown)), shown, style, color=color, label=label)
         self.ax_.set(xlabel="layer l", ylabel="root mean square")
         self.ax_.set_xticks(range(len(self.rms["X"])))
-        _log_scale(self.ax_)
+        log_scale(self.ax_)
         self.ax_.legend(ncols=2)
         return self
 
@@ -438,7 +438,7 @@ def _axes(ax: Any) -> tuple[Any, Any]:
     return ax, ax.figure
 
 
-def _log_scale(ax: Any) -> None:
+def log_scale(ax: Any) -> None:
     """Set a logarithmic y axis with plain numbers, which do not need math text."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 

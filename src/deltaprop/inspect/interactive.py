@@ -17,6 +17,7 @@ def explore(
     *,
     feature_names: Any = None,
     target_names: Any = None,
+    member: int | None = None,
     port: int = 0,
     open_browser: bool = True,
     block: bool = False,
@@ -40,6 +41,8 @@ def explore(
         was fitted with.
     target_names : sequence of str, optional
         The names of the classes or of the outputs; by default a classifier's classes.
+    member : int, optional
+        Of an ensemble, the index of the member to show; by default, the first. The page says which.
     port : int, default=0
         0 uses a free port.
     open_browser : bool, default=True
@@ -55,8 +58,8 @@ def explore(
     Raises
     ------
     ValueError, TypeError
-        If X or y does not fit the model, the model is not fitted, the number of names is wrong, or
-        the port is in use.
+        If X or y does not fit the model, the model is not fitted, the number of names is wrong,
+        there is no such member, or the port is in use.
     deltaprop.files.ModelFileError
         If a path is not a model file that can be read.
 
@@ -73,7 +76,7 @@ def explore(
     ...     page.url.startswith("http://127.0.0.1:")
     True
     """
-    subject = subject_of(model, X, y, feature_names, target_names)
+    subject = subject_of(model, X, y, feature_names, target_names, member)
     return serve(subject, port=port, open_browser=open_browser, block=block)
 
 
@@ -81,7 +84,8 @@ class Watch(LivePage):
     """A callback that shows training in a browser.
 
     The page shows the loss curves, the size of W, δ and ∂W of each layer, and what :func:`explore`
-    shows for rows of your choice, with the current weights.
+    shows for rows of your choice, with the current weights. Of an ensemble, it follows the first
+    member.
 
     Parameters
     ----------

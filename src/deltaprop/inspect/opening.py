@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from deltaprop.errors import InputError, InputTypeError
 from deltaprop.estimators.fitted import Fitted
+from deltaprop.estimators.tabular import BaseTabular
+from deltaprop.functions.checks import is_int
 from deltaprop.model.inputs import check_X, check_X_y
 from deltaprop.network import Network
 
@@ -39,7 +41,7 @@ class OpenedModel:
     model : Network, estimator or Pipeline
         As given; loaded if it was a path.
     network : Network
-        The fitted network inside.
+        The fitted network inside; of an ensemble, that of one member.
     estimator : Fitted or None
         The estimator that contains the network; None for a plain network.
     X : array (N, D) or CSR matrix or None
@@ -48,6 +50,8 @@ class OpenedModel:
         The target as the network's loss takes it.
     feature_names : list of str or None
         The names of the columns of X, where they are known.
+    member : str or None
+        Which member of an ensemble the network is, such as "members_[0], one of 8".
     """
 
     model: Any
@@ -56,6 +60,7 @@ class OpenedModel:
     X: Num[Array, "N D"] | None = None
     y: Num[np.ndarray, "N ..."] | None = None
     feature_names: list[str] | None = None
+    member: str | None = None
 
     @property
     def data(self) -> tuple[Num[Array, "N D"], Num[np.ndarray, "N ..."]]:
@@ -89,7 +94,9 @@ class OpenedModel:
         return None if self.estimator is None else self.estimator.fit_history()
 
 
-def open_model(model: Any, X: Any = None, y: Any = None) -> OpenedModel:
+def open_model(
+    model: Any, X: Any = None, y: Any = None, *, member: int | None = None
+) -> OpenedModel:
     """Open a model, and encode rows and targets as its network takes them.
 
     Parameters
@@ -101,6 +108,8 @@ def open_model(model: Any, X: Any = None, y: Any = None) -> OpenedModel:
         Rows as the model's ``predict`` takes them.
     y : array-like (N,) or (N, K), optional
         The target as the model's ``fit`` takes it.
+    member : int, optional
+        The index of the member of an ensemble to open; by default, the first.
 
     Returns
     -------
@@ -111,7 +120,7 @@ def open_model(model: Any, X: Any = None, y: Any = None) -> OpenedModel:
     TypeError
         If `model` is none of these.
     ValueError
-        If X and y do not fit the model or each other.
+        If X and y do not fit the model or each other, or there is no such member.
     sklearn.exceptions.NotFittedError
         If the estimator has not been fitted.
     deltaprop.files.ModelFileError
@@ -130,10 +139,13 @@ def open_model(model: Any, X: Any = None, y: Any = None) -> OpenedModel:
     model = loaded(model)
     names = _column_names(X)
     if isinstance(model, Network):
+        _require_member(1, member)
         opened = OpenedModel(model, model, None, feature_names=names)
         return opened if X is None else _with_data(opened, X, y)
-    steps, estimator = split_pipeline(model)
-    opened = OpenedModel(model, estimator.fitted_network(), estimator)
+    steps, whole = split_pipeline(model)
+    estimator = one_member(whole, member)
+    name = member_name(whole, member)
+    opened = OpenedModel(model, estimator.fitted_network(), estimator, member=name)
     if X is None:
         return opened
     if steps is not None:
@@ -141,7 +153,7 @@ def open_model(model: Any, X: Any = None, y: Any = None) -> OpenedModel:
         names = None
     X = estimator.encode_rows(X)
     names = estimator.feature_names() or names
-    opened = OpenedModel(model, opened.network, estimator, feature_names=names)
+    opened = replace(opened, feature_names=names)
     return _with_data(opened, X, None if y is None else estimator.encode_target(y))
 
 
@@ -190,6 +202,40 @@ def fitted_estimator(model: Any) -> Fitted:
     return last
 
 
+def members_of(estimator: Fitted) -> list[Any]:
+    """Return the MLP estimators whose mean is the prediction; a single one if it is no ensemble."""
+    if isinstance(estimator, BaseTabular):
+        estimator.fitted_mlp()  # raises NotFittedError
+        return estimator.members_
+    return [estimator.fitted_mlp()]
+
+
+def one_member(estimator: Fitted, member: int | None) -> Fitted:
+    """Return the model of one member of an ensemble; for None, the estimator itself.
+
+    Raises
+    ------
+    ValueError
+        If there is no such member. An estimator that is no ensemble has one, 0.
+    """
+    if member is None:
+        return estimator
+    _require_member(len(members_of(estimator)), member)
+    return estimator.member(member) if isinstance(estimator, BaseTabular) else estimator
+
+
+def member_name(estimator: Fitted, member: int | None) -> str | None:
+    """Return which member of an ensemble is shown, by default the first; None if it is none."""
+    n = len(members_of(estimator))
+    return None if n == 1 else f"members_[{member or 0}], one of {n}"
+
+
+def _require_member(n: int, member: int | None) -> None:
+    if member is not None and not (is_int(member, 0) and member < n):
+        allowed = f"an int from 0 to {n - 1}" if n > 1 else "0, as there is only one network"
+        raise InputError(f"member must be {allowed}; got {member!r}.")
+
+
 def _with_data(opened: OpenedModel, X: Any, y: Any) -> OpenedModel:
     net = opened.network
     if y is None:
@@ -199,9 +245,7 @@ def _with_data(opened: OpenedModel, X: Any, y: Any) -> OpenedModel:
     names: Sequence[str] | None = opened.feature_names
     if names is not None and len(names) != X.shape[1]:
         names = None
-    return OpenedModel(
-        opened.model, net, opened.estimator, X, y, None if names is None else list(names)
-    )
+    return replace(opened, X=X, y=y, feature_names=None if names is None else list(names))
 
 
 def _column_names(X: Any) -> list[str] | None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from deltaprop.data.encoder import TableEncoder, as_frame
+from deltaprop.data.encoder import TableEncoder
+from deltaprop.data.frames import as_frame
 from deltaprop.estimators.fitted import Fitted, as_labels
 from deltaprop.estimators.tabular import BaseTabular
 from deltaprop.inspect.opening import OpenedModel, open_model, split_pipeline
@@ -28,7 +29,12 @@ from deltaprop.page.subject import (
 
 
 def subject_of(
-    model: Any, X: Any, y: Any, feature_names: Any = None, target_names: Any = None
+    model: Any,
+    X: Any,
+    y: Any,
+    feature_names: Any = None,
+    target_names: Any = None,
+    member: int | None = None,
 ) -> Subject:
     """Open `model` on (X, y) for the page; the arguments are those of :func:`deltaprop.explore`.
 
@@ -41,7 +47,7 @@ def subject_of(
     >>> subject_of(model, X, y).targets.columns[0].choices
     ('no', 'yes')
     """
-    opened = open_model(model)
+    opened = open_model(model, member=member)
     if opened.estimator is None:
         return network_subject(opened.network, X, y, feature_names, target_names)
     estimator = opened.estimator
@@ -52,6 +58,7 @@ def subject_of(
         targets,
         output_names(opened.network.n_outputs, _output_names(targets, target_names)),
         estimator.output_in_words,
+        opened.member,
     ).check()
 
 

@@ -52,11 +52,18 @@ class Report:
 
 
 def report(
-    model: Any, X: Any, y: Any, path: str | Path | None = None, *, title: str | None = None
+    model: Any,
+    X: Any,
+    y: Any,
+    path: str | Path | None = None,
+    *,
+    title: str | None = None,
+    member: int | None = None,
 ) -> Report:
     """Describe a trained model on one HTML page.
 
-    The page shows layers and settings, scores, learning curves, confusion matrix or residuals,
+    The page shows layers and settings, what was done to each column, scores, learning curves, the
+    members of an ensemble, confusion matrix or residuals,
     calibration, permutation importance, the signals from layer to layer, partial dependence, the
     rows with the worst predictions, the weights, and the equations of the network with their
     verification.
@@ -73,6 +80,9 @@ def report(
         The file to write, usually with the suffix ``.html``.
     title : str, optional
         By default the kind of model and the name of the target.
+    member : int, optional
+        Of an ensemble, the index of the member whose signals, weights and equations are shown; by
+        default, the first. All other sections are about the whole ensemble.
 
     Returns
     -------
@@ -86,7 +96,7 @@ def report(
     TypeError, sklearn.exceptions.NotFittedError
         If `model` is of another kind or has not been fitted.
     ValueError
-        If X and y do not fit together, or y has several columns.
+        If X and y do not fit together, y has several columns, or there is no such member.
     deltaprop.storage.places.OutputError
         If `path` cannot be written. An existing file is then unchanged.
     deltaprop.storage.places.OutputError
@@ -119,7 +129,7 @@ def report(
     displays.require_matplotlib()
     if path is not None:
         _require_writable(path)
-    case = Case(model, X, y)
+    case = Case(model, X, y, member)
     result = Report(
         page(
             title or f"{type(case.estimator).__name__}: {case.target}",

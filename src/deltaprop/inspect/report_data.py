@@ -9,7 +9,17 @@ import numpy as np
 
 from deltaprop.errors import InputError, raised_as_input_error
 from deltaprop.estimators.fitted import as_labels
-from deltaprop.inspect.opening import OpenedModel, fitted_estimator, loaded, open_model
+from deltaprop.inspect.leakage import suspected_leaks
+from deltaprop.inspect.opening import (
+    OpenedModel,
+    fitted_estimator,
+    loaded,
+    member_name,
+    members_of,
+    one_member,
+    open_model,
+    split_pipeline,
+)
 from deltaprop.inspect.scores import classification, point_prediction, regression
 
 if TYPE_CHECKING:
@@ -21,12 +31,15 @@ SAMPLE = 1000  # rows for the signals, importances and scatter plots
 class Case:
     """A model and the rows that it is evaluated on, with the results that several sections use."""
 
-    def __init__(self, model: Any, X: Any, y: Any) -> None:
+    def __init__(self, model: Any, X: Any, y: Any, member: int | None = None) -> None:
         from sklearn.utils.validation import check_consistent_length
 
         self.model = loaded(model)
         self.estimator = fitted_estimator(self.model)
-        self.mlp = self.estimator.fitted_mlp()
+        self.members = members_of(self.estimator)
+        self.shown = one_member(self.estimator, member)
+        self.member, self.member_name = member, member_name(self.estimator, member)
+        self.mlp = self.shown.fitted_mlp()
         self.X = _rows(X)
         with raised_as_input_error():
             check_consistent_length(self.X, y)
@@ -85,7 +98,33 @@ class Case:
     @cached_property
     def inside(self) -> OpenedModel:
         """The network, and a sample of the rows in the form that it takes."""
-        return open_model(self.model, *self.sample(SAMPLE))
+        return open_model(self.model, *self.sample(SAMPLE), member=self.member)
+
+    @cached_property
+    def of_members(self) -> tuple[np.ndarray, np.ndarray]:
+        """The predictions of all members (M, N) or (M, N, C) for a sample of the rows, and y.
+
+        They are probabilities, or one-hot rows of the predicted classes if there are none.
+        """
+        X, y = self.sample(SAMPLE)
+        X = self.before_estimator(X)
+        models: list[Any] = [one_member(self.estimator, i) for i in range(len(self.members))]
+        if not self.is_classifier:
+            return np.stack([point_prediction(model, X) for model in models]), y
+        if hasattr(models[0].fitted_mlp(), "predict_proba"):
+            return np.stack([model.predict_proba(X) for model in models]), y
+        labels = np.stack([model.predict(X) for model in models])
+        return (labels[:, :, None] == self.mlp.classes_).astype(float), y
+
+    @cached_property
+    def leaks(self) -> dict[str, str]:
+        """What is said of each column that alone predicts the target."""
+        return suspected_leaks(self.model, *self.sample(SAMPLE))
+
+    def before_estimator(self, X: Any) -> Any:
+        """Rows as the estimator takes them, after the other steps of a pipeline."""
+        steps, _ = split_pipeline(self.model)
+        return X if steps is None else steps.transform(X)
 
     @cached_property
     def importances(self) -> Float[np.ndarray, "D R"]:

@@ -117,7 +117,7 @@ def describe(subject: Subject) -> dict[str, Any]:
     """Return everything that stays the same while the user steps and edits."""
     net = subject.network()
     return {
-        "title": _title(net),
+        "title": _title(net) if subject.member is None else f"{subject.member}: {_title(net)}",
         "loss": net.loss_function.name,
         "columns": [asdict(column) for column in subject.inputs.columns],
         "targets": [asdict(column) for column in subject.targets.columns],

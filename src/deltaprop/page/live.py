@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -93,6 +94,9 @@ class LivePage(Page):
         if event.network is not self._network:
             self._open()
             self._network = event.network
+            if event.n_members > 1 and self._subject is not None:
+                shown = f"members_[0], one of {event.n_members}"
+                self._subject = replace(self._subject, member=shown)
         now = time.monotonic()
         entry = {
             "epoch": event.epoch,

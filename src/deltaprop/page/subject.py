@@ -104,6 +104,8 @@ class Subject:
     say : callable
         Turns one row of outputs into text, such as the predicted class; returns None if the
         prediction has no text.
+    member : str or None
+        Which member of an ensemble the network is, such as "members_[0], one of 8".
     """
 
     network: Callable[[], Model]
@@ -111,6 +113,7 @@ class Subject:
     targets: Targets
     outputs: list[str]
     say: Callable[[Float[np.ndarray, "1 H"]], str | None]
+    member: str | None = None
 
     def take(
         self, first: int, count: int, inputs: Sequence[Edit] = (), targets: Sequence[Edit] = ()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from deltaprop.data.columns import values
+from deltaprop.data.columns.description import CONSTANT, Description
 from deltaprop.data.columns.squashing import Squash, is_end
 
 if TYPE_CHECKING:
@@ -37,6 +38,9 @@ class CategoryColumn:
     low, high : ndarray of shape (k,)
         The two values in each encoded column, the second one in the rows of its category. There is
         one encoded column for each of these columns, or a single one if they are two.
+    n_missing, n_rare : int or None
+        How many values were missing in ``fit``, and how many distinct ones were rare; None in files
+        of earlier versions.
     """
 
     name: str
@@ -46,6 +50,8 @@ class CategoryColumn:
     missing: bool
     low: Float[np.ndarray, " k"]
     high: Float[np.ndarray, " k"]
+    n_missing: int | None = None
+    n_rare: int | None = None
 
     kind: ClassVar[str] = "category"
     DERIVED: ClassVar = ("slots", "table")
@@ -70,8 +76,13 @@ class CategoryColumn:
         own = _frequent(known)
         rare = known.total() - sum(known[word] for word in own)
         ones = [known[word] for word in own] + [n for n in (rare, missing) if n]
-        ends = Squash.of_flags(np.array(ones[1:] if len(ones) == 2 else ones), len(codes)).ends()
-        return cls(name, own, missing_words, bool(rare), bool(missing), *ends)
+        low, high = Squash.of_flags(
+            np.array(ones[1:] if len(ones) == 2 else ones), len(codes)
+        ).ends()
+        return cls(
+            name, own, missing_words, bool(rare), bool(missing), low, high,
+            n_missing=missing, n_rare=len(known) - len(own),
+        )  # fmt: skip
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -100,6 +111,14 @@ class CategoryColumn:
         flags: Float[np.ndarray, "n 0"],
     ) -> None:
         out[:] = self.table[values]
+
+    def describe(self) -> Description:
+        unknown = "none of the known values"
+        if self.rare:
+            unknown = "a rare value" + (f" (one column for {self.n_rare})" if self.n_rare else "")
+        missing = "a value of its own" if self.missing else unknown
+        note = CONSTANT if self._n_slots == 1 else ""
+        return Description(self.n_missing, missing, unknown, note)
 
     def is_consistent(self) -> bool:
         k = 1 if self._n_slots == 2 else self._n_slots

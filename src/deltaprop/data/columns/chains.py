@@ -22,6 +22,7 @@ from skrub._drop_uninformative import DropUninformative
 from skrub._duration_to_float import DurationToFloat
 from skrub._to_str import ToStr
 
+from deltaprop.data.columns.description import Description
 from deltaprop.data.columns.squashing import Squash, is_end
 from deltaprop.data.reading import TableError
 
@@ -91,6 +92,9 @@ class ChainColumn:
         flags[:] = np.where(missing[:, self.flagged], self.high, self.low)
         filled = np.where(missing, self.fill, values.astype(np.float64))
         out[:] = self.squash.apply(filled.T.copy()).T
+
+    def describe(self) -> Description:
+        return Description(None, note="dropped" if self.kind == "dropped" else "")
 
     def is_consistent(self) -> bool:
         k, m = len(self.parts), len(self.flagged)

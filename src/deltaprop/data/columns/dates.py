@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from deltaprop.data.columns import values
+from deltaprop.data.columns.description import CONSTANT, Description
 from deltaprop.data.columns.squashing import Squash, is_end
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class DateColumn:
         Their scale.
     low, high : ndarray of shape (0,) or (k,)
         What the columns that mark missing values contain for known and for missing values.
+    n_missing : int or None
+        How many were missing in ``fit``; None in files of earlier versions.
     """
 
     name: str
@@ -43,6 +46,7 @@ class DateColumn:
     squash: Squash
     low: Float[np.ndarray, " m"]
     high: Float[np.ndarray, " m"]
+    n_missing: int | None = None
 
     kind: ClassVar[str] = "date"
     choices: ClassVar[tuple[str, ...]] = ()
@@ -57,7 +61,7 @@ class DateColumn:
         missing = len(dates) - len(known)
         flags = Squash.of_flags(np.full(len(parts) * bool(missing), missing), len(dates))
         scale = Squash.fitted(_part(dates, part) for part in parts)
-        return cls(name, pattern, zone, parts, scale, *flags.ends())
+        return cls(name, pattern, zone, parts, scale, *flags.ends(), n_missing=missing)
 
     def names(self) -> list[str]:
         return [f"{self.name}_{part}" for part in self.parts]
@@ -78,6 +82,16 @@ class DateColumn:
         if len(self.low):
             flags[:] = np.where(np.isfinite(values[:, :1]), self.low, self.high)
         out[:] = self.squash.apply(values.T.copy()).T
+
+    def describe(self) -> Description:
+        become = "the medians, marked by other columns" if len(self.low) else "the medians"
+        return Description(self.n_missing, become, note=self._note())
+
+    def _note(self) -> str:
+        fixed = [p for p, scale in zip(self.parts, self.squash.scale, strict=True) if not scale]
+        if len(fixed) == len(self.parts):
+            return CONSTANT
+        return f"constant, without effect: {', '.join(fixed)}" if fixed else ""
 
     def is_consistent(self) -> bool:
         k, m = len(self.parts), len(self.low)

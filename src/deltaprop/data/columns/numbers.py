@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from deltaprop.data.columns import values
+from deltaprop.data.columns.description import CONSTANT, Description
 from deltaprop.data.columns.squashing import Squash, is_end
 
 if TYPE_CHECKING:
@@ -29,12 +30,15 @@ class NumberColumn:
     low, high : ndarray of shape (0,) or (1,)
         What the column that marks missing values contains for known and for missing values; empty
         if no value was missing.
+    n_missing : int or None
+        How many were missing in ``fit``; None in files of earlier versions.
     """
 
     name: str
     squash: Squash
     low: Float[np.ndarray, " m"]
     high: Float[np.ndarray, " m"]
+    n_missing: int | None = None
 
     kind: ClassVar[str] = "numeric"
     choices: ClassVar[tuple[str, ...]] = ()
@@ -47,7 +51,7 @@ class NumberColumn:
     def of_values(cls, name: str, numbers: Num[np.ndarray, " N"]) -> Self:
         missing = int(np.count_nonzero(np.isnan(numbers)))
         flags = Squash.of_flags(np.full(min(missing, 1), missing), len(numbers))
-        return cls(name, Squash.fitted([numbers]), *flags.ends())
+        return cls(name, Squash.fitted([numbers]), *flags.ends(), n_missing=missing)
 
     @staticmethod
     def values_of(column: Any) -> Num[np.ndarray, " N"]:
@@ -68,6 +72,11 @@ class NumberColumn:
         out[:], marks = Numbers([self]).encoded([values])
         if marks is not None:
             flags[:] = marks
+
+    def describe(self) -> Description:
+        become = "the median, marked by another column" if len(self.low) else "the median"
+        note = "" if self.squash.scale.any() else CONSTANT
+        return Description(self.n_missing, become, note=note)
 
     def is_consistent(self) -> bool:
         m = len(self.low)

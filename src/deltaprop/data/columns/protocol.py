@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from deltaprop.data.columns.description import Description
+
 if TYPE_CHECKING:
     from jaxtyping import Float
 
@@ -42,6 +44,9 @@ class EncodedColumn(Protocol):
         self, values: Any, out: Float[np.ndarray, "n k"], flags: Float[np.ndarray, "n m"]
     ) -> None:
         """Encode a slice of what `read` returned, into one column per name and per flag."""
+
+    def describe(self) -> Description:
+        """What becomes of its values, in words."""
 
     def is_consistent(self) -> bool:
         """Whether the sizes of the attributes fit together, after they were read from a file."""

@@ -18,6 +18,7 @@ from pandas.api.types import infer_dtype
 from deltaprop.data.columns import values
 from deltaprop.data.columns.categories import FEW, CategoryColumn
 from deltaprop.data.columns.dates import DateColumn
+from deltaprop.data.columns.description import Description
 from deltaprop.data.columns.numbers import DurationColumn, NumberColumn
 from deltaprop.data.columns.protocol import EncodedColumn
 from deltaprop.data.columns.text import TextColumn
@@ -30,6 +31,7 @@ class DroppedColumn:
     """A column whose values are all missing, which is not encoded."""
 
     name: str
+    n_missing: int | None = None
 
     kind: ClassVar[str] = "dropped"
     choices: ClassVar[tuple[str, ...]] = ()
@@ -45,6 +47,9 @@ class DroppedColumn:
 
     def write(self, values: Any, out: Any, flags: Any) -> None:
         """There is nothing to encode."""
+
+    def describe(self) -> Description:
+        return Description(self.n_missing, note="dropped: all values are missing")
 
     def is_consistent(self) -> bool:
         return True
@@ -62,7 +67,7 @@ def learned(name: str, column: pd.Series, random_state: int | None) -> EncodedCo
     """
     column = values.plain(column)
     if _is_empty(column):
-        return DroppedColumn(name)
+        return DroppedColumn(name, len(column))
     if isinstance(column.dtype, pd.CategoricalDtype):
         return _of_categories(name, column, random_state)
     if column.dtype.kind == "M":
@@ -96,7 +101,7 @@ def _guessed(name: str, column: pd.Series, random_state: int | None) -> EncodedC
     labels = values.without_missing_words(labels)
     words = list(dict.fromkeys(word for word in labels if word is not None))
     if not words:
-        return DroppedColumn(name)
+        return DroppedColumn(name, len(column))
     if column.dtype != object or infer_dtype(column, skipna=True) == "string":
         pattern = values.date_pattern(words)
         if pattern is not None:

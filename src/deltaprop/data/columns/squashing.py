@@ -95,7 +95,7 @@ class Squash:
         >>> round(scale.inverse(z, 0), 6)
         13.0
         """
-        scaled = z / max(1 - (z / BOUND) ** 2, 1e-12) ** 0.5
+        scaled: float = z / max(1 - (z / BOUND) ** 2, 1e-12) ** 0.5
         return float(self.center[j]) + scaled / float(self.scale[j])  # may be infinite
 
     def ends(self) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:

@@ -18,6 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from deltaprop.data.columns import values
+from deltaprop.data.columns.description import Description
 from deltaprop.data.columns.squashing import Squash
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ class TextColumn:
         The right singular vectors of the texts' TF-IDF vectors.
     squash : Squash
         The scale of the components.
+    n_missing : int or None
+        How many were missing in ``fit``; None in files of earlier versions.
     """
 
     name: str
@@ -49,6 +52,7 @@ class TextColumn:
     idf: Float[np.ndarray, " V"]
     components: Float[np.ndarray, "V k"]
     squash: Squash
+    n_missing: int | None = None
 
     kind: ClassVar[str] = "text"
     choices: ClassVar[tuple[str, ...]] = ()
@@ -72,7 +76,9 @@ class TextColumn:
         occur = counts > 0
         components = _components(X[occur], counts[occur], random_state)
         encoded = X @ components
-        return cls(name, terms, idf, components, Squash.fitted(z[codes] for z in encoded.T))
+        scale = Squash.fitted(z[codes] for z in encoded.T)
+        unnamed = [i for i, word in enumerate([*labels, None]) if word is None]
+        return cls(name, terms, idf, components, scale, n_missing=int(counts[unnamed].sum()))
 
     def names(self) -> list[str]:
         k = self.components.shape[1]
@@ -97,6 +103,9 @@ class TextColumn:
         flags: Float[np.ndarray, "n 0"],
     ) -> None:
         out[:] = values
+
+    def describe(self) -> Description:
+        return Description(self.n_missing, "an empty text", "the n-grams of it that are known")
 
     def is_consistent(self) -> bool:
         V, k = len(self.terms), self.components.shape[1]

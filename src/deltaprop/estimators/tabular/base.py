@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import signal
 import time
 import warnings
@@ -9,8 +10,9 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from html import escape
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -44,6 +46,7 @@ from deltaprop.estimators.tabular.members import (
     train_members,
 )
 from deltaprop.estimators.tabular.presets import PRESETS, SEVERAL, Preset
+from deltaprop.estimators.tabular.summaries import columns_html, summary
 from deltaprop.functions.checks import is_int
 from deltaprop.model.inputs import check_weights
 from deltaprop.network import Network
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from deltaprop.data.rows import Rows
+    from deltaprop.explain.verdicts import Verification
 
 SAMPLE = 100_000  # rows of a stream from which the encoding is learned
 FEWEST_TO_STOP = 10  # rows: a share of fewer is no validation data for a single network
@@ -106,6 +110,70 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     def networks_(self) -> list[Network]:
         """The networks of all members."""
         return [member.fitted_network() for member in self.members_]
+
+    def member(self, index: int) -> Self:
+        """The model that has only one of the members.
+
+        Parameters
+        ----------
+        index : int
+            The index of the member in ``members_``.
+
+        Returns
+        -------
+        TabularClassifier or TabularRegressor
+            It shares the encoder and the member with this model. It has no held-out predictions:
+            ``cv_score_`` and the like are None.
+
+        Raises
+        ------
+        ValueError
+            If there is no such member.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]] * 5, [0.0, 1.0, 2.0, 3.0] * 5
+        >>> model = dp.TabularRegressor(cv=3, max_iter=5, random_state=0).fit(X, y)
+        >>> model.member(2).networks_[0] is model.networks_[2]
+        True
+        """
+        check_is_fitted(self)
+        n = len(self.members_)
+        if not is_int(index, 0) or index >= n:
+            raise InputError(f"index must be an int from 0 to {n - 1}, got {index!r}.")
+        one = copy.copy(self)
+        one._set(self.encoder_, [self.members_[index]])
+        return one
+
+    def check(self, X: Any, y: Any) -> Verification:
+        """Verify the equations of each member's network numerically, on at most 100 rows.
+
+        Parameters
+        ----------
+        X : DataFrame
+            A table with the columns that the model was fitted to.
+        y : array-like of shape (n_samples,)
+            The target, as ``fit`` takes it.
+
+        Returns
+        -------
+        Verification
+            For each equation, the result of the member for which it is furthest from holding.
+            :meth:`deltaprop.Network.check` explains it. All members together take as long as a
+            single network, because fewer entries of each W_l are perturbed.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]] * 5, [0.0, 1.0, 2.0, 3.0] * 5
+        >>> model = dp.TabularRegressor((2,), cv=3, max_iter=5, random_state=0).fit(X, y)
+        >>> model.check(X, y).ok
+        True
+        """
+        from deltaprop.explain.verification import verify_members
+
+        return verify_members(self.networks_, self.encode_rows(X), self.encode_target(y))
 
     def _fit_members(self, X: Any, y: np.ndarray, sample_weight: Any, groups: Any) -> None:
         """Encode the rows of X and train the members on them; `y` as the MLP estimators take it."""
@@ -323,8 +391,18 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
 
     # ------------------------------------------------------------ notebooks
 
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        text = super().__repr__(N_CHAR_MAX)
+        return f"{text}\n# {summary(self)}" if "members_" in self.__dict__ else text
+
     def _html_repr(self) -> str:
-        return diagram(self, self.mlp_.network_ if "members_" in self.__dict__ else None)
+        if "members_" not in self.__dict__:
+            return diagram(self, None)
+        return (
+            diagram(self, self.mlp_.network_)
+            + f"<p>{escape(summary(self))}</p>"
+            + columns_html(self.encoder_)
+        )
 
     # ------------------------------------------------------------ model files
 

@@ -30,6 +30,7 @@ class Examination:
     X: Any
     y: Num[np.ndarray, "N ..."]
     names: Sequence[str] | None
+    columns: Sequence[tuple[str, list[int]]]  # of the data, and the columns of X that they became
     history: History | None
     held_out: tuple[Any, Any] | None
 

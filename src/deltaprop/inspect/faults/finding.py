@@ -48,15 +48,21 @@ class Finding:
         What was observed, in numbers.
     advice : str
         What to try.
+    members : tuple of int
+        Of an ensemble, the indices of the members that have the fault; the evidence is that of the
+        first of them. Empty for a single network, and for faults of the data.
     """
 
     fault: str
     layer: int | None
     evidence: str
     advice: str
+    members: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         where = "" if self.layer is None else f", layer {self.layer}"
+        if self.members:
+            where += f", members_[{', '.join(map(str, self.members))}]"
         return f"{self.fault}{where}\n  seen: {self.evidence}\n  try:  {self.advice}"
 
 

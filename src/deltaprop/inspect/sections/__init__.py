@@ -7,12 +7,14 @@ from deltaprop.inspect.report_data import Case
 from deltaprop.inspect.sections.columns import importance, partial_dependence
 from deltaprop.inspect.sections.errors import calibration, mistakes, worst_rows
 from deltaprop.inspect.sections.internals import equations, signal_flow, verification, weights
+from deltaprop.inspect.sections.members import members
 from deltaprop.inspect.sections.overview import learning_curves, model, scores
 
 SECTIONS: dict[str, Callable[[Case], Markup | None]] = {
     "Model": model,
     "Scores": scores,
     "Learning curves": learning_curves,
+    "Members": members,
     "Mistakes": mistakes,
     "Calibration": calibration,
     "Importance": importance,

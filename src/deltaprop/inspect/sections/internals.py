@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deltaprop.explain.verification import verify_members
 from deltaprop.inspect import displays
 from deltaprop.inspect.markup import Markup, figure, figures, label_of, paragraph, table
 from deltaprop.inspect.report_data import Case
@@ -10,11 +11,18 @@ CHECKED_ROWS = 20
 HEAT_MAPS = 4
 
 
+def _of_member(case: Case) -> Markup:
+    """Return a paragraph that says which member of an ensemble is shown."""
+    if case.member_name is None:
+        return Markup()
+    return paragraph(f"This is the network of {case.member_name}.")
+
+
 def signal_flow(case: Case) -> Markup:
     """Return a chart of the size of every quantity of a pass, layer by layer."""
     X, y = case.inside.data
     trace = case.inside.network.trace(X, y)
-    return figures(
+    chart = figures(
         [
             figure(
                 lambda ax: displays.SignalFlowDisplay.from_trace(trace, ax=ax),
@@ -25,35 +33,42 @@ def signal_flow(case: Case) -> Markup:
             )
         ]
     )
+    return Markup(_of_member(case) + chart)
 
 
 def weights(case: Case) -> Markup:
     """Return a heat map of the weights of each of the first layers."""
-    net = case.estimator.fitted_network()
+    net = case.inside.network
     names = [label_of(name) for name in case.names] if case.mlp is case.model else None
-    return figures(
+    maps = figures(
         figure(
             displays.WeightsDisplay(net.W[l], layer=l, input_names=names if l == 0 else None).plot,
             f"The weights W_{l}: a row for each input, a column for each unit; white is zero.",
         )
         for l in range(min(net.n_layers, HEAT_MAPS))
     )
+    return Markup(_of_member(case) + maps)
 
 
 def equations(case: Case) -> Markup:
     """Return the derivation of the network."""
-    return Markup(f'<div class="equations">{case.inside.network.derivation().html}</div>')
+    html = case.inside.network.derivation().html
+    return Markup(f'{_of_member(case)}<div class="equations">{html}</div>')
 
 
 def verification(case: Case) -> Markup:
     """Return a table of the equations, each verified numerically."""
     X, y = case.inside.data
-    report = case.inside.network.check(X[:CHECKED_ROWS], y[:CHECKED_ROWS])
+    networks = [member.fitted_network() for member in case.members]
+    report = verify_members(networks, X[:CHECKED_ROWS], y[:CHECKED_ROWS])
     verdicts = {True: Markup('<span class="holds">holds</span>'),
                 False: Markup('<span class="fails">FAILS</span>')}  # fmt: skip
     rows = [(e.equation, verdicts[e.ok], f"{e.error:.1e}", e.method, e.where) for e in report.rows]
+    what, n = "this network", len(networks)
+    if n > 1:
+        what = f"the networks of all {n} members, of which the worst is shown"
     text = (
-        f"Each equation of this network, verified on {min(CHECKED_ROWS, len(y))} of these rows by "
+        f"Each equation of {what}, verified on {min(CHECKED_ROWS, len(y))} of these rows by "
         "an independent computation: " + ("all hold." if report.ok else "some do NOT hold.")
     )
     return Markup(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from deltaprop.estimators.tabular.summaries import column_table
 from deltaprop.explain.layers import layers_html
 from deltaprop.inspect import displays
 from deltaprop.inspect.markup import (
@@ -21,32 +22,41 @@ from deltaprop.inspect.markup import (
     text_of,
 )
 from deltaprop.inspect.report_data import Case
+from deltaprop.inspect.sections.members import curves, held_out
 
 MOST_CATEGORIES = 12
 
 
 def model(case: Case) -> Markup:
     """Return the kind of model, its layers, settings and data."""
-    net, mlp = case.estimator.fitted_network(), case.mlp
+    net = case.inside.network
     parts: list[Markup] = []
     if case.estimator is not case.model:
         before = ", ".join(type(step).__name__ for _, step in case.model.steps[:-1])
         parts.append(paragraph(f"A pipeline: {before}, then a {type(case.estimator).__name__}."))
-    parts.append(
-        paragraph(
-            f"Stopped after {mlp.n_iter_} epochs ({mlp.stop_reason_}) with a training loss of "
-            f"{mlp.loss_:.4g}."
-        )
-    )
-    parts.append(scrolling(layers_html(net)))
+    parts += [paragraph(_training(case)), scrolling(layers_html(net))]
     changed = _changed_settings(case.estimator)
     if changed:
         parts += [
             heading("Settings that are not the default"),
             table(("setting", "value"), changed),
         ]
-    parts += [heading("Data"), table(("column", "kind"), _columns(case), tall=True)]
+    parts += [heading("Data"), *_data(case)]
     return Markup("".join(parts))
+
+
+def _training(case: Case) -> str:
+    if case.member_name is not None:
+        return (
+            f"An ensemble of {len(case.members)} networks: the prediction is the mean of theirs. "
+            "The sections on signals, weights and equations show the network of "
+            f"{case.member_name}."
+        )
+    mlp = case.mlp
+    return (
+        f"Stopped after {mlp.n_iter_} epochs ({mlp.stop_reason_}) with a training loss of "
+        f"{mlp.loss_:.4g}."
+    )
 
 
 def _changed_settings(estimator: Any) -> list[tuple[str, str]]:
@@ -58,14 +68,26 @@ def _changed_settings(estimator: Any) -> list[tuple[str, str]]:
     ]
 
 
-def _columns(case: Case) -> list[tuple[str, str]]:
+def _data(case: Case) -> list[Markup]:
+    """Return a table of the target and the columns, and warnings of suspected leakage."""
+    encoder = getattr(case.estimator, "encoder_", None)
+    if encoder is None:
+        heads, rows = ["column", "kind"], [[name, "numeric"] for name in case.names]
+    else:
+        heads, rows = column_table(encoder)
+        if case.estimator is case.model:
+            rows += [[name, "not used"] for name in case.names if name not in encoder.columns_]
+    rows = [[*row, *[""] * (len(heads) - len(row))] for row in [_target(case), *rows]]
+    leaks = (paragraph(f"Suspected leakage: {text}") for text in case.leaks.values())
+    return [table(heads, rows, tall=True), *leaks]
+
+
+def _target(case: Case) -> list[str]:
     target = "number"
     if case.is_classifier:
         labels = ", ".join(text_of(label, 30) for label in case.mlp.classes_[:MOST_CATEGORIES])
         target = f"{len(case.mlp.classes_)} classes: {labels}"
-    kinds = case.estimator.column_kinds()
-    columns = [(name, kinds.get(name, "numeric")) for name in case.names]
-    return [(f"{case.target} (the target)", target), *columns]
+    return [f"{case.target} (the target)", target]
 
 
 def scores(case: Case) -> Markup:
@@ -79,6 +101,7 @@ def scores(case: Case) -> Markup:
         "rmse": "root mean squared error",
     }
     shown: dict[str, object] = {names[name]: value for name, value in scores.items()}
+    shown |= held_out(case)
     if case.is_classifier:
         if case.probabilities is not None:
             shown["log loss"] = -float(
@@ -100,11 +123,14 @@ def learning_curves(case: Case) -> Markup | None:
     if not getattr(case.mlp, "loss_curve_", None):
         return None
     show = displays.LossCurveDisplay.from_estimator
-    parts = [
+    is_ensemble = len(case.members) > 1 and all(m.validation_loss_curve_ for m in case.members)
+    parts = [curves(case)] if is_ensemble else []
+    of = "" if case.member_name is None else f" of {case.member_name}"
+    parts += [
         figure(
-            lambda ax: show(case.model, ax=ax),
-            "The loss after each epoch. If the validation loss is far above the training loss, the "
-            "model overfits. If both still fall at the end, more epochs would help.",
+            lambda ax: show(case.shown, ax=ax),
+            f"The loss{of} after each epoch. If the validation loss is far above the training "
+            "loss, the model overfits. If both still fall at the end, more epochs would help.",
         )
     ]
     if getattr(case.mlp, "validation_scores_", None):
@@ -113,8 +139,8 @@ def learning_curves(case: Case) -> Markup | None:
         name = default if score == "loss" else score
         parts.append(
             figure(
-                lambda ax: show(case.model, kind="score", ax=ax).ax_.set_ylabel(name),
-                f"The {name} on the validation rows.",
+                lambda ax: show(case.shown, kind="score", ax=ax).ax_.set_ylabel(name),
+                f"The {name}{of} on the validation rows.",
             )
         )
     return figures(parts)
