@@ -35,7 +35,7 @@ OWN = (
 PRESETS = "preset='default', time_limit=None, cv='auto', n_bins='auto'"
 TABULAR = (
     "solver='adamw', alpha=0.0, weight_decay='auto', batch_size='auto', learning_rate='auto', "
-    "learning_rate_init='auto', input_scale='auto', dropout='auto', ema_decay=0.0, "
+    "learning_rate_init='auto', input_scale='auto', dropout='auto', ema_decay='auto', "
     "max_iter='auto', "
     "n_iter_no_change='auto', validation_fraction=0.15"
 )

@@ -110,7 +110,9 @@ def _frame_of_array(X: Any) -> Any:
 
 def _array(X: Any) -> np.ndarray:
     if isinstance(X, np.ma.MaskedArray):
-        return np.where(np.ma.getmaskarray(X), None, X.data.astype(object))
+        filled: np.ndarray = X.data.astype(object)
+        filled[np.ma.getmaskarray(X)] = None
+        return filled
     try:
         array = np.asarray(X)
     except ValueError as error:  # rows of different lengths

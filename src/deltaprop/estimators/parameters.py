@@ -362,7 +362,11 @@ class TabularParameters:
         "Probability with which a training step sets an output of a hidden layer to zero: one for "
         "all layers or one for each.",
     )
-    ema_decay: float = 0.0
+    ema_decay: float | str = parameter(
+        AUTO, 'float in [0, 1) or "auto"', [StrOptions({AUTO}), FRACTION],
+        "Decay per step of the moving average of all weights and biases, which is validated and "
+        "kept; 0 for none.",
+    )
     max_iter: int | str = parameter(
         AUTO, 'int >= 1 or "auto"', [StrOptions({AUTO}), COUNT],
         'Maximum number of epochs, or of iterations of L-BFGS; "auto" is 200, and fewer from '

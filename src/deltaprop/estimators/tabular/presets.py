@@ -30,7 +30,7 @@ class Preset:
         Largest number of bins of a number.
     hidden_layer_sizes : int or sequence of int
     dropout : float or sequence of float
-    learning_rate_init, weight_decay, input_scale : float
+    learning_rate_init, weight_decay, input_scale, ema_decay : float
     n_iter_no_change : float
     batch_size : int or None
         None for a twentieth of the rows, between 16 and 256.
@@ -46,6 +46,7 @@ class Preset:
     learning_rate_init: float
     weight_decay: float
     input_scale: float
+    ema_decay: float
     n_iter_no_change: float
     batch_size: int | None = None
     learning_rate: Any = "constant"
@@ -85,7 +86,7 @@ def batch_size_for(n_rows: int) -> int:
 
 
 PRESETS = {
-    "fast": Preset(1, 1, 12, (128, 64), 0.1, 0.004, 0.02, 20.0, 12),
-    "default": Preset(8, 1, 12, (128, 128), 0.15, 0.004, 0.02, 20.0, 12),
-    "best": Preset(8, 3, 24, (256, 256), 0.15, 0.003, 0.02, 20.0, 20),
+    "fast": Preset(1, 1, 12, (128, 64), 0.1, 0.004, 0.02, 20.0, 0.998, 12),
+    "default": Preset(8, 1, 12, (128, 128), 0.15, 0.004, 0.02, 20.0, 0.998, 12),
+    "best": Preset(8, 3, 24, (256, 256), 0.15, 0.003, 0.02, 20.0, 0.998, 20),
 }
