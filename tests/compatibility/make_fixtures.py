@@ -332,7 +332,7 @@ SMALL = {"max_iter": 5, "batch_size": 16, "random_state": 0, "engine": "referenc
 # The defaults at that time; parameters that did not exist have those of today.
 DEFAULTS = {
     "dropout": 0.0, "learning_rate_init": 0.002, "weight_decay": 0.01, "n_iter_no_change": 15,
-    "learning_rate": "constant", "ema_decay": 0.0,
+    "learning_rate": "constant",
     **SMALL,
 }  # fmt: skip
 TABULARS = {

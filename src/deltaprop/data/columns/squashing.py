@@ -92,7 +92,7 @@ class Squash:
         >>> import numpy as np
         >>> scale = Squash(np.array([10.0]), np.array([0.5]))
         >>> z = scale.apply(np.array([[13.0]]))[0, 0]
-        >>> round(scale.inverse(z, 0), 6)
+        >>> round(float(scale.inverse(z, 0)), 6)
         13.0
         """
         scaled: float = z / max(1 - (z / BOUND) ** 2, 1e-12) ** 0.5
