@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from deltaprop.data.encoder import TableEncoder, as_frame
+from deltaprop.data.encoder import TableEncoder
+from deltaprop.data.frames import as_frame
 from deltaprop.estimators.fitted import Fitted, as_labels
 from deltaprop.estimators.tabular import BaseTabular
 from deltaprop.inspect.opening import OpenedModel, open_model, split_pipeline

@@ -287,7 +287,7 @@ def _cooled(z: Float[np.ndarray, "N H"], T: float, each: bool) -> Float[np.ndarr
     They are probabilities of classes, or with `each` of one label each.
     """
     powers = np.clip(z, 1e-12, 1) ** (1 / T)
-    if each:
-        return powers / (powers + np.clip(1 - z, 1e-12, 1) ** (1 / T))
-    cooled: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    others = np.clip(1 - z, 1e-12, 1) ** (1 / T)
+    total = powers + others if each else powers.sum(axis=1, keepdims=True)
+    cooled: np.ndarray = powers / total
     return cooled
