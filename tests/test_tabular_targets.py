@@ -174,10 +174,11 @@ def test_several_labels_per_row(kind: str, tmp_path: Any) -> None:
     frame, new = table(rows=400), table(1)
     Y = labels(frame)
     given: Any = {
-        "integers": Y, "booleans": Y.astype(bool),
+        "integers": Y,
+        "booleans": Y.astype(bool),
         "DataFrame": pd.DataFrame(Y, columns=list("uvw")),
         "sparse": scipy.sparse.csr_array(Y),
-    }[kind]  # fmt: skip
+    }[kind]
     model = dp.TabularClassifier(**FAST).fit(frame, given)
     P = model.predict_proba(new)
     assert P.shape == (N, 3)

@@ -110,9 +110,9 @@ def _frame_of_array(X: Any) -> Any:
 
 def _array(X: Any) -> np.ndarray:
     if isinstance(X, np.ma.MaskedArray):
-        filled: np.ndarray = X.data.astype(object)
-        filled[np.ma.getmaskarray(X)] = None
-        return filled
+        values = np.array(X.data, dtype=object)
+        values[np.ma.getmaskarray(X)] = None
+        return values
     try:
         array = np.asarray(X)
     except ValueError as error:  # rows of different lengths

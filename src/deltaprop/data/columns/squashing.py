@@ -95,8 +95,9 @@ class Squash:
         >>> round(float(scale.inverse(z, 0)), 6)
         13.0
         """
-        scaled: float = z / max(1 - (z / BOUND) ** 2, 1e-12) ** 0.5
-        return float(self.center[j]) + scaled / float(self.scale[j])  # may be infinite
+        z = float(z)  # Python floats may overflow without a warning
+        scaled = z / max(1 - (z / BOUND) ** 2, 1e-12) ** 0.5
+        return float(float(self.center[j]) + scaled / float(self.scale[j]))
 
     def ends(self) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
         """What 0 and 1 become, for columns of zeros and ones."""
