@@ -84,6 +84,7 @@ def test_rows_that_no_member_holds_out_have_no_held_out_prediction() -> None:
         (0, "cv must be"),
         (-3, "cv must be"),
         (2.5, "cv must be"),
+        ("five", "cv must be"),
         ([([0, 1], [999])], "numbers of rows"),
         ([([0, 1], [])], "without rows"),
         ([], "without rows"),

@@ -77,7 +77,7 @@ def folds_for(
     N = len(y)
     if isinstance(cv, Integral):
         splitters = [_splitter(int(cv), y, groups, stratify, rng) for _ in range(repeats)]
-    elif hasattr(cv, "split") or isinstance(cv, Iterable):
+    elif not isinstance(cv, str) and (hasattr(cv, "split") or isinstance(cv, Iterable)):
         splitters = [cv]
     else:
         raise InputError(
