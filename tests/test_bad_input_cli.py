@@ -236,7 +236,7 @@ BUGS = {
     "encoding": ("deltaprop.data.columns.recognition.learned", TRAIN),
     "fitting": ("deltaprop.estimators.TabularClassifier.fit", TRAIN),
     "predicting": ("deltaprop.data.predicting.predictions", ["predict", "m.dp", "words.csv"]),
-    "checking": ("deltaprop.network.Network.check", ["check", "m.dp", "words.csv"]),
+    "checking": ("deltaprop.explain.verification.verify", ["check", "m.dp", "words.csv"]),
     "explaining": ("deltaprop.explain.derivation.derive", ["explain", "m.dp"]),
 }
 

@@ -118,12 +118,12 @@ class ModelOptions:
             "time_limit": self.time_limit,
             "hidden_layer_sizes": "auto" if self.hidden == "auto" else layer_sizes(self.hidden),
             "activation": self.activation,
-            "dropout": "auto" if self.dropout is None else self.dropout,
+            "dropout": _or_auto(self.dropout),
             "alpha": self.l2,
             "solver": self.solver,
-            "max_iter": self.epochs or "auto",
+            "max_iter": _or_auto(self.epochs),
             "batch_size": self.batch_size or "auto",
-            "learning_rate_init": self.learning_rate or "auto",
+            "learning_rate_init": _or_auto(self.learning_rate),
             "learning_rate": self.schedule,
             "random_state": self.seed,
             "privacy": None if self.noise is None else Privacy(self.noise, self.max_norm),
@@ -151,6 +151,10 @@ class OutputOptions:
     report: str | None
     as_json: bool
     quiet: bool
+
+
+def _or_auto(value: float | None) -> float | str:
+    return "auto" if value is None else value
 
 
 def layer_sizes(hidden: str) -> tuple[int, ...]:
