@@ -181,8 +181,7 @@ def test_the_report_of_a_regressor_has_the_coverage_and_spread(regressor):
 
 
 def test_leakage_is_suspected_of_a_column_that_is_the_target(classifier, tmp_path):
-    html = dp.report(classifier, X, CLASSES).html
-    assert re.findall("Suspected leakage: column &#x27;(.*?)&#x27;", html) == ["x"]
+    assert "Suspected leakage" not in dp.report(classifier, X, CLASSES).html
     with_copy = X.assign(copy=CLASSES.map({"high": "<b>", "low": "c"}))
     model = dp.TabularClassifier(**FAST).fit(with_copy, CLASSES)
     html = dp.report(model, with_copy, CLASSES).html
