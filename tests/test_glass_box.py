@@ -180,7 +180,8 @@ def test_the_report_of_a_regressor_has_the_coverage_and_spread(regressor):
     assert f"<b>{spread:,.4g}</b><span>mean standard deviation of the members" in html
 
 
-def test_leakage_is_suspected_of_a_column_that_is_the_target(tmp_path):
+def test_leakage_is_suspected_of_a_column_that_is_the_target(classifier, tmp_path):
+    assert "Suspected leakage" not in dp.report(classifier, X, CLASSES).html
     with_copy = X.assign(copy=CLASSES.map({"high": "<b>", "low": "c"}))
     model = dp.TabularClassifier(**FAST).fit(with_copy, CLASSES)
     html = dp.report(model, with_copy, CLASSES).html

@@ -35,7 +35,7 @@ EVIL_VALUE = '"><script src="http://localhost/x"></script>'
 SECTIONS = ["Model", "Scores", "Learning curves", "Mistakes", "Calibration", "Importance",
             "Signal flow", "Partial dependence", "Worst rows", "Weights",
             "Verification"]  # fmt: skip
-WITH_MEMBERS = [*SECTIONS[:3], "Members", *SECTIONS[3:]]  # of an ensemble
+OF_AN_ENSEMBLE = [*SECTIONS[:3], "Members", *SECTIONS[3:]]
 
 
 def sections(page):
@@ -74,7 +74,8 @@ def test_the_page_opens_offline_without_errors_at_any_width(width, scheme, evil_
         page.goto(evil_file.as_uri())
         assert page.complaints == []
         assert page.requests == [evil_file.as_uri()]
-        assert page.locator("h2").all_inner_texts()[: len(WITH_MEMBERS) - 1] == WITH_MEMBERS[:-1]
+        found = page.locator("h2").all_inner_texts()
+        assert found[: len(SECTIONS)] == OF_AN_ENSEMBLE[:-1]
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         background = page.evaluate("getComputedStyle(document.body).backgroundColor")
         red = int(re.match(r"rgb\((\d+)", background)[1])
@@ -132,7 +133,7 @@ CASES = {
     "a table of numbers": (
         (pd.DataFrame(NUMBERS[0], columns=list("abcd")), pd.Series(NUMBERS[1], name="price")),
         dp.TabularRegressor(4, max_iter=10, random_state=0),
-        WITH_MEMBERS,
+        OF_AN_ENSEMBLE,
     ),
 }
 
