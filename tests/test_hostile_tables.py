@@ -725,7 +725,12 @@ ERRORS: dict[str, Callable[[], tuple[Any, Any, Any, tuple[str, ...]]]] = {
     "target of words": lambda: (FRAME, LABELS, regressor, ("y", "number", "TabularClassifier")),
     "target of dates": lambda: (FRAME, pd.Series(NAIVE), regressor, ("y", "number")),
     "complex target": lambda: (FRAME, SIGNAL + 1j, regressor, ("y", "complex")),
-    "target of three dimensions": lambda: (FRAME, np.zeros((N, 2, 2)), regressor, ("y", "shape (")),
+    "target of three dimensions": lambda: (
+        FRAME,
+        np.zeros((N, 2, 2)),
+        regressor,
+        ("y", "columns", "(60, 2, 2)"),
+    ),
     "target beyond float64": lambda: (
         FRAME,
         objects([int(x) * 10**400 for x in INTEGERS]),

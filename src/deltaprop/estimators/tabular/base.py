@@ -436,8 +436,10 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         """Raise ModelFileError if the fitted attributes do not fit the parts."""
         self._require_equal("n_features_in_", self.encoder_)
         self._require_equal("feature_names_in_", self.encoder_)
-        errors = self.held_out_ or []
-        if not (isinstance(errors, list) and all(isinstance(e, Conformal) for e in errors)):
+        errors = self.held_out_
+        if errors is not None and not (
+            isinstance(errors, list) and errors and all(isinstance(e, Conformal) for e in errors)
+        ):
             raise ModelFileError("its held_out_ is not of the expected kind")
 
     def _require_equal(self, name: str, part: Any) -> None:

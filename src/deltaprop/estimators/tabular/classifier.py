@@ -250,8 +250,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
 def _labels(y: Any) -> np.ndarray:
     """Class labels as strings, booleans or numbers."""
     labels = column(y)
-    nested = next((label for label in labels.flat if isinstance(label, NESTED)), None)
-    if labels.dtype == object and nested is not None:
+    objects = labels.flat if labels.dtype == object else ()
+    nested = next((label for label in objects if isinstance(label, NESTED)), None)
+    if nested is not None:
         raise InputError(
             f"y must have one label per row, but a label is a {type(nested).__name__}."
         )
