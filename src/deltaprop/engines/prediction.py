@@ -81,7 +81,7 @@ class Predictor:
             from deltaprop.engines.fused.prediction import predict
 
             return predict(model, X)
-        Xs, _ = equations.forward(as_dtype(X, model.dtype), model.W, model.b, model.f)
+        Xs, _ = model.forward(as_dtype(X, model.dtype))
         z: np.ndarray = Xs[-1]
         return z
 

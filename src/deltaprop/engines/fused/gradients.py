@@ -89,7 +89,7 @@ def gradient(
         fields = kernel_gradient(PrivateGradient(max_norm, 0.0), net.reduction, len(rows))
     evaluate = WholeGradient(net, rows, n_threads, **fields | {"norms": norms})
     _, flat = evaluate()
-    return Gradient(flat, *net.layout.views(flat)), (scale * norms).astype(net.dtype)
+    return net.as_gradient(flat), (scale * norms).astype(net.dtype)
 
 
 class WholeGradient:

@@ -46,7 +46,7 @@ class SteppedTrainer:
         reproducible: bool = False,
         precision: str | None = None,
     ) -> None:
-        begin(model, run.chain, run.state)
+        begin(model, run)
         self._model, self._rows, self._run = model, rows, run
         self.n_samples, self.batch_size = len(rows), run.batch_size
         self._rows_per_epoch = run.rows_per_epoch or len(rows)

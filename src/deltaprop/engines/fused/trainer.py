@@ -52,7 +52,7 @@ class FusedTrainer:
         reproducible: bool = False,
         precision: str | None = None,
     ) -> None:
-        begin(model, run.chain, run.state)
+        begin(model, run)
         self._model, self._state, self._observer = model, run.state, run.observer
         self._rows, self.batch_size, self.n_samples = rows, run.batch_size, len(rows)
         self._frame = Frame.for_training(
