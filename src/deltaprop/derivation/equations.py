@@ -82,6 +82,9 @@ class Vectors(NamedTuple):
         return any(vector is not None for vector in (*self.r, *self.alpha))
 
 
+NO_VECTORS = Vectors()
+
+
 class Pass(NamedTuple):
     """Every quantity of one forward and backward pass, with the names of the derivation.
 
@@ -94,7 +97,7 @@ class Pass(NamedTuple):
     dW: list[Array]
     db: list[Array]
     loss: Float[Array, ""]
-    vectors: Vectors = Vectors()
+    vectors: Vectors = NO_VECTORS
 
 
 def forward_backward(
@@ -108,7 +111,7 @@ def forward_backward(
     weights: Weights = 1.0,
     masks: Masks | None = None,
     samples: Samples | None = None,
-    vectors: Vectors = Vectors(),
+    vectors: Vectors = NO_VECTORS,
 ) -> Pass:
     """One forward and backward pass: X, a, the loss, the error signals and the gradients.
 
@@ -125,9 +128,7 @@ def forward_backward(
         return Pass(X, a, delta, *gradients(used, signals, W, l2), L, vectors)
     dV, db = gradients(used, signals, V)
     dW = through_scales(dV, W, vectors, l2)
-    return Pass(
-        X, a, delta, dW, db, L, gradients_of_vectors(dV, a, signals, W, f, vectors, masks)
-    )
+    return Pass(X, a, delta, dW, db, L, gradients_of_vectors(dV, a, signals, W, f, vectors, masks))
 
 
 def in_effect(
@@ -330,7 +331,7 @@ def sample_gradients(
     b: Sequence[Float[Array, " H"]],
     f: Sequence[Activation],
     function: Loss,
-    vectors: Vectors = Vectors(),
+    vectors: Vectors = NO_VECTORS,
 ) -> tuple[list[Array], list[Array], list[Array]]:
     """What the gradient of each sample consists of: the arguments of :func:`sample_norms`."""
     V, g = in_effect(W, f, vectors)

@@ -129,7 +129,7 @@ class ReferenceTrainer:
             factors = tuple(R.T @ R for R in rows)
         step = Step(
             model.theta, learning_rate, state.step + 1, self._penalised,
-            run.gradient.total(batch, total), factors, model.layout.shapes,
+            run.gradient.total(batch, total), factors, model.layout,
         )  # fmt: skip
         change, state.solver_state = run.chain.update(g, state.solver_state, step, model.n_layers)
         theta = model.theta

@@ -128,7 +128,9 @@ class _StepWriter:
         self.b = [Symbol("b", l, (size,)) for l, size in enumerate(sizes[1:])]
         self.a = [Symbol("a", l, (N, size)) for l, size in enumerate(sizes[1:])]
         self.delta = [Symbol("δ", l, (N, size)) for l, size in enumerate(sizes[1:])]
-        self.r = [None if r is None else Symbol("r", l, r.shape) for l, r in enumerate(self.model.r)]
+        self.r = [
+            None if r is None else Symbol("r", l, r.shape) for l, r in enumerate(self.model.r)
+        ]
         self.alpha = [
             None if alpha is None else Symbol("α", l, alpha.shape)
             for l, alpha in enumerate(self.model.alpha)

@@ -82,7 +82,6 @@ class Dense:
             _check_bool("trainable_activation", trainable_activation),
         )
 
-
     @property
     def description(self) -> str:
         """The number of units, the activation, and the vectors that are trained besides W and b.
@@ -109,7 +108,6 @@ class Dense:
             "dropout": self.dropout,
             **{name: True for name in options if getattr(self, name)},
         }
-
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom: Mapping[str, Any]) -> Dense:

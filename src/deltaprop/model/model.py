@@ -428,9 +428,7 @@ class Model:
         self._bind(theta)
 
     def __repr__(self) -> str:
-        chain = " → ".join(
-            [str(self.n_features)] + [layer.description for layer in self.layers]
-        )
+        chain = " → ".join([str(self.n_features)] + [layer.description for layer in self.layers])
         return (
             f"{type(self).__name__}({chain}, loss={self.loss_function.name!r}, l2={self.l2:g}, "
             f"reduction={self.reduction!r}, {self._theta.size} parameters)"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from deltaprop.derivation.equations import Vectors
+from deltaprop.derivation.equations import NO_VECTORS, Vectors
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -30,6 +30,10 @@ class Part(NamedTuple):
     def size(self) -> int:
         """The number of its parameters."""
         return math.prod(self.shape)
+
+    def __str__(self) -> str:
+        """The name in code, such as W_0."""
+        return f"{self.name}_{self.layer}"
 
 
 @dataclass(frozen=True)
@@ -124,13 +128,13 @@ class Layout:
     def flat(
         W: Sequence[Float[np.ndarray, "D H"]],
         b: Sequence[Float[np.ndarray, " H"]],
-        vectors: Vectors = Vectors(),
+        vectors: Vectors = NO_VECTORS,
     ) -> Float[np.ndarray, " P"]:
         """θ, or ∂L/∂θ, from its parts: the inverse of :meth:`views` and :meth:`vectors`."""
         return np.concatenate([part.ravel() for part in in_order(W, b, vectors)])
 
 
-def in_order(W: Sequence[Array], b: Sequence[Array], vectors: Vectors = Vectors()) -> list[Array]:
+def in_order(W: Sequence[Array], b: Sequence[Array], vectors: Vectors = NO_VECTORS) -> list[Array]:
     """W_0, b_0, W_1, …, b_{L-1}, r_0, α_0, r_1, …: the parts in the order of θ."""
     further = _alternating(vectors.r, vectors.alpha)
     return [*_alternating(W, b), *(vector for vector in further if vector is not None)]

@@ -340,6 +340,4 @@ def _rows(subject: Subject, request: dict[str, Any]) -> tuple[int, int]:
 
 
 def _title(net: Model) -> str:
-    return " → ".join(
-        [str(net.n_features), *(layer.description for layer in net.layers)]
-    )
+    return " → ".join([str(net.n_features), *(layer.description for layer in net.layers)])

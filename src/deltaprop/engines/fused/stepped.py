@@ -115,7 +115,7 @@ class SteppedTrainer:
         batch = Batch(model.reduction, model.l2, len(rows), share, self.batch_size)
         step = Step(
             model.theta, learning_rate, state.step + 1, self._penalised,
-            run.gradient.total(batch, total), factors, model.layout.shapes,
+            run.gradient.total(batch, total), factors, model.layout,
         )  # fmt: skip
         change, state.solver_state = self._chain.update(
             self._G, state.solver_state, step, model.n_layers

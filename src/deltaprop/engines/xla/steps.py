@@ -144,7 +144,7 @@ def run(
         t = (now.step + 1) * 1.0
         step = Step(
             now.theta, this.rates, t, inputs.penalised, result.total, factors,
-            plan.parameters.layout.shapes,
+            plan.parameters.layout,
         )  # fmt: skip
         with jax.default_matmul_precision("highest"):
             change, state = plan.chain.update(result.g, now.state, step, len(plan.layers))
