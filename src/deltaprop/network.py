@@ -170,8 +170,8 @@ class Network(Model):
         Notes
         -----
         Numbers in parentheses are the equation numbers of ``docs/derivation.md``, where "L2",
-        "bias", "scale" and "activation" also stand for equations. Custom functions are called with symbols instead of arrays.
-        Those that need arrays are printed by name.
+        "bias", "scale" and "activation" also stand for equations. Custom functions are called with
+        symbols instead of arrays. Those that need arrays are printed by name.
 
         References
         ----------

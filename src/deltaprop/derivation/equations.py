@@ -294,7 +294,8 @@ def gradients_of_vectors(
     """
     xp = namespace(delta[0])
     V, _ = in_effect(W, f, Vectors(vectors.r, [None] * len(f)))
-    dr, dalpha = [], []
+    dr: list[Array | None] = []
+    dalpha: list[Array | None] = []
     for l, (r, alpha) in enumerate(zip(vectors.r, vectors.alpha, strict=True)):
         dr.append(None if r is None else xp.sum(W[l] * dV[l], axis=1))
         if alpha is None:

@@ -230,7 +230,8 @@ class Model:
     def as_gradient(self, flat: Float[np.ndarray, " P"]) -> Gradient:
         """∂L/∂θ with views of its parts."""
         layout = self.layout
-        return Gradient(flat, *layout.views(flat), *layout.vectors(flat))
+        dr, dalpha = map(tuple, layout.vectors(flat))
+        return Gradient(flat, *layout.views(flat), dr, dalpha)
 
     def sample_norms(self, X: Any, y: Any) -> Float[np.ndarray, " N"]:
         """‖∂loss_n/∂θ‖ of each sample: how strongly it influences the gradient.
