@@ -26,7 +26,7 @@ N, D = 23, 4
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(N, D)), rng.integers(0, 3, N)
 SMOOTH = sorted(set(ACTIVATIONS) - set(KINKED))
-ENGINES = ["reference", "xla"]
+ENGINES = ["reference", "fused", "xla"]
 BOTH = {"input_scale": True, "trainable_activation": True}
 
 

@@ -85,8 +85,6 @@ class Compiled:
 
     def trainer(self, model: Model, rows: Rows, run: Run) -> Trainer:
         self._check(model)
-        if model.vectors:
-            return Reference().trainer(model, rows, run)
         from deltaprop.engines.fused.support import cannot_train
 
         if (reason := cannot_train(model, run)) is not None:
@@ -108,8 +106,6 @@ class Compiled:
 
     def objective(self, model: Model, rows: Rows) -> Objective:
         self._check(model)
-        if model.vectors:
-            return Reference().objective(model, rows)
         from deltaprop.engines.fused import compiling
         from deltaprop.engines.fused.support import cannot_run
 
@@ -126,11 +122,6 @@ class Compiled:
         return Reference().objective(model, rows)
 
     def _check(self, model: Model) -> None:
-        if self.wait and model.vectors:
-            raise InputError(
-                "engine='fused' cannot train input_scale and trainable_activation of Dense layers, "
-                "which the network has. Use engine='auto', 'reference' or 'xla'."
-            )
         if self.precision is not None and model.dtype.name != "float32":
             raise InputError(
                 f"precision={self.precision!r} needs a network with dtype='float32', got "

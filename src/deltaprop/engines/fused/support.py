@@ -9,8 +9,6 @@ from deltaprop.model import Model
 
 def cannot_run(net: Model) -> str | None:
     """Why the fused engine cannot run this network; None where it can."""
-    if net.vectors:
-        return "input_scale and trainable_activation are not compiled"
     for f in net.f:
         if f.coupling == "row" and f.kernel is None:
             return f"the activation {f.name!r} couples outputs and has no kernel form"

@@ -17,6 +17,7 @@ from deltaprop.engines.fused.private import kernel_gradient, kernel_noise
 from deltaprop.engines.fused.rules import kernel_rule
 from deltaprop.engines.protocol import Order, Rates, Run, begin
 from deltaprop.model import Model
+from deltaprop.optim.transforms import ScaleSteps
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -58,6 +59,8 @@ class FusedTrainer:
         self._frame = Frame.for_training(
             model, rows, run.batch_size, n_threads, reproducible, precision
         )
+        if isinstance(run.chain.links[-1], ScaleSteps):
+            self._frame.set_rates(run.chain.links[-1].of(model.layout))
         self._shared = self._frame.n_threads > 1
         self._scales_inputs = run.chain.scales_inputs
         self._frame.set(
