@@ -284,6 +284,42 @@ def test_engines_agree_on_lbfgs_and_sparse_rows(engine):
         np.testing.assert_allclose(other.theta, one.theta, rtol=rtol, atol=rtol)
 
 
+@pytest.mark.parametrize("batch_size", [5000, 700])
+def test_the_fused_engine_agrees_on_large_layers(batch_size):
+    """On several threads, in several slabs of a batch, and with activations stored by rows."""
+    random = np.random.default_rng(0)
+    table, target = random.normal(size=(5000, 50)), random.integers(0, 3, 5000)
+    layers = [dp.Dense(70, "silu", 0.1, **BOTH), dp.Dense(60, "gelu", **BOTH),
+              dp.Dense(3, "softmax")]  # fmt: skip
+    solver = dp.AdamW(0.01, rate_factors={"r": 3.0, "W_1": 0.5})
+    found = []
+    for engine in ("reference", "fused"):
+        net = dp.Network(50, layers, loss="cross_entropy", reduction="mean", l2=0.1, seed=0)
+        trained(engine, solver, net, table, target, batch_size=batch_size, max_epochs=2)
+        found.append(net)
+    np.testing.assert_allclose(found[1].theta, found[0].theta, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(
+        found[1].predict(table), found[1].trace(table, target).X[-1], rtol=1e-9
+    )
+
+
+def test_bfloat16_on_the_fused_engine_is_close(monkeypatch):
+    monkeypatch.setenv("DELTAPROP_EMULATE_BFLOAT16", "1")
+    random = np.random.default_rng(0)
+    table, target = random.normal(size=(600, 64)), random.integers(0, 3, 600)
+    losses = []
+    for precision in (None, "bfloat16"):
+        layers = [dp.Dense(128, "silu", **BOTH), dp.Dense(3, "softmax")]
+        net = dp.Network(
+            64, layers, loss="cross_entropy", reduction="mean", dtype="float32", seed=0
+        )
+        history = dp.fit(net, table, target, solver=dp.Adam(0.01), batch_size=300, max_epochs=3,
+                         engine="fused", precision=precision)  # fmt: skip
+        losses.append(history.loss_curve)
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.02)
+    assert losses[1] != losses[0]
+
+
 def test_parameters_are_divided_among_devices():
     one, _ = trained("reference", dp.AdamW(0.02))
     other, _ = trained(dp.Xla(shard_parameters=True), dp.AdamW(0.02))

@@ -91,7 +91,7 @@ def training_room(
     one if a step is too small to share. Networks that are stored by unit compute their products in
     the precision of the network.
     """
-    # The loss reads the last a; with dropout, f′ may need f(a) without its mask. α mixes f(a) and a.
+    # The loss reads the last a, with dropout f′ may need f(a) without its mask, and α mixes both.
     in_place = [
         reads_only_z(layer.activation) and not layer.dropout and not layer.trainable_activation
         for layer in net.layers
