@@ -118,11 +118,11 @@ def forward_backward(
     `samples`, if given, maps (X, δ) to the (X, δ) from which the gradients are computed, for
     example to clip the gradient of each sample.
     """
-    V, g = in_effect(W, f, vectors)
-    X, a = forward(X0, V, b, g, masks)
+    V, phi = in_effect(W, f, vectors)
+    X, a = forward(X0, V, b, phi, masks)
     L = loss(t, a[-1], X[-1], W, f[-1], function, l2, weights)
     delta_last = output_error(t, a[-1], X[-1], f[-1], function, weights)
-    delta = error_signals(delta_last, X, a, V, g, masks)
+    delta = error_signals(delta_last, X, a, V, phi, masks)
     used, signals = samples(X, delta) if samples else (X, delta)
     if not vectors:
         return Pass(X, a, delta, *gradients(used, signals, W, l2), L, vectors)
@@ -134,28 +134,28 @@ def forward_backward(
 def in_effect(
     W: Sequence[Float[Array, "D H"]], f: Sequence[Activation], vectors: Vectors
 ) -> tuple[Sequence[Array], Sequence[Activation]]:
-    """V_l and g_l with which a layer with r_l and α_l has the form a_l = X_l V_l + b_l, g_l(a_l).
+    """V_l and φ_l with which a layer with r_l and α_l has the form a_l = X_l V_l + b_l, φ_l(a_l).
 
     V_l = diag(r_l) W_l, because (X_l ⊙ r_l) W_l = X_l diag(r_l) W_l, and
-    g_l(a) = a + α_l ⊙ (f_l(a) - a).
+    φ_l(a) = a + α_l ⊙ (f_l(a) - a).
 
     Examples
     --------
     >>> import numpy as np
     >>> from deltaprop import activations, equations
     >>> vectors = equations.Vectors([np.array([2.0])], [None])
-    >>> V, g = equations.in_effect([np.ones((1, 2))], [activations.get("tanh")], vectors)
-    >>> V[0], g[0]
+    >>> V, phi = equations.in_effect([np.ones((1, 2))], [activations.get("tanh")], vectors)
+    >>> V[0], phi[0]
     (array([[2., 2.]]), Activation('tanh'))
     """
     if not vectors:
         return W, f
     V = [W_l if r is None else r[:, None] * W_l for W_l, r in zip(W, vectors.r, strict=True)]
-    g = [
+    phi = [
         f_l if alpha is None else mixed(f_l, alpha)
         for f_l, alpha in zip(f, vectors.alpha, strict=True)
     ]
-    return V, g
+    return V, phi
 
 
 def forward(
@@ -335,9 +335,9 @@ def sample_gradients(
     vectors: Vectors = NO_VECTORS,
 ) -> tuple[list[Array], list[Array], list[Array]]:
     """What the gradient of each sample consists of: the arguments of :func:`sample_norms`."""
-    V, g = in_effect(W, f, vectors)
-    X, a = forward(X0, V, b, g)
-    delta = error_signals(output_error(t, a[-1], X[-1], f[-1], function), X, a, V, g)
+    V, phi = in_effect(W, f, vectors)
+    X, a = forward(X0, V, b, phi)
+    delta = error_signals(output_error(t, a[-1], X[-1], f[-1], function), X, a, V, phi)
     further = sample_gradients_of_vectors(X, a, delta, W, f, vectors)
     return scaled_inputs(X, vectors), delta, further
 

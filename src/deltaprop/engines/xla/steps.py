@@ -243,13 +243,13 @@ def _two_precisions(
     """The pass with X_l, a_l, δ_l and W_l in the narrow dtype, ŷ, L and δ_{L-1} in the other."""
     f, narrow, wide = plan.f, plan.products, plan.dtype
     W, b, vectors = plan.parameters.views(theta.astype(narrow))
-    V, g = equations.in_effect(W, f, vectors)
-    Xs, a = equations.forward(X, V, b, g, masks)
+    V, phi = equations.in_effect(W, f, vectors)
+    Xs, a = equations.forward(X, V, b, phi, masks)
     a_last = a[-1].astype(wide)
     yhat = f[-1].f(a_last, jnp)
     loss = equations.loss(t, a_last, yhat, W, f[-1], plan.loss, weights=weights)
     delta_last = equations.output_error(t, a_last, yhat, f[-1], plan.loss, weights)
-    delta = equations.error_signals(delta_last.astype(narrow), Xs, a, V, g, masks)
+    delta = equations.error_signals(delta_last.astype(narrow), Xs, a, V, phi, masks)
     dV, db = equations.gradients(Xs, delta, V)
     dW = equations.through_scales(dV, W, vectors) if vectors else dV
     dvectors = equations.gradients_of_vectors(dV, a, delta, W, f, vectors, masks)
