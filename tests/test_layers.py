@@ -284,6 +284,35 @@ def test_engines_agree_on_lbfgs_and_sparse_rows(engine):
         np.testing.assert_allclose(other.theta, one.theta, rtol=rtol, atol=rtol)
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 9), st.sampled_from(ACTIVATIONS), st.booleans(), st.booleans()),
+        min_size=1, max_size=3,
+    ),
+    st.booleans(), st.booleans(), st.integers(1, N), st.sampled_from([None, 0.5]),
+    st.sampled_from([dp.SGD(0.01), dp.AdamW(0.01), dp.Adam(0.01, rate_factors={"W": 0.5})]),
+)  # fmt: skip
+def test_the_fused_engine_agrees_on_any_layers(hidden, last_scale, sparse, batch, clip, solver):
+    layers = [
+        dp.Dense(units, name, input_scale=scale, trainable_activation=trained_f)
+        for units, name, scale, trained_f in hidden
+    ]
+    table = sp.csr_matrix(X * (np.abs(X) > 0.7)) if sparse else X
+    found = []
+    for engine in ("reference", "fused"):
+        net = dp.Network(D, [*layers, dp.Dense(3, "softmax", input_scale=last_scale)],
+                         loss="cross_entropy", reduction="mean", l2=0.1, seed=0)  # fmt: skip
+        for vector in vectors_of(net):
+            vector[...] = np.random.default_rng(0).normal(0.5, 0.5, vector.shape)
+        trained(engine, solver, net, table, batch_size=batch, max_epochs=2, clip_norm=clip)
+        found.append(net)
+    np.testing.assert_allclose(found[1].theta, found[0].theta, rtol=1e-7, atol=1e-9)
+    expected = found[1].trace(table, y).X[-1]
+    for k in (1, N):
+        np.testing.assert_allclose(found[1].predict(table[:k]), expected[:k], rtol=1e-7)
+
+
 @pytest.mark.parametrize("batch_size", [5000, 700])
 def test_the_fused_engine_agrees_on_large_layers(batch_size):
     """On several threads, in several slabs of a batch, and with activations stored by rows."""
