@@ -59,6 +59,7 @@ if TYPE_CHECKING:
 
     from deltaprop.data.rows import Rows
     from deltaprop.explain.verdicts import Verification
+    from deltaprop.functions.arrays import Array
 
 SAMPLE = 100_000  # rows of a stream from which the encoding is learned
 FEWEST_TO_STOP = 10  # rows: a share of fewer is no validation data for a single network
@@ -181,14 +182,14 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         self._check_own_parameters()
         preset = self._preset(len(y))
         encoder = TableEncoder(n_bins=preset.n_bins).fit(X)
-        Z = encoder.encode(X)
+        Z = encoder.encode_compactly(X)
         rng = check_random_state(self.random_state)
         cv = self._cv(preset, len(y), groups)
-        first = self._new_mlp(preset, len(Z))
+        first = self._new_mlp(preset, len(y))
         self._set(encoder, [first])
         left = None if self.time_limit is None else self.time_limit - (time.monotonic() - began)
         if cv == 1:
-            first.early_stopping &= len(Z) >= FEWEST_TO_STOP
+            first.early_stopping &= len(y) >= FEWEST_TO_STOP
             self._single(first, Z, y, sample_weight, left)
             return
         rows = first.checked_rows(Z, y, sample_weight)
@@ -203,7 +204,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         self._learn_from_held_out(trained, rows, own_weights)
 
     def _single(
-        self, mlp: Any, Z: Float[np.ndarray, "N D"], y: np.ndarray, w: Any, seconds: float | None
+        self, mlp: Any, Z: Float[Array, "N D"], y: np.ndarray, w: Any, seconds: float | None
     ) -> None:
         """Train a network on most rows and validate it on the others."""
         callbacks = mlp.callbacks
@@ -342,7 +343,8 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
 
     def _output(self, X: Any) -> Float[np.ndarray, "N H"]:
         """The output of the ensemble for the rows of a table."""
-        Z = self._encode(X)
+        check_is_fitted(self)
+        Z = self.encoder_.encode_compactly(X)
         if len(self.members_) == 1:
             return cast(np.ndarray, self.members_[0].output(Z))
         outputs = [member.output(Z) for member in self.members_]
