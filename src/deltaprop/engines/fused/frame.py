@@ -11,6 +11,7 @@ from deltaprop.engines.fused import constants, units
 from deltaprop.engines.fused.kernel_rows import KernelRows
 from deltaprop.engines.fused.layout import Room, training_room
 from deltaprop.engines.fused.threads import CREW, Assistant
+from deltaprop.functions.masks import keys_of_units
 from deltaprop.model import Model
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Frame:
         layers["dropout"] = [float(layer.dropout) for layer in net.layers]
         self.layers = layers
         self.set(
+            unit_keys=keys_of_units(max(layer.units for layer in net.layers), np),
             theta=net.theta, P=net.theta.size, layers=layers.view(np.uint8), L=net.n_layers,
             frame=self._place, part=compiled.part, loss=compiled.loss,
             collapsed=compiled.collapsed, gather=compiled.gather,
