@@ -79,9 +79,7 @@ class Layout:
     def parts(self) -> list[tuple[list[int], list[int]]]:
         """For each column, its columns of the result other than bins, and its bins."""
         sources = np.empty(0, int) if self.bins is None else self.bins.source
-        owner = np.repeat(
-            np.arange(len(self.features)), [len(places) for places in self.features]
-        )
+        owner = np.repeat(np.arange(len(self.features)), [len(places) for places in self.features])
         owners = owner[sources]
         return [
             ([*features, *flags], (self._end + np.flatnonzero(owners == i)).tolist())

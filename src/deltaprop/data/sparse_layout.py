@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from deltaprop.data.columns.protocol import EncodedColumn
 
 WIDE = 200  # columns of the result; products with narrower ones take little time
-SPARSE = 5  # times as many columns as entries per row: then look-ups are faster than products
+SPARSE = 8  # times as many columns as entries per row: a look-up takes as long as five products
 
 
 class SparseLayout:

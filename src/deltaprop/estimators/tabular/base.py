@@ -22,6 +22,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from deltaprop.data.encoder import TableEncoder
+from deltaprop.data.frames import as_frame
 from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
 from deltaprop.engines.fused.processors import available
@@ -180,7 +181,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         """Encode the rows of X and train the members on them; `y` as the MLP estimators take it."""
         began = time.monotonic()
         self._check_own_parameters()
-        preset = self._preset(len(y))
+        preset = self._preset(len(y), _n_columns(X))
         encoder = TableEncoder(n_bins=preset.n_bins).fit(X)
         Z = encoder.encode_compactly(X)
         rng = check_random_state(self.random_state)
@@ -288,9 +289,9 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         if isinstance(self.cv, Integral) and not is_int(self.cv, 1):
             raise InputError(f"cv must be an int >= 1, got {self.cv!r}.")
 
-    def _preset(self, n_rows: int) -> Preset:
+    def _preset(self, n_rows: int, n_columns: int) -> Preset:
         """The values of the parameters that are "auto", and the others as the user gave them."""
-        preset = PRESETS[self.preset].for_rows(n_rows)
+        preset = PRESETS[self.preset].for_rows(n_rows).for_columns(n_columns)
         if n_rows >= SEVERAL and _is_auto(self.cv) and preset.cv != PRESETS[self.preset].cv:
             networks = "a single network" if preset.cv == 1 else f"{preset.cv} networks"
             warnings.warn(
@@ -461,7 +462,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         """Train a single network on the rows of a stream."""
         refuse_with_stream(y=y, sample_weight=sample_weight)
         self._check_own_parameters()
-        preset = self._preset(len(X))
+        preset = self._preset(len(X), len(X.features))
         rows = self._encoded_stream(X, preset)
         self._set(self.encoder_, [self._new_mlp(preset, len(rows))])
         with self._as_planned():
@@ -478,6 +479,11 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     def _encode(self, X: Any) -> Float[np.ndarray, "N D"]:
         check_is_fitted(self)
         return self.encoder_.encode(X)
+
+
+def _n_columns(X: Any) -> int:
+    shape = getattr(X, "shape", ())
+    return int(shape[1] if len(shape) == 2 else as_frame(X).shape[1])
 
 
 def column(y: Any) -> np.ndarray:

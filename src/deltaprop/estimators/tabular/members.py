@@ -256,9 +256,7 @@ class MemberCallback:
         return stops or (self.end is not None and time.monotonic() >= self.end)
 
 
-def held_out_output(
-    trained: Sequence[Trained], X: Float[Array, "N D"]
-) -> Float[np.ndarray, "N H"]:
+def held_out_output(trained: Sequence[Trained], X: Float[Array, "N D"]) -> Float[np.ndarray, "N H"]:
     """The mean output, for each row, of the members that did not see it; NaN if all of them did."""
     total = np.zeros((X.shape[0], trained[0].member.network_.n_outputs))
     count = np.zeros((X.shape[0], 1))
