@@ -477,7 +477,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         return net.predictor(self._validated(X))
 
     def output(self, X: Float[Array, "N D"]) -> Float[np.ndarray, "N H"]:
-        """The network's output for an array or CSR matrix of finite numbers with the fitted columns."""
+        """The network's output for finite numbers, as an array or CSR matrix of fitted columns."""
         predictor = self._network().predictor
         z = predictor.few(X)
         return predictor(X) if z is None else z
