@@ -118,6 +118,7 @@ NETWORK = [
     ("P", COUNT),  # how many there are
     ("layers", ADDRESS),  # L records of type LAYER
     ("L", COUNT),
+    ("unit_keys", ADDRESS),  # uint32: the part of dropout's hash that depends on the unit
     ("loss", ADDRESS),  # the compiled loss
     ("collapsed", FLAG),  # it gives ∂loss/∂a of the last layer rather than ∂loss/∂ŷ
     ("rows_times", ADDRESS),  # compiled product A B, A stored by rows

@@ -12,6 +12,7 @@ from deltaprop.engines.fused import constants, units
 from deltaprop.engines.fused.kernel_rows import KernelRows
 from deltaprop.engines.fused.layout import Room, training_room
 from deltaprop.engines.fused.threads import CREW, Assistant
+from deltaprop.functions.masks import keys_of_units
 from deltaprop.model import Model
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class Frame:
         if net.layout.scaled:
             self.set(scaled=np.zeros_like(net.theta))
         self.set(
+            unit_keys=keys_of_units(max(layer.units for layer in net.layers), np),
             theta=net.theta, P=net.theta.size, layers=layers.view(np.uint8), L=net.n_layers,
             frame=self._place, part=compiled.part, loss=compiled.loss,
             collapsed=compiled.collapsed, gather=compiled.gather,

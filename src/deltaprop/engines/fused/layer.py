@@ -120,15 +120,25 @@ def _affine_of_few(one, X_at, W_at, a_at, N, D, H):
 
 @plain
 def _affine_of_sparse(one, f, first, N, W_at, H, a_at):
+    """a_0 = X_0 W_0: four rows of W_0 at a time, as each pass over a_0 reads and writes it."""
     order, indptr = vector(1, f.order, f.N), vector(1, f.indptr, f.N + 1)
     indices, values = vector(np.int32(1), f.indices, 1), vector(one, f.X, 1)
-    a = matrix(one, a_at, N, H)
+    a, step = matrix(one, a_at, N, H), H * size_of(one)
     for n in range(N):
         for h in range(H):
             a[n, h] = 0
         row = order[first + n] if f.order else first + n
-        for entry in range(indptr[row], indptr[row + 1]):
-            x, W_d = values[entry], vector(one, W_at + indices[entry] * H * size_of(one), H)
+        begin, end = indptr[row], indptr[row + 1]
+        whole = begin + (end - begin) // 4 * 4
+        for entry in range(begin, whole, 4):
+            x0, W0 = values[entry], vector(one, W_at + indices[entry] * step, H)
+            x1, W1 = values[entry + 1], vector(one, W_at + indices[entry + 1] * step, H)
+            x2, W2 = values[entry + 2], vector(one, W_at + indices[entry + 2] * step, H)
+            x3, W3 = values[entry + 3], vector(one, W_at + indices[entry + 3] * step, H)
+            for h in range(H):
+                a[n, h] += (x0 * W0[h] + x1 * W1[h]) + (x2 * W2[h] + x3 * W3[h])
+        for entry in range(whole, end):
+            x, W_d = values[entry], vector(one, W_at + indices[entry] * step, H)
             for h in range(H):
                 a[n, h] += x * W_d[h]
 
@@ -182,18 +192,34 @@ def weight_gradient(one, f, k, l, slab, low, high):
 def _weight_gradient_of_sparse(one, f, slab, low, high):
     """Rows low … high of ∂W_0, added to a gradient that is 0 wherever the batch has no entry."""
     layer = layer_at(f.layers, 0)
-    order, indptr = vector(1, f.order, f.N), vector(1, f.indptr, f.N + 1)
-    indices, values = vector(np.int32(1), f.indices, 1), vector(one, f.X, 1)
-    H = layer.H
+    order, indices = vector(1, f.order, f.N), vector(np.int32(1), f.indices, 1)
+    values, H, step = vector(one, f.X, 1), layer.H, layer.H * size_of(one)
     delta = matrix(one, place_at(one, f, layer.delta), slab.n, H)
     for n in range(slab.n):
-        row = order[slab.first + n]
-        for entry in range(indptr[row], indptr[row + 1]):
-            d = indices[entry]
-            if low <= d < high:
-                x, dW_d = values[entry], vector(one, f.G + d * H * size_of(one), H)
-                for h in range(H):
-                    dW_d[h] += x * delta[n, h]
+        begin, end = _entries_between(f, order[slab.first + n], low, high)
+        whole = begin + (end - begin) // 2 * 2
+        for entry in range(begin, whole, 2):
+            x0, dW0 = values[entry], vector(one, f.G + indices[entry] * step, H)
+            x1, dW1 = values[entry + 1], vector(one, f.G + indices[entry + 1] * step, H)
+            for h in range(H):
+                dW0[h] += x0 * delta[n, h]
+                dW1[h] += x1 * delta[n, h]
+        for entry in range(whole, end):
+            x, dW_d = values[entry], vector(one, f.G + indices[entry] * step, H)
+            for h in range(H):
+                dW_d[h] += x * delta[n, h]
+
+
+@plain
+def _entries_between(f, row, low, high):
+    """The entries of a sparse row in columns low … high; they are sorted by column."""
+    indptr, indices = vector(1, f.indptr, f.N + 1), vector(np.int32(1), f.indices, 1)
+    begin, end = indptr[row], indptr[row + 1]
+    while begin < end and indices[begin] < low:
+        begin += 1
+    while begin < end and indices[end - 1] >= high:
+        end -= 1
+    return begin, end
 
 
 @plain
@@ -205,16 +231,14 @@ def clear_sparse(one, f, first, N, low, high):
         for i in range((high - low) * H):
             dW[i] = 0
         return
-    order, indptr = vector(1, f.order, f.N), vector(1, f.indptr, f.N + 1)
-    indices, H = vector(np.int32(1), f.indices, 1), layer_at(f.layers, 0).H
+    order, indices = vector(1, f.order, f.N), vector(np.int32(1), f.indices, 1)
+    H, step = layer_at(f.layers, 0).H, layer_at(f.layers, 0).H * size_of(one)
     for n in range(N):
-        row = order[first + n]
-        for entry in range(indptr[row], indptr[row + 1]):
-            d = indices[entry]
-            if low <= d < high:
-                dW_d = vector(one, f.G + d * H * size_of(one), H)
-                for h in range(H):
-                    dW_d[h] = 0
+        begin, end = _entries_between(f, order[first + n], low, high)
+        for entry in range(begin, end):
+            dW_d = vector(one, f.G + indices[entry] * step, H)
+            for h in range(H):
+                dW_d[h] = 0
 
 
 @plain
@@ -409,9 +433,10 @@ def drop(one, f, l, tile, step, values_at):
     key = _mix(key ^ uint32(step))
     key = _mix(key ^ uint32(l))
     threshold = uint32(min(p * 4294967296.0, 4294967295.0))
+    unit_keys = vector(np.uint32(1), f.unit_keys, H)
     for n in range(N):
         row = _mix(key ^ uint32(tile.in_batch + n))
         for h in range(H):
-            bits = _mix(row ^ _mix(uint32(uint32(h) + uint32(0x9E3779B9))))
+            bits = _mix(row ^ unit_keys[h])
             i = n * step_n + h * step_h
             values[i] = values[i] * scale if bits >= threshold else one - one
