@@ -482,7 +482,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
 
 
 def _n_columns(X: Any) -> int:
-    shape = getattr(X, "shape", ())
+    shape: tuple[int, ...] = getattr(X, "shape", ())
     return int(shape[1] if len(shape) == 2 else as_frame(X).shape[1])
 
 
