@@ -47,7 +47,7 @@ SIGNATURES = {
     dp.MLPRegressor: "(loss='squared_error', hidden_layer_sizes=(100,), activation='relu', *, "
     f"{SKLEARN}, {OWN})",
     dp.TabularClassifier: f"(hidden_layer_sizes='auto', activation='silu', *, {PRESETS}, "
-    f"loss='log_loss', {TABULAR}, class_weight=None, {RUN})",
+    f"loss='log_loss', {TABULAR}, class_weight=None, decision_threshold='auto', cost=None, {RUN})",
     dp.TabularRegressor: f"(hidden_layer_sizes='auto', activation='silu', *, {PRESETS}, "
     f"loss='squared_error', {TABULAR}, {RUN})",
 }

@@ -356,14 +356,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         predicted = self.predict(X)
         plain = sample_weight is None and is_plain_target(y, "biuU")
         if plain and y.dtype.kind == predicted.dtype.kind and y.shape == predicted.shape:
-            return _accuracy(y, predicted)
+            return accuracy(y, predicted)
         from sklearn.metrics import accuracy_score
 
         return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
     def _default_score(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float:
         assert rows.labels is not None
-        return _accuracy(rows.labels, self.labels(z), rows.w)
+        return accuracy(rows.labels, self.labels(z), rows.w)
 
     def _stratify(self, rows: Rows, n_held: int) -> np.ndarray | None:
         if self._kind == "multilabel":
@@ -389,7 +389,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         return tags
 
 
-def _accuracy(
+def accuracy(
     y: np.ndarray, predicted: np.ndarray, weights: Float[np.ndarray, " N"] | None = None
 ) -> float:
     """The (weighted) fraction of rows that are predicted correctly.

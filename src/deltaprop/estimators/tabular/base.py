@@ -62,7 +62,8 @@ if TYPE_CHECKING:
 
 SAMPLE = 100_000  # rows of a stream from which the encoding is learned
 FEWEST_TO_STOP = 10  # rows: a share of fewer is no validation data for a single network
-OWN = ("preset", "time_limit", "cv", "n_bins")  # parameters that the MLP estimators do not have
+# Parameters that the MLP estimators do not have.
+OWN = ("preset", "time_limit", "cv", "n_bins", "decision_threshold", "cost")
 
 
 class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
@@ -84,6 +85,13 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     @abstractmethod
     def _calibrate(self, z: Float[np.ndarray, "N H"], rows: Rows) -> Float[np.ndarray, "N H"]:
         """Learn from the outputs for held-out rows. Returns them as calibrated."""
+
+    def _check_decision(self, single: bool) -> None:
+        """Raise ValueError if the parameters of the decision do not fit the target, or a single
+        network, which has no held-out predictions."""
+
+    def _learn_decision(self, z: Float[np.ndarray, "N H"], rows: Rows) -> None:
+        """Learn from the calibrated outputs for held-out rows which class to predict."""
 
     @abstractmethod
     def _prediction_of(self, z: Float[np.ndarray, "N H"]) -> np.ndarray:
@@ -188,10 +196,12 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         self._set(encoder, [first])
         left = None if self.time_limit is None else self.time_limit - (time.monotonic() - began)
         if cv == 1:
+            self._check_decision(single=True)
             first.early_stopping &= len(Z) >= FEWEST_TO_STOP
             self._single(first, Z, y, sample_weight, left)
             return
         rows = first.checked_rows(Z, y, sample_weight)
+        self._check_decision(single=False)
         repeats = preset.repeats if self.cv == AUTO else 1
         folds = folds_for(
             cv, rows.y if rows.labels is None else rows.labels, groups=groups,
@@ -256,6 +266,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         held = rows.take(known)
         z[known] = self._calibrate(z[known], held)
         held = replace(held, w=None if w is None else w[known])
+        self._learn_decision(z[known], held)
         self.cv_prediction_ = self._prediction_of(z)
         self.cv_score_ = self._score_of(z[known], held)
         self.held_out_ = self._errors_of(z[known], held)
@@ -462,6 +473,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         preset = self._preset(len(X))
         rows = self._encoded_stream(X, preset)
         self._set(self.encoder_, [self._new_mlp(preset, len(rows))])
+        self._check_decision(single=True)
         with self._as_planned():
             self.mlp_.fit(rows if encode_y is None else rows.encoded(None, encode_y))
 
