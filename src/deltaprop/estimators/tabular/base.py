@@ -36,6 +36,7 @@ from deltaprop.estimators._saving import (
 )
 from deltaprop.estimators.fitted import TargetKind
 from deltaprop.estimators.parameters import AUTO, RunParameters, TabularParameters
+from deltaprop.estimators.plain import missing_targets
 from deltaprop.estimators.tabular.calibration import Conformal
 from deltaprop.estimators.tabular.folds import Fold, folds_for, most_folds
 from deltaprop.estimators.tabular.members import (
@@ -504,6 +505,19 @@ def name_of(y: Any) -> str | None:
     """The column name of the target, if it has one."""
     name = getattr(y, "name", None)
     return None if name is None else str(name)
+
+
+def weights_of_known_rows(y: np.ndarray, sample_weight: Any) -> Any:
+    """The sample weights, with 0 for rows of which no target is known; a warning counts them."""
+    missing = missing_targets(y)
+    if missing is None or not missing.all(axis=1).any():
+        return sample_weight
+    unknown = missing.all(axis=1)
+    warnings.warn(
+        f"{unknown.sum():,} of {len(y):,} rows have no known target; they are not used.",
+        stacklevel=4,
+    )
+    return np.where(unknown, 0.0, 1.0 if sample_weight is None else sample_weight)
 
 
 def _is_auto(value: Any) -> bool:

@@ -17,7 +17,13 @@ from deltaprop.estimators._base import keeps_fit_on_failure
 from deltaprop.estimators.classifier import MLPClassifier, accuracy
 from deltaprop.estimators.declaration import with_parameters
 from deltaprop.estimators.parameters import TabularClassifierParameters
-from deltaprop.estimators.tabular.base import BaseTabular, column, name_of
+from deltaprop.estimators.plain import missing_targets
+from deltaprop.estimators.tabular.base import (
+    BaseTabular,
+    column,
+    name_of,
+    weights_of_known_rows,
+)
 from deltaprop.estimators.tabular.calibration import Conformal, check_coverage, sets, temperature
 from deltaprop.estimators.tabular.decisions import Rule, cost_matrix, rule_for
 from deltaprop.storage.codec import ModelFileError
@@ -101,7 +107,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Class labels, without missing values: strings, booleans or numbers. Labels of other
             types, or of several types, are replaced by their strings. Or, for several labels per
-            row, an indicator matrix of 0 and 1 with a column for each label.
+            row, an indicator matrix of 0 and 1 with a column for each label. Some of them may be
+            missing (NaN): they do not contribute to the loss, and rows without a known label are
+            not used.
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights of the rows, not all zero.
         groups : array-like of shape (n_samples,), optional
@@ -121,7 +129,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
             self._fit_stream(X, y, sample_weight)
         else:
             self.target_name_ = name_of(y)
-            self._fit_members(X, _labels(y), sample_weight, groups)
+            labels = _labels(y)
+            sample_weight = weights_of_known_rows(labels, sample_weight)
+            self._fit_members(X, labels, sample_weight, groups)
         self.classes_ = self.mlp_.classes_
         if self.threshold_ is None:
             self.threshold_ = self._default_threshold()
@@ -158,6 +168,26 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
             probability exceeds ``threshold_``.
         """
         return self.labels(self._output(X))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute the accuracy of the predictions.
+
+        Parameters
+        ----------
+        X : DataFrame
+            A table with the columns that the model was fitted to.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            For several labels per row, all of them that are known, which are not NaN, must be
+            predicted correctly.
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+        """
+        if missing_targets(y) is None:
+            return float(super().score(X, y, sample_weight))
+        return accuracy(np.asarray(y), self.predict(X), sample_weight)
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "N C"]:
         """Predict the probability of each class. Not available with loss="hinge".
@@ -320,8 +350,12 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         if rows.y.ndim == 1:
             self.threshold_ = rule.tuned(P[:, 1], rows.y == 1, w)
         else:
+            known = (~np.isnan(y) for y in rows.y.T)
             self.threshold_ = np.array(
-                [rule.tuned(p, y == 1, w) for p, y in zip(P.T, rows.y.T, strict=True)]
+                [
+                    rule.tuned(p[k], y[k] == 1, w[k])
+                    for p, y, k in zip(P.T, rows.y.T, known, strict=True)
+                ]
             )
 
     # ------------------------------------------------------------ held-out rows
@@ -344,9 +378,10 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         """The probabilities, class and weight of each decision: one per row, or one per label."""
         if rows.y.ndim == 1:
             return self.mlp_.probabilities(z), _index(rows.y), rows.w
-        p = z.ravel()
-        w = None if rows.w is None else np.repeat(rows.w, z.shape[1])
-        return np.stack([1 - p, p], axis=1), _index(rows.y.ravel()), w
+        known = ~np.isnan(rows.y)
+        p = z[known]
+        w = None if rows.w is None else np.broadcast_to(rows.w[:, None], z.shape)[known]
+        return np.stack([1 - p, p], axis=1), _index(rows.y[known]), w
 
     def _prediction_of(self, z: Float[np.ndarray, "N H"]) -> np.ndarray:
         if hasattr(self.mlp_, "predict_proba"):
@@ -373,10 +408,10 @@ def _labels(y: Any) -> np.ndarray:
         raise InputError(
             f"y must have one label per row, but a label is a {type(nested).__name__}."
         )
-    if labels.dtype == object and pd.isna(labels).any():
-        raise TableError("y has missing labels; remove those rows.")
     if labels.ndim != 1:
         return _indicators(labels)
+    if labels.dtype == object and pd.isna(labels).any():
+        raise TableError("y has missing labels; remove those rows.")
     if labels.dtype == object and infer_dtype(labels) != "string":  # keeps booleans and numbers
         labels = pd.Series(labels).infer_objects().to_numpy()
     if labels.dtype == object:
@@ -385,12 +420,16 @@ def _labels(y: Any) -> np.ndarray:
 
 
 def _indicators(labels: np.ndarray) -> np.ndarray:
-    """Several labels per row, as an indicator matrix of 0 and 1."""
-    if labels.ndim != 2 or labels.shape[1] == 0 or not np.isin(labels, (0, 1)).all():
+    """Several labels per row, as an indicator matrix of 0 and 1; NaN for missing ones."""
+    missing = pd.isna(labels)
+    known = np.where(missing, 0, labels)
+    if labels.ndim != 2 or labels.shape[1] == 0 or not np.isin(known, (0, 1)).all():
         raise InputError(
             "y must have one column of class labels, or for several labels per row one column of 0 "
             f"and 1 for each; got an array of shape {labels.shape}."
         )
+    if missing.any():
+        return np.where(missing, np.nan, known.astype(np.float32))
     indicators: np.ndarray = labels.astype(np.int64)
     return indicators
 
