@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from deltaprop.data.columns.bins import Bins
-from deltaprop.data.frames import as_frame
+from deltaprop.data.frames import FewRows, as_frame
 from deltaprop.data.layout import Layout
 from deltaprop.data.reading import TableError
 from deltaprop.data.task import require_known_columns
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from deltaprop.data.columns.protocol import EncodedColumn
 
+FEW = 8  # rows, which are read cell by cell
 ROWS_AT_A_TIME = 131_072  # bounds the memory of what is read besides the result
 
 
@@ -151,13 +152,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def encode(self, X: Any) -> Float[np.ndarray, "N D"]:
         """The rows of X as an array, whatever ``set_output`` says; otherwise as ``transform``."""
-        check_is_fitted(self)
+        if "columns_" not in self.__dict__:  # faster than check_is_fitted
+            check_is_fitted(self)
         if not hasattr(X, "columns"):
             X = as_frame(X)
         N = len(X)
         out = np.empty((N, self.layout.width), np.float32)
         for start in range(0, max(N, 1), ROWS_AT_A_TIME):
-            columns = dict(as_frame(_part(X, start)).items())
+            frame = as_frame(_part(X, start))
+            columns = FewRows(frame) if N <= FEW else dict(frame.items())
             require_known_columns(columns, self.columns_)
             self.layout.write(columns, out[start : start + ROWS_AT_A_TIME])
         return out

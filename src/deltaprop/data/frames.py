@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,36 @@ def as_frame(X: Any) -> Any:
         frame = frame.set_axis(names, axis=1)
     _check_names(names)
     return frame
+
+
+class FewRows(Mapping[str, Any]):
+    """The columns of a table of few rows, which are made only if they are needed.
+
+    Making a Series of each column takes most of the time that a single row takes. `cells` has the
+    same values as Python objects.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> rows = FewRows(pd.DataFrame({"size": [1.5], "colour": ["red"]}))
+    >>> rows.cells["colour"], rows["size"].dtype
+    (['red'], dtype('float64'))
+    """
+
+    def __init__(self, frame: Any) -> None:
+        self._frame = frame
+        self.cells: dict[str, list[Any]] = dict(
+            zip(frame.columns, frame.to_numpy(dtype=object).T.tolist(), strict=True)
+        )
+
+    def __getitem__(self, name: str) -> Any:
+        return self._frame[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.cells)
+
+    def __len__(self) -> int:
+        return len(self.cells)
 
 
 def _check_names(names: list[str]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from deltaprop.data.columns.dates import DateColumn
 from deltaprop.data.columns.numbers import NumberColumn, Numbers
+from deltaprop.data.frames import FewRows
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -88,8 +89,9 @@ class Layout:
 
     def write(self, columns: Mapping[str, Any], out: Float[np.ndarray, "N D"]) -> None:
         """Encode the columns of a table, block by block."""
-        numbers = [column.read(columns[column.name]) for column in self._numbers]
-        others = [column.read(columns[column.name]) for column, *_ in self._others]
+        read = _read_few if isinstance(columns, FewRows) else _read
+        numbers = [read(column, columns) for column in self._numbers]
+        others = [read(column, columns) for column, *_ in self._others]
         rows = max(FEWEST_ROWS, BLOCK // max(1, self.width))
         for start in range(0, len(out), rows):
             block = slice(start, start + rows)
@@ -106,6 +108,16 @@ class Layout:
         out[:, features], marks = self._together.encoded(values)
         if marks is not None:
             out[:, flags] = marks
+
+
+def _read(column: EncodedColumn, columns: Mapping[str, Any]) -> Any:
+    return column.read(columns[column.name])
+
+
+def _read_few(column: EncodedColumn, columns: FewRows) -> Any:
+    read_cells = getattr(column, "read_cells", None)
+    found = None if read_cells is None else read_cells(columns.cells[column.name])
+    return _read(column, columns) if found is None else found
 
 
 def _consecutive(widths: list[int], start: int) -> tuple[list[range], int]:

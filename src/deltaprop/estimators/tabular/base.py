@@ -487,7 +487,8 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         return X.encoded(self.encoder_.encode, None, self.encoder_.layout.width)
 
     def _encode(self, X: Any) -> Float[np.ndarray, "N D"]:
-        check_is_fitted(self)
+        if "encoder_" not in self.__dict__:  # faster than check_is_fitted
+            check_is_fitted(self)
         return self.encoder_.encode(X)
 
 
