@@ -32,7 +32,7 @@ OWN = (
     "scoring=None, callbacks=None, engine='auto', n_threads=None, reproducible=False, "
     "precision=None, record=None, checkpoint=None, privacy=None"
 )
-PRESETS = "preset='default', time_limit=None, cv='auto', n_bins='auto'"
+PRESETS = "preset='default', time_limit=None, cv='auto', refit=False, n_bins='auto'"
 TABULAR = (
     "solver='adamw', alpha=0.0, weight_decay='auto', batch_size='auto', learning_rate='auto', "
     "learning_rate_init='auto', input_scale='auto', dropout='auto', ema_decay='auto', "

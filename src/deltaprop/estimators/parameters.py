@@ -326,6 +326,12 @@ class TabularParameters:
         "``TimeSeriesSplit``, or pairs of row numbers. Each fold trains one member, which "
         "early stopping validates on the rows that the fold holds out. 1 trains a single network.",
     )
+    refit: bool = parameter(
+        False, "bool", ["boolean"],
+        "Whether to replace the members, after the cross-validation, by a single network that is "
+        "trained on all rows, for as many epochs as their best ones on average. It is smaller and "
+        "faster than the members together, and usually a little less accurate.",
+    )
     n_bins: int | str = parameter(
         AUTO, 'int >= 0 or "auto"', [StrOptions({AUTO}), WHOLE],
         "Largest number of bins of the piecewise-linear encoding of a number; see "

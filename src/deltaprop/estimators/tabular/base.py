@@ -44,6 +44,7 @@ from deltaprop.estimators.tabular.members import (
     Deadline,
     Trained,
     held_out_output,
+    refitted,
     train_members,
 )
 from deltaprop.estimators.tabular.presets import PRESETS, SEVERAL, Preset
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
 SAMPLE = 100_000  # rows of a stream from which the encoding is learned
 FEWEST_TO_STOP = 10  # rows: a share of fewer is no validation data for a single network
 # Parameters that the MLP estimators do not have.
-OWN = ("preset", "time_limit", "cv", "n_bins", "decision_threshold", "cost")
+OWN = ("preset", "time_limit", "cv", "refit", "n_bins", "decision_threshold", "cost")
 
 
 class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
@@ -86,6 +87,9 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     @abstractmethod
     def _calibrate(self, z: Float[np.ndarray, "N H"], rows: Rows) -> Float[np.ndarray, "N H"]:
         """Learn from the outputs for held-out rows. Returns them as calibrated."""
+
+    def _cool(self, network: Network) -> None:
+        """Divide the inputs of the last activation of a network by the temperature."""
 
     def _check_decision(self, single: bool) -> None:
         """Raise ValueError if the parameters of the decision do not fit the target, or a single
@@ -208,10 +212,22 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
             cv, rows.y if rows.labels is None else rows.labels, groups=groups,
             stratify=first.target_kind() == "classes", repeats=repeats, rng=rng,
         )  # fmt: skip
+        end = None if left is None else time.monotonic() + left
         trained = self._train(first, rows, folds, rng, left, len(folds) // repeats)
         self.members_ = [t.member for t in trained]
         own_weights = check_weights(sample_weight, rows.X)
         self._learn_from_held_out(trained, rows, own_weights)
+        if self.refit and self._signal is None:
+            self._refit(first, rows, int(rng.randint(2**31 - 1)), end)
+
+    def _refit(self, first: BaseMLP, rows: Rows, seed: int, end: float | None) -> None:
+        """Replace the members by a network trained on all rows, unless that is interrupted."""
+        member = refitted(first, self.members_, rows, seed, end)
+        if member.stop_reason_ == INTERRUPTED:
+            self._signal = member._signal
+            return
+        self._cool(member.network_)
+        self.members_ = [member]
 
     def _single(
         self, mlp: Any, Z: Float[np.ndarray, "N D"], y: np.ndarray, w: Any, seconds: float | None
@@ -241,7 +257,9 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         first.n_threads = 1 if n_jobs > 1 else None
         deadline = None
         if seconds is not None:
-            deadline = Deadline(max(0.0, seconds), len(folds), n_jobs, must)
+            turns = -(-len(folds) // n_jobs)
+            share = turns / (turns + 1) if self.refit else 1.0
+            deadline = Deadline(max(0.0, seconds * share), len(folds), n_jobs, must)
         seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=len(folds))]
         trained, self._signal = train_members(
             first, rows, folds, n_jobs=n_jobs, seeds=seeds, deadline=deadline, begun=self._show

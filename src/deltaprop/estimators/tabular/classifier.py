@@ -26,6 +26,7 @@ from deltaprop.estimators.tabular.base import (
 )
 from deltaprop.estimators.tabular.calibration import Conformal, check_coverage, sets, temperature
 from deltaprop.estimators.tabular.decisions import Rule, cost_matrix, rule_for
+from deltaprop.network import Network
 from deltaprop.storage.codec import ModelFileError
 
 if TYPE_CHECKING:
@@ -366,13 +367,16 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         T = temperature(*self._decisions(z, rows))
         if T == 1.0:
             return z
-        if T > 1:  # the mean of all members is less sure than the one that predicted a row
+        if T > 1 and not self.refit:  # the mean of all members is less sure than each of them
             T = T**0.5
         self.temperature_ = T
         for network in self.networks_:
-            network.W[-1][...] /= T
-            network.b[-1][...] /= T
+            self._cool(network)
         return _cooled(z, T, each=self.mlp_.out_activation_ == "logistic")
+
+    def _cool(self, network: Network) -> None:
+        network.W[-1][...] /= self.temperature_
+        network.b[-1][...] /= self.temperature_
 
     def _decisions(self, z: Float[np.ndarray, "N H"], rows: Rows) -> tuple[Any, Any, Any]:
         """The probabilities, class and weight of each decision: one per row, or one per label."""
@@ -422,7 +426,7 @@ def _labels(y: Any) -> np.ndarray:
 def _indicators(labels: np.ndarray) -> np.ndarray:
     """Several labels per row, as an indicator matrix of 0 and 1; NaN for missing ones."""
     missing = pd.isna(labels)
-    known = np.where(missing, 0, labels)
+    known = np.where(missing, 0, labels.astype(object))
     if labels.ndim != 2 or labels.shape[1] == 0 or not np.isin(known, (0, 1)).all():
         raise InputError(
             "y must have one column of class labels, or for several labels per row one column of 0 "
