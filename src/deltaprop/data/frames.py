@@ -46,25 +46,26 @@ def as_frame(X: Any) -> Any:
     return frame
 
 
-class FewRows(Mapping[str, Any]):
-    """The columns of a table of few rows, which are made only if they are needed.
+class OneRow(Mapping[str, Any]):
+    """The columns of a table with a single row, which are made only if they are needed.
 
-    Making a Series of each column takes most of the time that a single row takes. `cells` has the
-    same values as Python objects.
+    Making a Series of each column takes most of the time. `cells` has the values as Python objects.
 
     Examples
     --------
     >>> import pandas as pd
-    >>> rows = FewRows(pd.DataFrame({"size": [1.5], "colour": ["red"]}))
-    >>> rows.cells["colour"], rows["size"].dtype
-    (['red'], dtype('float64'))
+    >>> row = OneRow(pd.DataFrame({"size": [1.5], "colour": ["red"]}))
+    >>> row.cells, row["size"].dtype
+    ({'size': 1.5, 'colour': 'red'}, dtype('float64'))
     """
 
     def __init__(self, frame: Any) -> None:
         self._frame = frame
-        self.cells: dict[str, list[Any]] = dict(
-            zip(frame.columns, frame.to_numpy(dtype=object).T.tolist(), strict=True)
-        )
+        cells = frame.iloc[0]
+        if cells.dtype != object:  # integers may have become floats
+            cells = frame.to_numpy(dtype=object)[0]
+        plain = (c.item() if isinstance(c, np.generic) else c for c in cells.tolist())
+        self.cells = dict(zip(frame.columns, plain, strict=True))
 
     def __getitem__(self, name: str) -> Any:
         return self._frame[name]

@@ -404,12 +404,8 @@ def accuracy(
     The same as scikit-learn's ``accuracy_score``, without its checks of the input. Labels that are
     missing (NaN) do not count, and neither do rows without a known label.
     """
-    correct = y == predicted
-    if y.ndim == 2:
-        missing = missing_targets(y)
-        if missing is not None:
-            correct |= missing
-            known = ~missing.all(axis=1)
-            weights = known * (1.0 if weights is None else np.asarray(weights))
-        correct = correct.all(axis=1)
-    return float(np.average(correct, weights=weights))
+    correct, missing = y == predicted, missing_targets(y)
+    if missing is not None:
+        correct |= missing
+        weights = np.where(missing.all(axis=1), 0.0, 1.0 if weights is None else weights)
+    return float(np.average(correct if y.ndim == 1 else correct.all(axis=1), weights=weights))

@@ -102,11 +102,9 @@ class CategoryColumn:
         found: np.ndarray = np.array(self._slots_of([*labels, None]))[codes]
         return found
 
-    def read_cells(self, cells: list[Any]) -> list[int] | None:
-        """What `read` returns for values of Python; None for others than words and numbers."""
-        if not all(type(cell) in PLAIN for cell in cells):
-            return None
-        return self._slots_of([values.label(cell) for cell in cells])
+    def read_cell(self, cell: Any) -> list[int] | None:
+        """What `read` returns for a column of one value; None if that is no word or number."""
+        return self._slots_of([values.label(cell)]) if type(cell) in PLAIN else None
 
     def _slots_of(self, labels: list[str | None]) -> list[int]:
         if self.missing_words:

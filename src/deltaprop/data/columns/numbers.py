@@ -68,12 +68,12 @@ class NumberColumn:
     def read(self, column: Any) -> Num[np.ndarray, " N"]:
         return self.values_of(column)
 
-    def read_cells(self, cells: list[Any]) -> list[float] | None:
-        """What `read` returns for values of Python; None for others than plain numbers."""
-        if not all(type(cell) in PLAIN for cell in cells):
+    def read_cell(self, cell: Any) -> list[float] | None:
+        """What `read` returns for a column of one value; None if that is no plain number."""
+        if type(cell) not in PLAIN:
             return None
         try:
-            return [float(cell) for cell in cells]
+            return [float(cell)]
         except OverflowError:
             return None
 
@@ -101,7 +101,7 @@ class DurationColumn(NumberColumn):
     def values_of(column: Any) -> Num[np.ndarray, " N"]:
         return values.seconds(column)
 
-    def read_cells(self, cells: list[Any]) -> None:
+    def read_cell(self, cell: Any) -> None:
         return None
 
 
