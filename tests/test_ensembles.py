@@ -11,15 +11,12 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import pandas as pd
-import polars as pl
 import pytest
 from hypothesis import given, settings
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 from sklearn.model_selection import GroupKFold, StratifiedKFold, TimeSeriesSplit
 
 import deltaprop as dp
-from deltaprop.data import layout
-from deltaprop.estimators.tabular import base
 from deltaprop.estimators.tabular.calibration import Conformal, temperature
 from deltaprop.estimators.tabular.folds import folds_for
 
@@ -400,23 +397,6 @@ def test_a_planned_number_of_epochs_is_no_reason_for_a_warning() -> None:
     assert [str(warning.message) for warning in shown] == []
     assert model.mlp_.n_iter_ == model.mlp_.max_iter == 13
     assert model.mlp_.learning_rate == "one_cycle"
-
-
-@pytest.mark.parametrize("twin", [lambda X: X, pl.from_pandas, lambda X: X.to_dict("series")])
-def test_many_rows_are_predicted_block_by_block(twin: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    frame, y, number = table(300)
-    models = [
-        dp.TabularClassifier(**FAST, cv=3).fit(frame, y),
-        dp.TabularRegressor(**FAST, cv=3, loss="gaussian_nll").fit(frame, number),
-    ]
-    whole = [model._output(frame) for model in models]
-    monkeypatch.setattr(base, "MANY_ROWS", 1)
-    monkeypatch.setattr(layout, "BLOCK", 1)  # 64 rows
-    for model, z in zip(models, whole, strict=True):
-        assert len(list(model.encoder_.blocks(frame))) == 5
-        np.testing.assert_allclose(model._output(twin(frame)), z, rtol=1e-5, atol=1e-7)
-    with pytest.raises(dp.tables.TableError, match="lacks column"):
-        models[0].predict(frame[["x"]])
 
 
 # ---------------------------------------------------------------- one network in the end

@@ -6,8 +6,8 @@ and writes its part of the matrix.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property, partial
+from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -155,28 +155,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             check_is_fitted(self)
         if not hasattr(X, "columns"):
             X = as_frame(X)
-        out = np.empty((len(X), self.layout.width), np.float32)
-        for rows, write in self.blocks(X):
-            write(out[rows])
-        return out
-
-    def blocks(self, X: Any) -> Iterator[tuple[slice, Callable[[Float[np.ndarray, "n D"]], None]]]:
-        """Blocks of the rows of X, each with a function that encodes them into an array.
-
-        The functions may be called in any order and in several threads.
-        """
-        N, layout = len(X), self.layout
+        N = len(X)
+        out = np.empty((N, self.layout.width), np.float32)
         for start in range(0, max(N, 1), ROWS_AT_A_TIME):
             frame = as_frame(_part(X, start))
             columns = OneRow(frame) if N == 1 else dict(frame.items())
             require_known_columns(columns, self.columns_)
-            values = layout.read(columns)
-            for first in range(0, len(frame), layout.rows_per_block):
-                rows = slice(first, min(first + layout.rows_per_block, len(frame)))
-                yield (
-                    slice(start + rows.start, start + rows.stop),
-                    partial(layout.write, values, rows),
-                )
+            self.layout.write(columns, out[start : start + ROWS_AT_A_TIME])
+        return out
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """The names of the encoded columns.

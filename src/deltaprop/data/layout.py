@@ -87,27 +87,20 @@ class Layout:
             for i, (features, flags) in enumerate(zip(self._features, self._flags, strict=True))
         ]
 
-    @property
-    def rows_per_block(self) -> int:
-        """How many rows are best encoded at a time."""
-        return max(FEWEST_ROWS, BLOCK // max(1, self.width))
-
-    def read(self, columns: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
-        """What the columns of a table contain, for `write`."""
+    def write(self, columns: Mapping[str, Any], out: Float[np.ndarray, "N D"]) -> None:
+        """Encode the columns of a table, block by block."""
         numbers = [_read(column, columns) for column in self._numbers]
-        return numbers, [_read(column, columns) for column, *_ in self._others]
-
-    def write(
-        self, values: tuple[list[Any], list[Any]], rows: slice, out: Float[np.ndarray, "n D"]
-    ) -> None:
-        """Encode some rows of what `read` returned."""
-        numbers, others = values
-        if numbers:
-            self._write_numbers([column[rows] for column in numbers], out)
-        for column_values, (column, features, flags) in zip(others, self._others, strict=True):
-            column.write(column_values[rows], out[:, features], out[:, flags])
-        if self.bins is not None:
-            self.bins.write(out, out[:, self._end :])
+        others = [_read(column, columns) for column, *_ in self._others]
+        rows = max(FEWEST_ROWS, BLOCK // max(1, self.width))
+        for start in range(0, len(out), rows):
+            block = slice(start, start + rows)
+            part = out[block]
+            if numbers:
+                self._write_numbers([values[block] for values in numbers], part)
+            for values, (column, features, flags) in zip(others, self._others, strict=True):
+                column.write(values[block], part[:, features], part[:, flags])
+            if self.bins is not None:
+                self.bins.write(part, part[:, self._end :])
 
     def _write_numbers(self, values: list[Any], out: Float[np.ndarray, "n D"]) -> None:
         features, flags = self._places

@@ -74,15 +74,13 @@ class Predictor:
         self._model = model
         self._few: FewRows | None = None
 
-    def __call__(
-        self, X: Num[Array, "N D"], n_threads: int | None = None
-    ) -> Float[np.ndarray, "N H"]:
-        """ŷ for rows that have been checked; compiled code uses at most `n_threads` threads."""
+    def __call__(self, X: Num[Array, "N D"]) -> Float[np.ndarray, "N H"]:
+        """ŷ for rows that have been checked."""
         model = self._model
         if _compiled(model, X):
             from deltaprop.engines.fused.prediction import predict
 
-            return predict(model, X, n_threads)
+            return predict(model, X)
         Xs, _ = equations.forward(as_dtype(X, model.dtype), model.W, model.b, model.f)
         z: np.ndarray = Xs[-1]
         return z

@@ -477,13 +477,11 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
             return z
         return net.predictor(self._validated(X))
 
-    def output(
-        self, X: Float[np.ndarray, "N D"], n_threads: int | None = None
-    ) -> Float[np.ndarray, "N H"]:
+    def output(self, X: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N H"]:
         """The network's output for an array of finite numbers with the fitted columns."""
         predictor = self._network().predictor
         z = predictor.few(X)
-        return predictor(X, n_threads) if z is None else z
+        return predictor(X) if z is None else z
 
     def combined(self, outputs: Sequence[Float[np.ndarray, "N H"]]) -> Float[np.ndarray, "N H"]:
         """The output of an ensemble whose members have these outputs: their mean."""

@@ -8,7 +8,6 @@ import time
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from html import escape
@@ -23,7 +22,6 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from deltaprop.data.encoder import TableEncoder
-from deltaprop.data.frames import as_frame
 from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
 from deltaprop.engines.fused.processors import available
@@ -65,7 +63,6 @@ if TYPE_CHECKING:
     from deltaprop.explain.verdicts import Verification
 
 SAMPLE = 100_000  # rows of a stream from which the encoding is learned
-MANY_ROWS = 4096  # that are predicted block by block
 FEWEST_TO_STOP = 10  # rows: a share of fewer is no validation data for a single network
 # Parameters that the MLP estimators do not have.
 OWN = ("preset", "time_limit", "cv", "refit", "n_bins", "decision_threshold", "cost")
@@ -374,34 +371,12 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     # ------------------------------------------------------------ predictions
 
     def _output(self, X: Any) -> Float[np.ndarray, "N H"]:
-        """The output of the ensemble for the rows of a table.
-
-        Many rows are encoded and predicted block by block: each block stays in the cache, and each
-        core has its own.
-        """
-        if "encoder_" not in self.__dict__:  # faster than check_is_fitted
-            check_is_fitted(self)
-        X = X if hasattr(X, "columns") else as_frame(X)
-        if len(X) < MANY_ROWS:
-            return self._output_of(self.encoder_.encode(X))
-        z = np.empty((len(X), self.mlp_.network_.n_outputs), self.mlp_.network_.dtype)
-
-        def predict(rows: slice, write: Callable[[np.ndarray], None]) -> None:
-            Z = np.empty((rows.stop - rows.start, self.encoder_.layout.width), np.float32)
-            write(Z)
-            z[rows] = self._output_of(Z, n_threads=1)
-
-        first, *others = self.encoder_.blocks(X)
-        predict(*first)
-        with ThreadPoolExecutor(available()) as threads:
-            list(threads.map(lambda block: predict(*block), others))
-        return z
-
-    def _output_of(
-        self, Z: Float[np.ndarray, "N D"], n_threads: int | None = None
-    ) -> Float[np.ndarray, "N H"]:
-        outputs = [member.output(Z, n_threads) for member in self.members_]
-        return cast(np.ndarray, self.mlp_.combined(outputs))
+        """The output of the ensemble for the rows of a table."""
+        Z = self._encode(X)
+        if len(self.members_) == 1:
+            return cast(np.ndarray, self.members_[0].output(Z))
+        outputs = [member.output(Z) for member in self.members_]
+        return cast(np.ndarray, self.members_[0].combined(outputs))
 
     def _errors(self) -> list[Conformal]:
         check_is_fitted(self)
