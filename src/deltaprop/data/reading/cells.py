@@ -1,0 +1,212 @@
+"""Columns of words as numbers, booleans and dates, where the words are such."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from deltaprop.data.reading.date_words import (
+    DAY,
+    EITHER,
+    MONTH,
+    has_short_years,
+    iso_dates,
+    order_of,
+)
+from deltaprop.data.reading.missing import SIGNS, WORDS, missing_among
+from deltaprop.data.reading.number_words import PERCENT, PLAIN, Convention, Parsed, is_number, parse
+from deltaprop.data.reading.options import ReadingOptions
+
+LOOKS_NUMERIC = 0.8  # fraction of the words, for a column to be reported if others do not parse
+TRUTH = {"true": True, "false": False}
+SHOWN = 3  # cells in a message
+QUICK = 50  # words that show that a column contains no numbers
+
+
+@dataclass
+class Converter:
+    """Converts the columns of a table, and keeps what is worth telling.
+
+    Attributes
+    ----------
+    options : ReadingOptions
+    hint : Convention
+        How the numbers of the table are written.
+    notes : list of str
+        Sentences about columns.
+    conventions : set of Convention
+        Those that were found in columns.
+    """
+
+    options: ReadingOptions
+    hint: Convention = PLAIN
+    notes: list[str] = field(default_factory=list)
+    conventions: set[Convention] = field(default_factory=set)
+
+    def convert(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The table with its columns of words converted."""
+        texts = [i for i in range(frame.shape[1]) if _has_words(frame.iloc[:, i])]
+        if not texts:
+            return frame
+        columns = {i: frame.iloc[:, i] for i in range(frame.shape[1])}
+        for i in texts:
+            columns[i] = self._column(columns[i])
+        texts = [i for i in texts if _has_words(columns[i])]
+        self._convert_dates(columns, texts)
+        names = frame.columns
+        frame = pd.concat(columns, axis=1)
+        frame.columns = names
+        return frame
+
+    # ------------------------------------------------------------ numbers
+
+    def _column(self, column: pd.Series) -> pd.Series:
+        column = without_missing_words(column, self.options.na)
+        words = [word for word in column.unique() if isinstance(word, str)]
+        if not words or len(words) < column.nunique(dropna=True):  # words among other values
+            return column
+        if (truth := _truth_of(words)) is not None:
+            return column.map(truth)
+        if not _may_be_numbers(words):
+            return column
+        return self._numbers(column, words)
+
+    def _numbers(self, column: pd.Series, words: list[str]) -> pd.Series:
+        is_fixed = self.options.decimal is not None or self.options.thousands is not None
+        parsed = parse(words, self.hint, is_fixed)
+        known = ~np.isnan(parsed.numbers)
+        if known.all():
+            self._note_unit(column.name, parsed, words)
+            self.conventions.add(parsed.convention)
+            return _mapped(column, words, _as_integers(column, words, parsed))
+        share = sum(map(is_number, words)) / len(words)
+        if share >= LOOKS_NUMERIC:
+            self._note_unparsed(column, [w for w, ok in zip(words, known, strict=True) if not ok])
+        is_plain = parsed.convention == PLAIN and not parsed.unit
+        if is_plain or known.mean() < LOOKS_NUMERIC:
+            return column
+        plain = [
+            _plain(number) if ok else word
+            for word, number, ok in zip(words, parsed.numbers, known, strict=True)
+        ]
+        self.conventions.add(parsed.convention)
+        return column.map(dict(zip(words, plain, strict=True)))
+
+    def _note_unit(self, name: Any, parsed: Parsed, words: Sequence[str]) -> None:
+        if parsed.unit in PERCENT:
+            self.notes.append(f"Column {name!r}: {words[0]!r} is read as {parsed.numbers[0]:g}.")
+        elif parsed.unit:
+            self.notes.append(f"Column {name!r}: {parsed.unit!r} is left out of its numbers.")
+
+    def _note_unparsed(self, column: pd.Series, words: list[str]) -> None:
+        n = int(column.isin(words).sum())
+        self.notes.append(
+            f"Column {column.name!r} looks numeric but was read as text: {n} of {len(column)} cells "
+            f"do not parse ({_shortened(words)}). Correct them, or name them as missing: "
+            f"--na {words[0]!r}."
+        )
+
+    # ------------------------------------------------------------ dates
+
+    def _convert_dates(self, columns: dict[int, pd.Series], texts: Sequence[int]) -> None:
+        if self.options.date_format is not None:
+            for i in texts:
+                columns[i] = self._dates_of_format(columns[i], self.options.date_format)
+            return
+        words = {i: [w for w in columns[i].unique() if isinstance(w, str)] for i in texts}
+        orders = {i: order_of(words[i]) for i in texts if words[i]}
+        shown = {order for order in orders.values() if order not in (None, EITHER)}
+        for i, order in orders.items():
+            if order is None:
+                continue
+            first = DAY if order == DAY or (order == EITHER and shown == {DAY}) else MONTH
+            if (order == EITHER and first == DAY) or has_short_years(words[i]):
+                # The encoder would read them in another way.
+                iso = iso_dates(words[i], first)
+                columns[i] = columns[i].map(dict(zip(words[i], iso, strict=True)))
+            if order == EITHER:
+                self._note_order(columns[i].name, words[i][0], first, is_certain=len(shown) == 1)
+
+    def _note_order(self, name: Any, word: str, first: str, is_certain: bool) -> None:
+        day = iso_dates([word], first)[0]
+        reason = "as in other columns" if is_certain else "which is a guess; see --date-format"
+        self.notes.append(f"Column {name!r}: {word} is read as {day}, the {first} first, {reason}.")
+
+    def _dates_of_format(self, column: pd.Series, pattern: str) -> pd.Series:
+        words = [word for word in column.unique() if isinstance(word, str)]
+        dates = pd.to_datetime(pd.Series(words, dtype=object), format=pattern, errors="coerce")
+        known = dates.notna().to_numpy()
+        if not words or known.mean() < LOOKS_NUMERIC:
+            return column
+        if not known.all():
+            self._note_unparsed_dates(column, [w for w, ok in zip(words, known, strict=True) if not ok])
+        return column.map(dict(zip(words, dates, strict=True))).astype("datetime64[us]")
+
+    def _note_unparsed_dates(self, column: pd.Series, words: list[str]) -> None:
+        self.notes.append(
+            f"Column {column.name!r}: {int(column.isin(words).sum())} of {len(column)} cells are no "
+            f"dates of the given format and become missing ({_shortened(words)})."
+        )
+
+
+def _shortened(words: Sequence[str]) -> str:
+    shown = ", ".join(repr(word[:40]) for word in words[:SHOWN])
+    return shown if len(words) <= SHOWN else f"{shown}, …"
+
+
+# ---------------------------------------------------------------- one column
+
+
+def without_missing_words(column: pd.Series, extra: Sequence[str] = ()) -> pd.Series:
+    """The column without words that stand for missing values."""
+    if extra:
+        column = column.mask(column.isin(extra))
+    if not column.isin(SIGNS | WORDS).any():
+        return column
+    missing = missing_among(word for word in column.unique() if isinstance(word, str))
+    return column.mask(column.isin(missing)) if missing else column
+
+
+def _has_words(column: pd.Series) -> bool:
+    return column.dtype == object or isinstance(column.dtype, pd.StringDtype)
+
+
+def _truth_of(words: Sequence[str]) -> dict[str, bool] | None:
+    """What the words TRUE and FALSE mean, if there are no others."""
+    if len(words) > 6 or not all(word.lower() in TRUTH for word in words):
+        return None
+    return {word: TRUTH[word.lower()] for word in words}
+
+
+def _may_be_numbers(words: Sequence[str]) -> bool:
+    """Whether some of the first and last words look like numbers."""
+    sample = [*words[:QUICK], *words[-QUICK:]]
+    return sum(map(is_number, sample)) >= len(sample) / 2
+
+
+def _as_integers(column: pd.Series, words: Sequence[str], parsed: Parsed) -> np.ndarray:
+    """The numbers as integers, if they are written as such and none is missing."""
+    numbers = parsed.numbers
+    if parsed.unit in PERCENT or column.isna().any() or not (numbers == np.floor(numbers)).all():
+        return numbers
+    if np.abs(numbers).max() > 2**53 or any(parsed.convention.decimal in word for word in words):
+        return numbers
+    return numbers.astype(np.int64)
+
+
+def _mapped(column: pd.Series, words: Sequence[str], numbers: np.ndarray) -> pd.Series:
+    """The column with each word replaced by its number."""
+    codes = pd.Index(words).get_indexer(pd.Index(column))
+    if numbers.dtype.kind == "i":
+        found = numbers[codes]
+    else:
+        found = np.append(numbers, np.nan)[codes]
+    return pd.Series(found, index=column.index, name=column.name)
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number.is_integer() else repr(float(number))

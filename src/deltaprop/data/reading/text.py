@@ -1,0 +1,198 @@
+"""Read text: comma-separated values and their relatives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from deltaprop.data.reading import encodings
+from deltaprop.data.reading.cells import Converter
+from deltaprop.data.reading.dialects import Dialect, detect
+from deltaprop.data.reading.errors import TableError
+from deltaprop.data.reading.names import require_distinct, with_names
+from deltaprop.data.reading.number_words import PLAIN, Convention, shown_decimal
+from deltaprop.data.reading.options import ReadingOptions
+from deltaprop.data.reading.places import Content
+
+SAMPLE = 1 << 17  # bytes from which the encoding and the dialect are detected
+
+
+class Text:
+    """A text file: what was detected in its first lines.
+
+    Attributes
+    ----------
+    encoding : str
+    dialect : Dialect
+    convention : Convention
+        How numbers are written.
+    padded : bool
+        Whether cells have spaces around them.
+    """
+
+    def __init__(self, content: Content, options: ReadingOptions) -> None:
+        self.content, self.options = content, options
+        head = content.head(SAMPLE)
+        self.encoding = options.encoding or encodings.detect(head, content.name)
+        self._look(head)
+
+    def _look(self, head: bytes) -> None:
+        text = decoded(head, self.encoding)
+        if not text.strip():
+            raise TableError(f"{self.content.name} is empty.")
+        self.dialect = detect(text, len(head) < SAMPLE, self.options.sep)
+        sep = self.dialect.sep
+        self.padded = sep not in " \t" and (f" {sep}" in text or f"{sep} " in text)
+        self.convention = _convention(self.dialect, self.options)
+
+    # ------------------------------------------------------------ rows
+
+    def read(self) -> tuple[pd.DataFrame, list[str]]:
+        """All rows, and what is worth telling about how they were read."""
+        names = list(self.dialect.names)
+        require_distinct(self.content.name, names)
+        try:
+            frame = self._frame()
+        except UnicodeDecodeError:  # the first lines were ASCII
+            frame = self._frame_of_another_encoding()
+        converter = Converter(self.options, self.convention)
+        converted = converter.convert(frame)
+        if self._is_contradicted(converter):
+            self.convention = Convention(",", ".")
+            converter = Converter(self.options, self.convention)
+            converted = converter.convert(self._frame())
+        return without_empty_ends(converted), [*self._notes(converter), *converter.notes]
+
+    def _frame(self) -> pd.DataFrame:
+        dialect = self.dialect
+        as_words = self.convention.decimal != "." or self.options.thousands is not None
+        shift, trailing = dialect.shift, self._has_trailing_separators()
+        with self.content.open() as file:
+            frame = pd.read_csv(
+                file,
+                sep=r"\s+" if dialect.sep == " " else dialect.sep,
+                quotechar=dialect.quote,
+                escapechar=dialect.escape,
+                doublequote=dialect.escape is None,
+                skiprows=dialect.skip,
+                header=0 if dialect.has_names else None,
+                index_col=False if trailing or not shift else None,
+                encoding=self.encoding,
+                skipinitialspace=self.padded,
+                na_values=list(self.options.na) or None,
+                dtype=str if as_words else None,
+                low_memory=False,
+            )
+        if shift and not trailing:
+            frame = frame.reset_index()
+        if self.padded:
+            frame = _stripped(frame)
+        return with_names(frame, ["", *dialect.names] if shift and not trailing else dialect.names)
+
+    def _frame_of_another_encoding(self) -> pd.DataFrame:
+        if self.options.encoding is not None:
+            raise TableError(
+                f"{self.content.name} is not encoded as {self.options.encoding}; leave out the "
+                "encoding to have it detected."
+            ) from None
+        with self.content.open() as file:
+            data = file.read()
+        try:
+            data.decode(self.encoding)
+        except UnicodeDecodeError as error:
+            window = data[max(0, error.start - SAMPLE // 2) : error.start + SAMPLE // 2]
+            self.encoding = encodings.detect(window, self.content.name)
+        return self._frame()
+
+    def _has_trailing_separators(self) -> bool:
+        """Whether each row ends in a separator, and the names do not."""
+        return self.dialect.shift == 1 and all(not row[-1] for row in self.dialect.rows)
+
+    def _is_contradicted(self, converter: Converter) -> bool:
+        """Whether decimal commas appear later than in the first lines, so that 1.234 is 1234."""
+        if self.options.decimal is not None or self.options.thousands is not None:
+            return False
+        return self.convention.decimal == "." and Convention(",", ".") in converter.conventions
+
+    # ------------------------------------------------------------ what was found
+
+    def _notes(self, converter: Converter) -> list[str]:
+        parts = []
+        if self.dialect.sep != _usual_separator(self.content.suffix) and self.options.sep is None:
+            parts.append(f"{self.dialect.shown_sep} as separator")
+        shown = {c.shown() for c in converter.conventions} - {""}
+        parts += sorted(shown)
+        if self.dialect.quote != '"':
+            parts.append(f"{self.dialect.quote} as quotation mark")
+        encoding = "" if self.encoding in ("utf-8", "utf-8-sig") else encodings.shown(self.encoding)
+        encoding = "" if self.options.encoding is not None else encoding
+        notes = []
+        if parts or encoding:
+            in_brackets = f" ({encoding})" if encoding and parts else f" as {encoding} text"
+            with_parts = f" with {' and '.join(parts)}" if parts else ""
+            notes.append(f"Read{with_parts}{in_brackets if encoding else ''}.")
+        if self.dialect.skip:
+            n = self.dialect.skip
+            notes.append(f"The first {n} line{'s' * (n > 1)} above the names of columns "
+                         f"{'are' if n > 1 else 'is'} skipped.")  # fmt: skip
+        if not self.dialect.has_names:
+            notes.append(
+                "The first line contains data, not names, so the columns are called "
+                f"{self.dialect.names[0]}, …"
+            )
+        return notes
+
+
+def decoded(head: bytes, encoding: str) -> str:
+    """The beginning of a file as text, without an incomplete letter at its end."""
+    import codecs
+
+    text: str = codecs.getincrementaldecoder(encoding)("replace").decode(head)
+    return text
+
+
+def _usual_separator(suffix: str) -> str:
+    return "\t" if suffix in (".tsv", ".tab") else ","
+
+
+def _convention(dialect: Dialect, options: ReadingOptions) -> Convention:
+    """How the numbers of the first rows are written."""
+    if options.decimal is not None or options.thousands is not None:
+        decimal = options.decimal or ("," if options.thousands == "." else ".")
+        return Convention(decimal, options.thousands or "")
+    decimal = shown_decimal(cell for row in dialect.rows for cell in row if cell)
+    if decimal == ",":
+        return Convention(",", ".")
+    if not decimal and dialect.sep == ";" and _has_commas(dialect.rows):
+        return Convention(",", ".")
+    return PLAIN
+
+
+def _has_commas(rows: Sequence[Sequence[str]]) -> bool:
+    from deltaprop.data.reading.number_words import number_of, parts_of
+
+    comma = Convention(",", "")
+    parts = [parts_of(cell) for row in rows for cell in row if "," in cell]
+    return any(part is not None and number_of(part, comma) is not None for part in parts)
+
+
+def _stripped(frame: pd.DataFrame) -> pd.DataFrame:
+    for name in frame.columns:
+        column: Any = frame[name]
+        if isinstance(column.dtype, pd.StringDtype):
+            frame[name] = column.str.strip()
+    return frame
+
+
+def without_empty_ends(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table without empty rows at its end and empty columns that have no name."""
+    unnamed = [name for name in frame.columns if str(name).startswith("Unnamed: ")]
+    frame = frame.drop(columns=[name for name in unnamed if frame[name].isna().all()])
+    n = len(frame)
+    while n and frame.iloc[n - 1].isna().all():
+        n -= 1
+    return frame.iloc[:n]
+
+
