@@ -44,7 +44,7 @@ def dates_of(column):
 def differences(name):
     """What is read otherwise than expected."""
     expected = EXPECTED[name]
-    frame, notes = read(FOLDER / name, options_of(expected))
+    frame, *notes = read(FOLDER / name, options_of(expected))
     if list(frame.columns) != list(expected["columns"]):
         return [f"columns {list(frame.columns)}"]
     found = []
@@ -53,6 +53,7 @@ def differences(name):
         read_cells = dates_of(frame[column]) if is_date else frame[column].tolist()
         same = len(read_cells) == len(cells) and all(map(is_same, read_cells, cells))
         found += [] if same else [f"{column}: {read_cells}"]
+    notes = [note for part in notes for note in part]
     note = expected.get("note")
     if note is not None and (note not in " ".join(notes) or (note == "" and notes)):
         found.append(f"notes {notes}")

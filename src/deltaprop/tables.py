@@ -13,6 +13,8 @@ _HOME = {
     "Stream": "deltaprop.data.streams.stream",
     "TableEncoder": "deltaprop.data.encoder",
     "TableError": "deltaprop.data.reading",
+    "TableWarning": "deltaprop.data.reading",
+    "UnparsedCells": "deltaprop.data.reading",
     "as_frame": "deltaprop.data.frames",
     "predict_stream": "deltaprop.data.predicting",
     "predictions": "deltaprop.data.predicting",
@@ -26,6 +28,8 @@ __all__ = [
     "Stream",
     "TableEncoder",
     "TableError",
+    "TableWarning",
+    "UnparsedCells",
     "as_frame",
     "predict_stream",
     "predictions",
@@ -39,7 +43,7 @@ if TYPE_CHECKING:
     from deltaprop.data.encoder import TableEncoder
     from deltaprop.data.frames import as_frame
     from deltaprop.data.predicting import predict_stream, predictions
-    from deltaprop.data.reading import TableError, read_table
+    from deltaprop.data.reading import TableError, TableWarning, UnparsedCells, read_table
     from deltaprop.data.streams.opening import stream
     from deltaprop.data.streams.stream import Stream
     from deltaprop.data.task import recognise_task, split_target

@@ -107,9 +107,7 @@ text("export.dat", people(";"), PEOPLE)
 text("no_suffix", people(","), PEOPLE)
 text("one_column.csv", lines(",", ["weight", *WEIGHT]), {"weight": WEIGHT})
 text("one_column_of_words.csv", lines(",", ["name", *NAMES]), {"name": NAMES})
-text(
-    "one_column_decimal_comma.csv", lines(";", ["weight", *comma(WEIGHT)]), {"weight": WEIGHT}
-)
+text("one_column_decimal_comma.csv", lines(";", ["weight", *comma(WEIGHT)]), {"weight": WEIGHT})
 text("two_rows.csv", "a;b\n1,5;2\n2,5;3\n", {"a": [1.5, 2.5], "b": [2, 3]})
 text("one_row.csv", "a;b;c\n1,5;x;3\n", {"a": [1.5], "b": ["x"], "c": [3]})
 text(
@@ -167,7 +165,9 @@ text("thousands_space.csv", sold(";", grouped(SALES, " ", ",")), SOLD)
 text("thousands_space_dot.csv", sold(",", grouped(SALES, " ", ".")), SOLD)
 text("thousands_nbsp.csv", sold(";", grouped(SALES, "\u00a0", ",")), SOLD)
 text("thousands_narrow_nbsp.csv", sold(";", grouped(SALES, "\u202f", ",")), SOLD)
-text("thousands_nbsp_latin1.csv", sold(";", grouped(SALES, "\u00a0", ",")), SOLD, encoding="latin-1")
+text(
+    "thousands_nbsp_latin1.csv", sold(";", grouped(SALES, "\u00a0", ",")), SOLD, encoding="latin-1"
+)
 text("thousands_apostrophe.csv", sold(";", grouped(SALES, "'", ".")), SOLD)
 text("thousands_curly_apostrophe.csv", sold(";", grouped(SALES, "’", ".")), SOLD)
 text("integers_with_commas.tsv", counted("\t", grouped(COUNTS, ",", ".", 0)), COUNTED)
@@ -327,7 +327,9 @@ POLISH = {"miasto": ["Łódź", "Kraków", "Gdańsk", "Częstochowa"], "x": [1, 
 text("polish_cp1250.csv", lines(";", ["miasto", *POLISH["miasto"]], ["x", 1, 2, 3, 4]), POLISH,
      encoding="cp1250")  # fmt: skip
 CHINESE = {"城市": ["北京", "上海", "广州"], "人口": [21.9, 24.9, 18.7]}
-text("chinese_utf8.csv", lines(",", ["城市", *CHINESE["城市"]], ["人口", 21.9, 24.9, 18.7]), CHINESE)
+text(
+    "chinese_utf8.csv", lines(",", ["城市", *CHINESE["城市"]], ["人口", 21.9, 24.9, 18.7]), CHINESE
+)
 text("chinese_gb18030.csv", lines(",", ["城市", *CHINESE["城市"]], ["人口", 21.9, 24.9, 18.7]),
      CHINESE, encoding="gb18030", options={"encoding": "gb18030"})  # fmt: skip
 

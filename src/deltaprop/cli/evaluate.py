@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from deltaprop.cli.options import AsJson, ModelFile, TableFile
 from deltaprop.cli.output import note, print_json
+from deltaprop.cli.reading_options import reads_a_table
 from deltaprop.cli.registry import app
+from deltaprop.data.reading.options import ReadingOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +16,10 @@ if TYPE_CHECKING:
 
 
 @app.command()
-def evaluate(model: ModelFile, table: TableFile, as_json: AsJson = False) -> None:
+@reads_a_table
+def evaluate(
+    model: ModelFile, table: TableFile, reading: ReadingOptions, as_json: AsJson = False
+) -> None:
     """Compare a model's predictions with the target column of a table."""
     from rich.console import Console
     from sklearn.base import is_classifier
@@ -24,7 +29,7 @@ def evaluate(model: ModelFile, table: TableFile, as_json: AsJson = False) -> Non
     from deltaprop.cli.tables import rows_with_target
 
     fitted = load_tabular(model)
-    X, y = rows_with_target(fitted, model, table)
+    X, y = rows_with_target(fitted, model, table, reading)
     if is_classifier(fitted):
         _note_unknown_classes(y, fitted.classes_)
     result = {"rows": len(y), **report.scores(fitted, X, y)}

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
 
+from deltaprop.data.reading.options import ReadingOptions
 from deltaprop.errors import InputError
 
 DEFAULT_MEMORY = "400MB"
 MOST_UNITS = 10**8  # of one hidden layer; more would overflow the size of an array
 
-TableFile = Annotated[
-    Path,
-    typer.Argument(
-        metavar="TABLE",
-        help="A CSV, TSV, Parquet or Arrow file; text files may be compressed.",
-    ),
-]
+TABLES = (
+    "A table: text (CSV, …), Parquet, Arrow, Excel, ODS, JSON or SQLite, which may be compressed; "
+    "a URL; or - for standard input."
+)
+TableFile = Annotated[str, typer.Argument(metavar="TABLE", help=TABLES)]
 Tables = Annotated[
     str,
     typer.Argument(
         metavar="TABLE",
-        help="A CSV, TSV, Parquet or Arrow file; text files may be compressed. A folder, a glob or "
-        "a URL of Parquet, Arrow or CSV files is streamed.",
+        help=f"{TABLES} A folder, a glob or an object store with Parquet, Arrow or CSV files is "
+        "streamed.",
     ),
 ]
 Memory = Annotated[
@@ -69,6 +67,7 @@ class DataOptions:
     test_size: float | None
     seed: int
     memory: str | None
+    reading: ReadingOptions = field(default_factory=ReadingOptions)
 
     def __post_init__(self) -> None:
         if self.task not in ("auto", "classification", "regression"):

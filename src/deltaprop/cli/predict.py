@@ -8,7 +8,9 @@ import typer
 
 from deltaprop.cli.options import DEFAULT_MEMORY, Memory, ModelFile, Tables
 from deltaprop.cli.output import note, require_table_name, require_writable, write_table
+from deltaprop.cli.reading_options import for_streams, read_table, reads_a_table
 from deltaprop.cli.registry import app
+from deltaprop.data.reading.options import ReadingOptions
 from deltaprop.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,9 +18,11 @@ if TYPE_CHECKING:
 
 
 @app.command()
+@reads_a_table
 def predict(
     model: ModelFile,
     table: Tables,
+    reading: ReadingOptions,
     output: Annotated[
         str | None,
         typer.Option(
@@ -41,7 +45,6 @@ def predict(
     from deltaprop.cli.models import load_tabular
     from deltaprop.cli.tables import is_streamed
     from deltaprop.data.predicting import predictions
-    from deltaprop.data.reading import read_table
 
     if output is not None:
         require_writable(output)
@@ -50,16 +53,21 @@ def predict(
     if proba and not hasattr(fitted.mlp_, "predict_proba"):
         raise InputError("--proba needs a classifier that predicts probabilities.")
     if memory or is_streamed(table):
-        _predict_stream(fitted, table, output, proba, memory or DEFAULT_MEMORY)
+        _predict_stream(fitted, table, output, proba, memory or DEFAULT_MEMORY, reading)
         return
-    predicted = predictions(fitted, read_table(table), proba)
+    predicted = predictions(fitted, read_table(table, reading), proba)
     write_table(predicted, output)
     if output is not None:
         note(f"{len(predicted)} predictions are in {output}.")
 
 
 def _predict_stream(
-    model: Tabular, table: str, output: str | None, proba: bool, memory: str
+    model: Tabular,
+    table: str,
+    output: str | None,
+    proba: bool,
+    memory: str,
+    reading: ReadingOptions,
 ) -> None:
     from deltaprop.data.predicting import predict_stream
     from deltaprop.data.streams.opening import stream
@@ -67,5 +75,7 @@ def _predict_stream(
 
     if output is None or ending(output) != ".parquet":
         raise InputError("A streamed table needs --output with a name that ends in .parquet.")
-    n_rows = predict_stream(model, stream(table, memory=memory), output, proba)
+    n_rows = predict_stream(
+        model, stream(table, memory=memory, **for_streams(reading)), output, proba
+    )
     note(f"{n_rows} predictions are in {output}.")

@@ -15,14 +15,18 @@ from deltaprop.cli.options import (
     RunOptions,
     Tables,
 )
+from deltaprop.cli.reading_options import reads_a_table
 from deltaprop.cli.registry import app
+from deltaprop.data.reading.options import ReadingOptions
 
 Option = typer.Option
 
 
 @app.command()
+@reads_a_table
 def train(
     table: Tables,
+    reading: ReadingOptions,
     target: Annotated[str, Option(help="The column to predict.")],
     output: Annotated[
         str,
@@ -119,7 +123,9 @@ def train(
     --checkpoint, SIGTERM does the same and exits with code 143, and running the same command again
     resumes the training.
     """
-    data = DataOptions(table, target, tuple(drop or ()), weight, task, test_size, seed, memory)
+    data = DataOptions(
+        table, target, tuple(drop or ()), weight, task, test_size, seed, memory, reading
+    )
     model = ModelOptions(
         hidden, activation, loss, dropout, l2, solver, epochs, batch_size, learning_rate, schedule,
         seed, noise, max_norm, preset, folds, time_limit,

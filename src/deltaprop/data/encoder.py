@@ -146,11 +146,18 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of float32 (N, n_encoded)
+
+        Warns
+        -----
+        UnparsedCells
+            If a column of numbers or dates contains words that are neither. They are missing.
         """
         return self.encode(X)
 
     def encode(self, X: Any) -> Float[np.ndarray, "N D"]:
         """The rows of X as an array, whatever ``set_output`` says; otherwise as ``transform``."""
+        from deltaprop.data.columns.unparsed import warn_of_unparsed
+
         check_is_fitted(self)
         if not hasattr(X, "columns"):
             X = as_frame(X)
@@ -159,6 +166,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         for start in range(0, max(N, 1), ROWS_AT_A_TIME):
             columns = dict(as_frame(_part(X, start)).items())
             require_known_columns(columns, self.columns_)
+            for column in self.columns_.values():
+                warn_of_unparsed(column, columns[column.name])
             self.layout.write(columns, out[start : start + ROWS_AT_A_TIME])
         return out
 

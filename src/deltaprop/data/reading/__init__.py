@@ -8,10 +8,11 @@ divided into cells (``dialects``), and what the words in the cells mean (``cells
 Importing this package is cheap: pandas and pyarrow are imported when a table is read.
 """
 
-from deltaprop.data.reading.errors import TableError, TableWarning, first_line
+from deltaprop.data.reading.errors import TableError, TableWarning, UnparsedCells, first_line
 from deltaprop.data.reading.formats import ARROW, PARQUET, TEXT
 from deltaprop.data.reading.options import ReadingOptions
-from deltaprop.data.reading.tables import Reading, is_database, read, read_table
+from deltaprop.data.reading.result import Reading
+from deltaprop.data.reading.tables import is_database, read, read_table
 
 __all__ = [
     "ARROW",
@@ -21,6 +22,7 @@ __all__ = [
     "ReadingOptions",
     "TableError",
     "TableWarning",
+    "UnparsedCells",
     "first_line",
     "is_database",
     "read",

@@ -36,8 +36,8 @@ class Converter:
     options : ReadingOptions
     hint : Convention
         How the numbers of the table are written.
-    notes : list of str
-        Sentences about columns.
+    notes, problems : list of str
+        Sentences about columns; problems are about cells that do not parse.
     conventions : set of Convention
         Those that were found in columns.
     """
@@ -45,6 +45,7 @@ class Converter:
     options: ReadingOptions
     hint: Convention = PLAIN
     notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     conventions: set[Convention] = field(default_factory=set)
 
     def convert(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -104,9 +105,9 @@ class Converter:
 
     def _note_unparsed(self, column: pd.Series, words: list[str]) -> None:
         n = int(column.isin(words).sum())
-        self.notes.append(
-            f"Column {column.name!r} looks numeric but was read as text: {n} of {len(column)} cells "
-            f"do not parse ({_shortened(words)}). Correct them, or name them as missing: "
+        self.problems.append(
+            f"Column {column.name!r} looks numeric but was read as text: {n} of {len(column)} "
+            f"cells do not parse ({shortened(words)}). Correct them, or name them as missing: "
             f"--na {words[0]!r}."
         )
 
@@ -143,17 +144,20 @@ class Converter:
         if not words or known.mean() < LOOKS_NUMERIC:
             return column
         if not known.all():
-            self._note_unparsed_dates(column, [w for w, ok in zip(words, known, strict=True) if not ok])
+            self._note_unparsed_dates(
+                column, [w for w, ok in zip(words, known, strict=True) if not ok]
+            )
         return column.map(dict(zip(words, dates, strict=True))).astype("datetime64[us]")
 
     def _note_unparsed_dates(self, column: pd.Series, words: list[str]) -> None:
-        self.notes.append(
-            f"Column {column.name!r}: {int(column.isin(words).sum())} of {len(column)} cells are no "
-            f"dates of the given format and become missing ({_shortened(words)})."
+        n = int(column.isin(words).sum())
+        self.problems.append(
+            f"Column {column.name!r}: {n} of {len(column)} cells are no dates of the given format and become missing ({shortened(words)})."
         )
 
 
-def _shortened(words: Sequence[str]) -> str:
+def shortened(words: Sequence[str]) -> str:
+    """The first words for a message."""
     shown = ", ".join(repr(word[:40]) for word in words[:SHOWN])
     return shown if len(words) <= SHOWN else f"{shown}, …"
 
@@ -201,10 +205,7 @@ def _as_integers(column: pd.Series, words: Sequence[str], parsed: Parsed) -> np.
 def _mapped(column: pd.Series, words: Sequence[str], numbers: np.ndarray) -> pd.Series:
     """The column with each word replaced by its number."""
     codes = pd.Index(words).get_indexer(pd.Index(column))
-    if numbers.dtype.kind == "i":
-        found = numbers[codes]
-    else:
-        found = np.append(numbers, np.nan)[codes]
+    found = numbers[codes] if numbers.dtype.kind == "i" else np.append(numbers, np.nan)[codes]
     return pd.Series(found, index=column.index, name=column.name)
 
 

@@ -16,6 +16,10 @@ class TableWarning(UserWarning):
     """How a table was read, if the reader had to find out: separator, encoding, number format."""
 
 
+class UnparsedCells(TableWarning):
+    """Cells among numbers or dates that are neither, and that are left as text or as missing."""
+
+
 def first_line(error: Exception) -> str:
     """The first line of another library's error message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from deltaprop.data.reading.errors import TableError, first_line, require
 from deltaprop.data.reading.options import ReadingOptions
 from deltaprop.data.reading.places import Content
+from deltaprop.data.reading.result import Reading
 
 TEXT = {".csv": ",", ".tsv": "\t"}
 PARQUET = (".parquet", ".pq")
@@ -29,8 +30,6 @@ OTHER_FILES = (
 )  # fmt: skip
 HEAD = 1 << 12
 
-Found = tuple[Any, list[str]]
-
 
 class Format(NamedTuple):
     """A format of tables.
@@ -44,7 +43,7 @@ class Format(NamedTuple):
     signatures : tuple of bytes
         With which its files begin.
     read : callable
-        Returns a DataFrame and notes.
+        Reads its files.
     needs_signature : bool
         Whether a file without one is damaged.
     """
@@ -52,7 +51,7 @@ class Format(NamedTuple):
     name: str
     endings: tuple[str, ...]
     signatures: tuple[bytes, ...]
-    read: Callable[[Content, ReadingOptions], Found]
+    read: Callable[[Content, ReadingOptions], Reading]
     needs_signature: bool = True
 
 
@@ -104,13 +103,13 @@ def _is_binary(head: bytes) -> bool:
 # ---------------------------------------------------------------- text
 
 
-def _read_text(content: Content, options: ReadingOptions) -> Found:
+def _read_text(content: Content, options: ReadingOptions) -> Reading:
     from deltaprop.data.reading.text import Text
 
     return Text(content, options).read()
 
 
-def _read_json(content: Content, options: ReadingOptions) -> Found:
+def _read_json(content: Content, options: ReadingOptions) -> Reading:
     """Records, columns, or one record in each line; objects in records become columns."""
     import pandas as pd
 
@@ -124,9 +123,9 @@ def _read_json(content: Content, options: ReadingOptions) -> Found:
         tables = [value for value in found.values() if _is_records(value)]
         found = tables[0] if len(tables) == 1 else found
     if _is_records(found):
-        return pd.json_normalize(found), []
+        return Reading(pd.json_normalize(found))
     try:
-        return pd.DataFrame(found), []
+        return Reading(pd.DataFrame(found))
     except ValueError as error:
         raise TableError(
             f"{content.name} is JSON, but not a table: a list of records such as "
@@ -152,21 +151,21 @@ def _is_records(found: Any) -> bool:
 # ---------------------------------------------------------------- binary
 
 
-def _read_parquet(content: Content, options: ReadingOptions) -> Found:
+def _read_parquet(content: Content, options: ReadingOptions) -> Reading:
     import pandas as pd
 
-    return pd.read_parquet(_seekable(content)), []
+    return Reading(pd.read_parquet(_seekable(content)))
 
 
-def _read_arrow(content: Content, options: ReadingOptions) -> Found:
+def _read_arrow(content: Content, options: ReadingOptions) -> Reading:
     """Files of Arrow (Feather), and streams, which begin with a length."""
     import pandas as pd
     import pyarrow as pa
 
     if content.head(6) != b"ARROW1":
         with content.open() as file:
-            return pa.ipc.open_stream(file).read_all().to_pandas(), []
-    return pd.read_feather(_seekable(content)), []
+            return Reading(pa.ipc.open_stream(file).read_all().to_pandas())
+    return Reading(pd.read_feather(_seekable(content)))
 
 
 def _seekable(content: Content) -> Any:
@@ -177,7 +176,7 @@ def _seekable(content: Content) -> Any:
         return io.BytesIO(file.read())
 
 
-def _read_sheets(content: Content, options: ReadingOptions) -> Found:
+def _read_sheets(content: Content, options: ReadingOptions) -> Reading:
     from deltaprop.data.reading.grids import only_sheet, table_of
 
     calamine = require("python_calamine", "Reading Excel and ODS files", "excel")
@@ -196,7 +195,7 @@ def _read_sheets(content: Content, options: ReadingOptions) -> Found:
     if len(found) > 1 and options.sheet is None:
         others = ", ".join(repr(sheet) for sheet in found if sheet != name)
         notes.append(f"Read sheet {name!r}; the file also has {others} (--sheet).")
-    return tables[name], notes
+    return Reading(tables[name], notes)
 
 
 def _in_sheet(sheet: str | None, sheets: list[str]) -> str:
@@ -206,7 +205,7 @@ def _in_sheet(sheet: str | None, sheets: list[str]) -> str:
 # ---------------------------------------------------------------- databases
 
 
-def _read_sqlite(content: Content, options: ReadingOptions) -> Found:
+def _read_sqlite(content: Content, options: ReadingOptions) -> Reading:
     import sqlite3
     from contextlib import closing
 
@@ -224,10 +223,10 @@ def _read_sqlite(content: Content, options: ReadingOptions) -> Found:
             "AND name NOT LIKE 'sqlite_%' ORDER BY name"
         )
         query = options.query or _only_table([name for (name,) in names], content.name)
-        return pd.read_sql_query(query, connection), []
+        return Reading(pd.read_sql_query(query, connection))
 
 
-def read_database(url: str, options: ReadingOptions) -> Found:
+def read_database(url: str, options: ReadingOptions) -> Reading:
     """The result of a query to any database that SQLAlchemy supports."""
     import pandas as pd
 
@@ -237,7 +236,7 @@ def read_database(url: str, options: ReadingOptions) -> Found:
         with engine.connect() as connection:
             names = sorted(sqlalchemy.inspect(connection).get_table_names())
             query = options.query or _only_table(names, _without_password(url))
-            return pd.read_sql_query(sqlalchemy.text(query), connection), []
+            return Reading(pd.read_sql_query(sqlalchemy.text(query), connection))
     except TableError:
         raise
     except Exception as error:  # each database has its own exceptions
@@ -261,10 +260,10 @@ def _without_password(url: str) -> str:
 _TEXT = Format("text", (*TEXT, ".txt", ".tab", ".psv", ".dat"), (), _read_text, False)
 _JSON = Format("JSON", JSON, (), _read_json, False)
 FORMATS = (
+    _TEXT,
+    _JSON,
     Format("Parquet", PARQUET, (b"PAR1",), _read_parquet),
     Format("Arrow", ARROW, (b"ARROW1", b"\xff\xff\xff\xff"), _read_arrow),
     Format("Excel or ODS", SHEETS, (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"), _read_sheets),
     Format("SQLite", DATABASES, (b"SQLite format 3\x00",), _read_sqlite),
-    _TEXT,
-    _JSON,
 )

@@ -13,9 +13,7 @@ def with_names(frame: Any, names: Sequence[Any]) -> Any:
     found = [str(name).strip().lstrip("\ufeff") for name in names]
     if found and found[0].startswith("#"):
         found[0] = found[0].lstrip("# ")
-    return frame.set_axis(
-        [name or f"Unnamed: {i}" for i, name in enumerate(found)], axis=1
-    )
+    return frame.set_axis([name or f"Unnamed: {i}" for i, name in enumerate(found)], axis=1)
 
 
 def require_distinct(table: str, names: Sequence[str]) -> None:

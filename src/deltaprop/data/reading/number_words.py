@@ -8,6 +8,7 @@ columns of the table decide.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -173,18 +174,18 @@ def decimals_of(body: str) -> str:
 
 def shown_decimal(words: Iterable[str]) -> str:
     """The decimal mark that most numbers among the words show; "" if they show none."""
-    votes = {".": 0, ",": 0, "": 0}
-    for word in words:
-        parts = parts_of(word)
-        if parts is not None:
-            mark = decimals_of(parts.body)
-            if not mark or number_of(parts, CONVENTIONS[1 if mark == "." else 2]) is not None:
-                votes[mark] += 1
-            elif number_of(parts, Convention(mark, " ")) is not None:
-                votes[mark] += 1
+    votes = Counter(_vote(parts) for word in words if (parts := parts_of(word)) is not None)
     if votes["."] == votes[","]:
         return ""
     return "." if votes["."] > votes[","] else ","
+
+
+def _vote(parts: Parts) -> str:
+    """The decimal mark that a number shows; "" for none, or if it is a number with neither."""
+    mark = decimals_of(parts.body)
+    others = {".": (",", " ", "'"), ",": (".", " ", "'"), "": ()}[mark]
+    possible = any(number_of(parts, Convention(mark, other)) is not None for other in others)
+    return mark if possible else ""
 
 
 # ---------------------------------------------------------------- a column

@@ -113,11 +113,11 @@ def _download(url: str) -> bytes:
 def _decompressed(content: Content) -> Content:
     """The content without its compression, which its first bytes tell and not its name."""
     start = content.head(6)
-    for magic, opened in _OPENERS:
-        if start.startswith(magic):
-            inner = Content(content.name, content.suffix, lambda: opened(content.open()))
-            _require_readable(inner)
-            return inner
+    opened = next((opens for magic, opens in _OPENERS if start.startswith(magic)), None)
+    if opened is not None:
+        inner = Content(content.name, content.suffix, lambda: opened(content.open()))
+        _require_readable(inner)
+        return inner
     return _unzipped(content) if start.startswith(b"PK\x03\x04") else content
 
 

@@ -5,31 +5,24 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from deltaprop.data.reading.errors import TableError, TableWarning, first_line
-from deltaprop.data.reading.formats import format_of, read_database
+from deltaprop.data.reading.errors import (
+    TableError,
+    TableWarning,
+    UnparsedCells,
+    first_line,
+)
+from deltaprop.data.reading.formats import Format, format_of, read_database
+from deltaprop.data.reading.names import require_distinct
 from deltaprop.data.reading.options import ReadingOptions
-from deltaprop.data.reading.places import fetch
+from deltaprop.data.reading.places import Content, fetch
+from deltaprop.data.reading.result import Reading
 
 DATABASES = (
     "sqlite", "postgresql", "postgres", "mysql", "mariadb", "oracle", "mssql", "duckdb",
     "snowflake", "redshift", "bigquery", "clickhouse", "trino", "db2",
 )  # fmt: skip
-
-
-class Reading(NamedTuple):
-    """A table, and how it was read.
-
-    Attributes
-    ----------
-    frame : pandas.DataFrame
-    notes : list of str
-        Sentences about what was detected; empty if nothing is unusual.
-    """
-
-    frame: Any
-    notes: list[str]
 
 
 def read_table(
@@ -88,8 +81,9 @@ def read_table(
     Warns
     -----
     TableWarning
-        If something was detected that is unusual, or if a column looks numeric but contains cells
-        that do not parse.
+        If something was detected that is unusual.
+    UnparsedCells
+        If a column looks numeric but contains cells that do not parse. It is read as text.
 
     Examples
     --------
@@ -98,25 +92,25 @@ def read_table(
     (344, 8)
     """
     markers = (na,) if isinstance(na, str) else tuple(str(marker) for marker in na)
-    options = ReadingOptions(
-        sep, decimal, thousands, encoding, markers, date_format, sheet, query
-    )
-    frame, notes = read(source, options)
-    if notes:
-        warnings.warn(f"{source}: {' '.join(notes)}", TableWarning, stacklevel=2)
-    return frame
+    options = ReadingOptions(sep, decimal, thousands, encoding, markers, date_format, sheet, query)
+    found = read(source, options)
+    if found.notes:
+        warnings.warn(f"{source}: {' '.join(found.notes)}", TableWarning, stacklevel=2)
+    if found.problems:
+        warnings.warn(f"{source}: {' '.join(found.problems)}", UnparsedCells, stacklevel=2)
+    return found.frame
 
 
 def read(source: str | Path, options: ReadingOptions | None = None) -> Reading:
     """Read a table as :func:`read_table` does, and return the notes with it."""
-    options = options or ReadingOptions()
     name = repr(str(source))
-    frame, notes = _read(source, options)
+    found = _read(source, options or ReadingOptions())
+    frame = found.frame
     if 0 in frame.shape:
         raise TableError(f"{name} has no rows.")
     frame.columns = [str(column) for column in frame.columns]
-    _refuse_duplicates(name, list(frame.columns))
-    return Reading(frame, notes)
+    require_distinct(name, list(frame.columns))
+    return found
 
 
 def is_database(source: str | Path) -> bool:
@@ -125,31 +119,28 @@ def is_database(source: str | Path) -> bool:
     return bool(mark) and scheme.split("+")[0] in DATABASES
 
 
-def _read(source: str | Path, options: ReadingOptions) -> tuple[Any, list[str]]:
+def _read(source: str | Path, options: ReadingOptions) -> Reading:
     from deltaprop.data.reading.cells import Converter
 
     if is_database(source):
-        frame, notes = read_database(str(source), options)
-        return frame, notes
-    content = fetch(source)
-    known = format_of(content)
+        found = read_database(str(source), options)
+    else:
+        content = fetch(source)
+        known = format_of(content)
+        found = _of_format(known, content, options)
+        if known.name == "text":
+            return found
+    converter = Converter(options)
+    frame = converter.convert(found.frame)
+    return Reading(frame, [*found.notes, *converter.notes], converter.problems)
+
+
+def _of_format(known: Format, content: Content, options: ReadingOptions) -> Reading:
     try:
-        frame, notes = known.read(content, options)
+        return known.read(content, options)
     except (TableError, MemoryError):
         raise
     except Exception as error:
         raise TableError(
             f"{content.name} cannot be read as {known.name}: {first_line(error)}"
         ) from error
-    if known.name == "text":
-        return frame, notes
-    converter = Converter(options)
-    return converter.convert(frame), [*notes, *converter.notes]
-
-
-def _refuse_duplicates(name: str, names: list[str]) -> None:
-    twice = sorted({column for column in names if names.count(column) > 1})
-    if twice:
-        raise TableError(
-            f"{name} has more than one column named {', '.join(map(repr, twice))}; rename them."
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,10 +12,19 @@ from deltaprop.data.reading.cells import Converter
 from deltaprop.data.reading.dialects import Dialect, detect
 from deltaprop.data.reading.errors import TableError
 from deltaprop.data.reading.names import require_distinct, with_names
-from deltaprop.data.reading.number_words import PLAIN, Convention, shown_decimal
+from deltaprop.data.reading.number_words import (
+    PLAIN,
+    Convention,
+    is_number,
+    number_of,
+    parts_of,
+    shown_decimal,
+)
 from deltaprop.data.reading.options import ReadingOptions
 from deltaprop.data.reading.places import Content
+from deltaprop.data.reading.result import Reading
 
+USUAL = {".tsv": "\t", ".tab": "\t"}  # separators, by the endings of names; others have commas
 SAMPLE = 1 << 17  # bytes from which the encoding and the dialect are detected
 
 
@@ -49,7 +58,7 @@ class Text:
 
     # ------------------------------------------------------------ rows
 
-    def read(self) -> tuple[pd.DataFrame, list[str]]:
+    def read(self) -> Reading:
         """All rows, and what is worth telling about how they were read."""
         names = list(self.dialect.names)
         require_distinct(self.content.name, names)
@@ -63,7 +72,8 @@ class Text:
             self.convention = Convention(",", ".")
             converter = Converter(self.options, self.convention)
             converted = converter.convert(self._frame())
-        return without_empty_ends(converted), [*self._notes(converter), *converter.notes]
+        notes = [*self._notes(converter), *converter.notes]
+        return Reading(without_empty_ends(converted), notes, converter.problems)
 
     def _frame(self) -> pd.DataFrame:
         dialect = self.dialect
@@ -118,31 +128,46 @@ class Text:
 
     # ------------------------------------------------------------ what was found
 
+    def has_thousands(self) -> bool:
+        """Whether numbers in the first rows have marks between thousands."""
+        plain = Convention(self.convention.decimal, "")
+        parts = [parts_of(cell) for row in self.dialect.rows for cell in row if is_number(cell)]
+        return any(part is not None and number_of(part, plain) is None for part in parts)
+
+    def stream_notes(self) -> str:
+        """How the first lines are divided, in one sentence; empty if nothing is unusual."""
+        unusual = self._unusual({Convention(self.convention.decimal, "")})
+        return f"Read{unusual}." if unusual else ""
+
     def _notes(self, converter: Converter) -> list[str]:
-        parts = []
-        if self.dialect.sep != _usual_separator(self.content.suffix) and self.options.sep is None:
-            parts.append(f"{self.dialect.shown_sep} as separator")
-        shown = {c.shown() for c in converter.conventions} - {""}
-        parts += sorted(shown)
-        if self.dialect.quote != '"':
-            parts.append(f"{self.dialect.quote} as quotation mark")
-        encoding = "" if self.encoding in ("utf-8", "utf-8-sig") else encodings.shown(self.encoding)
-        encoding = "" if self.options.encoding is not None else encoding
-        notes = []
-        if parts or encoding:
-            in_brackets = f" ({encoding})" if encoding and parts else f" as {encoding} text"
-            with_parts = f" with {' and '.join(parts)}" if parts else ""
-            notes.append(f"Read{with_parts}{in_brackets if encoding else ''}.")
-        if self.dialect.skip:
-            n = self.dialect.skip
-            notes.append(f"The first {n} line{'s' * (n > 1)} above the names of columns "
-                         f"{'are' if n > 1 else 'is'} skipped.")  # fmt: skip
-        if not self.dialect.has_names:
+        notes, dialect = [], self.dialect
+        if unusual := self._unusual(converter.conventions):
+            notes.append(f"Read{unusual}.")
+        if dialect.skip:
+            lines, are = ("lines", "are") if dialect.skip > 1 else ("line", "is")
+            notes.append(
+                f"The first {dialect.skip} {lines} above the names of columns {are} skipped."
+            )
+        if not dialect.has_names:
             notes.append(
                 "The first line contains data, not names, so the columns are called "
-                f"{self.dialect.names[0]}, …"
+                f"{dialect.names[0]}, …"
             )
         return notes
+
+    def _unusual(self, conventions: Iterable[Convention]) -> str:
+        """What was detected and is unusual, such as " with ';' as separator (latin-1)"."""
+        given, parts = self.options, []
+        if given.sep is None and self.dialect.sep != USUAL.get(self.content.suffix, ","):
+            parts.append(f"{self.dialect.shown_sep} as separator")
+        if given.decimal is None and given.thousands is None:
+            parts += sorted({found.shown() for found in conventions} - {""})
+        if self.dialect.quote != '"':
+            parts.append(f"{self.dialect.quote} as quotation mark")
+        words = f" with {' and '.join(parts)}" if parts else ""
+        if given.encoding is not None or self.encoding in ("utf-8", "utf-8-sig"):
+            return words
+        return f"{words} ({encodings.shown(self.encoding)})"
 
 
 def decoded(head: bytes, encoding: str) -> str:
@@ -151,10 +176,6 @@ def decoded(head: bytes, encoding: str) -> str:
 
     text: str = codecs.getincrementaldecoder(encoding)("replace").decode(head)
     return text
-
-
-def _usual_separator(suffix: str) -> str:
-    return "\t" if suffix in (".tsv", ".tab") else ","
 
 
 def _convention(dialect: Dialect, options: ReadingOptions) -> Convention:
@@ -171,8 +192,6 @@ def _convention(dialect: Dialect, options: ReadingOptions) -> Convention:
 
 
 def _has_commas(rows: Sequence[Sequence[str]]) -> bool:
-    from deltaprop.data.reading.number_words import number_of, parts_of
-
     comma = Convention(",", "")
     parts = [parts_of(cell) for row in rows for cell in row if "," in cell]
     return any(part is not None and number_of(part, comma) is not None for part in parts)
@@ -194,5 +213,3 @@ def without_empty_ends(frame: pd.DataFrame) -> pd.DataFrame:
     while n and frame.iloc[n - 1].isna().all():
         n -= 1
     return frame.iloc[:n]
-
-
