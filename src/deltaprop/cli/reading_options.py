@@ -127,7 +127,7 @@ def reads_a_table(command: Callable[..., Any]) -> Callable[..., Any]:
         with reported(strict):
             return command(**arguments, reading=reading)
 
-    with_options.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    with_options.__signature__ = own.replace(parameters=parameters)
     with_options.__annotations__ = {p.name: p.annotation for p in parameters}
     del with_options.__wrapped__  # type: ignore[attr-defined]  # whose signature Typer would read
     return with_options

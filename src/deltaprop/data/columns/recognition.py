@@ -111,7 +111,13 @@ def _guessed(name: str, column: pd.Series, random_state: int | None) -> EncodedC
         return NumberColumn.of_values(name, np.append(known, np.nan)[codes])
     except (ValueError, OverflowError):  # no number, or one with hundreds of digits
         pass
-    known = np.isin(codes, [i for i, word in enumerate(labels) if word is not None])
-    if len(words) < FEW or np.count_nonzero(known) >= REPEATED * len(words):
+    if are_categories(labels, codes):
         return CategoryColumn.of_values(name, labels, codes, missing_words=True)
     return TextColumn.of_values(name, labels, codes, random_state)
+
+
+def are_categories(labels: list[str | None], codes: np.ndarray) -> bool:
+    """Whether words are few or repeated, so that they are categories rather than text."""
+    words = {word for word in labels if word is not None}
+    known = np.isin(codes, [i for i, word in enumerate(labels) if word is not None])
+    return len(words) < FEW or bool(np.count_nonzero(known) >= REPEATED * len(words))

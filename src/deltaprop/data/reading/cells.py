@@ -39,7 +39,7 @@ class Converter:
     notes, problems : list of str
         Sentences about columns; problems are about cells that do not parse.
     conventions : set of Convention
-        Those that were found in columns.
+        Those that were found in columns, with only the marks that occur.
     """
 
     options: ReadingOptions
@@ -82,7 +82,7 @@ class Converter:
         known = ~np.isnan(parsed.numbers)
         if known.all():
             self._note_unit(column.name, parsed, words)
-            self.conventions.add(parsed.convention)
+            self.conventions.add(parsed.convention.used_in(words))
             return _mapped(column, words, _as_integers(column, words, parsed))
         share = sum(map(is_number, words)) / len(words)
         if share >= LOOKS_NUMERIC:
@@ -94,7 +94,7 @@ class Converter:
             _plain(number) if ok else word
             for word, number, ok in zip(words, parsed.numbers, known, strict=True)
         ]
-        self.conventions.add(parsed.convention)
+        self.conventions.add(parsed.convention.used_in(words))
         return column.map(dict(zip(words, plain, strict=True)))
 
     def _note_unit(self, name: Any, parsed: Parsed, words: Sequence[str]) -> None:
@@ -152,7 +152,8 @@ class Converter:
     def _note_unparsed_dates(self, column: pd.Series, words: list[str]) -> None:
         n = int(column.isin(words).sum())
         self.problems.append(
-            f"Column {column.name!r}: {n} of {len(column)} cells are no dates of the given format and become missing ({shortened(words)})."
+            f"Column {column.name!r}: {n} of {len(column)} cells are no dates of the given format "
+            f"and become missing ({shortened(words)})."
         )
 
 

@@ -184,7 +184,8 @@ def _score(lines: _Lines) -> float:
         # Lines are skipped, so that the next one must have names; a comment need not be divided.
         comments = all(row[0].startswith("#") for row in lines.rows[: -len(body)])
         agrees *= 1.0 if comments else 0.0 if _has_numbers(body[0]) else 0.5
-    return consistent**2 * whole * agrees * (1 - 1 / (width + 1)) ** 0.1
+    wide = 1.0 - 0.1 / (width + 1)  # of equals, the one with more cells
+    return consistent * consistent * whole * agrees * wide
 
 
 def _has_numbers(row: Sequence[str]) -> bool:

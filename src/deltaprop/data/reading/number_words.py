@@ -49,6 +49,15 @@ class Convention(NamedTuple):
     decimal: str
     thousands: str
 
+    def used_in(self, words: Sequence[str]) -> Convention:
+        """The convention without the marks that do not occur in these words."""
+        has_decimals = self.decimal == "." or any("," in word for word in words)
+        marks = {" ": SPACES, "'": "'’"}.get(self.thousands, self.thousands)
+        has_groups = any(mark in word for mark in marks for word in words)
+        return Convention(
+            self.decimal if has_decimals else ".", self.thousands if has_groups else ""
+        )
+
     def shown(self) -> str:
         """The convention in words."""
         words = []
@@ -213,7 +222,7 @@ def parse(words: Sequence[str], hint: Convention, fixed: bool = False) -> Parsed
     usable = [part for part in sample if part and part.unit in ("", unit)]
     convention = hint if fixed else _best(usable, hint)
     found = _without_units(words, convention) if not unit else np.full(len(words), np.nan)
-    for i in np.flatnonzero(np.isnan(found)):
+    for i in np.flatnonzero(np.isnan(found)).tolist():
         found[i] = _value(parts_of(words[i]), convention, unit)
     return Parsed(found, convention, unit)
 

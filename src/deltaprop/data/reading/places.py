@@ -160,6 +160,6 @@ def _unzipped(content: Content) -> Content:
     member = tables[0]
 
     def opened() -> BinaryIO:
-        return io.BufferedReader(zipfile.ZipFile(content.open()).open(member))  # type: ignore[type-var, return-value]
+        return io.BufferedReader(zipfile.ZipFile(content.open()).open(member))  # type: ignore[type-var]
 
     return Content(f"{member!r} in {content.name}", _suffix(member), opened)

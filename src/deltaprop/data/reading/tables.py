@@ -16,7 +16,7 @@ from deltaprop.data.reading.errors import (
 from deltaprop.data.reading.formats import Format, format_of, read_database
 from deltaprop.data.reading.names import require_distinct
 from deltaprop.data.reading.options import ReadingOptions
-from deltaprop.data.reading.places import Content, fetch
+from deltaprop.data.reading.places import STANDARD_INPUT, Content, fetch
 from deltaprop.data.reading.result import Reading
 
 DATABASES = (
@@ -94,10 +94,11 @@ def read_table(
     markers = (na,) if isinstance(na, str) else tuple(str(marker) for marker in na)
     options = ReadingOptions(sep, decimal, thousands, encoding, markers, date_format, sheet, query)
     found = read(source, options)
+    name = "standard input" if str(source) == STANDARD_INPUT else source
     if found.notes:
-        warnings.warn(f"{source}: {' '.join(found.notes)}", TableWarning, stacklevel=2)
+        warnings.warn(f"{name}: {' '.join(found.notes)}", TableWarning, stacklevel=2)
     if found.problems:
-        warnings.warn(f"{source}: {' '.join(found.problems)}", UnparsedCells, stacklevel=2)
+        warnings.warn(f"{name}: {' '.join(found.problems)}", UnparsedCells, stacklevel=2)
     return found.frame
 
 

@@ -124,7 +124,8 @@ class Text:
         """Whether decimal commas appear later than in the first lines, so that 1.234 is 1234."""
         if self.options.decimal is not None or self.options.thousands is not None:
             return False
-        return self.convention.decimal == "." and Convention(",", ".") in converter.conventions
+        shows_commas = any(found.decimal == "," for found in converter.conventions)
+        return self.convention.decimal == "." and shows_commas
 
     # ------------------------------------------------------------ what was found
 
