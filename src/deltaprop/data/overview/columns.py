@@ -83,9 +83,7 @@ def facts_of(column: pd.Series, missing: float) -> ColumnFacts:
     )
 
 
-def kind_of(
-    plain: pd.Series, words: list[str], codes: np.ndarray, labels: list[str | None]
-) -> str:
+def kind_of(plain: pd.Series, words: list[str], codes: np.ndarray, labels: list[str | None]) -> str:
     """The kind of a column, as the encoder will read it."""
     if not words:
         return "empty"

@@ -29,8 +29,8 @@ def findings_about_columns(
     features = [f for f in facts if f.name != target]
     if empty := [f.name for f in features if f.kind == "empty"]:
         yield (
-            f"Left out automatically, as all values are missing: {shortened(empty, 5)}. A column is "
-            "used as soon as some of its values are known."
+            f"Left out automatically, as all values are missing: {shortened(empty, 5)}. A column "
+            "is used as soon as some of its values are known."
         )
     if constant := [f.name for f in features if f.is_constant]:
         yield f"The same in all rows, so without effect: {shortened(constant, 5)}."
@@ -47,9 +47,7 @@ def findings_about_columns(
             yield f"{f.name} contains {f.sentinel}: if it means missing, use --na {f.sentinel}."
 
 
-def duplicates(
-    facts: Sequence[ColumnFacts], rows: pd.DataFrame
-) -> Iterator[tuple[str, str]]:
+def duplicates(facts: Sequence[ColumnFacts], rows: pd.DataFrame) -> Iterator[tuple[str, str]]:
     """Columns that have the same values as an earlier one, with that one."""
     seen: dict[int, str] = {}
     for f in facts:

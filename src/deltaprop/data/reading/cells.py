@@ -18,13 +18,22 @@ from deltaprop.data.reading.date_words import (
     order_of,
 )
 from deltaprop.data.reading.missing import SIGNS, WORDS, missing_among
-from deltaprop.data.reading.number_words import PERCENT, PLAIN, Convention, Parsed, is_number, parse
+from deltaprop.data.reading.number_words import (
+    PERCENT,
+    PLAIN,
+    Convention,
+    Parsed,
+    digits_as_numbers,
+    is_number,
+    parse,
+)
 from deltaprop.data.reading.options import ReadingOptions
 
 LOOKS_NUMERIC = 0.8  # fraction of the words, for a column to be reported if others do not parse
 TRUTH = {"true": True, "false": False}
 SHOWN = 3  # cells in a message
-QUICK = 50  # words that show that a column contains no numbers
+SAMPLE = 500  # rows that show that a column contains neither numbers nor dates
+QUICK = 100  # words that do so
 
 
 @dataclass
@@ -50,35 +59,57 @@ class Converter:
 
     def convert(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The table with its columns of words converted."""
-        texts = [i for i in range(frame.shape[1]) if _has_words(frame.iloc[:, i])]
-        if not texts:
+        places = [i for i, dtype in enumerate(frame.dtypes) if _has_words(dtype)]
+        texts = {i: frame.iloc[:, i] for i in places}
+        converted = {i: self._column(column) for i, column in texts.items()}
+        self._convert_dates(converted)
+        changed = {i: column for i, column in converted.items() if column is not texts[i]}
+        if not changed:
             return frame
-        columns = {i: frame.iloc[:, i] for i in range(frame.shape[1])}
-        for i in texts:
-            columns[i] = self._column(columns[i])
-        texts = [i for i in texts if _has_words(columns[i])]
-        self._convert_dates(columns, texts)
-        names = frame.columns
-        frame = pd.concat(columns, axis=1)
-        frame.columns = names
-        return frame
+        columns = [changed.get(i, frame.iloc[:, i]) for i in range(frame.shape[1])]
+        found = pd.concat(columns, axis=1)
+        found.columns = frame.columns
+        return found
 
     # ------------------------------------------------------------ numbers
 
     def _column(self, column: pd.Series) -> pd.Series:
+        if column.empty:
+            return column
         column = without_missing_words(column, self.options.na)
-        words = [word for word in column.unique() if isinstance(word, str)]
+        sample = _some_words(column)
+        if sample and _truth_of(sample) is None and not _may_be_numbers(sample):
+            return column
+        if (numbers := self._plain_numbers(column, sample)) is not None:
+            return numbers
+        words = words_of(column)
         if not words or len(words) < column.nunique(dropna=True):  # words among other values
             return column
         if (truth := _truth_of(words)) is not None:
             return column.map(truth)
-        if not _may_be_numbers(words):
-            return column
-        return self._numbers(column, words)
+        return self._numbers(column, words) if _may_be_numbers(words) else column
+
+    def _plain_numbers(self, column: pd.Series, sample: Sequence[str]) -> pd.Series | None:
+        """The numbers of a column, quickly, if all of its words are digits and marks."""
+        if not sample or not _holds_strings(column):
+            return None
+        parsed = parse(sample, self.hint, self._is_fixed)
+        if parsed.unit or np.isnan(parsed.numbers).any():
+            return None
+        numbers = digits_as_numbers(column, parsed.convention)
+        if np.count_nonzero(np.isnan(numbers)) != column.isna().sum():
+            return None
+        self.conventions.add(parsed.convention.used_in(sample))
+        numbers = _as_integers(column, sample, parsed._replace(numbers=numbers))
+        return pd.Series(numbers, index=column.index, name=column.name)
+
+    @property
+    def _is_fixed(self) -> bool:
+        """Whether the caller says how numbers are written."""
+        return self.options.decimal is not None or self.options.thousands is not None
 
     def _numbers(self, column: pd.Series, words: list[str]) -> pd.Series:
-        is_fixed = self.options.decimal is not None or self.options.thousands is not None
-        parsed = parse(words, self.hint, is_fixed)
+        parsed = parse(words, self.hint, self._is_fixed)
         known = ~np.isnan(parsed.numbers)
         if known.all():
             self._note_unit(column.name, parsed, words)
@@ -113,24 +144,23 @@ class Converter:
 
     # ------------------------------------------------------------ dates
 
-    def _convert_dates(self, columns: dict[int, pd.Series], texts: Sequence[int]) -> None:
+    def _convert_dates(self, columns: dict[int, pd.Series]) -> None:
+        """Replace columns of dates whose order the encoder would not recognise by itself."""
+        texts = {i: column for i, column in columns.items() if _has_words(column.dtype)}
         if self.options.date_format is not None:
-            for i in texts:
-                columns[i] = self._dates_of_format(columns[i], self.options.date_format)
+            for i, column in texts.items():
+                columns[i] = self._dates_of_format(column, self.options.date_format)
             return
-        words = {i: [w for w in columns[i].unique() if isinstance(w, str)] for i in texts}
-        orders = {i: order_of(words[i]) for i in texts if words[i]}
-        shown = {order for order in orders.values() if order not in (None, EITHER)}
+        words = {i: words_of(c) for i, c in texts.items() if order_of(_some_words(c)) is not None}
+        orders = {i: order for i, found in words.items() if (order := order_of(found)) is not None}
+        certain = set(orders.values()) - {EITHER}
         for i, order in orders.items():
-            if order is None:
-                continue
-            first = DAY if order == DAY or (order == EITHER and shown == {DAY}) else MONTH
+            first = DAY if order == DAY or (order == EITHER and certain == {DAY}) else MONTH
             if (order == EITHER and first == DAY) or has_short_years(words[i]):
-                # The encoder would read them in another way.
                 iso = iso_dates(words[i], first)
                 columns[i] = columns[i].map(dict(zip(words[i], iso, strict=True)))
             if order == EITHER:
-                self._note_order(columns[i].name, words[i][0], first, is_certain=len(shown) == 1)
+                self._note_order(columns[i].name, words[i][0], first, len(certain) == 1)
 
     def _note_order(self, name: Any, word: str, first: str, is_certain: bool) -> None:
         day = iso_dates([word], first)[0]
@@ -138,7 +168,7 @@ class Converter:
         self.notes.append(f"Column {name!r}: {word} is read as {day}, the {first} first, {reason}.")
 
     def _dates_of_format(self, column: pd.Series, pattern: str) -> pd.Series:
-        words = [word for word in column.unique() if isinstance(word, str)]
+        words = words_of(column)
         dates = pd.to_datetime(pd.Series(words, dtype=object), format=pattern, errors="coerce")
         known = dates.notna().to_numpy()
         if not words or known.mean() < LOOKS_NUMERIC:
@@ -168,16 +198,32 @@ def shortened(words: Sequence[str]) -> str:
 
 def without_missing_words(column: pd.Series, extra: Sequence[str] = ()) -> pd.Series:
     """The column without words that stand for missing values."""
-    if extra:
+    if extra and column.isin(extra).any():
         column = column.mask(column.isin(extra))
     if not column.isin(SIGNS | WORDS).any():
         return column
-    missing = missing_among(word for word in column.unique() if isinstance(word, str))
+    missing = missing_among(words_of(column))
     return column.mask(column.isin(missing)) if missing else column
 
 
-def _has_words(column: pd.Series) -> bool:
-    return column.dtype == object or isinstance(column.dtype, pd.StringDtype)
+def words_of(column: pd.Series) -> list[str]:
+    """The distinct strings of a column."""
+    found = column.unique()
+    values = found.tolist() if isinstance(found, np.ndarray) else found.to_numpy(object).tolist()
+    return [word for word in values if isinstance(word, str)]
+
+
+def _some_words(column: pd.Series) -> list[str]:
+    """The strings in evenly spaced rows."""
+    return words_of(column.iloc[:: max(1, -(-len(column) // SAMPLE))])
+
+
+def _has_words(dtype: Any) -> bool:
+    return dtype.kind == "O" or isinstance(dtype, pd.StringDtype)
+
+
+def _holds_strings(column: pd.Series) -> bool:
+    return isinstance(column.dtype, pd.StringDtype)
 
 
 def _truth_of(words: Sequence[str]) -> dict[str, bool] | None:
@@ -188,8 +234,8 @@ def _truth_of(words: Sequence[str]) -> dict[str, bool] | None:
 
 
 def _may_be_numbers(words: Sequence[str]) -> bool:
-    """Whether some of the first and last words look like numbers."""
-    sample = [*words[:QUICK], *words[-QUICK:]]
+    """Whether half of some words look like numbers."""
+    sample = words[:: -(-len(words) // QUICK)]
     return sum(map(is_number, sample)) >= len(sample) / 2
 
 

@@ -19,7 +19,7 @@ from deltaprop.data.reading.number_words import parts_of
 
 SEPARATORS = (",", ";", "\t", "|")
 NAMES = {"\t": "a tab", " ": "spaces"}
-ROWS = 200  # that are looked at
+ROWS = 100  # that are looked at
 LEAST_CONSISTENT = 0.7  # fraction of the rows that have the same number of cells
 HINT = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # Excel's first line
 PART_OF_NAME = re.compile(r"[0-9]{1,3}(?:\.[0-9]+)+|[0-9]+[.,][0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -109,19 +109,22 @@ def detect(text: str, is_whole: bool, sep: str | None = None) -> Dialect:
 
 
 def _best(text: str, is_whole: bool, sep: str | None) -> _Lines:
-    if sep is not None:
-        candidates = [_split(text, is_whole, sep, quote, escape) for quote, escape in _quotes(text)]
-        return max(candidates, key=lambda lines: _score(lines) + 1e-6 * (lines.width > 1))
+    possible = SEPARATORS if sep is None else (sep,)
     candidates = [
-        _split(text, is_whole, sep, quote, escape)
-        for sep in SEPARATORS
+        _split(text, is_whole, mark, quote, escape)
+        for mark in possible
+        if mark in text
         for quote, escape in _quotes(text)
     ]
-    best = max(candidates, key=_score)
-    if _score(best) > 0:
-        return best
+    candidates = [lines for lines in candidates if _consistency(lines) > 0]
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        return max(candidates, key=_score)
+    if sep is not None:
+        return _split(text, is_whole, sep, '"', None)
     spaced = _split(text, is_whole, " ", '"', None)
-    return spaced if _score(spaced) > 0 else _one_column(text, is_whole)
+    return spaced if _consistency(spaced) > 0 else _one_column(text, is_whole)
 
 
 def _quotes(text: str) -> list[tuple[str, str | None]]:
@@ -160,32 +163,37 @@ def _split(text: str, is_whole: bool, sep: str, quote: str, escape: str | None) 
 
 def _one_column(text: str, is_whole: bool) -> _Lines:
     """Lines that are not divided: by a separator that does not occur in them."""
-    counts = {sep: text.count(sep) for sep in SEPARATORS}
+    counts = {sep: text.count(sep) for sep in (*SEPARATORS, "\x1f")}
     sep = min(counts, key=lambda sep: counts[sep])
     return _split(text, is_whole, sep, '"', None)
 
 
-def _score(lines: _Lines) -> float:
-    """How well these rows look like a table, in [0, 1]; 0 for a single column."""
+def _consistency(lines: _Lines) -> float:
+    """How well rows agree in their number of cells, in [0, 1]; 0 if this is no table."""
     body = lines.rows[_first_row(lines) :]
     width = lines.width
     if width < 2 or not body:
         return 0.0
-    fitting = [row for row in body if len(row) == width]
-    consistent = len(fitting) / len(body)
+    consistent = sum(len(row) == width for row in body) / len(body)
     if consistent < LEAST_CONSISTENT or abs(len(body[0]) - width) > 1:
         return 0.0
     if lines.sep == " " and consistent < 1:
         return 0.0  # words of a text
-    cells = [cell for row in fitting for cell in row]
-    whole = sum(map(_wholeness, cells)) / len(cells)
-    agrees = 1.0 if len(body[0]) == width else 0.9
+    agreement = 1.0 if len(body[0]) == width else 0.9
     if len(body) < len(lines.rows):
         # Lines are skipped, so that the next one must have names; a comment need not be divided.
         comments = all(row[0].startswith("#") for row in lines.rows[: -len(body)])
-        agrees *= 1.0 if comments else 0.0 if _has_numbers(body[0]) else 0.5
+        agreement *= 1.0 if comments else 0.0 if _has_numbers(body[0]) else 0.5
+    return consistent * consistent * agreement
+
+
+def _score(lines: _Lines) -> float:
+    """How well rows look like a table, in [0, 1]."""
+    width = lines.width
+    cells = [cell for row in lines.rows[_first_row(lines) :] if len(row) == width for cell in row]
+    whole = sum(map(_wholeness, cells)) / len(cells)
     wide = 1.0 - 0.1 / (width + 1)  # of equals, the one with more cells
-    return consistent * consistent * whole * agrees * wide
+    return _consistency(lines) * whole * wide
 
 
 def _has_numbers(row: Sequence[str]) -> bool:

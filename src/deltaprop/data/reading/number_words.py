@@ -127,7 +127,10 @@ def parts_of(word: str) -> Parts | None:
     >>> parts_of("10:30") is None
     True
     """
-    found = WORD.fullmatch(word.strip())
+    word = word.strip()
+    if word.isdecimal():  # most numbers
+        return Parts(False, word, "", "")
+    found = WORD.fullmatch(word)
     if found is None or (found["open"] is None) != (found["close"] is None):
         return None
     signs = [found["sign"], found["sign2"], found["behind"] or "", found["open"] or ""]
@@ -221,7 +224,7 @@ def parse(words: Sequence[str], hint: Convention, fixed: bool = False) -> Parsed
     unit = _common_unit(sample)
     usable = [part for part in sample if part and part.unit in ("", unit)]
     convention = hint if fixed else _best(usable, hint)
-    found = _without_units(words, convention) if not unit else np.full(len(words), np.nan)
+    found = digits_as_numbers(words, convention) if not unit else np.full(len(words), np.nan)
     for i in np.flatnonzero(np.isnan(found)).tolist():
         found[i] = _value(parts_of(words[i]), convention, unit)
     return Parsed(found, convention, unit)
@@ -237,8 +240,8 @@ def _value(parts: Parts | None, convention: Convention, unit: str) -> float:
     return round(value * PERCENT[unit], 15) if unit in PERCENT else value
 
 
-def _without_units(words: Sequence[str], convention: Convention) -> Float[np.ndarray, " n"]:
-    """The numbers of words of digits and marks only, quickly; NaN for others."""
+def digits_as_numbers(words: Any, convention: Convention) -> Float[np.ndarray, " n"]:
+    """The numbers of words of digits and marks only, quickly; NaN for others and missing ones."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

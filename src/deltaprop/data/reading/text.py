@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from deltaprop.data.reading import encodings
@@ -25,6 +26,7 @@ from deltaprop.data.reading.places import Content
 from deltaprop.data.reading.result import Reading
 
 USUAL = {".tsv": "\t", ".tab": "\t"}  # separators, by the endings of names; others have commas
+MOST_EMPTY = 1000  # rows at the end of a table
 SAMPLE = 1 << 17  # bytes from which the encoding and the dialect are detected
 
 
@@ -184,6 +186,8 @@ def _convention(dialect: Dialect, options: ReadingOptions) -> Convention:
     if options.decimal is not None or options.thousands is not None:
         decimal = options.decimal or ("," if options.thousands == "." else ".")
         return Convention(decimal, options.thousands or "")
+    if not any("," in cell for row in dialect.rows for cell in row):
+        return PLAIN
     decimal = shown_decimal(cell for row in dialect.rows for cell in row if cell)
     if decimal == ",":
         return Convention(",", ".")
@@ -208,9 +212,12 @@ def _stripped(frame: pd.DataFrame) -> pd.DataFrame:
 
 def without_empty_ends(frame: pd.DataFrame) -> pd.DataFrame:
     """The table without empty rows at its end and empty columns that have no name."""
-    unnamed = [name for name in frame.columns if str(name).startswith("Unnamed: ")]
-    frame = frame.drop(columns=[name for name in unnamed if frame[name].isna().all()])
-    n = len(frame)
-    while n and frame.iloc[n - 1].isna().all():
-        n -= 1
-    return frame.iloc[:n]
+    unnamed = [name for name in frame.columns if name.startswith("Unnamed: ")]
+    empty = [name for name in unnamed if frame[name].isna().all()]
+    if empty:
+        frame = frame.drop(columns=empty)
+    is_known = frame.iloc[-MOST_EMPTY:].notna().any(axis=1).to_numpy()
+    if not is_known.any():
+        return frame.dropna(how="all")
+    n = len(is_known) - 1 - int(np.flatnonzero(is_known)[-1])
+    return frame.iloc[: len(frame) - n] if n else frame
