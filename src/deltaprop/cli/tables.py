@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from deltaprop.cli.options import DEFAULT_MEMORY, DataOptions
 from deltaprop.cli.reading_options import for_streams, read_table
+from deltaprop.data.overview.describing import describe
 from deltaprop.data.reading import ReadingOptions, TableError, is_database
 from deltaprop.data.streams.opening import stream
 from deltaprop.data.task import recognise_task, require_columns, split_target
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
     from deltaprop.cli.models import Tabular
+    from deltaprop.data.overview.describing import Overview
 
     Rows = tuple[pd.DataFrame, pd.Series]
 
@@ -44,6 +46,7 @@ class TrainingData(NamedTuple):
     baseline: Rows
     n_rows: int
     n_without_target: int
+    overview: Overview | None = None  # of a table in memory
 
 
 def training_data(options: DataOptions) -> TrainingData:
@@ -137,6 +140,7 @@ def _in_memory(options: DataOptions) -> TrainingData:
         baseline=rows,
         n_rows=len(frame),
         n_without_target=n_without_target,
+        overview=describe(frame.drop(columns=list(options.drop)), options.target, leakage=False),
     )
 
 

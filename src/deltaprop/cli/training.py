@@ -71,6 +71,8 @@ def train_and_report(
     _check(run, outputs)
     data_options = _with_test_size(data_options, model_options, run, outputs)
     data = training_data(data_options)
+    if data.overview is not None and not outputs.quiet:
+        note(str(data.overview))
     model = _new_model(data.task, model_options, run)
     watch = _watch(model, data) if run.watch else None
     trained = _fit(model, data, run, [] if outputs.quiet else [_progress(data.task)], watch)

@@ -88,7 +88,8 @@ def describe(table: Any, target: str | None = None, *, leakage: bool = True) -> 
     --------
     >>> import deltaprop as dp
     >>> table = dp.tables.read_table("data/penguins.csv")
-    >>> print(dp.tables.describe(table, "species"))
+    >>> dp.tables.describe(table, "species").rows
+    344
     """
     from deltaprop.data.overview.columns import facts_of
 

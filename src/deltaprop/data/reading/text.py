@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from deltaprop.data.reading import encodings
-from deltaprop.data.reading.cells import Converter
+from deltaprop.data.reading.cells import LOOKS_NUMERIC, Converter
 from deltaprop.data.reading.dialects import Dialect, detect
 from deltaprop.data.reading.errors import TableError
+from deltaprop.data.reading.missing import SIGNS, WORDS
 from deltaprop.data.reading.names import require_distinct, with_names
 from deltaprop.data.reading.number_words import (
     PLAIN,
@@ -132,10 +134,15 @@ class Text:
     # ------------------------------------------------------------ what was found
 
     def has_thousands(self) -> bool:
-        """Whether numbers in the first rows have marks between thousands."""
+        """Whether a column of the first rows has numbers with marks between thousands."""
         plain = Convention(self.convention.decimal, "")
-        parts = [parts_of(cell) for row in self.dialect.rows for cell in row if is_number(cell)]
-        return any(part is not None and number_of(part, plain) is None for part in parts)
+        for column in zip_longest(*self.dialect.rows, fillvalue=""):
+            parts = [parts_of(cell) for cell in column if cell and is_number(cell)]
+            n_cells = sum(cell not in WORDS | SIGNS for cell in column)
+            has_marks = any(part is not None and number_of(part, plain) is None for part in parts)
+            if has_marks and len(parts) >= LOOKS_NUMERIC * n_cells:
+                return True
+        return False
 
     def stream_notes(self) -> str:
         """How the first lines are divided, in one sentence; empty if nothing is unusual."""
