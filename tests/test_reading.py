@@ -111,8 +111,8 @@ def test_decimal_commas_that_come_late_decide_for_all_columns(tmp_path):
 def test_options_win_over_what_is_detected(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("a;b\n1,234;x\n2,500;y\n")
-    assert read_table(path, thousands=",")["a"].tolist() == [1234, 2500]
-    assert read_table(path, decimal=",")["a"].tolist() == [1.234, 2.5]
+    assert read(path, ReadingOptions(thousands=",")).frame["a"].tolist() == [1234, 2500]
+    assert read(path, ReadingOptions(decimal=",")).frame["a"].tolist() == [1.234, 2.5]
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_tables_are_read_from_any_file_system():
 # ---------------------------------------------------------------- streams
 
 STREAMED = ["comma.csv", "semicolon_decimal_comma.csv", "tab.tsv", "pipe.csv", "latin1_german.csv",
-            "utf8_bom.csv", "title.csv", "missing_dash.csv", "packed.csv.gz"]  # fmt: skip
+            "utf8_bom.csv", "missing_dash.csv", "packed.csv.gz"]  # fmt: skip
 
 
 @pytest.mark.filterwarnings("ignore::deltaprop.tables.TableWarning")
@@ -209,9 +209,19 @@ def test_streams_read_the_same(name):
         assert all(map(is_same, frame[column].tolist(), cells))
 
 
-def test_thousands_cannot_be_streamed():
-    with pytest.raises(TableError, match="marks between thousands"):
-        stream(FOLDER / "thousands_dot.csv")
+@pytest.mark.parametrize(
+    ("name", "obstacle"),
+    [
+        ("thousands_dot.csv", "marks between thousands"),
+        ("title.csv", "lines above the names"),
+        ("no_header.csv", "no names of columns"),
+        ("single_space.txt", "spaces as separators"),
+        ("people.xlsx", "must fit into memory"),
+    ],
+)
+def test_what_cannot_be_streamed_is_a_clear_error(name, obstacle):
+    with pytest.raises(TableError, match=obstacle):
+        stream(FOLDER / name)
 
 
 # ---------------------------------------------------------------- predictions
@@ -239,3 +249,26 @@ def test_cells_that_parse_or_are_missing_give_no_warning(model):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.predict(X)
+
+
+# ---------------------------------------------------------------- sizes
+
+
+def test_lines_may_be_long(tmp_path):
+    """The names of 40,000 columns do not fit into the first sample."""
+    path = tmp_path / "wide.csv"
+    names = [f"column{i}" for i in range(40_000)]
+    path.write_text("\n".join([";".join(names), *[";".join(["1,5"] * 40_000)] * 3]))
+    frame = read(path).frame
+    assert list(frame.columns) == names
+    assert (frame == 1.5).all(axis=None)
+
+
+def test_missing_numbers_are_named_for_all_formats():
+    frame = read_table(FOLDER / "people.parquet", na=["34", "Ben"])
+    assert frame["age"].isna().tolist() == [True, False, False, False, False, False]
+    assert frame["name"].isna().tolist() == [False, True, False, False, False, False]
+
+
+def test_whole_numbers_of_sheets_are_integers():
+    assert read_table(FOLDER / "people.xlsx")["age"].dtype == "int64"

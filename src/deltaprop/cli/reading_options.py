@@ -127,9 +127,10 @@ def reads_a_table(command: Callable[..., Any]) -> Callable[..., Any]:
         with reported(strict):
             return command(**arguments, reading=reading)
 
-    with_options.__signature__ = own.replace(parameters=parameters)
-    with_options.__annotations__ = {p.name: p.annotation for p in parameters}
-    del with_options.__wrapped__  # type: ignore[attr-defined]  # whose signature Typer would read
+    extended: Any = with_options
+    extended.__signature__ = own.replace(parameters=parameters)
+    extended.__annotations__ = {p.name: p.annotation for p in parameters}
+    del extended.__wrapped__  # whose signature Typer would read
     return with_options
 
 

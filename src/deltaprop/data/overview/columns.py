@@ -102,9 +102,9 @@ def kind_of(plain: pd.Series, words: list[str], codes: np.ndarray, labels: list[
     return "category" if are_categories(labels, codes) else "text"
 
 
-def _are_numbers(words: list[str | None]) -> bool:
+def _are_numbers(words: list[str]) -> bool:
     try:
-        values.parsed_numbers(words, strict=True)
+        values.parsed_numbers([*words], strict=True)
     except (ValueError, OverflowError):
         return False
     return True

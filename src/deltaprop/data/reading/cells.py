@@ -58,18 +58,23 @@ class Converter:
     conventions: set[Convention] = field(default_factory=set)
 
     def convert(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """The table with its columns of words converted."""
+        """Convert the columns of words of a table, in place."""
         places = [i for i, dtype in enumerate(frame.dtypes) if _has_words(dtype)]
         texts = {i: frame.iloc[:, i] for i in places}
         converted = {i: self._column(column) for i, column in texts.items()}
         self._convert_dates(converted)
-        changed = {i: column for i, column in converted.items() if column is not texts[i]}
-        if not changed:
-            return frame
-        columns = [changed.get(i, frame.iloc[:, i]) for i in range(frame.shape[1])]
-        found = pd.concat(columns, axis=1)
-        found.columns = frame.columns
-        return found
+        for i, column in converted.items():
+            if column is not texts[i]:
+                frame.isetitem(i, column)
+        return self._without_missing_numbers(frame) if self.options.na else frame
+
+    def _without_missing_numbers(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The table without numbers that the caller says are missing values."""
+        numbers = pd.to_numeric(pd.Series(self.options.na), errors="coerce").dropna()
+        for i, dtype in enumerate(frame.dtypes):
+            if pd.api.types.is_numeric_dtype(dtype) and frame.iloc[:, i].isin(numbers).any():
+                frame.isetitem(i, frame.iloc[:, i].mask(frame.iloc[:, i].isin(numbers)))
+        return frame
 
     # ------------------------------------------------------------ numbers
 

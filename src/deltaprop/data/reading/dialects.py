@@ -114,7 +114,7 @@ def _best(text: str, is_whole: bool, sep: str | None) -> _Lines:
         _split(text, is_whole, mark, quote, escape)
         for mark in possible
         if mark in text
-        for quote, escape in _quotes(text)
+        for quote, escape in _quotes(text, mark)
     ]
     candidates = [lines for lines in candidates if _consistency(lines) > 0]
     if len(candidates) == 1:
@@ -127,12 +127,14 @@ def _best(text: str, is_whole: bool, sep: str | None) -> _Lines:
     return spaced if _consistency(spaced) > 0 else _one_column(text, is_whole)
 
 
-def _quotes(text: str) -> list[tuple[str, str | None]]:
+def _quotes(text: str, sep: str) -> list[tuple[str, str | None]]:
     """The ways of quotation that the text may have; the first one is preferred."""
     found: list[tuple[str, str | None]] = [('"', None)]
     if '\\"' in text:
         found.append(('"', "\\"))
-    if "'" in text:
+    begin = len(re.findall(rf"(?m)(?:^|{re.escape(sep)})'", text))
+    end = len(re.findall(rf"(?m)'(?:$|{re.escape(sep)})", text))
+    if begin == end > 0:
         found.append(("'", None))
     return found
 
@@ -204,7 +206,7 @@ def _wholeness(cell: str) -> float:
     """How much a cell looks like one value rather than several or a part of one, in [0, 1]."""
     if not cell or parts_of(cell) is not None:
         return 1.0
-    if cell[0] in "\"'" or cell[-1] in "\"'":
+    if cell[0] == '"' or cell[-1] == '"':
         return 0.0
     if not any(sep in cell for sep in (";", "\t", "|")):
         return 1.0

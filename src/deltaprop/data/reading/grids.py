@@ -40,7 +40,16 @@ def table_of(rows: Sequence[Sequence[Any]], name: str) -> pd.DataFrame | None:
     columns = pd.DataFrame(body, columns=range(len(names)), dtype=object)
     frame = with_names(columns, names)
     unnamed = [c for c in frame.columns if c.startswith("Unnamed: ") and frame[c].isna().all()]
-    return frame.drop(columns=unnamed).infer_objects()
+    return _with_integers(frame.drop(columns=unnamed).infer_objects())
+
+
+def _with_integers(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with whole numbers as integers; sheets have floats only."""
+    for i, dtype in enumerate(frame.dtypes):
+        column = frame.iloc[:, i]
+        if dtype.kind == "f" and (column == column.round()).all() and column.abs().max() < 2**53:
+            frame.isetitem(i, column.astype("int64"))
+    return frame
 
 
 def _is_empty(cell: Any) -> bool:

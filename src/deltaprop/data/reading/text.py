@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -28,6 +29,7 @@ from deltaprop.data.reading.places import Content
 from deltaprop.data.reading.result import Reading
 
 USUAL = {".tsv": "\t", ".tab": "\t"}  # separators, by the endings of names; others have commas
+FEWEST_LINES = 20  # in a sample, if lines are long
 MOST_EMPTY = 1000  # rows at the end of a table
 SAMPLE = 1 << 17  # bytes from which the encoding and the dialect are detected
 
@@ -47,7 +49,7 @@ class Text:
 
     def __init__(self, content: Content, options: ReadingOptions) -> None:
         self.content, self.options = content, options
-        head = content.head(SAMPLE)
+        head, self.is_whole = _first_lines(content)
         self.encoding = options.encoding or encodings.detect(head, content.name)
         self._look(head)
 
@@ -55,9 +57,10 @@ class Text:
         text = decoded(head, self.encoding)
         if not text.strip():
             raise TableError(f"{self.content.name} is empty.")
-        self.dialect = detect(text, len(head) < SAMPLE, self.options.sep)
+        self.dialect = detect(text, self.is_whole, self.options.sep)
         sep = self.dialect.sep
-        self.padded = sep not in " \t" and (f" {sep}" in text or f"{sep} " in text)
+        n_padded = max(text.count(f" {sep}"), text.count(f"{sep} "))
+        self.padded = sep not in " \t" and n_padded > text.count(sep) / 2
         self.convention = _convention(self.dialect, self.options)
 
     # ------------------------------------------------------------ rows
@@ -80,11 +83,26 @@ class Text:
         return Reading(without_empty_ends(converted), notes, converter.problems)
 
     def _frame(self) -> pd.DataFrame:
+        """All rows, with columns of words if numbers are not written as pandas expects."""
+        try:
+            frame = self._rows()
+        except pd.errors.ParserError as error:
+            if "EOF inside string" not in str(error):
+                raise
+            frame = self._rows(quoting=csv.QUOTE_NONE)  # a quotation mark within words
+        names = self.dialect.names
+        if self.dialect.shift and not self._has_trailing_separators():
+            frame, names = frame.reset_index(), ("", *names)
+        if self.padded:
+            frame = _stripped(frame)
+        return with_names(frame, names)
+
+    def _rows(self, **more: Any) -> pd.DataFrame:
         dialect = self.dialect
         as_words = self.convention.decimal != "." or self.options.thousands is not None
-        shift, trailing = dialect.shift, self._has_trailing_separators()
+        has_row_names = dialect.shift and not self._has_trailing_separators()
         with self.content.open() as file:
-            frame = pd.read_csv(
+            return pd.read_csv(
                 file,
                 sep=r"\s+" if dialect.sep == " " else dialect.sep,
                 quotechar=dialect.quote,
@@ -92,18 +110,14 @@ class Text:
                 doublequote=dialect.escape is None,
                 skiprows=dialect.skip,
                 header=0 if dialect.has_names else None,
-                index_col=False if trailing or not shift else None,
+                index_col=None if has_row_names else False,
                 encoding=self.encoding,
                 skipinitialspace=self.padded,
                 na_values=list(self.options.na) or None,
                 dtype=str if as_words else None,
                 low_memory=False,
+                **more,
             )
-        if shift and not trailing:
-            frame = frame.reset_index()
-        if self.padded:
-            frame = _stripped(frame)
-        return with_names(frame, ["", *dialect.names] if shift and not trailing else dialect.names)
 
     def _frame_of_another_encoding(self) -> pd.DataFrame:
         if self.options.encoding is not None:
@@ -178,6 +192,16 @@ class Text:
         if given.encoding is not None or self.encoding in ("utf-8", "utf-8-sig"):
             return words
         return f"{words} ({encodings.shown(self.encoding)})"
+
+
+def _first_lines(content: Content) -> tuple[bytes, bool]:
+    """The first bytes of a file, with several lines, and whether this is all of it."""
+    n = SAMPLE
+    while True:
+        head = content.head(n)
+        if len(head) < n or head.count(b"\n") + head.count(b"\r") >= FEWEST_LINES:
+            return head, len(head) < n
+        n *= 8
 
 
 def decoded(head: bytes, encoding: str) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deltaprop.data.reading import ReadingOptions, TableError, TableWarning
 from deltaprop.data.reading.missing import SIGNS, WORDS
 from deltaprop.data.reading.places import Content
+
+if TYPE_CHECKING:
+    from deltaprop.data.reading.text import Text
 
 HEAD = 1 << 17
 
@@ -19,7 +22,7 @@ def text_format(path: str, filesystem: Any, options: ReadingOptions) -> Any:
     Raises
     ------
     TableError
-        If its numbers have marks between thousands, which Arrow cannot read.
+        If Arrow cannot read it.
     """
     import pyarrow.csv as csv
     import pyarrow.dataset as ds
@@ -28,10 +31,9 @@ def text_format(path: str, filesystem: Any, options: ReadingOptions) -> Any:
 
     text = Text(_beginning(path, filesystem), options)
     dialect = text.dialect
-    if dialect.sep == " " or text.has_thousands():
-        what = "spaces as separators" if dialect.sep == " " else "marks between thousands"
+    if (obstacle := _obstacle(text)) is not None:
         raise TableError(
-            f"{path!r} has {what}, so it cannot be streamed. Read it into memory, without "
+            f"{path!r} has {obstacle}, so it cannot be streamed. Read it into memory, without "
             "--memory, or convert it to Parquet."
         )
     if notes := text.stream_notes():
@@ -43,15 +45,24 @@ def text_format(path: str, filesystem: Any, options: ReadingOptions) -> Any:
             escape_char=dialect.escape or False,
         ),
         read_options=csv.ReadOptions(
-            encoding="utf8" if text.encoding == "utf-8-sig" else text.encoding,
-            skip_rows=dialect.skip,
-            column_names=None if dialect.has_names else list(dialect.names),
+            encoding="utf8" if text.encoding == "utf-8-sig" else text.encoding
         ),
         convert_options=csv.ConvertOptions(
             decimal_point=text.convention.decimal,
             null_values=[*csv.ConvertOptions().null_values, *SIGNS, *WORDS, *options.na],
         ),
     )
+
+
+def _obstacle(text: Text) -> str | None:
+    """What Arrow's datasets cannot read; None for nothing."""
+    if text.dialect.sep == " ":
+        return "spaces as separators"
+    if text.dialect.skip:
+        return "lines above the names of columns"
+    if not text.dialect.has_names:
+        return "no names of columns in its first line"
+    return "marks between thousands" if text.has_thousands() else None
 
 
 def _beginning(path: str, filesystem: Any) -> Content:
