@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+for old in HERE.iterdir():
+    if old != Path(__file__):
+        old.unlink()
 EXPECTED: dict[str, dict[str, Any]] = {}
 
 NAMES = ["Anna", "Ben", "Carla", "David", "Eva", "Frank"]
@@ -178,6 +181,19 @@ text(
     "dots_explained_by_another_column.csv",
     lines(";", ["count", "1.234", "2.500", "12.000"], ["weight", "0,5", "1,25", "2,75"]),
     {"count": [1234, 2500, 12000], "weight": [0.5, 1.25, 2.75]},
+)
+SMALL = [987, 1234, 15, 2500, 640, 12000]
+for sep, mark in (("semicolon", "."), ("semicolon", ","), ("tab", "."), ("pipe", ",")):
+    separator = {"semicolon": ";", "tab": "\t", "pipe": "|"}[sep]
+    text(
+        f"whole_numbers_{sep}_{'dot' if mark == '.' else 'comma'}.csv",
+        lines(separator, ["count", *grouped(SMALL, mark, ".", 0)], ["age", *AGE]),
+        {"count": SMALL, "age": AGE},
+    )
+text(
+    "up_to_three_decimals.csv",
+    lines(",", ["x", 987, 1.234, 1.5, 2.75, 3.125, 12.625], ["y", *AGE]),
+    {"x": [987, 1.234, 1.5, 2.75, 3.125, 12.625], "y": AGE},
 )
 text(
     "three_decimals.csv",
@@ -414,6 +430,12 @@ text(
     dates=["day"],
 )
 text(
+    "some_cells_are_no_dates.csv",
+    lines(",", ["day", *DATES, "soon"], ["age", *AGE, 5]),
+    {"day": [*DATES, "soon"], "age": [*AGE, 5]},
+    note="'soon'",
+)
+text(
     "date_order_from_another_column.csv",
     lines(",", ["from", *spelled(EARLY, "%d/%m/%Y")], ["to", *spelled(DATES, "%d/%m/%Y")]),
     {"from": EARLY, "to": DATES},
@@ -444,12 +466,13 @@ text("missing_given.csv", lines(",", ["x", 1.5, -999, 3.5, "void"], ["y", 1, 2, 
 
 # ---------------------------------------------------------------- booleans
 
-for yes, no in (("true", "false"), ("TRUE", "FALSE"), ("True", "False")):
-    text(f"boolean_{yes}_{len(EXPECTED)}.csv", lines(",", ["b", yes, no, yes], ["y", 1, 2, 3]),
+for number, (yes, no) in enumerate([("true", "false"), ("TRUE", "FALSE"), ("True", "False")]):
+    text(f"boolean_{number}.csv", lines(",", ["b", yes, no, yes], ["y", 1, 2, 3]),
          {"b": [True, False, True], "y": [1, 2, 3]}, booleans=["b"])  # fmt: skip
-for yes, no in (("yes", "no"), ("Ja", "Nein"), ("Y", "N"), ("T", "F"), ("oui", "non"),
-                ("WAHR", "FALSCH"), ("sí", "no")):  # fmt: skip
-    text(f"boolean_words_{len(EXPECTED)}.csv", lines(",", ["b", yes, no, ""], ["y", 1, 2, 3]),
+PAIRS = "yes no,Ja Nein,Y N,T F,oui non,WAHR FALSCH,sí no".split(",")
+for number, pair in enumerate(PAIRS):
+    yes, no = pair.split()
+    text(f"boolean_words_{number}.csv", lines(",", ["b", yes, no, ""], ["y", 1, 2, 3]),
          {"b": [yes, no, None], "y": [1, 2, 3]}, booleans=["b"])  # fmt: skip
 
 # ---------------------------------------------------------------- options

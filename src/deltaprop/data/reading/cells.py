@@ -14,6 +14,7 @@ from deltaprop.data.reading.date_words import (
     EITHER,
     MONTH,
     has_short_years,
+    is_date,
     iso_dates,
     order_of,
 )
@@ -156,7 +157,9 @@ class Converter:
             for i, column in texts.items():
                 columns[i] = self._dates_of_format(column, self.options.date_format)
             return
-        words = {i: words_of(c) for i, c in texts.items() if order_of(_some_words(c)) is not None}
+        words = {i: words_of(c) for i, c in texts.items() if _may_be_dates(_some_words(c))}
+        for i, found in words.items():
+            self._note_other_than_dates(columns[i], found)
         orders = {i: order for i, found in words.items() if (order := order_of(found)) is not None}
         certain = set(orders.values()) - {EITHER}
         for i, order in orders.items():
@@ -166,6 +169,16 @@ class Converter:
                 columns[i] = columns[i].map(dict(zip(words[i], iso, strict=True)))
             if order == EITHER:
                 self._note_order(columns[i].name, words[i][0], first, len(certain) == 1)
+
+    def _note_other_than_dates(self, column: pd.Series, words: Sequence[str]) -> None:
+        others = [word for word in words if not is_date(word)]
+        if others and len(others) <= (1 - LOOKS_NUMERIC) * len(words):
+            n = int(column.isin(others).sum())
+            self.problems.append(
+                f"Column {column.name!r} looks like dates but was read as text: {n} of "
+                f"{len(column)} cells do not parse ({shortened(others)}). Correct them, or name "
+                f"them as missing: --na {others[0]!r}."
+            )
 
     def _note_order(self, name: Any, word: str, first: str, is_certain: bool) -> None:
         day = iso_dates([word], first)[0]
@@ -242,6 +255,11 @@ def _may_be_numbers(words: Sequence[str]) -> bool:
     """Whether half of some words look like numbers."""
     sample = words[:: -(-len(words) // QUICK)]
     return sum(map(is_number, sample)) >= len(sample) / 2
+
+
+def _may_be_dates(words: Sequence[str]) -> bool:
+    """Whether most of some words look like dates."""
+    return bool(words) and sum(map(is_date, words)) >= LOOKS_NUMERIC * len(words)
 
 
 def _as_integers(column: pd.Series, words: Sequence[str], parsed: Parsed) -> np.ndarray:

@@ -6,7 +6,13 @@ import re
 from collections.abc import Iterable, Sequence
 
 DATE = re.compile(r"([0-9]{1,2})([./-])([0-9]{1,2})\2([0-9]{4}|[0-9]{2})(?:[ T,].*)?")
+ISO = re.compile(r"[0-9]{4}([./-])[0-9]{1,2}\1[0-9]{1,2}(?:[ T].*)?")
 DAY, MONTH, EITHER = "day", "month", "either"
+
+
+def is_date(word: str) -> bool:
+    """Whether a word looks like a date in digits."""
+    return DATE.fullmatch(word) is not None or ISO.fullmatch(word) is not None
 
 
 def order_of(words: Iterable[str]) -> str | None:

@@ -31,6 +31,8 @@ WORD = re.compile(
     rf"(?P<body>[0-9.,][0-9.,{SPACES}'’]*?)(?P<exponent>[eE][-+−]?[0-9]+)?"
     rf"[{SPACES}]*(?P<after>{UNIT})?(?P<close>\))?(?P<behind>-)?"
 )
+GROUPED = re.compile(r"-?[1-9][0-9]{0,2}([.,])[0-9]{3}(?:\1[0-9]{3})*")
+SMALL = re.compile("-?[0-9]{1,3}")
 SAMPLE = 1000  # words that show the convention of a column
 PERCENT = {"%": 0.01, "‰": 0.001}
 
@@ -181,6 +183,29 @@ def decimals_of(body: str) -> str:
     return "" if is_group else marks[0]
 
 
+def mark_of_groups(words: Iterable[str]) -> str:
+    """The mark between thousands of a column of whole numbers; "" if it shows none.
+
+    In 987, 1.234 and 12.500 the dot is none of decimals: 987 and 1.2 would be written without zeros
+    at the end, too, but all words with a dot have three digits behind it.
+
+    Examples
+    --------
+    >>> mark_of_groups(["987", "1.234", "12.500", "2.750"]), mark_of_groups(["987", "1.234", "1.5"])
+    ('.', '')
+    """
+    marked, plain, marks = 0, 0, set()
+    for word in words:
+        if found := GROUPED.fullmatch(word):
+            marked += 1
+            marks.add(found[1])
+        elif SMALL.fullmatch(word):
+            plain += 1
+        else:
+            return ""
+    return marks.pop() if len(marks) == 1 and marked >= 3 and plain else ""
+
+
 # ---------------------------------------------------------------- a table
 
 
@@ -265,12 +290,14 @@ def _common_unit(parts: Sequence[Parts | None]) -> str:
 def _best(known: Sequence[Parts], hint: Convention) -> Convention:
     """The convention under which most words are numbers; the hint, or a simple one, of equals."""
 
+    mark = mark_of_groups(part.body for part in known if not part.exponent)
+
     def rank(convention: Convention) -> tuple[Any, ...]:
         matching = [part for part in known if number_of(part, convention) is not None]
         contradicted = sum(decimals_of(p.body) not in ("", convention.decimal) for p in matching)
         return (
             len(matching),
-            -contradicted,
+            -contradicted - (len(matching) if mark and convention.thousands != mark else 0),
             convention == hint,
             convention.decimal == hint.decimal,
             -len(convention.thousands),

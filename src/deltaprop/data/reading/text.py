@@ -20,6 +20,7 @@ from deltaprop.data.reading.number_words import (
     PLAIN,
     Convention,
     is_number,
+    mark_of_groups,
     number_of,
     parts_of,
     shown_decimal,
@@ -217,7 +218,9 @@ def _convention(dialect: Dialect, options: ReadingOptions) -> Convention:
     if options.decimal is not None or options.thousands is not None:
         decimal = options.decimal or ("," if options.thousands == "." else ".")
         return Convention(decimal, options.thousands or "")
-    if not any("," in cell for row in dialect.rows for cell in row):
+    if (mark := _mark_of_groups(dialect.rows)) and mark == ".":
+        return Convention(",", ".")
+    if mark == "," or not any("," in cell for row in dialect.rows for cell in row):
         return PLAIN
     decimal = shown_decimal(cell for row in dialect.rows for cell in row if cell)
     if decimal == ",":
@@ -225,6 +228,13 @@ def _convention(dialect: Dialect, options: ReadingOptions) -> Convention:
     if not decimal and dialect.sep == ";" and _has_commas(dialect.rows):
         return Convention(",", ".")
     return PLAIN
+
+
+def _mark_of_groups(rows: Sequence[Sequence[str]]) -> str:
+    """The mark between thousands that a column shows in whole numbers; "" for none."""
+    columns = zip_longest(*rows, fillvalue="")
+    marks = (mark_of_groups(c for c in column if c not in WORDS | SIGNS) for column in columns)
+    return next((mark for mark in marks if mark), "")
 
 
 def _has_commas(rows: Sequence[Sequence[str]]) -> bool:
