@@ -16,7 +16,7 @@ import pytest
 
 import deltaprop as dp
 from deltaprop.data.reading import ReadingOptions, TableError, read
-from deltaprop.tables import TableEncoder, UnparsedCells, read_table, stream
+from deltaprop.tables import TableEncoder, UnparsedCells, describe, read_table, stream
 
 FOLDER = Path(__file__).parent / "tables"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
@@ -61,6 +61,8 @@ def differences(name):
         read_cells = dates_of(frame[column]) if is_date else frame[column].tolist()
         same = len(read_cells) == len(cells) and all(map(is_same, read_cells, cells))
         found += [] if same else [f"{column}: {read_cells}"]
+    kinds = describe(frame).columns["kind"]
+    found += [f"{c}: {kinds[c]}" for c in expected.get("booleans", ()) if kinds[c] != "boolean"]
     notes = [note for part in notes for note in part]
     note = expected.get("note")
     if note is not None and (note not in " ".join(notes) or (note == "" and notes)):

@@ -383,6 +383,17 @@ text(
     note="column_1",
 )  # fmt: skip
 text(
+    "wavelengths_as_names.csv",
+    "sample,400.5,401,401.5,402,402.5\nA1,0.1,0.2,0.3,0.4,0.5\nA2,0.2,0.3,0.4,0.5,0.6\n",
+    {"sample": ["A1", "A2"], "400.5": [0.1, 0.2], "401": [0.2, 0.3], "401.5": [0.3, 0.4],
+     "402": [0.4, 0.5], "402.5": [0.5, 0.6]},
+)  # fmt: skip
+text(
+    "quantiles_as_names.csv",
+    "n,0.25,0.75\n10,1.5,2.5\n20,3.5,4.5\n",
+    {"n": [10, 20], "0.25": [1.5, 3.5], "0.75": [2.5, 4.5]},
+)
+text(
     "years_as_names.csv",
     "country,2019,2020\nFrance,1.5,2.5\nSpain,3.5,4.5\n",
     {"country": ["France", "Spain"], "2019": [1.5, 3.5], "2020": [2.5, 4.5]},
@@ -469,7 +480,7 @@ text("missing_given.csv", lines(",", ["x", 1.5, -999, 3.5, "void"], ["y", 1, 2, 
 for number, (yes, no) in enumerate([("true", "false"), ("TRUE", "FALSE"), ("True", "False")]):
     text(f"boolean_{number}.csv", lines(",", ["b", yes, no, yes], ["y", 1, 2, 3]),
          {"b": [True, False, True], "y": [1, 2, 3]}, booleans=["b"])  # fmt: skip
-PAIRS = "yes no,Ja Nein,Y N,T F,oui non,WAHR FALSCH,sí no".split(",")
+PAIRS = ["yes no", "Ja Nein", "Y N", "T F", "oui non", "WAHR FALSCH", "sí no"]
 for number, pair in enumerate(PAIRS):
     yes, no = pair.split()
     text(f"boolean_words_{number}.csv", lines(",", ["b", yes, no, ""], ["y", 1, 2, 3]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from deltaprop.data.reading.date_words import (
+    ANY,
     DAY,
     EITHER,
     MONTH,
+    has_order,
     has_short_years,
     is_date,
     iso_dates,
@@ -157,9 +159,12 @@ class Converter:
             for i, column in texts.items():
                 columns[i] = self._dates_of_format(column, self.options.date_format)
             return
-        words = {i: words_of(c) for i, c in texts.items() if _may_be_dates(_some_words(c))}
-        for i, found in words.items():
-            self._note_other_than_dates(columns[i], found)
+        words = {}
+        for i, column in texts.items():
+            sample = _some_words(column)
+            if _may_be_dates(sample):
+                self._note_other_than_dates(column)
+                words[i] = words_of(column) if has_order(sample[0]) else []
         orders = {i: order for i, found in words.items() if (order := order_of(found)) is not None}
         certain = set(orders.values()) - {EITHER}
         for i, order in orders.items():
@@ -170,14 +175,14 @@ class Converter:
             if order == EITHER:
                 self._note_order(columns[i].name, words[i][0], first, len(certain) == 1)
 
-    def _note_other_than_dates(self, column: pd.Series, words: Sequence[str]) -> None:
-        others = [word for word in words if not is_date(word)]
-        if others and len(others) <= (1 - LOOKS_NUMERIC) * len(words):
-            n = int(column.isin(others).sum())
+    def _note_other_than_dates(self, column: pd.Series) -> None:
+        others = column[~column.str.fullmatch(ANY, na=True)]
+        if 0 < len(others) <= (1 - LOOKS_NUMERIC) * len(column):
+            words = words_of(others)
             self.problems.append(
-                f"Column {column.name!r} looks like dates but was read as text: {n} of "
-                f"{len(column)} cells do not parse ({shortened(others)}). Correct them, or name "
-                f"them as missing: --na {others[0]!r}."
+                f"Column {column.name!r} looks like dates but was read as text: {len(others)} of "
+                f"{len(column)} cells do not parse ({shortened(words)}). Correct them, or name "
+                f"them as missing: --na {words[0]!r}."
             )
 
     def _note_order(self, name: Any, word: str, first: str, is_certain: bool) -> None:
@@ -218,10 +223,19 @@ def without_missing_words(column: pd.Series, extra: Sequence[str] = ()) -> pd.Se
     """The column without words that stand for missing values."""
     if extra and column.isin(extra).any():
         column = column.mask(column.isin(extra))
-    if not column.isin(SIGNS | WORDS).any():
+    if not _contains_any(column, SIGNS | WORDS):
         return column
     missing = missing_among(words_of(column))
     return column.mask(column.isin(missing)) if missing else column
+
+
+def _contains_any(column: pd.Series, words: Iterable[str]) -> bool:
+    if not _holds_strings(column):
+        return bool(column.isin(list(words)).any())
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return bool(pc.any(pc.is_in(pa.array(column), pa.array(words, pa.large_string()))).as_py())
 
 
 def words_of(column: pd.Series) -> list[str]:

@@ -6,8 +6,17 @@ import re
 from collections.abc import Iterable, Sequence
 
 DATE = re.compile(r"([0-9]{1,2})([./-])([0-9]{1,2})\2([0-9]{4}|[0-9]{2})(?:[ T,].*)?")
+ANY = (  # the same without references to a group, which RE2 does not have
+    "(?:[0-9]{4}[./-][0-9]{1,2}[./-][0-9]{1,2}|[0-9]{1,2}[./-][0-9]{1,2}[./-](?:[0-9]{4}|[0-9]{2}))"
+    "(?:[ T,].*)?"
+)
 ISO = re.compile(r"[0-9]{4}([./-])[0-9]{1,2}\1[0-9]{1,2}(?:[ T].*)?")
 DAY, MONTH, EITHER = "day", "month", "either"
+
+
+def has_order(word: str) -> bool:
+    """Whether a word is a date in which the day or the month comes first."""
+    return DATE.fullmatch(word) is not None
 
 
 def is_date(word: str) -> bool:

@@ -13,6 +13,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from deltaprop.data.reading.number_words import parts_of
@@ -22,6 +23,8 @@ NAMES = {"\t": "a tab", " ": "spaces"}
 ROWS = 100  # that are looked at
 LEAST_CONSISTENT = 0.7  # fraction of the rows that have the same number of cells
 HINT = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # Excel's first line
+FRACTION = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+MANY = 5  # increasing numbers in the first row, which are then names
 PART_OF_NAME = re.compile(r"[0-9]{1,3}(?:\.[0-9]+)+|[0-9]+[.,][0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -239,10 +242,8 @@ def _described(lines: _Lines, skip: int) -> Dialect:
         return Dialect(lines.sep, lines.quote, lines.escape, skip, (), True, 0, ())
     first = _first_row(lines)
     header, body = lines.rows[first], lines.rows[first + 1 :]
-    skip += lines.starts[first] if first else 0
-    if first == 0 and lines.starts[0]:
-        skip += lines.starts[0]
-    has_names = not _is_data(header)
+    skip += lines.starts[first]
+    has_names = not _is_data(header, body)
     shift = lines.width - len(header) if lines.width == len(header) + 1 else 0
     names = tuple(header)
     if not has_names:
@@ -253,6 +254,13 @@ def _described(lines: _Lines, skip: int) -> Dialect:
     )
 
 
-def _is_data(header: Sequence[str]) -> bool:
-    """Whether cells contain fractions or dates, which are no names of columns."""
-    return any(PART_OF_NAME.fullmatch(cell.lstrip("+-")) is not None for cell in header)
+def _is_data(header: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row is data: it has fractions or dates, and nothing speaks for names."""
+    if not any(PART_OF_NAME.fullmatch(cell.lstrip("+-")) for cell in header):
+        return False
+    for name, *cells in zip(header, *body[:10], strict=False):
+        if name and parts_of(name) is None and all(parts_of(cell) is not None for cell in cells):
+            return False  # a word above numbers
+    numbers = [float(cell) for cell in header if FRACTION.fullmatch(cell)]
+    is_scale = len(numbers) >= MANY and all(a < b for a, b in pairwise(numbers))
+    return not is_scale  # such as the wavelengths of a spectrum

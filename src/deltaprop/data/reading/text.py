@@ -84,7 +84,7 @@ class Text:
         return Reading(without_empty_ends(converted), notes, converter.problems)
 
     def _frame(self) -> pd.DataFrame:
-        """All rows, with columns of words if numbers are not written as pandas expects."""
+        """All rows; numbers with marks between thousands are words."""
         try:
             frame = self._rows()
         except pd.errors.ParserError as error:
@@ -100,7 +100,6 @@ class Text:
 
     def _rows(self, **more: Any) -> pd.DataFrame:
         dialect = self.dialect
-        as_words = self.convention.decimal != "." or self.options.thousands is not None
         has_row_names = dialect.shift and not self._has_trailing_separators()
         with self.content.open() as file:
             return pd.read_csv(
@@ -115,7 +114,7 @@ class Text:
                 encoding=self.encoding,
                 skipinitialspace=self.padded,
                 na_values=list(self.options.na) or None,
-                dtype=str if as_words else None,
+                decimal=self.convention.decimal,  # numbers with other marks remain words
                 low_memory=False,
                 **more,
             )
@@ -166,7 +165,10 @@ class Text:
 
     def _notes(self, converter: Converter) -> list[str]:
         notes, dialect = [], self.dialect
-        if unusual := self._unusual(converter.conventions):
+        found = set(converter.conventions)
+        if self.convention.decimal == "," and _has_commas(self.dialect.rows):
+            found.add(Convention(",", ""))
+        if unusual := self._unusual(found):
             notes.append(f"Read{unusual}.")
         if dialect.skip:
             lines, are = ("lines", "are") if dialect.skip > 1 else ("line", "is")
@@ -186,7 +188,7 @@ class Text:
         if given.sep is None and self.dialect.sep != USUAL.get(self.content.suffix, ","):
             parts.append(f"{self.dialect.shown_sep} as separator")
         if given.decimal is None and given.thousands is None:
-            parts += sorted({found.shown() for found in conventions} - {""})
+            parts += _shown(conventions)
         if self.dialect.quote != '"':
             parts.append(f"{self.dialect.quote} as quotation mark")
         words = f" with {' and '.join(parts)}" if parts else ""
@@ -238,9 +240,16 @@ def _mark_of_groups(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _has_commas(rows: Sequence[Sequence[str]]) -> bool:
-    comma = Convention(",", "")
-    parts = [parts_of(cell) for row in rows for cell in row if "," in cell]
-    return any(part is not None and number_of(part, comma) is not None for part in parts)
+    """Whether there are numbers with a decimal comma, or with commas between thousands."""
+    return any("," in cell and is_number(cell) for row in rows for cell in row)
+
+
+def _shown(conventions: Iterable[Convention]) -> list[str]:
+    """How numbers are written, in words; empty if they are plain."""
+    marks = {mark for found in conventions for mark in found.thousands}
+    has_commas = any(found.decimal == "," for found in conventions)
+    shown = [Convention("," if has_commas else ".", mark).shown() for mark in sorted(marks) or [""]]
+    return [words for words in shown if words]
 
 
 def _stripped(frame: pd.DataFrame) -> pd.DataFrame:
@@ -257,6 +266,8 @@ def without_empty_ends(frame: pd.DataFrame) -> pd.DataFrame:
     empty = [name for name in unnamed if frame[name].isna().all()]
     if empty:
         frame = frame.drop(columns=empty)
+    if not frame.tail(1).isna().to_numpy().all():
+        return frame
     is_known = frame.iloc[-MOST_EMPTY:].notna().any(axis=1).to_numpy()
     if not is_known.any():
         return frame.dropna(how="all")
