@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import deltaprop as dp
 from deltaprop.data.reading import ReadingOptions, TableError, read
@@ -35,6 +37,8 @@ def is_same(found, expected):
         return pd.isna(found)
     if isinstance(expected, (bool, str)):
         return type(found) is type(expected) and found == expected
+    if isinstance(expected, list):
+        return found == expected
     is_number = isinstance(found, (int, float)) and not isinstance(found, bool)
     return is_number and math.isclose(found, expected, rel_tol=1e-12)
 
@@ -83,6 +87,57 @@ def test_a_table_is_read_as_what_it_is(name):
 def test_what_cannot_be_read_is_a_clear_error(name):
     with pytest.raises(TableError, match=EXPECTED[name]["error"]):
         read(FOLDER / name)
+
+
+# ---------------------------------------------------------------- any table in any style
+
+WORDS = st.text("abcdefgäöüßéñ", min_size=2, max_size=8).filter(lambda word: word != "na")
+
+
+@st.composite
+def tables(draw):
+    """Columns of fractions, whole numbers and words; the first one shows the decimal mark."""
+    n = draw(st.integers(3, 8))
+
+    def column(cell):
+        return draw(st.lists(cell, min_size=n, max_size=n))
+
+    fractions = st.integers(-(10**9), 10**9).map(lambda cents: cents / 100)
+    kinds = [fractions, st.integers(-(10**8), 10**8), WORDS]
+    columns = {"anchor": [0.5, 1.25, *column(fractions)][:n]}
+    for i in range(draw(st.integers(1, 4))):
+        columns[f"col {i}"] = column(draw(st.sampled_from(kinds)))
+    return columns
+
+
+@given(
+    columns=tables(),
+    sep=st.sampled_from(",;\t|"),
+    decimal=st.sampled_from(".,"),
+    grouped=st.sampled_from(["", " ", "'", "other"]),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "latin-1"]),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_any_style_of_any_table_is_read(
+    columns, sep, decimal, grouped, encoding, end, tmp_path_factory
+):
+    mark = {".": ",", ",": "."}[decimal] if grouped == "other" else grouped
+
+    def written(cell):
+        if isinstance(cell, str):
+            return cell
+        digits = f"{cell:,}" if mark else str(cell)
+        word = digits.replace(".", "D").replace(",", mark).replace("D", decimal)
+        return f'"{word}"' if sep in word else word
+
+    rows = [list(columns), *zip(*columns.values(), strict=True)]
+    text = end.join(sep.join(map(written, row)) for row in rows) + end
+    path = tmp_path_factory.mktemp("style") / "t.csv"
+    path.write_bytes(text.encode(encoding))
+    frame = read(path).frame
+    assert list(frame.columns) == list(columns)
+    for name, cells in columns.items():
+        assert all(map(is_same, frame[name].tolist(), cells)), name
 
 
 # ---------------------------------------------------------------- beyond single files

@@ -504,6 +504,11 @@ keep("lines.jsonl", "\n".join(map(json.dumps, RECORDS)).encode(), PEOPLE)
 keep("lines.ndjson", "\n".join(map(json.dumps, RECORDS)).encode(), PEOPLE)
 keep("lines.json", "\n".join(map(json.dumps, RECORDS)).encode(), PEOPLE)
 keep(
+    "lists.jsonl",
+    b'{"x": "1,5", "tags": ["a", "b"]}\n{"x": "2,5", "tags": []}\n',
+    {"x": [1.5, 2.5], "tags": [["a", "b"], []]},
+)
+keep(
     "structs.jsonl",
     b'{"id": 1, "at": {"x": 1.5, "y": 2}}\n{"id": 2, "at": {"x": 2.5, "y": null}}\n',
     {"id": [1, 2], "at.x": [1.5, 2.5], "at.y": [2, None]},
@@ -547,6 +552,13 @@ def other_libraries() -> None:
         writer.write_table(pa.table(PEOPLE))
     keep("stream.arrow", out.getvalue(), PEOPLE)
     sheets(frame)
+    keep(
+        "measurements.xlsx",
+        measurements(),
+        {"pH": [7.1, None, 7.3, 7.4, 7.5, 7.6, 7.6], "mass": [5, None, 6.5, 7, 8, 9, 9],
+         "run": ["1", "2", "three", "4", "5", "6", "7"]},
+        note="'three'",
+    )  # fmt: skip
     databases(frame)
 
 
@@ -578,6 +590,19 @@ def sheets(frame: Any) -> None:
          "day": DATES, "done": [True, False] * 3},
         dates=["day"], booleans=["done"], note="Lab",
     )  # fmt: skip
+
+
+def measurements() -> bytes:
+    """A sheet in which words stand among numbers."""
+    from openpyxl import Workbook
+
+    book = Workbook()
+    for row in (["pH", "mass", "run"], [7.1, 5, 1], ["n/a", "-", 2], [7.3, 6.5, "three"],
+                [7.4, 7, 4], [7.5, 8, 5], [7.6, 9, 6], [7.6, 9, 7]):  # fmt: skip
+        book.active.append(row)
+    out = io.BytesIO()
+    book.save(out)
+    return out.getvalue()
 
 
 def databases(frame: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import infer_dtype
 
 from deltaprop.data.reading.date_words import (
     ANY,
@@ -62,7 +63,7 @@ class Converter:
 
     def convert(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Convert the columns of words of a table, in place."""
-        places = [i for i, dtype in enumerate(frame.dtypes) if _has_words(dtype)]
+        places = [i for i, dtype in enumerate(frame.dtypes) if _may_hold_words(dtype)]
         texts = {i: frame.iloc[:, i] for i in places}
         converted = {i: self._column(column) for i, column in texts.items()}
         self._convert_dates(converted)
@@ -82,8 +83,10 @@ class Converter:
     # ------------------------------------------------------------ numbers
 
     def _column(self, column: pd.Series) -> pd.Series:
-        if column.empty:
-            return column
+        if not _holds_strings(column):
+            column = _as_strings(column, self.options.na)
+            if not _holds_strings(column):
+                return column
         column = without_missing_words(column, self.options.na)
         sample = _some_words(column)
         if sample and _truth_of(sample) is None and not _may_be_numbers(sample):
@@ -91,7 +94,7 @@ class Converter:
         if (numbers := self._plain_numbers(column, sample)) is not None:
             return numbers
         words = words_of(column)
-        if not words or len(words) < column.nunique(dropna=True):  # words among other values
+        if not words:
             return column
         if (truth := _truth_of(words)) is not None:
             return column.map(truth)
@@ -99,7 +102,7 @@ class Converter:
 
     def _plain_numbers(self, column: pd.Series, sample: Sequence[str]) -> pd.Series | None:
         """The numbers of a column, quickly, if all of its words are digits and marks."""
-        if not sample or not _holds_strings(column):
+        if not sample:
             return None
         parsed = parse(sample, self.hint, self._is_fixed)
         if parsed.unit or np.isnan(parsed.numbers).any():
@@ -154,7 +157,7 @@ class Converter:
 
     def _convert_dates(self, columns: dict[int, pd.Series]) -> None:
         """Replace columns of dates whose order the encoder would not recognise by itself."""
-        texts = {i: column for i, column in columns.items() if _has_words(column.dtype)}
+        texts = {i: column for i, column in columns.items() if _holds_strings(column)}
         if self.options.date_format is not None:
             for i, column in texts.items():
                 columns[i] = self._dates_of_format(column, self.options.date_format)
@@ -230,8 +233,6 @@ def without_missing_words(column: pd.Series, extra: Sequence[str] = ()) -> pd.Se
 
 
 def _contains_any(column: pd.Series, words: Iterable[str]) -> bool:
-    if not _holds_strings(column):
-        return bool(column.isin(list(words)).any())
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -250,7 +251,29 @@ def _some_words(column: pd.Series) -> list[str]:
     return words_of(column.iloc[:: max(1, -(-len(column) // SAMPLE))])
 
 
-def _has_words(dtype: Any) -> bool:
+def _as_strings(column: pd.Series, extra: Sequence[str]) -> pd.Series:
+    """Objects as strings, if they are strings and numbers; otherwise the column as it is.
+
+    Words for missing values among numbers, as in sheets, are left out first.
+    """
+    kind = infer_dtype(column, skipna=True)
+    if kind == "string":
+        return column.astype("str")
+    if kind not in ("mixed", "mixed-integer") or not column.map(_is_word_or_number).all():
+        return column
+    missing = missing_among(value for value in column if isinstance(value, str))
+    column = column.mask(column.isin([*missing, *extra])).infer_objects()
+    if not _may_hold_words(column.dtype):
+        return column
+    words = [_plain(value) if isinstance(value, (int, float)) else value for value in column]
+    return pd.Series(words, index=column.index, name=column.name, dtype="str")
+
+
+def _is_word_or_number(value: Any) -> bool:
+    return value is None or (isinstance(value, (str, int, float)) and not isinstance(value, bool))
+
+
+def _may_hold_words(dtype: Any) -> bool:
     return dtype.kind == "O" or isinstance(dtype, pd.StringDtype)
 
 
@@ -293,5 +316,7 @@ def _mapped(column: pd.Series, words: Sequence[str], numbers: np.ndarray) -> pd.
     return pd.Series(found, index=column.index, name=column.name)
 
 
-def _plain(number: float) -> str:
-    return str(int(number)) if number.is_integer() else repr(float(number))
+def _plain(number: float) -> str | None:
+    if number != number:
+        return None
+    return str(int(number)) if float(number).is_integer() else repr(float(number))
