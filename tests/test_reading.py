@@ -91,7 +91,7 @@ def test_what_cannot_be_read_is_a_clear_error(name):
 
 # ---------------------------------------------------------------- any table in any style
 
-WORDS = st.text("abcdefgäöüßéñ", min_size=2, max_size=8).filter(lambda word: word != "na")
+WORDS = st.sampled_from(["Köln", "Größe", "Málaga", "blue", "dark red", "O'Brien", "x-ray", "A1"])
 
 
 @st.composite
