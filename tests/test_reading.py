@@ -74,11 +74,18 @@ def differences(name):
     return found
 
 
-def test_there_are_enough_tables():
+def test_nearly_all_tables_are_read_as_what_they_are():
+    failing = [name for name in TABLES if "fails" in EXPECTED[name]]
     assert len(TABLES) >= 80
+    assert len(failing) <= 0.03 * len(TABLES)
 
 
-@pytest.mark.parametrize("name", TABLES)
+def _marked(name):
+    reason = EXPECTED[name].get("fails")
+    return pytest.param(name, marks=[] if reason is None else pytest.mark.xfail(reason=reason))
+
+
+@pytest.mark.parametrize("name", map(_marked, TABLES))
 def test_a_table_is_read_as_what_it_is(name):
     assert not differences(name)
 

@@ -349,6 +349,18 @@ text(
 text("chinese_gb18030.csv", lines(",", ["城市", *CHINESE["城市"]], ["人口", 21.9, 24.9, 18.7]),
      CHINESE, encoding="gb18030", options={"encoding": "gb18030"})  # fmt: skip
 
+EUROS = {"preis": ["5 Stück", "7 Stück"], "x": [5, 7]}
+text("euros_latin9.csv", "preis;x\n5 Stück;5 €\n7 Stück;7 €\n", EUROS, encoding="iso8859-15")
+GREEK = {"πόλη": ["Αθήνα", "Πάτρα", "Θεσσαλονίκη"], "x": [3, 2, 1]}
+text("greek_cp1253.csv", lines(",", ["πόλη", *GREEK["πόλη"]], ["x", 3, 2, 1]), GREEK,
+     encoding="cp1253")  # fmt: skip
+refused("chinese_unnamed.csv", "城市,人口\n北京,21.9\n上海,24.9\n广州,18.7\n".encode("gb18030"),
+        "--encoding")  # fmt: skip
+refused("japanese_unnamed.csv", "名前,年齢\nさくら,12\nタロウ,14\n".encode("cp932"), "--encoding")
+CZECH = {"jméno": ["Jiří", "Tomáš", "Matěj"], "x": [1, 2, 3]}
+text("czech_cp1250.csv", lines(";", ["jméno", *CZECH["jméno"]], ["x", 1, 2, 3]), CZECH,
+     encoding="cp1250", fails="Its letters are those of other words in cp1252.")  # fmt: skip
+
 # ---------------------------------------------------------------- quotation marks and lines
 
 text("quoted_commas.csv", lines(",", ["who", *(f'"{n}, Dr."' for n in NAMES)], ["age", *AGE]),

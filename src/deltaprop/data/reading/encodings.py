@@ -18,9 +18,12 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-ONE_BYTE = ("cp1252", "cp1250", "cp1251", "mac_roman", "cp850", "cp1253")  # the first of equals
+ONE_BYTE = (  # the first of equals
+    "cp1252", "iso8859_15", "cp1250", "iso8859_2", "cp1251", "mac_roman", "cp850", "cp1253",
+)  # fmt: skip
 SHOWN = {"utf-8-sig": "UTF-8", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16", "utf-16": "UTF-16"}
-LEAST_SCORE = 0.3  # of each letter that is not ASCII, for an encoding to be believed
+PUNCTUATION = "“”„‘’‚«»–—…\xa0·"
+LEAST_SCORE = 0.6  # of each letter that is not ASCII, for an encoding to be believed
 
 
 def detect(data: bytes, name: str) -> str:
@@ -92,9 +95,11 @@ def _plausibility(before: str, letter: str, after: str) -> float:
     if letter == "\ufffd" or "\x7f" < letter < "\xa0":
         return -2.0
     if not letter.isalpha() or letter in "ªº":
-        within_word = before.isalpha() and after.isalpha() and letter not in "’-\u00ad·"
+        if letter not in PUNCTUATION and (before > "\xa0" or after > "\xa0"):
+            return -1.0  # several signs in a row
+        within_word = before.isalpha() and after.isalpha() and letter not in "’-\u00ad"
         joined = letter in "£¥¤÷×¬¦¶§¨¸" and (before.isalpha() or after.isalpha())
-        return -2.0 if within_word or joined else 0.9
+        return -2.0 if within_word or joined or letter == "¤" else 0.9
     if before.isdigit() and after.isdigit():
         return -1.0
     if letter.isupper() and before.islower():
