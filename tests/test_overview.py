@@ -50,7 +50,7 @@ def test_the_kinds_of_columns(overview):
         "target": "category",
     }  # fmt: skip
     assert str(overview).startswith(
-        "405 rows, 14 columns: 6 numeric, 1 boolean, 3 categorical, 1 dates, 2 text, 1 empty."
+        "405 rows, 14 columns: 6 numeric, 1 boolean, 3 categorical, 1 date, 2 text, 1 empty."
     )
 
 

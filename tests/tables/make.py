@@ -600,7 +600,7 @@ def sheets(frame: Any) -> None:
         out.getvalue(),
         {"sample": [f"S{i}" for i in range(6)], "pH": [7.0, 7.1, 7.2, 7.3, 7.4, 7.5],
          "day": DATES, "done": [True, False] * 3},
-        dates=["day"], booleans=["done"], note="Lab",
+        dates=["day"], booleans=["done"], note="','",
     )  # fmt: skip
 
 

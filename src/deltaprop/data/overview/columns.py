@@ -77,7 +77,7 @@ def facts_of(column: pd.Series, missing: float) -> ColumnFacts:
         kind,
         missing,
         len(words),
-        tuple(words[:3]),
+        tuple(word.removesuffix(" 00:00:00") for word in words[:3]),
         _is_identifier(plain, kind, words),
         _sentinel(plain) if kind == "numeric" else "",
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 20_000  # evenly spaced, that are looked at; missing values are counted in all rows
 KINDS = {
-    "numeric": "numeric", "boolean": "boolean", "category": "categorical", "date": "dates",
+    "numeric": "numeric", "boolean": "boolean", "category": "categorical", "date": "date",
     "text": "text", "empty": "empty",
 }  # fmt: skip
 

@@ -78,6 +78,14 @@ CONVENTIONS = (
 )  # fmt: skip
 
 
+def described(conventions: Iterable[Convention]) -> list[str]:
+    """How numbers are written, in words; empty if they are plain."""
+    marks = {mark for found in conventions for mark in found.thousands}
+    has_commas = any(found.decimal == "," for found in conventions)
+    shown = [Convention("," if has_commas else ".", mark).shown() for mark in sorted(marks) or [""]]
+    return [words for words in shown if words]
+
+
 class Parsed(NamedTuple):
     """The numbers of words.
 

@@ -15,6 +15,7 @@ from deltaprop.data.reading.errors import (
 )
 from deltaprop.data.reading.formats import Format, format_of, read_database
 from deltaprop.data.reading.names import require_distinct
+from deltaprop.data.reading.number_words import described
 from deltaprop.data.reading.options import ReadingOptions
 from deltaprop.data.reading.places import STANDARD_INPUT, Content, fetch
 from deltaprop.data.reading.result import Reading
@@ -133,7 +134,9 @@ def _read(source: str | Path, options: ReadingOptions) -> Reading:
             return found
     converter = Converter(options)
     frame = converter.convert(found.frame)
-    return Reading(frame, [*found.notes, *converter.notes], converter.problems)
+    marks = described(converter.conventions)
+    unusual = [f"Read with {' and '.join(marks)}."] if marks else []
+    return Reading(frame, [*found.notes, *unusual, *converter.notes], converter.problems)
 
 
 def _of_format(known: Format, content: Content, options: ReadingOptions) -> Reading:

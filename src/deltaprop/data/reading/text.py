@@ -19,6 +19,7 @@ from deltaprop.data.reading.names import require_distinct, with_names
 from deltaprop.data.reading.number_words import (
     PLAIN,
     Convention,
+    described,
     is_number,
     mark_of_groups,
     number_of,
@@ -188,7 +189,7 @@ class Text:
         if given.sep is None and self.dialect.sep != USUAL.get(self.content.suffix, ","):
             parts.append(f"{self.dialect.shown_sep} as separator")
         if given.decimal is None and given.thousands is None:
-            parts += _shown(conventions)
+            parts += described(conventions)
         if self.dialect.quote != '"':
             parts.append(f"{self.dialect.quote} as quotation mark")
         words = f" with {' and '.join(parts)}" if parts else ""
@@ -242,14 +243,6 @@ def _mark_of_groups(rows: Sequence[Sequence[str]]) -> str:
 def _has_commas(rows: Sequence[Sequence[str]]) -> bool:
     """Whether there are numbers with a decimal comma, or with commas between thousands."""
     return any("," in cell and is_number(cell) for row in rows for cell in row)
-
-
-def _shown(conventions: Iterable[Convention]) -> list[str]:
-    """How numbers are written, in words; empty if they are plain."""
-    marks = {mark for found in conventions for mark in found.thousands}
-    has_commas = any(found.decimal == "," for found in conventions)
-    shown = [Convention("," if has_commas else ".", mark).shown() for mark in sorted(marks) or [""]]
-    return [words for words in shown if words]
 
 
 def _stripped(frame: pd.DataFrame) -> pd.DataFrame:
