@@ -85,7 +85,7 @@ def _marked(name):
     return pytest.param(name, marks=[] if reason is None else pytest.mark.xfail(reason=reason))
 
 
-@pytest.mark.parametrize("name", map(_marked, TABLES))
+@pytest.mark.parametrize("name", [_marked(name) for name in TABLES])
 def test_a_table_is_read_as_what_it_is(name):
     assert not differences(name)
 
@@ -336,3 +336,10 @@ def test_missing_numbers_are_named_for_all_formats():
 
 def test_whole_numbers_of_sheets_are_integers():
     assert read_table(FOLDER / "people.xlsx")["age"].dtype == "int64"
+
+
+def test_numbers_in_another_format_are_reported_at_fit():
+    X = pd.DataFrame({"x": ["1,5", "2,5", "3,25"] * 20, "code": ["A1", "A2", "B1"] * 20})
+    with pytest.warns(UnparsedCells, match="'x' looks numeric but is encoded as words") as caught:
+        TableEncoder().fit(X)
+    assert len(caught) == 1

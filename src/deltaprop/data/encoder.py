@@ -116,6 +116,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         self
+
+        Warns
+        -----
+        UnparsedCells
+            If a column looks numeric but contains words that are no numbers.
         """
         self._learn(as_frame(X))
         return self

@@ -22,6 +22,7 @@ from deltaprop.data.columns.description import Description
 from deltaprop.data.columns.numbers import DurationColumn, NumberColumn
 from deltaprop.data.columns.protocol import EncodedColumn
 from deltaprop.data.columns.text import TextColumn
+from deltaprop.data.columns.unparsed import warn_if_numeric
 
 REPEATED = 10  # times that a category occurs on average, if there are many
 
@@ -111,6 +112,7 @@ def _guessed(name: str, column: pd.Series, random_state: int | None) -> EncodedC
         return NumberColumn.of_values(name, np.append(known, np.nan)[codes])
     except (ValueError, OverflowError):  # no number, or one with hundreds of digits
         pass
+    warn_if_numeric(name, words)
     if are_categories(labels, codes):
         return CategoryColumn.of_values(name, labels, codes, missing_words=True)
     return TextColumn.of_values(name, labels, codes, random_state)

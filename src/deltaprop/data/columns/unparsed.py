@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,11 @@ import pandas as pd
 from deltaprop.data.columns import values
 from deltaprop.data.columns.protocol import EncodedColumn
 from deltaprop.data.reading import UnparsedCells
+from deltaprop.data.reading.number_words import is_number
 
 SHOWN = 3  # cells in a warning
+SAMPLE = 500  # words that are looked at
+LOOKS_NUMERIC = 0.8  # fraction of words that are numbers in some format
 
 
 def warn_of_unparsed(column: EncodedColumn, cells: pd.Series) -> None:
@@ -42,6 +46,27 @@ def warn_of_unparsed(column: EncodedColumn, cells: pd.Series) -> None:
         warnings.warn(
             f"Column {column.name!r}: {n} of {len(cells)} cells are not {what} and are treated as "
             f"missing ({shown}).",
+            UnparsedCells,
+            stacklevel=2,
+        )
+
+
+def warn_if_numeric(name: str, words: Sequence[str]) -> None:
+    """Warn if most words of a column that is not encoded as numbers look like numbers.
+
+    Warns
+    -----
+    UnparsedCells
+    """
+    sample = words[:: -(-len(words) // SAMPLE)]
+    if sum(map(is_number, sample)) < LOOKS_NUMERIC * len(sample):
+        return
+    others = [word for word in sample if np.isnan(values.parsed_numbers([word])[0])]
+    if others:
+        warnings.warn(
+            f"Column {name!r} looks numeric but is encoded as words, as some cells do not parse "
+            f"({', '.join(map(repr, others[:SHOWN]))}). Correct them, or read the table with "
+            "deltaprop.tables.read_table, which knows other formats of numbers.",
             UnparsedCells,
             stacklevel=2,
         )
