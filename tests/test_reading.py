@@ -343,3 +343,10 @@ def test_numbers_in_another_format_are_reported_at_fit():
     with pytest.warns(UnparsedCells, match="'x' looks numeric but is encoded as words") as caught:
         TableEncoder().fit(X)
     assert len(caught) == 1
+
+
+def test_loading_a_model_gives_no_warning(model, tmp_path):
+    dp.save(model, tmp_path / "m.dp")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dp.load(tmp_path / "m.dp")
