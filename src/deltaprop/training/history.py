@@ -29,6 +29,7 @@ class Epoch:
     learning_rate : float or None
         The learning rate at the end of the epoch; None for L-BFGS.
     validation_loss, validation_score : float or None
+        See :class:`History`.
     seconds : float
         The time since the training began.
     network : Network
@@ -56,9 +57,12 @@ class History:
     Attributes
     ----------
     loss_curve : list of float
-        The training loss of each epoch, averaged over its batches while θ changed.
+        The training loss L of each epoch, under the reduction of the network, averaged over its
+        batches while θ changed.
     validation_loss_curve, validation_scores : list of float or None
-        On the validation data after each epoch, if there are any.
+        On the validation data after each epoch, if there are any. The loss is on the scale of
+        `loss_curve`: the mean over the validation rows, which for ``reduction="sum"`` is multiplied
+        by the (weighted) number of training rows. It does not include the penalty.
     n_epochs : int
         The number of epochs (iterations of L-BFGS) of this call, including those that a checkpoint
         restored.
