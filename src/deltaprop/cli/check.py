@@ -5,13 +5,13 @@ from __future__ import annotations
 import typer
 
 from deltaprop.cli.options import AsJson, ModelFile, TableFile
-from deltaprop.cli.output import print_json
+from deltaprop.cli.output import examples, print_json
 from deltaprop.cli.registry import app
 
 N_ROWS = 20
 
 
-@app.command()
+@app.command(epilog=examples("deltaprop check model.dp data.csv"))
 def check(model: ModelFile, table: TableFile, as_json: AsJson = False) -> None:
     """Verify every equation of a model's networks numerically, on the first rows of a table.
 

@@ -47,7 +47,9 @@ NAMED = {
         "deltaprop.data.columns.squashing": ("Squash",),
         "deltaprop.data.columns.text": ("TextColumn",),
         "deltaprop.engines.xla_engine": ("Xla",),
+        "deltaprop.estimators.tabular.baseline": ("Baseline",),
         "deltaprop.estimators.tabular.calibration": ("Conformal",),
+        "deltaprop.estimators.tabular.fingerprint": ("Fingerprint",),
         "deltaprop.optim.privacy": ("Privacy",),
     }.items()
     for name in names
@@ -123,7 +125,7 @@ def _sizes_are_consistent(column: Any) -> bool:
 # NumPy would repeat an array of one entry.
 CHECKS: dict[str, Callable[[Any], bool]] = {
     **{name: _sizes_are_consistent for name in NAMED if name.endswith("Column")},
-    "Conformal": _sizes_are_consistent,
+    **dict.fromkeys(("Baseline", "Conformal", "Fingerprint"), _sizes_are_consistent),
     "OneHotEncoder": _categories_are_consistent,
     "TfidfVectorizer": _vocabulary_is_consistent,
 }
