@@ -34,14 +34,14 @@ def error(*arguments):
 
 
 def ring(n, seed):
-    """A table whose classes a linear model cannot tell apart: inside and outside of a ring."""
+    """A table with targets that a linear model cannot learn: products of columns."""
     rng = np.random.default_rng(seed)
     table = pd.DataFrame(rng.normal(size=(n, 2)), columns=["a", "b"])
     return table.assign(
-        inside=np.where(table.a**2 + table.b**2 < 1.4, "yes", "no"),
+        inside=np.where(table.a * table.b > 0, "yes", "no"),
         line=(table.a + table.b + rng.normal(scale=0.7, size=n) > 0).astype(int),
         noise=rng.integers(0, 2, n),
-        size=table.a**2 + table.b,
+        size=table.a * table.b,
         person=rng.integers(0, 40, n),
         day=pd.date_range("2020-01-01", periods=n).astype(str)[::-1],
     )

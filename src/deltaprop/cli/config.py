@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -56,20 +55,22 @@ def write_config(context: typer.Context, path: str) -> None:
     from deltaprop.storage.places import write_bytes
 
     lines = [f"# deltaprop {context.command.name} --config {path}\n"]
-    for key, parameter in _by_option(context).items():
-        value = context.params.get(str(parameter.name))
+    for parameter in context.command.params:
+        key, value = _names(parameter)[0], context.params.get(str(parameter.name))
         if key not in NOT_SAVED and value is not None and value != []:
             lines.append(f"{key} = {_toml(value)}\n")
     write_bytes(path, "".join(lines).encode())
 
 
-def _by_option(context: typer.Context) -> Mapping[str, Any]:
-    """The parameters of the command, by the names of their options without dashes."""
-    found = {}
-    for parameter in context.command.params:
-        name = max(parameter.opts, key=len).lstrip("-")
-        found[name.replace("_", "-")] = parameter
-    return found
+def _by_option(context: typer.Context) -> dict[str, Any]:
+    """The parameters of the command, by the long names of their options without dashes."""
+    return {name: p for p in context.command.params for name in _names(p)}
+
+
+def _names(parameter: Any) -> list[str]:
+    """An argument has one name, an option may have several."""
+    options = [name.removeprefix("--") for name in parameter.opts if name.startswith("--")]
+    return options or [str(parameter.name)]
 
 
 def _joined(value: Any, several: bool) -> Any:

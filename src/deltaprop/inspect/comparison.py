@@ -140,16 +140,16 @@ def compare(
     ----------
     Efron and Tibshirani (1993), "An introduction to the bootstrap".
     """
+    shrink = WIDTH * math.sqrt(min(1.0, MOST_RESAMPLED / len(truth)))
+    column = {metric.name: i for i, metric in enumerate(metrics)}
     with quick():
         values = _values(truth, models, metrics)
+        defined = tuple(m for i, m in enumerate(metrics) if np.isfinite(values[:, i]).all())
+        shown = _headline(defined, headline)
         resampled = _resampled(truth, models, metrics, seed)
-    defined = tuple(m for i, m in enumerate(metrics) if np.isfinite(values[:, i]).all())
-    column = {metric.name: i for i, metric in enumerate(metrics)}
-    shrink = WIDTH * math.sqrt(min(1.0, MOST_RESAMPLED / len(truth)))
-    margins = shrink * np.nan_to_num(np.nanstd(resampled, axis=0))
-    shown = _headline(defined, headline)
-    gaps = resampled[:, :, column[shown.name]]
-    apart = shrink * np.nan_to_num(np.nanstd(gaps - gaps[:, :1], axis=0))
+        margins = shrink * np.nan_to_num(np.nanstd(resampled, axis=0))
+        gaps = resampled[:, :, column[shown.name]]
+        apart = shrink * np.nan_to_num(np.nanstd(gaps - gaps[:, :1], axis=0))
     names = list(models)
     return Comparison(
         len(truth),

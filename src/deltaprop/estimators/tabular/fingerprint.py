@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 MOST_HASHES = 4096  # 16 KB in a model file
 MOST_COLUMNS = 64  # that are hashed
+MISSING = np.array(["NA", "N/A", "nan", "None"], dtype=object)  # as some readers leave them
 END = 2**32 - 1
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
@@ -113,4 +114,4 @@ def _canonical(column: Any) -> np.ndarray:
         numbers: np.ndarray = column.to_numpy(dtype=np.float64, na_value=np.nan)
         return np.where(np.isnan(numbers), np.nan, numbers) + 0.0  # one NaN, and one zero
     texts: np.ndarray = column.astype(str).to_numpy(dtype=object)
-    return np.where(column.isna().to_numpy(), "", texts)
+    return np.where(column.isna().to_numpy() | np.isin(texts, MISSING), "", texts)
