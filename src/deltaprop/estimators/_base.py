@@ -29,6 +29,7 @@ from deltaprop.estimators._saving import (
     restore_attributes,
     state_of,
 )
+from deltaprop.estimators.glass_box import GlassBox
 from deltaprop.estimators.parameters import OwnParameters, SklearnParameters
 from deltaprop.estimators.plain import INPUT_DTYPES, is_plain
 from deltaprop.functions.activations import Activation
@@ -87,7 +88,7 @@ def keeps_fit_on_failure(method: M) -> M:
     return cast(M, guarded)
 
 
-class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstimator, ABC):
+class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstimator, ABC):
     """The common part of :class:`MLPClassifier` and :class:`MLPRegressor`."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]]

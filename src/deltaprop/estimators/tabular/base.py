@@ -35,6 +35,7 @@ from deltaprop.estimators._saving import (
     state_of,
 )
 from deltaprop.estimators.fitted import TargetKind
+from deltaprop.estimators.glass_box import GlassBox
 from deltaprop.estimators.parameters import AUTO, RunParameters, TabularParameters
 from deltaprop.estimators.tabular.baseline import Baseline
 from deltaprop.estimators.tabular.calibration import Conformal
@@ -67,7 +68,7 @@ FEWEST_TO_STOP = 10  # rows: a share of fewer is no validation data for a single
 OWN = ("preset", "time_limit", "cv", "n_bins")  # parameters that the MLP estimators do not have
 
 
-class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
+class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
     """The common part of both tabular estimators."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]]
@@ -111,6 +112,11 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         return self.members_[0]
 
     @property
+    def network_(self) -> Network:
+        """The network of the first member, which is the only one without a cross-validation."""
+        return cast(Network, self.mlp_.fitted_network())
+
+    @property
     def networks_(self) -> list[Network]:
         """The networks of all members."""
         return [member.fitted_network() for member in self.members_]
@@ -150,7 +156,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         one._set(self.encoder_, [self.members_[index]])
         return one
 
-    def check(self, X: Any, y: Any) -> Verification:
+    def check(self, X: Any, y: Any, sample_weight: Any = None) -> Verification:
         """Verify the equations of each member's network numerically, on at most 100 rows.
 
         Parameters
@@ -159,6 +165,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
             A table with the columns that the model was fitted to.
         y : array-like of shape (n_samples,)
             The target, as ``fit`` takes it.
+        sample_weight : array-like of shape (n_samples,), optional
 
         Returns
         -------
@@ -177,7 +184,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         """
         from deltaprop.explain.verification import verify_members
 
-        return verify_members(self.networks_, self.encode_rows(X), self.encode_target(y))
+        return verify_members(self.networks_, *self._encoded(X, y), sample_weight)
 
     def _fit_members(self, X: Any, y: np.ndarray, sample_weight: Any, groups: Any) -> None:
         """Encode the rows of X and train the members on them; `y` as the MLP estimators take it."""

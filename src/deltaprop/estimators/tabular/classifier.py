@@ -46,6 +46,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         mean of their probabilities.
     networks_ : list of Network
         Their networks.
+    network_ : Network
+        The network of the first member, with methods such as ``trace`` and ``check``.
     mlp_ : MLPClassifier
         The first member.
     cv_score_ : float or None

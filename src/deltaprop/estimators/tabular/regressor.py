@@ -55,6 +55,8 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
         (y - y_mean_) / y_scale_. The prediction is the mean of theirs.
     networks_ : list of Network
         Their networks.
+    network_ : Network
+        The network of the first member, with methods such as ``trace`` and ``check``.
     mlp_ : MLPRegressor
         The first member.
     cv_score_ : float or None
