@@ -28,7 +28,7 @@ def fitted():
     frame = pd.DataFrame(X, columns=list("abcd"))
     return {
         "MLPClassifier": (dp.MLPClassifier(5, **SHORT).fit(X, y), X, y),
-        "MLPRegressor": (dp.MLPRegressor(5, **SHORT).fit(X, NUMBERS), X, NUMBERS),
+        "MLPRegressor": (dp.MLPRegressor(hidden_layer_sizes=5, **SHORT).fit(X, NUMBERS), X, NUMBERS),
         "one network": (dp.TabularClassifier((5,), cv=1, **SHORT).fit(frame, y), frame, y),
         "an ensemble": (dp.TabularRegressor((5,), cv=3, **SHORT).fit(frame, NUMBERS), frame, NUMBERS),
     }  # fmt: skip
@@ -105,7 +105,7 @@ def test_a_search_is_accepted_wherever_an_estimator_is(name, tmp_path):
 ])  # fmt: skip
 def test_a_saved_pipeline_predicts_the_same(scaler, tmp_path):
     frame = pd.DataFrame(X, columns=list("abcd"))
-    model = Pipeline([("first", scaler), ("model", dp.MLPRegressor(5, **SHORT))]).fit(
+    model = Pipeline([("first", scaler), ("model", dp.MLPRegressor(hidden_layer_sizes=5, **SHORT))]).fit(
         frame, NUMBERS
     )
     dp.save(model, tmp_path / "m.dp")
@@ -115,7 +115,7 @@ def test_a_saved_pipeline_predicts_the_same(scaler, tmp_path):
 
 
 def test_what_cannot_be_saved_is_named(tmp_path):
-    model = make_pipeline(FunctionTransformer(np.log1p), dp.MLPRegressor(5, **SHORT)).fit(
+    model = make_pipeline(FunctionTransformer(np.log1p), dp.MLPRegressor(hidden_layer_sizes=5, **SHORT)).fit(
         X, NUMBERS
     )
     with pytest.raises(ValueError, match=r"step 'functiontransformer'.*FunctionTransformer cannot"):
@@ -239,4 +239,4 @@ def test_no_estimator_warns_of_its_own_choice():
         for loss in ("log_loss", "cross_entropy", "focal", "hinge"):
             dp.MLPClassifier(3, loss=loss, **SHORT).fit(X, y)
         for loss in ("poisson", "gamma", "tweedie", "gaussian_nll", "quantile"):
-            dp.MLPRegressor(3, loss=loss, **SHORT).fit(X, NUMBERS)
+            dp.MLPRegressor(loss, hidden_layer_sizes=3, **SHORT).fit(X, NUMBERS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from deltaprop.network import Network
     from deltaprop.page import Page
     from deltaprop.training.history import History
+
+ABOVE = {"explore": "deltaprop.inspect.interactive", "diagnose": "deltaprop.inspect.diagnosis"}
 
 
 class GlassBox:
@@ -46,7 +49,7 @@ class GlassBox:
         >>> X, y = [[0.0], [1.0], [2.0], [3.0]] * 5, ["no", "no", "yes", "yes"] * 5
         >>> model = dp.MLPClassifier(2, max_iter=5, random_state=0).fit(X, y)
         >>> model.derivation(X[:3], y[:3])
-        Derivation(11 equations, format='unicode')
+        Derivation(14 equations, format='unicode')
         """
         return self.fitted_network().derivation(*self._encoded(X, y), sample_weight, **options)
 
@@ -57,7 +60,7 @@ class GlassBox:
         --------
         >>> import deltaprop as dp
         >>> X, y = [[0.0], [1.0], [2.0], [3.0]] * 5, [0.0, 1.0, 2.0, 3.0] * 5
-        >>> model = dp.MLPRegressor(2, max_iter=5, random_state=0).fit(X, y)
+        >>> model = dp.MLPRegressor(hidden_layer_sizes=2, max_iter=5, random_state=0).fit(X, y)
         >>> model.trace(X[:3], y[:3]).delta[0].shape
         (3, 2)
         """
@@ -70,7 +73,7 @@ class GlassBox:
         --------
         >>> import deltaprop as dp
         >>> X, y = [[0.0], [1.0], [2.0], [3.0]] * 5, [0.0, 1.0, 2.0, 3.0] * 5
-        >>> dp.MLPRegressor(2, max_iter=5, random_state=0).fit(X, y).check(X, y).ok
+        >>> dp.MLPRegressor(hidden_layer_sizes=2, max_iter=5, random_state=0).fit(X, y).check(X, y).ok
         True
         """
         return self.fitted_network().check(*self._encoded(X, y), sample_weight)
@@ -82,14 +85,12 @@ class GlassBox:
         --------
         >>> import deltaprop as dp
         >>> X, y = [[0.0], [1.0], [2.0], [3.0]] * 5, [0.0, 1.0, 2.0, 3.0] * 5
-        >>> model = dp.MLPRegressor(2, max_iter=5, random_state=0).fit(X, y)
+        >>> model = dp.MLPRegressor(hidden_layer_sizes=2, max_iter=5, random_state=0).fit(X, y)
         >>> with model.explore(X, y, open_browser=False) as page:
         ...     page.url.startswith("http://127.0.0.1:")
         True
         """
-        import deltaprop
-
-        return deltaprop.explore(self, X, y, **options)
+        return _above("explore")(self, X, y, **options)
 
     def diagnose(
         self, X: Any, y: Any, history: History | None = None, validation: Any = None
@@ -100,13 +101,11 @@ class GlassBox:
         --------
         >>> import deltaprop as dp
         >>> X, y = [[0.0], [1.0], [2.0], [3.0]] * 5, [0.0, 1.0, 2.0, 3.0] * 5
-        >>> model = dp.MLPRegressor(2, solver="lbfgs", random_state=1).fit(X, y)
-        >>> print(model.diagnose(X, y))
-        No fault was found.
+        >>> model = dp.MLPRegressor(hidden_layer_sizes=2, solver="lbfgs", random_state=1).fit(X, y)
+        >>> model.diagnose(X, y).faults
+        ['dead units']
         """
-        import deltaprop
-
-        return deltaprop.diagnose(self, X, y, history, validation)
+        return _above("diagnose")(self, X, y, history, validation)
 
     def _encoded(self, X: Any, y: Any) -> tuple[Any, Any]:
         """Rows and targets as the network takes them."""
@@ -114,3 +113,8 @@ class GlassBox:
             None if X is None else self.encode_rows(X),
             None if y is None else self.encode_target(y),
         )
+
+
+def _above(name: str) -> Any:
+    """A function of the layer above, which opens any kind of model. It is looked up when called."""
+    return getattr(importlib.import_module(ABOVE[name]), name)

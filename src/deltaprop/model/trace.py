@@ -46,7 +46,7 @@ class Trace:
     >>> import deltaprop as dp
     >>> net = dp.Network(2, [dp.Dense(3, "relu"), dp.Dense(1)], loss="squared_error", seed=0)
     >>> print(net.trace([[1.0, 2.0], [3.0, 4.0]], [0.5, 1.5]))
-    Trace(2 → 3 → 1, 2 rows, loss 1.06084)
+    Trace(2 → 3 → 1, 2 rows, loss 1.03876)
     layer  f               X            a, δ         ∂W           ∂b
     0      relu            (2, 2)       (2, 3)       (2, 3)       (3,)
     1      identity        (2, 3)       (2, 1)       (3, 1)       (1,)

@@ -85,10 +85,12 @@ class History:
     >>> net.theta = [0.0, 0.0]
     >>> X, y = [[0.0], [1.0]], [1.0, 2.0]
     >>> print(dp.fit(net, X, y, solver=dp.SGD(0.1), max_epochs=30, tol=0.0, validation=(X, y)))
-    History(30 epochs, max_epochs, best epoch 26)
-    epoch  loss         validation loss
-    1      1.25         1.07625
-    8      0.0192       0.0167
+    History(30 epochs, max_epochs, best epoch 30)
+    epoch   loss         validation loss
+    1       1.25         0.709212
+    4       0.0428471    0.0138744
+    ...
+    30      0.000280366  0.000252162
     """
 
     loss_curve: list[float] = field(default_factory=list)
