@@ -233,7 +233,7 @@ def _compare(trained: Trained, seed: int, outputs: OutputOptions) -> Comparison:
     model, data, judged = trained.model, trained.data, Judged(trained.model)
     X, y = data.baseline
     truth = judged.truth(y)
-    model.baseline_ = judged.baseline(model.encode_rows(X), truth)
+    model.baseline_ = judged.baseline(X, truth)
     if data.test is not None:
         comparison = on_rows(model, *data.test, outputs.metric)
     else:

@@ -73,7 +73,8 @@ class GlassBox:
         --------
         >>> import deltaprop as dp
         >>> X, y = [[0.0], [1.0], [2.0], [3.0]] * 5, [0.0, 1.0, 2.0, 3.0] * 5
-        >>> dp.MLPRegressor(hidden_layer_sizes=2, max_iter=5, random_state=0).fit(X, y).check(X, y).ok
+        >>> model = dp.MLPRegressor(hidden_layer_sizes=2, max_iter=5, random_state=0).fit(X, y)
+        >>> model.check(X, y).ok
         True
         """
         return self.fitted_network().check(*self._encoded(X, y), sample_weight)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from deltaprop.estimators.tabular.folds import Fold
 
 MODEL, LINEAR, MOST_FREQUENT, MEAN = "deltaprop", "linear model", "most frequent", "mean"
+MOST_ROWS = 20_000  # that a linear model is fitted to
 N_RESAMPLES, MOST_RESAMPLED = 50, 1000
 ROUNDING = 1e-9  # smaller margins are rounding errors
 WIDTH = 1.96  # standard errors on each side of a 95 % interval
@@ -244,8 +245,10 @@ class Judged:
         """The probabilities, and what the model decides for."""
         return Predicted(self.truth(decided(self.model, P)), P)
 
-    def baseline(self, Z: Float[np.ndarray, "N D"], truth: np.ndarray) -> Baseline:
-        """Fit the baselines to encoded rows."""
+    def baseline(self, X: Any, truth: np.ndarray) -> Baseline:
+        """Fit the baselines to rows; if there are more than MOST_ROWS, to evenly spaced ones."""
+        rows = np.linspace(0, len(truth) - 1, min(len(truth), MOST_ROWS)).astype(int)
+        Z, truth = self.model.encode_rows(X.iloc[rows]), truth[rows]
         if not self.is_classifier:
             return Baseline.of_numbers(Z, truth, self.levels)
         return Baseline.of_classes(Z, truth, len(self.model.classes_))
@@ -319,7 +322,7 @@ def _held_out_baselines(
     encode = judged.model.encode_rows
     parts = []
     for fold in folds:
-        baseline = judged.baseline(encode(X.iloc[fold.train]), truth[fold.train])
+        baseline = judged.baseline(X.iloc[fold.train], truth[fold.train])
         Z = encode(X.iloc[fold.held])
         parts.append((fold.held, baseline.linear(Z), baseline.trivial(len(Z))))
     held, linear, trivial = (np.concatenate(part) for part in zip(*parts, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,15 +31,18 @@ def doubt(loss: Loss, f: Activation, n_outputs: int) -> str | None:
     >>> doubt(losses.get("poisson"), activations.get("softplus"), 1) is None
     True
     """
-    if not (loss.is_builtin and f.is_builtin):
-        return None
+    return _doubt(loss, f, n_outputs > 1) if loss.is_builtin and f.is_builtin else None
+
+
+@lru_cache
+def _doubt(loss: Loss, f: Activation, several: bool) -> str | None:
     with np.errstate(all="ignore"):
         z = f.f(GRID, np)
-    needed = _unmet(loss, z, n_outputs)
+    needed = _unmet(loss, z, several)
     if needed is None:
         return None
     link = "tanh' or 'identity" if loss.encoding.margins else loss.link
-    if link == "softmax" and n_outputs == 1 and not loss.encoding.one_hot_pairs:
+    if link == "softmax" and not several and not loss.encoding.one_hot_pairs:
         link = "logistic"
     return (
         f"loss {loss.name!r} needs {needed}, but {f.name!r} {_in_words(z)}; use '{link}' as the "
@@ -46,7 +50,7 @@ def doubt(loss: Loss, f: Activation, n_outputs: int) -> str | None:
     )
 
 
-def _unmet(loss: Loss, z: Float[np.ndarray, "N 2"], n_outputs: int) -> str | None:
+def _unmet(loss: Loss, z: Float[np.ndarray, "N 2"], several: bool) -> str | None:
     """What the loss needs of the outputs and these values are not."""
     if loss.encoding.margins:
         return "outputs of both signs" if z.min() >= 0 else None
@@ -59,7 +63,7 @@ def _unmet(loss: Loss, z: Float[np.ndarray, "N 2"], n_outputs: int) -> str | Non
     if z.min() < 0 or z.max() > 1:
         return "probabilities"
     sums_to_one = np.allclose(z.sum(axis=1), 1)
-    if loss.encoding.one_hot_pairs and n_outputs > 1 and not sums_to_one:
+    if loss.encoding.one_hot_pairs and several and not sums_to_one:
         return "probabilities that add up to 1"
     return None
 

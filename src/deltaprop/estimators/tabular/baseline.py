@@ -11,8 +11,6 @@ import numpy as np
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-MOST_ROWS = 20_000  # that a linear model is fitted to
-
 
 @dataclass
 class Baseline:
@@ -55,7 +53,7 @@ class Baseline:
         if len(present) > 1:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found = LogisticRegression(max_iter=500).fit(*_sample(Z, y))
+                found = LogisticRegression(max_iter=500).fit(Z, y)
             two = len(found.classes_) == 2  # scikit-learn has only the second column of two
             at = found.classes_[1:] if two else found.classes_
             intercept = np.where(np.isin(np.arange(n_classes), found.classes_), 0.0, -30.0)
@@ -80,7 +78,6 @@ class Baseline:
         """
         from sklearn.linear_model import Ridge
 
-        Z, y = _sample(Z, y)
         found = Ridge().fit(Z, y)
         offsets, constant = np.zeros(1), np.array([y.mean()])
         if levels is not None:
@@ -112,11 +109,3 @@ class Baseline:
             and self.intercept.shape == self.constant.shape == (self.coef.shape[1],)
             and isinstance(self.gives_probabilities, bool)
         )
-
-
-def _sample(Z: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """At most MOST_ROWS evenly spaced rows."""
-    if len(y) <= MOST_ROWS:
-        return Z, y
-    rows = np.linspace(0, len(y) - 1, MOST_ROWS).astype(int)
-    return Z[rows], y[rows]
