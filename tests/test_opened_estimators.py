@@ -105,9 +105,9 @@ def test_a_search_is_accepted_wherever_an_estimator_is(name, tmp_path):
 ])  # fmt: skip
 def test_a_saved_pipeline_predicts_the_same(scaler, tmp_path):
     frame = pd.DataFrame(X, columns=list("abcd"))
-    model = Pipeline([("first", scaler), ("model", dp.MLPRegressor(hidden_layer_sizes=5, **SHORT))]).fit(
-        frame, NUMBERS
-    )
+    model = Pipeline(
+        [("first", scaler), ("model", dp.MLPRegressor(hidden_layer_sizes=5, **SHORT))]
+    ).fit(frame, NUMBERS)
     dp.save(model, tmp_path / "m.dp")
     loaded = dp.load(tmp_path / "m.dp")
     assert [name for name, _ in loaded.steps] == ["first", "model"]
@@ -115,9 +115,9 @@ def test_a_saved_pipeline_predicts_the_same(scaler, tmp_path):
 
 
 def test_what_cannot_be_saved_is_named(tmp_path):
-    model = make_pipeline(FunctionTransformer(np.log1p), dp.MLPRegressor(hidden_layer_sizes=5, **SHORT)).fit(
-        X, NUMBERS
-    )
+    model = make_pipeline(
+        FunctionTransformer(np.log1p), dp.MLPRegressor(hidden_layer_sizes=5, **SHORT)
+    ).fit(X, NUMBERS)
     with pytest.raises(ValueError, match=r"step 'functiontransformer'.*FunctionTransformer cannot"):
         dp.save(model, tmp_path / "m.dp")
     with pytest.raises(ValueError, match="A model must be one of"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from deltaprop.explain.derivation import Derivation
@@ -91,7 +91,7 @@ class GlassBox:
         ...     page.url.startswith("http://127.0.0.1:")
         True
         """
-        return _above("explore")(self, X, y, **options)
+        return cast("Page", _above("explore")(self, X, y, **options))
 
     def diagnose(
         self, X: Any, y: Any, history: History | None = None, validation: Any = None

@@ -179,17 +179,21 @@ def _decode_pipeline(body: dict[str, Any], reader: Reader) -> Any:
         raise ModelFileError("the names of its steps are not text")
     last = _decode(body["kind"], body["estimator"], reader)
     model = Pipeline([*steps, (str(body["last"]), last)])
-    if steps:
-        _require_prediction(model)
+    first = next((step for _, step in steps if not isinstance(step, str)), None)
+    if first is not None:
+        _require_prediction(model, first)
     return model
 
 
-def _require_prediction(model: Any) -> None:
-    """Predict once, so that a pipeline with inconsistent parts fails when it is loaded."""
+def _require_prediction(model: Any, first: Any) -> None:
+    """Predict once, so that a pipeline with inconsistent parts fails when it is loaded.
+
+    `first` is the first step that looks at the rows.
+    """
     from deltaprop.estimators._saving import require_prediction
 
-    X: Any = np.ones((1, model.n_features_in_))
-    names = getattr(model, "feature_names_in_", None)
+    X: Any = np.ones((1, first.n_features_in_))
+    names = getattr(first, "feature_names_in_", None)
     if names is not None:
         import pandas as pd
 

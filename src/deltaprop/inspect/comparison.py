@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -303,7 +303,7 @@ def in_cross_validation(
     predicted = model.cv_prediction_
     known = held[np.isfinite(predicted.reshape(len(predicted), -1)).all(axis=1)[held]]
     place = np.searchsorted(held, known)
-    make = Predicted.of_numbers
+    make: Callable[[np.ndarray], Predicted] = Predicted.of_numbers
     if judged.is_classifier:
         has = hasattr(model.mlp_, "predict_proba")
         make = judged.of_probabilities if has else _of_margins

@@ -107,19 +107,22 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
     @property
     def mlp_(self) -> Any:
         """The first member, which is the only one if there is no cross-validation."""
-        if "members_" not in self.__dict__:
-            raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
-        return self.members_[0]
+        return self._fitted_members()[0]
 
     @property
     def network_(self) -> Network:
         """The network of the first member, which is the only one without a cross-validation."""
-        return cast(Network, self.mlp_.fitted_network())
+        return self.networks_[0]
 
     @property
     def networks_(self) -> list[Network]:
         """The networks of all members."""
-        return [member.fitted_network() for member in self.members_]
+        return [member.fitted_network() for member in self._fitted_members()]
+
+    def _fitted_members(self) -> list[Any]:
+        if "members_" not in self.__dict__:
+            raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
+        return self.members_
 
     def member(self, index: int) -> Self:
         """The model that has only one of the members.

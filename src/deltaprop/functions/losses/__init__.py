@@ -17,7 +17,7 @@ loss                    settings, with their defaults: ``get(name, setting=…)`
 `log_cosh`              none
 `quantile`              ``quantiles=0.5``: one level or several, each in (0, 1)
 `poisson`, `gamma`      none; half the deviance
-`tweedie`               ``power=1.5``: of the variance, in (1, 2) or at least 2
+`tweedie`               ``power=1.5``: of the variance; > 1, not 2
 `gaussian_nll`          none; predicts a mean and a variance
 `binary_cross_entropy`  ``label_smoothing=0.0``: in [0, 1); ``class_weight=None``: a pair
 `cross_entropy`         ``label_smoothing=0.0``; ``class_weight=None``: one for each class
