@@ -26,12 +26,14 @@ SHORT = {"max_iter": 5, "random_state": 0}
 
 def fitted():
     frame = pd.DataFrame(X, columns=list("abcd"))
+    mlp = dp.MLPRegressor(hidden_layer_sizes=5, **SHORT)
+    ensemble = dp.TabularRegressor((5,), cv=3, **SHORT)
     return {
         "MLPClassifier": (dp.MLPClassifier(5, **SHORT).fit(X, y), X, y),
-        "MLPRegressor": (dp.MLPRegressor(hidden_layer_sizes=5, **SHORT).fit(X, NUMBERS), X, NUMBERS),
+        "MLPRegressor": (mlp.fit(X, NUMBERS), X, NUMBERS),
         "one network": (dp.TabularClassifier((5,), cv=1, **SHORT).fit(frame, y), frame, y),
-        "an ensemble": (dp.TabularRegressor((5,), cv=3, **SHORT).fit(frame, NUMBERS), frame, NUMBERS),
-    }  # fmt: skip
+        "an ensemble": (ensemble.fit(frame, NUMBERS), frame, NUMBERS),
+    }
 
 
 FITTED = fitted()
@@ -156,8 +158,9 @@ def test_a_gradient_can_be_calculated_with():
 def test_a_printed_history_fits_on_a_screen(epochs, validated):
     net = dp.Network(1, [dp.Dense(1)], loss="squared_error", seed=0)
     rows = np.arange(6.0)[:, None]
+    validation = (rows, rows.ravel()) if validated else None
     history = dp.fit(net, rows, rows.ravel(), solver=dp.SGD(0.001, momentum=0.0), tol=0.0,
-                     max_epochs=epochs, validation=(rows, rows.ravel()) if validated else None)  # fmt: skip
+                     max_epochs=epochs, validation=validation)  # fmt: skip
     lines = str(history).splitlines()
     assert len(lines) <= 20
     assert max(map(len, lines)) <= 80
@@ -205,7 +208,8 @@ def test_the_documentation_of_losses_names_every_setting():
 
 
 CANNOT_WORK = [
-    ("cross_entropy", "relu", 2), ("cross_entropy", "logistic", 3), ("cross_entropy", "identity", 2),
+    ("cross_entropy", "relu", 2), ("cross_entropy", "logistic", 3),
+    ("cross_entropy", "identity", 2),
     ("binary_cross_entropy", "tanh", 1), ("focal", "relu", 2), ("poisson", "identity", 1),
     ("gamma", "relu", 1), ("tweedie", "tanh", 1), ("gaussian_nll", "identity", 2),
     ("hinge", "relu", 1), ("hinge", "logistic", 1),
