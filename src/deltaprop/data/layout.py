@@ -36,6 +36,8 @@ class Layout:
     ----------
     width : int
         Number of columns of the result.
+    features : list of range
+        The encoded columns of each column, without those that mark missing values and bins.
     binned : list of int
         The encoded columns that can have bins: numbers and parts of dates.
     """
@@ -43,7 +45,7 @@ class Layout:
     def __init__(self, columns: Sequence[EncodedColumn], bins: Bins | None = None) -> None:
         features, end = _consecutive([len(column.names()) for column in columns], 0)
         flags, self._end = _consecutive([len(column.flags()) for column in columns], end)
-        self._features, self._flags = features, flags
+        self.features, self._flags = features, flags
         self.bins = bins
         self.width = self._end + (0 if bins is None else len(bins))
         self._scales = {
@@ -77,13 +79,11 @@ class Layout:
     def parts(self) -> list[tuple[list[int], list[int]]]:
         """For each column, its columns of the result other than bins, and its bins."""
         sources = np.empty(0, int) if self.bins is None else self.bins.source
-        owner = np.repeat(
-            np.arange(len(self._features)), [len(places) for places in self._features]
-        )
+        owner = np.repeat(np.arange(len(self.features)), [len(places) for places in self.features])
         owners = owner[sources]
         return [
             ([*features, *flags], (self._end + np.flatnonzero(owners == i)).tolist())
-            for i, (features, flags) in enumerate(zip(self._features, self._flags, strict=True))
+            for i, (features, flags) in enumerate(zip(self.features, self._flags, strict=True))
         ]
 
     def write(self, columns: Mapping[str, Any], out: Float[np.ndarray, "N D"]) -> None:

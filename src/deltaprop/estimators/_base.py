@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from deltaprop.data.streams.stream import Stream
+    from deltaprop.functions.arrays import Array
 
 SKLEARN_NAMES = {"learning_rate": "learning_rate_init", "nesterov": "nesterovs_momentum"}
 """The settings of solvers that scikit-learn calls by other names."""
@@ -477,8 +478,8 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
             return z
         return net.predictor(self._validated(X))
 
-    def output(self, X: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N H"]:
-        """The network's output for an array of finite numbers with the fitted columns."""
+    def output(self, X: Float[Array, "N D"]) -> Float[np.ndarray, "N H"]:
+        """The network's output for finite numbers, as an array or CSR matrix of fitted columns."""
         predictor = self._network().predictor
         z = predictor.few(X)
         return predictor(X) if z is None else z

@@ -65,7 +65,7 @@ def batch_of(model: Model, X: Any, y: Any, sample_weight: Any = None) -> Batch:
     X, t, weights, l2 = model.prepare(X, y, sample_weight)
     X = X.toarray() if hasattr(X, "toarray") else X
     computed = equations.forward_backward(
-        X, t, model.W, model.b, model.f, model.loss_function, l2, weights
+        X, t, model.W, model.b, model.f, model.loss_function, l2, weights, vectors=model.vectors
     )
     target = _target(model, check_y(model, y))
     N, K = target.shape
@@ -83,6 +83,11 @@ def batch_of(model: Model, X: Any, y: Any, sample_weight: Any = None) -> Batch:
             ("δ", l): computed.delta[l],
             ("∂L/∂W", l): computed.dW[l], ("∂L/∂b", l): computed.db[l],
         }  # fmt: skip
+        vectors = {
+            ("r", l): model.r[l], ("∂L/∂r", l): computed.vectors.r[l],
+            ("α", l): model.alpha[l], ("∂L/∂α", l): computed.vectors.alpha[l],
+        }  # fmt: skip
+        known |= {name: vector for name, vector in vectors.items() if vector is not None}
         if layer.dropout:
             known["M", l] = np.ones_like(computed.a[l])
     if model.f[-1].coupling != "elementwise" and not _collapses(model):

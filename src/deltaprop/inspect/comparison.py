@@ -278,7 +278,7 @@ def on_rows(model: Any, X: Any, y: Any, metric: str | None = None) -> Comparison
     models = {MODEL: ours}
     if (baseline := model.baseline_) is not None:
         Z = model.encode_rows(X)
-        models = judged.with_baselines(ours, baseline.linear(Z), baseline.trivial(len(Z)))
+        models = judged.with_baselines(ours, baseline.linear(Z), baseline.trivial(Z.shape[0]))
     return compare(judged.truth(y), models, judged.metrics, metric)
 
 
@@ -324,7 +324,7 @@ def _held_out_baselines(
     for fold in folds:
         baseline = judged.baseline(X.iloc[fold.train], truth[fold.train])
         Z = encode(X.iloc[fold.held])
-        parts.append((fold.held, baseline.linear(Z), baseline.trivial(len(Z))))
+        parts.append((fold.held, baseline.linear(Z), baseline.trivial(Z.shape[0])))
     held, linear, trivial = (np.concatenate(part) for part in zip(*parts, strict=True))
     held, first = np.unique(held, return_index=True)
     return held, linear[first], trivial[first]

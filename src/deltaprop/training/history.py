@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 MOST_ROWS = 12  # epochs that a printed history shows
 
 
+STOP_REASONS = ("converged", "max_epochs", "callback", "interrupted", "diverged")
+
+
 @dataclass(frozen=True)
 class Epoch:
     """The event that callbacks receive after each epoch (each iteration of L-BFGS).

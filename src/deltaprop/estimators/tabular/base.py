@@ -22,6 +22,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from deltaprop.data.encoder import TableEncoder
+from deltaprop.data.frames import as_frame
 from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
 from deltaprop.engines.fused.processors import available
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
 
     from deltaprop.data.rows import Rows
     from deltaprop.explain.verdicts import Verification
+    from deltaprop.functions.arrays import Array
 
 SAMPLE = 100_000  # rows of a stream from which the encoding is learned
 FEWEST_TO_STOP = 10  # rows: a share of fewer is no validation data for a single network
@@ -193,16 +195,16 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
         """Encode the rows of X and train the members on them; `y` as the MLP estimators take it."""
         began = time.monotonic()
         self._check_own_parameters()
-        preset = self._preset(len(y))
+        preset = self._preset(len(y), _n_columns(X))
         encoder = TableEncoder(n_bins=preset.n_bins).fit(X)
-        Z = encoder.encode(X)
+        Z = encoder.encode_compactly(X)
         rng = check_random_state(self.random_state)
         cv = self._cv(preset, len(y), groups)
-        first = self._new_mlp(preset, len(Z))
+        first = self._new_mlp(preset, len(y))
         self._set(encoder, [first])
         left = None if self.time_limit is None else self.time_limit - (time.monotonic() - began)
         if cv == 1:
-            first.early_stopping &= len(Z) >= FEWEST_TO_STOP
+            first.early_stopping &= len(y) >= FEWEST_TO_STOP
             self._single(first, Z, y, sample_weight, left)
             return
         rows = first.checked_rows(Z, y, sample_weight)
@@ -217,7 +219,7 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
         self._learn_from_held_out(trained, rows, own_weights)
 
     def _single(
-        self, mlp: Any, Z: Float[np.ndarray, "N D"], y: np.ndarray, w: Any, seconds: float | None
+        self, mlp: Any, Z: Float[Array, "N D"], y: np.ndarray, w: Any, seconds: float | None
     ) -> None:
         """Train a network on most rows and validate it on the others."""
         callbacks = mlp.callbacks
@@ -307,9 +309,9 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
         if isinstance(self.cv, Integral) and not is_int(self.cv, 1):
             raise InputError(f"cv must be an int >= 1, got {self.cv!r}.")
 
-    def _preset(self, n_rows: int) -> Preset:
+    def _preset(self, n_rows: int, n_columns: int) -> Preset:
         """The values of the parameters that are "auto", and the others as the user gave them."""
-        preset = PRESETS[self.preset].for_rows(n_rows)
+        preset = PRESETS[self.preset].for_rows(n_rows).for_columns(n_columns)
         if n_rows >= SEVERAL and _is_auto(self.cv) and preset.cv != PRESETS[self.preset].cv:
             networks = "a single network" if preset.cv == 1 else f"{preset.cv} networks"
             warnings.warn(
@@ -362,7 +364,8 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
 
     def _output(self, X: Any) -> Float[np.ndarray, "N H"]:
         """The output of the ensemble for the rows of a table."""
-        Z = self._encode(X)
+        check_is_fitted(self)
+        Z = self.encoder_.encode_compactly(X)
         if len(self.members_) == 1:
             return cast(np.ndarray, self.members_[0].output(Z))
         outputs = [member.output(Z) for member in self.members_]
@@ -485,7 +488,7 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
         """Train a single network on the rows of a stream."""
         refuse_with_stream(y=y, sample_weight=sample_weight)
         self._check_own_parameters()
-        preset = self._preset(len(X))
+        preset = self._preset(len(X), len(X.features))
         rows, drawn = self._encoded_stream(X, preset)
         self._set(self.encoder_, [self._new_mlp(preset, len(rows))])
         with self._as_planned():
@@ -508,6 +511,11 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
     def _encode(self, X: Any) -> Float[np.ndarray, "N D"]:
         check_is_fitted(self)
         return self.encoder_.encode(X)
+
+
+def _n_columns(X: Any) -> int:
+    shape: tuple[int, ...] = getattr(X, "shape", ())
+    return int(shape[1] if len(shape) == 2 else as_frame(X).shape[1])
 
 
 def column(y: Any) -> np.ndarray:

@@ -26,6 +26,8 @@ from deltaprop.training.interruption import Interruption, cancelled
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+    from deltaprop.functions.arrays import Array
+
 INTERRUPTED = "interrupted"
 
 
@@ -254,12 +256,10 @@ class MemberCallback:
         return stops or (self.end is not None and time.monotonic() >= self.end)
 
 
-def held_out_output(
-    trained: Sequence[Trained], X: Float[np.ndarray, "N D"]
-) -> Float[np.ndarray, "N H"]:
+def held_out_output(trained: Sequence[Trained], X: Float[Array, "N D"]) -> Float[np.ndarray, "N H"]:
     """The mean output, for each row, of the members that did not see it; NaN if all of them did."""
-    total = np.zeros((len(X), trained[0].member.network_.n_outputs))
-    count = np.zeros((len(X), 1))
+    total = np.zeros((X.shape[0], trained[0].member.network_.n_outputs))
+    count = np.zeros((X.shape[0], 1))
     for member, held in ((t.member, t.fold.held) for t in trained):
         total[held] += member.output(X[held])
         count[held] += 1
