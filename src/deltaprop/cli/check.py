@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from deltaprop.cli.options import AsJson, ModelFile, TableFile
-from deltaprop.cli.output import print_json
+from deltaprop.cli.output import examples, print_json
 from deltaprop.cli.reading_options import reads_a_table
 from deltaprop.cli.registry import app
 from deltaprop.data.reading.options import ReadingOptions
@@ -13,7 +13,7 @@ from deltaprop.data.reading.options import ReadingOptions
 N_ROWS = 20
 
 
-@app.command()
+@app.command(epilog=examples("deltaprop check model.dp data.csv"))
 @reads_a_table
 def check(
     model: ModelFile, table: TableFile, reading: ReadingOptions, as_json: AsJson = False

@@ -7,17 +7,22 @@ from typing import Annotated
 
 import typer
 
-from deltaprop.cli.options import Member, ModelFile
-from deltaprop.cli.output import note, require_writable, write_text
+from deltaprop.cli.choices import FORMATS, one_of
+from deltaprop.cli.options import Member, ModelFile, Quiet
+from deltaprop.cli.output import examples, note, require_writable, write_text
 from deltaprop.cli.reading_options import reads_a_table
 from deltaprop.cli.registry import app
 from deltaprop.data.reading.options import ReadingOptions
-from deltaprop.errors import InputError
 
 N_ROWS = 3
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "deltaprop explain model.dp",
+        "deltaprop explain model.dp data.csv --format html -o derivation.html",
+    )
+)
 @reads_a_table
 def explain(
     model: ModelFile,
@@ -30,21 +35,20 @@ def explain(
         ),
     ] = None,
     member: Member = None,
-    format: Annotated[str, typer.Option(help="unicode, latex or html.")] = "unicode",
+    format: Annotated[str, one_of("format", FORMATS, "How it is written")] = "unicode",
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", help="File or URL; by default, standard output."),
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="File or URL; by default, standard output."
+        ),
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Write the derivation of a model's network: every equation, with its own functions.
 
     With a table, the values for its first three rows are written below each equation. Of an
     ensemble, this is the network of one member.
     """
-    from deltaprop.explain.derivation import FORMATS
-
-    if format not in FORMATS:
-        raise InputError(f"--format must be one of {', '.join(FORMATS)}; got {format!r}.")
     if output is not None:
         require_writable(output)
     text, shown = _derivation(model, table, reading, member, format)
@@ -52,6 +56,8 @@ def explain(
         title = Path(model).name if shown is None else f"{Path(model).name}: {shown}"
         text = f'<!doctype html>\n<meta charset="utf-8">\n<title>{title}</title>\n{text}'
     write_text(text, output)
+    if quiet:
+        return
     if shown is not None:
         note(f"This is the network of {shown}; --member selects another one.")
     if output is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deltaprop.cli.options import AsJson, TableFile
-from deltaprop.cli.output import print_json
+from deltaprop.cli.output import examples, print_json
 from deltaprop.cli.reading_options import read_table, reads_a_table
 from deltaprop.cli.registry import app
 from deltaprop.data.reading.options import ReadingOptions
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from deltaprop.data.overview.describing import Overview
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "deltaprop look data.csv --target churn",
+        "deltaprop look export.txt --sep ';' --encoding latin-1",
+        "deltaprop look sales.xlsx --sheet 2024",
+    )
+)
 @reads_a_table
 def look(
     table: TableFile,
@@ -51,8 +57,8 @@ def _print(found: Overview) -> None:
     columns = Table("column", "kind", "missing", "distinct", "examples")
     for fact in found.facts:
         missing = f"{fact.missing:.1%}" if fact.missing else ""
-        examples = ", ".join(example[:30] for example in fact.examples)
-        cells = (fact.name, fact.kind, missing, f"{fact.distinct:,}", examples)
+        some = ", ".join(example[:30] for example in fact.examples)
+        cells = (fact.name, fact.kind, missing, f"{fact.distinct:,}", some)
         columns.add_row(*map(escape, cells))
     console = Console()
     console.print(columns)

@@ -124,7 +124,7 @@ def reads_a_table(command: Callable[..., Any]) -> Callable[..., Any]:
         given = {name: arguments.pop(name) for name in OPTIONS}
         strict = given.pop("strict")
         reading = ReadingOptions(**given | {"na": tuple(given["na"] or ())})
-        with reported(strict):
+        with reported(strict, quiet=bool(arguments.get("quiet"))):
             return command(**arguments, reading=reading)
 
     extended: Any = with_options
@@ -135,8 +135,10 @@ def reads_a_table(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
-def reported(strict: bool) -> Iterator[None]:
+def reported(strict: bool, quiet: bool = False) -> Iterator[None]:
     """Print warnings about tables as lines on standard error, each once.
+
+    If `quiet`, only cells that do not parse are reported.
 
     Raises
     ------
@@ -155,7 +157,8 @@ def reported(strict: bool) -> Iterator[None]:
                 note(str(message))
 
         warnings.showwarning = shown
-        warnings.simplefilter("always", TableWarning)
+        warnings.simplefilter("ignore" if quiet else "always", TableWarning)
+        warnings.simplefilter("always", UnparsedCells)
         if strict:
             warnings.simplefilter("error", UnparsedCells)
         try:

@@ -46,6 +46,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         mean of their probabilities.
     networks_ : list of Network
         Their networks.
+    network_ : Network
+        The network of the first member, with methods such as ``trace`` and ``check``.
     mlp_ : MLPClassifier
         The first member.
     cv_score_ : float or None
@@ -58,6 +60,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         By which the inputs of the output layers' activations were divided; 1 if that did not help.
     classes_ : ndarray
         The class labels, in the order of the columns of ``predict_proba``.
+    fingerprint_ : Fingerprint or None
+        Recognizes the rows that the model was fitted to, when it is evaluated; None with
+        `privacy`.
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : ndarray of str
@@ -116,7 +121,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
             self._fit_stream(X, y, sample_weight)
         else:
             self.target_name_ = name_of(y)
-            self._fit_members(X, _labels(y), sample_weight, groups)
+            labels = _labels(y)
+            self._fit_members(X, labels, sample_weight, groups)
+            self._remember(X, labels)
         self.classes_ = self.mlp_.classes_
         return self
 
