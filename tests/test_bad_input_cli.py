@@ -71,9 +71,6 @@ BAD = {
         ["train", "t.csv", "--target", "species", "--task", "x"],
         "unknown task 'x'. It must be one of auto",
     ),
-        ["train", "t.csv", "--target", "species", "--task", "x"],
-        "unknown task 'x'. It must be one of auto",
-    ),
     "words to regress": (
         ["train", "t.csv", "--target", "species", "--task", "regression"],
         "needs numbers, but column 'species' contains text",
