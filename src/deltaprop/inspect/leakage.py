@@ -71,6 +71,8 @@ def leaks_of(
         The columns that belong together.
     """
     t = net.encode(y)
+    is_known = np.isfinite(t).all(axis=1)
+    X, t = X[is_known], t[is_known]
     yield from find_leaks(X, t, _classes(t, net.loss_function.name), groups)
 
 
