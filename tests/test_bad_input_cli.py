@@ -115,7 +115,7 @@ BAD = {
     "only the target": (["train", "only.csv", "--target", "b"], "no column besides the target"),
     "identifiers": (["train", "names.csv", "--target", "name"], "identifier"),
     "empty file": (["train", "empty.csv", "--target", "a"], "is empty"),
-    "broken table": (["train", "broken.parquet", "--target", "a"], "cannot be read as parquet"),
+    "broken table": (["train", "broken.parquet", "--target", "a"], "is not a Parquet file"),
     "no such folder": (
         ["train", "t.csv", "--target", "species", "-o", "nowhere/m.dp"],
         "no folder 'nowhere'",
