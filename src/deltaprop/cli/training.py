@@ -83,6 +83,8 @@ def train_and_report(
     model = _new_model(data, model_options, run)
     watch = _watch(model, data) if run.watch else None
     trained = _fit(model, data, run, _shown(data.task, outputs), watch)
+    if data.label_words is not None:
+        model.label_words_ = data.label_words
     if trained.n_epochs > 0 or not trained.interrupted:
         save_model(model, outputs.model)
     if trained.interrupted:
