@@ -169,7 +169,7 @@ def _class_columns(model: Any, frame: Any, name: str, proba: bool) -> dict[str, 
     P, labels = model.predict_proba(frame), model.classes_
     words = _as_written(model, labels)
     columns = {f"probability_{word}": P[:, i] for i, word in enumerate(words)}
-    return {name: words[np.argmax(P, axis=1)], **columns}
+    return {name: _as_written(model, model.decide(P)), **columns}
 
 
 def _as_written(model: Any, labels: np.ndarray) -> np.ndarray:
