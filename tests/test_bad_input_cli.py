@@ -67,7 +67,10 @@ BAD = {
     "no such file": (["train", "absent.csv", "--target", "a"], "no file 'absent.csv'"),
     "no target": (["train", "t.csv"], "Missing option '--target'"),
     "unknown target": (["train", "t.csv", "--target", "speces"], "Did you mean 'species'"),
-    "unknown task": (["train", "t.csv", "--target", "species", "--task", "x"], "unknown task 'x'. It must be one of auto"),
+    "unknown task": (
+        ["train", "t.csv", "--target", "species", "--task", "x"],
+        "unknown task 'x'. It must be one of auto",
+    ),
     "words to regress": (
         ["train", "t.csv", "--target", "species", "--task", "regression"],
         "needs numbers, but column 'species' contains text",
