@@ -163,7 +163,8 @@ def _new_model(data: TrainingData, options: ModelOptions, run: RunOptions) -> Ta
         return model
     if options.class_weight is not None:
         model.set_params(class_weight=options.class_weights(np.unique(data.fit[1])))
-    return model.set_params(**options.decision())
+    model.set_params(**options.decision())
+    return model
 
 
 def _refuse_for_numbers(options: ModelOptions) -> None:
