@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from deltaprop.cli.options import AsJson, MetricName, ModelFile, Quiet, TableFile
 from deltaprop.cli.output import examples, note, print_json
+from deltaprop.cli.reading_options import reads_a_table
 from deltaprop.cli.registry import app
+from deltaprop.data.reading.options import ReadingOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,9 +25,11 @@ NEARLY_ALL = 0.95  # of the rows
         "deltaprop evaluate model.dp new.csv --metric log_loss --json",
     )
 )
+@reads_a_table
 def evaluate(
     model: ModelFile,
     table: TableFile,
+    reading: ReadingOptions,
     metric: MetricName = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -45,7 +49,7 @@ def evaluate(
     from deltaprop.inspect.comparison import on_rows
 
     fitted = load_tabular(model)
-    X, y = rows_with_target(fitted, model, table)
+    X, y = rows_with_target(fitted, model, table, reading)
     metric = checked_metric(metric, "classification" if is_classifier(fitted) else "regression")
     if is_classifier(fitted) and not quiet:
         _note_unknown_classes(y, fitted.classes_)

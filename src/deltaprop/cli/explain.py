@@ -10,7 +10,9 @@ import typer
 from deltaprop.cli.choices import FORMATS, one_of
 from deltaprop.cli.options import Member, ModelFile, Quiet
 from deltaprop.cli.output import examples, note, require_writable, write_text
+from deltaprop.cli.reading_options import reads_a_table
 from deltaprop.cli.registry import app
+from deltaprop.data.reading.options import ReadingOptions
 
 N_ROWS = 3
 
@@ -21,10 +23,12 @@ N_ROWS = 3
         "deltaprop explain model.dp data.csv --format html -o derivation.html",
     )
 )
+@reads_a_table
 def explain(
     model: ModelFile,
+    reading: ReadingOptions,
     table: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
             metavar="TABLE",
             help="A table whose first rows give the numbers below the equations.",
@@ -47,7 +51,7 @@ def explain(
     """
     if output is not None:
         require_writable(output)
-    text, shown = _derivation(model, table, member, format)
+    text, shown = _derivation(model, table, reading, member, format)
     if format == "html":
         title = Path(model).name if shown is None else f"{Path(model).name}: {shown}"
         text = f'<!doctype html>\n<meta charset="utf-8">\n<title>{title}</title>\n{text}'
@@ -61,7 +65,7 @@ def explain(
 
 
 def _derivation(
-    model: str, table: Path | None, member: int | None, format: str
+    model: str, table: str | None, reading: ReadingOptions, member: int | None, format: str
 ) -> tuple[str, str | None]:
     """Return the derivation, and which member of an ensemble it is of."""
     from deltaprop.cli.models import load_tabular
@@ -72,6 +76,6 @@ def _derivation(
         opened = open_model(model, member=member)
         return str(opened.network.derivation(format=format)), opened.member
     fitted = load_tabular(model)
-    X, y = rows_with_target(fitted, model, table)
+    X, y = rows_with_target(fitted, model, table, reading)
     opened = open_model(fitted, X.head(N_ROWS), y.head(N_ROWS), member=member)
     return str(opened.network.derivation(*opened.data, format=format)), opened.member

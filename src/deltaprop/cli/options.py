@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from deltaprop.cli.choices import METRICS, one_of
+from deltaprop.data.reading.options import ReadingOptions
 from deltaprop.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,19 +20,17 @@ DEFAULT_MEMORY = "400MB"
 WRONG_DECISIONS = ("false_positive", "false_negative")
 MOST_UNITS = 10**8  # of one hidden layer; more would overflow the size of an array
 
-TableFile = Annotated[
-    Path,
-    typer.Argument(
-        metavar="TABLE",
-        help="A CSV, TSV, Parquet or Arrow file; text files may be compressed.",
-    ),
-]
+TABLES = (
+    "A table: text (CSV, …), Parquet, Arrow, Excel, ODS, JSON or SQLite, which may be compressed; "
+    "a URL; or - for standard input."
+)
+TableFile = Annotated[str, typer.Argument(metavar="TABLE", help=TABLES)]
 Tables = Annotated[
     str,
     typer.Argument(
         metavar="TABLE",
-        help="A CSV, TSV, Parquet or Arrow file; text files may be compressed. A folder, a glob or "
-        "a URL of Parquet, Arrow or CSV files is streamed.",
+        help=f"{TABLES} A folder, a glob or an object store with Parquet, Arrow or CSV files is "
+        "streamed.",
     ),
 ]
 Memory = Annotated[
@@ -94,6 +92,7 @@ class DataOptions:
     memory: str | None
     groups: str | None = None
     time_column: str | None = None
+    reading: ReadingOptions = field(default_factory=ReadingOptions)
 
     def __post_init__(self) -> None:
         if self.groups is not None and self.time_column is not None:

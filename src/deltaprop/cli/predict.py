@@ -10,7 +10,9 @@ import typer
 from deltaprop.cli.choices import TABLE_FORMATS, one_of
 from deltaprop.cli.options import DEFAULT_MEMORY, Memory, ModelFile, Quiet, Tables
 from deltaprop.cli.output import examples, note, require_writable, written_to_output
+from deltaprop.cli.reading_options import for_streams, read_table, reads_a_table
 from deltaprop.cli.registry import app
+from deltaprop.data.reading.options import ReadingOptions
 from deltaprop.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,9 +28,11 @@ Option = typer.Option
         "deltaprop predict model.dp new.csv --interval 0.9 --format jsonl | head",
     )
 )
+@reads_a_table
 def predict(
     model: ModelFile,
     table: Tables,
+    reading: ReadingOptions,
     output: Annotated[
         str | None,
         Option(
@@ -81,7 +85,7 @@ def predict(
     fitted = load_tabular(model)
     _check(fitted, proba, interval)
     kept = _columns(keep)
-    frames = _frames(fitted, table, memory, kept)
+    frames = _frames(fitted, table, memory, reading, kept)
     with destination as write:
         n = write_predictions(fitted, frames, write, proba, keep=kept, interval=interval)
     if output is not None and not quiet:
@@ -108,13 +112,15 @@ def _columns(keep: list[str] | None) -> list[str]:
     return list(dict.fromkeys(name for name in names if name))
 
 
-def _frames(model: Tabular, table: str, memory: str | None, keep: list[str]) -> Iterator[Any]:
+def _frames(
+    model: Tabular, table: str, memory: str | None, reading: ReadingOptions, keep: list[str]
+) -> Iterator[Any]:
     """The rows of a table, in parts."""
     from deltaprop.cli.tables import is_streamed
     from deltaprop.data.predicting import frames_of_stream, frames_of_table
-    from deltaprop.data.reading import read_table
     from deltaprop.data.streams.opening import stream
 
     if memory or is_streamed(table):
-        return frames_of_stream(model, stream(table, memory=memory or DEFAULT_MEMORY), keep)
-    return frames_of_table(read_table(table))
+        rows = stream(table, memory=memory or DEFAULT_MEMORY, **for_streams(reading))
+        return frames_of_stream(model, rows, keep)
+    return frames_of_table(read_table(table, reading))

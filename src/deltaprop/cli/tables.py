@@ -14,7 +14,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.multiclass import check_classification_targets
 
 from deltaprop.cli.options import DEFAULT_MEMORY, DataOptions
-from deltaprop.data.reading import TableError, read_table
+from deltaprop.cli.reading_options import for_streams, read_table
+from deltaprop.data.overview.describing import describe
+from deltaprop.data.reading import ReadingOptions, TableError, is_database
 from deltaprop.data.streams.opening import stream
 from deltaprop.data.task import recognise_task, require_columns, split_target
 from deltaprop.estimators.fitted import as_labels
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
     from deltaprop.cli.models import Tabular
+    from deltaprop.data.overview.describing import Overview
 
     Rows = tuple[pd.DataFrame, pd.Series]
 
@@ -48,6 +51,7 @@ class TrainingData(NamedTuple):
     n_rows: int
     n_without_target: int
     label_words: dict[bool, str] | None = None
+    overview: Overview | None = None  # of a table in memory
 
     @property
     def groups(self) -> np.ndarray | None:
@@ -69,18 +73,22 @@ def training_data(options: DataOptions) -> TrainingData:
 
 
 def is_streamed(table: str) -> bool:
-    """Return whether a table is a folder, a glob or a URL rather than one local file."""
-    return "://" in table or Path(table).is_dir() or (has_magic(table) and not Path(table).exists())
+    """Return whether a table is a folder, a glob or in an object store."""
+    if "://" in table:
+        return not table.startswith(("http://", "https://")) and not is_database(table)
+    return Path(table).is_dir() or (has_magic(table) and not Path(table).exists())
 
 
-def rows_with_target(model: Tabular, path: str, table: Path) -> Rows:
+def rows_with_target(
+    model: Tabular, path: str, table: str, reading: ReadingOptions | None = None
+) -> Rows:
     """Return the rows of a table that have a target; errors name the model's file by `path`."""
     if model.target_name_ is None:
         raise TableError(
             f"The model in {path!r} was fitted to an array, so the name of its target is unknown; "
             "fit it to a pandas Series with a name."
         )
-    X, y, _ = split_target(read_table(table), model.target_name_)
+    X, y, _ = split_target(read_table(table, reading), model.target_name_)
     if is_classifier(model):
         _require_labels(y, model.classes_)
     else:
@@ -129,7 +137,7 @@ def _require_classes(y: pd.Series) -> None:
 
 
 def _in_memory(options: DataOptions) -> TrainingData:
-    frame = _in_order(read_table(options.table), options.time_column)
+    frame = _in_order(read_table(options.table, options.reading), options.time_column)
     features, y, n_without_target = _features_and_target(frame, options)
     X, weights = _without_weights(features, options.weight)
     X, groups = _without_groups(X, options.groups)
@@ -145,6 +153,7 @@ def _in_memory(options: DataOptions) -> TrainingData:
         n_rows=len(frame),
         n_without_target=n_without_target,
         label_words=_label_words(options, y),
+        overview=describe(frame.drop(columns=list(options.drop)), options.target, leakage=False),
     )
 
 
@@ -152,7 +161,7 @@ def _label_words(options: DataOptions, y: pd.Series) -> dict[bool, str] | None:
     """The words for True and False in a text file, such as TRUE; None if they are not known."""
     import pandas as pd
 
-    if pd.api.types.infer_dtype(y) != "boolean":
+    if pd.api.types.infer_dtype(y) != "boolean" or not Path(options.table).is_file():
         return None
     try:
         column = pd.read_csv(
@@ -251,6 +260,7 @@ def _streamed(options: DataOptions) -> TrainingData:
         options.target,
         weight=options.weight,
         memory=options.memory or DEFAULT_MEMORY,
+        **for_streams(options.reading),
     ).without(options.drop)
     rows = everything.with_target_known()
     task = _task(options.task, rows.sample(SAMPLE)[options.target])

@@ -29,7 +29,9 @@ from deltaprop.cli.options import (
     Verbose,
 )
 from deltaprop.cli.output import examples, require_writable
+from deltaprop.cli.reading_options import reads_a_table
 from deltaprop.cli.registry import app
+from deltaprop.data.reading.options import ReadingOptions
 
 Option = typer.Option
 
@@ -42,9 +44,11 @@ Option = typer.Option
         "deltaprop train --config train.toml",
     )
 )
+@reads_a_table
 def train(
     context: typer.Context,
     table: Tables,
+    reading: ReadingOptions,
     target: Annotated[str, Option(help="The column to predict.", metavar="COLUMN")],
     output: Annotated[
         str,
@@ -245,8 +249,9 @@ def train(
     resumes the training.
     """
     data = DataOptions(
-        table, target, tuple(drop or ()), weight, task, test_size, seed, memory, groups, time_column
-    )
+        table, target, tuple(drop or ()), weight, task, test_size, seed, memory, groups,
+        time_column, reading,
+    )  # fmt: skip
     model = ModelOptions(
         hidden, activation, loss, dropout, l2, solver, epochs, batch_size, learning_rate, schedule,
         seed, noise, max_norm, preset, folds, time_limit, class_weight,

@@ -79,6 +79,8 @@ def train_and_report(
     _check_options(data_options, model_options, run)
     data_options = _with_test_size(data_options, model_options, run, outputs)
     data = training_data(data_options)
+    if data.overview is not None and not outputs.quiet:
+        note(str(data.overview))
     checked_metric(outputs.metric, data.task)
     model = _new_model(data, model_options, run)
     watch = _watch(model, data) if run.watch else None

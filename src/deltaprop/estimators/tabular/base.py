@@ -23,6 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from deltaprop.data.encoder import TableEncoder
 from deltaprop.data.frames import as_frame
+from deltaprop.data.reading import UnparsedCells
 from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
 from deltaprop.engines.fused.processors import available
@@ -488,7 +489,9 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
         self._require_consistent()
         # A row of missing values and a row of strings go through every step.
         columns = self.encoder_.columns_
-        require_prediction(self, pd.DataFrame({name: [None, "1"] for name in columns}))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnparsedCells)
+            require_prediction(self, pd.DataFrame({name: [None, "1"] for name in columns}))
 
     def _require_consistent(self) -> None:
         """Raise ModelFileError if the fitted attributes do not fit the parts."""
