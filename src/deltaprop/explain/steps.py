@@ -108,10 +108,10 @@ def steps_of(model: Model, form: BatchForm | None = None) -> tuple[Step, ...]:
     >>> [(step.phase, step.layer) for step in steps_of(net)][1:]
     [('forward', 0), ('forward', 1), ('loss', None), ('backward', 1), ('backward', 0)]
     """
-    return tuple(_StepWriter(model, form or BatchForm()).steps())
+    return tuple(StepWriter(model, form or BatchForm()).steps())
 
 
-class _StepWriter:
+class StepWriter:
     """Writes the steps of one network."""
 
     def __init__(self, model: Model, form: BatchForm) -> None:
@@ -157,11 +157,12 @@ class _StepWriter:
         self.f, self.slope = [f for f, _ in written], [slope for _, slope in written]
 
     def steps(self) -> Iterator[Step]:
-        forward = [self._forward(l) for l in range(self.L)]
-        loss = self._loss()
-        backward = [self._backward(l) for l in reversed(range(self.L))]
+        passed = [self.forward(l) for l in range(self.L)]
+        passed.append(self.loss_step())
+        for l in reversed(range(self.L)):
+            passed += self.backward(l)
         yield self._setup()  # built last: the other steps define the constants
-        yield from [*forward, loss, *backward]
+        yield from passed
 
     # ------------------------------------------------------------ setup
 
@@ -170,9 +171,9 @@ class _StepWriter:
         sizes = [f"{layer.units} {layer.activation.name}" for layer in model.layers]
         chain = " → ".join([str(model.n_features), *sizes])
         title = f"Network {chain}, loss {self.loss.name}, reduction {model.reduction}"
-        return Step(title, "setup", None, tuple(self._constants()), tuple(self._notes()))
+        return Step(title, "setup", None, tuple(self._constants()), tuple(self.notes()))
 
-    def _notes(self) -> Iterator[str]:
+    def notes(self) -> Iterator[str]:
         yield READING
         yield f"{self.N} rows: X_0 is the input, y the target{self._target_text()}."
         if self.loss.note:
@@ -205,10 +206,10 @@ class _StepWriter:
 
     # ------------------------------------------------------------ forward and loss
 
-    def _forward(self, l: int) -> Step:
+    def forward(self, l: int) -> Step:
         layer = self.model.layers[l]
         lines = [Equation(self.a[l], self.X[l] @ self.W[l] + self.b[l], "1.2")]
-        lines += [line for line in self.scopes[l].lines if _mentions(self.f[l], line)]
+        lines += [line for line in self.scopes[l].lines if mentions(self.f[l], line)]
         if layer.dropout:
             lines.append(Equation(self.z[l], self.f[l], "1.1"))
             mask = Symbol("M", l, self.a[l].shape)
@@ -221,22 +222,22 @@ class _StepWriter:
         title = f"Forward, layer {l}: {D} → {H}, {layer.activation.name}"
         return Step(title, "forward", l, tuple(lines))
 
-    def _loss(self) -> Step:
+    def loss_step(self) -> Step:
         summands, self.loss_slope = formulas.loss(self.loss, self.y, self.yhat, self.scope)
         rows = sum_h(summands)
         data: Expression = sum_n(self.w * rows if self.form.weighted else rows)
-        penalty = self._penalty()
+        penalty = self.penalty()
         if self.model.reduction == "sklearn":
             total_loss = data if penalty is None else data + penalty
-            L: Expression = self._mean(total_loss)
+            L: Expression = self.mean(total_loss)
         else:
-            L = data if self.model.reduction == "sum" else self._mean(data)
+            L = data if self.model.reduction == "sum" else self.mean(data)
             L = L if penalty is None else L + penalty
         source = "1.3" if penalty is None else "1.3, L2"
         equation = Equation(Symbol("L", None, ()), L, source)
         return Step(f"Loss: {self.loss.name}", "loss", None, (*self.scope.lines, equation))
 
-    def _penalty(self) -> Expression | None:
+    def penalty(self) -> Expression | None:
         if not self.model.l2:
             return None
         total, *others = [Power(call("norm", W), Number(2)) for W in self.W]
@@ -245,20 +246,24 @@ class _StepWriter:
             sum_of_squares = sum_of_squares + square
         return 0.5 * self.λ * sum_of_squares
 
-    def _mean(self, x: Expression) -> Expression:
+    def mean(self, x: Expression) -> Expression:
         return (1 / self.total) * x
 
     # ------------------------------------------------------------ backward
 
-    def _backward(self, l: int) -> Step:
-        lines = [line for line in self.scopes[l].lines if not _mentions(self.f[l], line)]
+    def backward(self, l: int) -> Iterator[Step]:
+        yield self.matrix_step(l)
+
+    def matrix_step(self, l: int) -> Step:
+        """The error signal and the gradients of one layer, as equations of matrices."""
+        lines = [line for line in self.scopes[l].lines if not mentions(self.f[l], line)]
         if l == self.L - 1:
             title, more = self._output_error(lines)
         else:
             g: Expression = self.delta[l + 1] @ self.W[l + 1].T
             if self.model.layers[l].dropout:
                 g = g * Symbol("M", l, self.a[l].shape)
-            title = f"Backward, layer {l}: δ_{l} = f′(a_{l}) ⊙ (δ_{l + 1} W_{l + 1}ᵀ)"
+            title = f"Backward, layer {l}: δ_{l} = {self._product(l, f'δ_{l + 1} W_{l + 1}ᵀ')}"
             more = self._hidden_error(l, g)
         lines += [*more, *self._gradients(l)]
         return Step(title, "backward", l, tuple(lines))
@@ -266,19 +271,26 @@ class _StepWriter:
     def _output_error(self, lines: list[Equation]) -> tuple[str, list[Equation]]:
         """The title and the equations of the last δ; clears `lines` if f′ is not needed."""
         l, f = self.L - 1, self.model.f[-1]
-        title = f"Backward, layer {l}: δ_{l} = loss′(y, ŷ) ⊙ f′(a_{l})"
+        title = f"Backward, layer {l}: δ_{l} = {self._product(l, 'loss′(y, ŷ)')}"
         scope = Scope(l, self.yhat.shape, self.loss.settings, self.scope.proper)
         delta = formulas.collapsed(self.loss, f, self.a[l], self.y, self.yhat, scope)
         if delta is None:
             slope = self.slope[l]
             if callable(slope):
                 return title, self._coupled(l, self.loss_slope, slope, "1.8")
-            product = self._weigh(times(self.loss_slope, slope))
+            product = self.weigh(times(self.loss_slope, slope))
             return title, [Equation(self.delta[l], product, "1.8")]
         lines.clear()
-        definitions = [Equation(left, right, "1.8") for left, right, _ in scope.lines]
+        definitions = [Equation(left, right, "1.8") for left, right, *_ in scope.lines]
         title += f", which collapses for {f.name} with {self.loss.name}"
-        return title, [*definitions, Equation(self.delta[l], self._weigh(delta), "1.8")]
+        return title, [*definitions, Equation(self.delta[l], self.weigh(delta), "1.8")]
+
+    def _product(self, l: int, g: str) -> str:
+        """Words for ∂L/∂a_l: g = ∂L/∂f(a_l) times f′, which is a Jacobian if f couples a row."""
+        f = self.model.f[l]
+        if f.coupling == "elementwise":
+            return f"{g} ⊙ f′(a_{l})" if g.startswith("loss") else f"f′(a_{l}) ⊙ ({g})"
+        return f"{g} times the Jacobian of {f.name} in each row"
 
     def _hidden_error(self, l: int, g: Expression) -> list[Equation]:
         slope = self.slope[l]
@@ -293,14 +305,15 @@ class _StepWriter:
         name = Symbol("g", l, self.a[l].shape)
         delta = pull_back(name)
         if l == self.L - 1:
-            delta = self._weigh(delta)
+            delta = self.weigh(delta)
         return [Equation(name, g, source), Equation(self.delta[l], delta, source)]
 
-    def _weigh(self, delta: Expression) -> Expression:
+    def weigh(self, delta: Expression, w: Expression | None = None) -> Expression:
         """Apply the reduction and the sample weights to the last layer's error signal."""
+        w = self.w if w is None else w
         if self.model.reduction == "sum":
-            return self.w * delta if self.form.weighted else delta
-        return self._mean(self.w) * delta if self.form.weighted else self._mean(delta)
+            return w * delta if self.form.weighted else delta
+        return self.mean(w) * delta if self.form.weighted else self.mean(delta)
 
     def _gradients(self, l: int) -> Iterator[Equation]:
         dW: Expression = self.X[l].T @ self.delta[l]
@@ -312,9 +325,9 @@ class _StepWriter:
         yield Equation(replace(self.b[l], name="∂L/∂b"), sum_n(self.delta[l]), "bias")
 
 
-def _mentions(x: Expression, line: Equation) -> bool:
+def mentions(x: Expression, line: Equation) -> bool:
     named = {symbol.key for symbol in symbols(line.left)}
     return any(symbol.key in named for symbol in symbols(x))
 
 
-__all__ = ["READING", "BatchForm", "Phase", "Step", "steps_of"]
+__all__ = ["READING", "BatchForm", "Phase", "Step", "StepWriter", "mentions", "steps_of"]
