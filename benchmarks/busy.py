@@ -5,7 +5,9 @@ process, so each contestant runs in many processes, one at a time and interleave
 the library, runs a first fit, which compiles and is timed separately, and then times the same fit
 several times. Its time is the median of these; of the processes, the median and the slowest are
 reported. A fit that takes too long is stopped. "torch" is a library with its default number of
-threads, "torch-1" with one thread.
+threads, "torch-1" with one thread. With ``--fork`` the processes are forks of one that has imported
+the library and generated the data, but has not started a thread: many more of them fit in the same
+time, and their first fits are then timed without the import.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from benchmarks import machine, neighbours
 
@@ -38,8 +40,7 @@ def main() -> None:
     options = parsed()
     machine.pin(options.threads)  # before any library is imported
     if options.fit:
-        for answer in fits(*options.fit, options):
-            print(json.dumps(answer), flush=True)
+        (serve if options.fork else run)(*options.fit, options)
         return
     from rich.console import Console
 
@@ -51,7 +52,9 @@ def main() -> None:
     check(options, problems)
     names = list(problems) if "all" in options.case else options.case
     console = Console(width=100)
-    settings = {name: getattr(options, name) for name in ("threads", "processes", "fits", "limit")}
+    settings = {
+        name: getattr(options, name) for name in ("threads", "processes", "fits", "limit", "fork")
+    }
     report: dict[str, Any] = {
         "command": machine.command("benchmarks.busy"),
         "machine": machine.describe(),
@@ -67,6 +70,33 @@ def main() -> None:
 
 
 # ---------------------------------------------------------------- one fresh process
+
+
+def run(contestant: str, case: str, options: argparse.Namespace) -> None:
+    """Print what `fits` yields, a line each."""
+    for answer in fits(contestant, case, options):
+        print(json.dumps(answer), flush=True)
+
+
+def serve(contestant: str, case: str, options: argparse.Namespace) -> None:
+    """For each line of the standard input, run a fork and print its exit status after its answers.
+
+    SIGALRM that ended it gives a negative status, as in `subprocess`.
+    """
+    import importlib
+
+    from benchmarks.peers import MODULES
+    from benchmarks.problem import PROBLEMS
+
+    importlib.import_module(f"benchmarks.peers.{MODULES[split(contestant)[0]]}")
+    problem = next(problem for problem in PROBLEMS if problem.name == case)
+    _ = problem.X, problem.y, problem.start
+    for _ in sys.stdin:
+        if not (child := os.fork()):
+            run(contestant, case, options)
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(json.dumps({"status": status}), flush=True)
 
 
 def fits(contestant: str, case: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -114,16 +144,18 @@ def split(contestant: str) -> tuple[str, int | None]:
 def measured(problem: Problem, busy: int, options: argparse.Namespace) -> dict[str, Any]:
     """Run the processes of all contestants, interleaved, beside `busy` busy processes."""
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in options.contestants}
-    with neighbours.running(busy) as crowd:
+    source = Forks if options.fork else Processes
+    with neighbours.running(busy) as crowd, source(problem.name, options) as processes:
         started, before = time.perf_counter(), crowd.others_seconds()
         used_before = _children_seconds()
         for k in range(options.processes):
             for name in options.contestants[:: 1 if k % 2 == 0 else -1]:
                 if not any("error" in process for process in results[name]):
-                    results[name].append(fresh_process(name, problem.name, options))
+                    results[name].append(result(*processes.fresh(name), options.limit))
         after, used = crowd.others_seconds(), _children_seconds() - used_before
         wall = time.perf_counter() - started
-    others = None if before is None or after is None else max(0.0, after - before - used) / wall
+    unknown = before is None or after is None or options.fork  # the forks' seconds are not known
+    others = None if unknown else max(0.0, after - before - used) / wall
     return {
         "name": problem.name,
         "title": problem.title,
@@ -133,31 +165,80 @@ def measured(problem: Problem, busy: int, options: argparse.Namespace) -> dict[s
     }
 
 
-def fresh_process(contestant: str, case: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Run `fits` in a new process and return what it returns."""
-    from benchmarks.peers import limits
+class Processes:
+    """Runs `fits` in processes that start from nothing."""
 
-    command = [
-        sys.executable, "-m", "benchmarks.busy", "--fit", contestant, case,
-        "--threads", str(options.threads), "--fits", str(options.fits),
-        "--seconds", str(options.seconds), "--limit", str(options.limit),
-    ]  # fmt: skip
-    environment = {**os.environ, **limits(split(contestant)[1])}
-    process = subprocess.run(command, env=environment, capture_output=True, text=True)
-    if process.returncode not in (0, -signal.SIGALRM):
-        message = process.stderr.strip().splitlines() or [f"exit status {process.returncode}"]
-        return {"error": message[-1]}
-    answers = [json.loads(line) for line in process.stdout.splitlines()]
+    def __init__(self, case: str, options: argparse.Namespace) -> None:
+        self.case, self.options = case, options
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def fresh(self, contestant: str) -> tuple[list[dict[str, Any]], int, str]:
+        """Return the answers of a new process, its exit status and the end of its errors."""
+        process = self.start(contestant)
+        answers, errors = process.communicate()
+        lines = errors.strip().splitlines()
+        return (
+            [json.loads(line) for line in answers.splitlines()],
+            process.returncode,
+            lines[-1] if lines else "",
+        )
+
+    def start(self, contestant: str, *more: str, **streams: Any) -> subprocess.Popen[str]:
+        from benchmarks.peers import limits
+
+        options = self.options
+        command = [
+            sys.executable, "-m", "benchmarks.busy", "--fit", contestant, self.case,
+            "--threads", str(options.threads), "--fits", str(options.fits),
+            "--seconds", str(options.seconds), "--limit", str(options.limit), *more,
+        ]  # fmt: skip
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
+        environment = {**os.environ, **limits(split(contestant)[1])}
+        return subprocess.Popen(command, env=environment, text=True, **pipes)
+
+
+class Forks(Processes):
+    """Runs `fits` in forks of one process for each contestant, which has imported its library."""
+
+    def __init__(self, case: str, options: argparse.Namespace) -> None:
+        super().__init__(case, options)
+        self.servers: dict[str, subprocess.Popen[str]] = {}
+
+    def __exit__(self, *error: object) -> None:
+        for server in self.servers.values():
+            server.kill()
+            server.wait()
+
+    def fresh(self, contestant: str) -> tuple[list[dict[str, Any]], int, str]:
+        if contestant not in self.servers:
+            streams = {"stdin": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+            self.servers[contestant] = self.start(contestant, "--fork", **streams)
+        server = self.servers[contestant]
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write("\n")
+        server.stdin.flush()
+        answers = []
+        for line in server.stdout:
+            answers.append(json.loads(line))
+            if "status" in answers[-1]:
+                return answers[:-1], answers[-1]["status"], ""
+        return answers, server.wait(), "the process that it was forked from ended"
+
+
+def result(answers: list[dict[str, Any]], status: int, error: str, limit: float) -> dict[str, Any]:
+    """Return the first fit's seconds and those of the others, or the error of a process."""
+    if status not in (0, -signal.SIGALRM):
+        return {"error": error or f"exit status {status}"}
     if answers and "error" in answers[-1]:
         return dict(answers[-1])
-    seconds = [answer["seconds"] for answer in answers]
-    if process.returncode:
-        seconds.append(options.limit)
-    return {
-        "first": seconds[0],
-        "seconds": seconds[1:] or seconds,
-        "stopped": bool(process.returncode),
-    }
+    seconds = [answer["seconds"] for answer in answers] + [limit] * bool(status)
+    return {"first": seconds[0], "seconds": seconds[1:] or seconds, "stopped": bool(status)}
 
 
 def summary(processes: list[dict[str, Any]]) -> dict[str, Any]:
@@ -262,6 +343,7 @@ def parsed() -> argparse.Namespace:
     add("--limit", type=float, default=20.0,
         help="stop a process in which a fit takes longer; shown as ≥ (default 20)")  # fmt: skip
     add("--threads", type=int, default=2, help="cores to run on (default 2)")
+    add("--fork", action="store_true", help="fork the processes after the imports (POSIX)")
     add("--json", type=Path, metavar="FILE", help="write all results to this file")
     add("--fit", nargs=2, metavar=("CONTESTANT", "CASE"), help=argparse.SUPPRESS)
     return parser.parse_args()

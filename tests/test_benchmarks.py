@@ -140,6 +140,29 @@ def test_busy_processes_do_not_count_as_other_programs(monkeypatch):
         assert becomes_true(lambda: crowd.others_seconds() <= 99.9)
 
 
+@linux
+@pytest.mark.parametrize("how", [[], ["--fork"]])
+def test_fits_run_in_processes_of_their_own(tmp_path, how):
+    command = [
+        sys.executable, "-m", "benchmarks.busy", "--case", "tiny", "--contestants", "floor-1",
+        "--busy", "0", "--processes", "2", "--fits", "2", "--json", str(tmp_path / "out.json"),
+        *how,
+    ]  # fmt: skip
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    (case,) = json.loads((tmp_path / "out.json").read_text())["fresh_processes"]
+    processes = case["contestants"]["floor-1"]["processes"]
+    assert [len(process["seconds"]) for process in processes] == [2, 2]
+
+
+def test_a_process_that_fails_or_takes_too_long_is_reported():
+    fit = {"seconds": 0.1}
+    assert busy.result([fit, fit], 0, "", 5) == {"first": 0.1, "seconds": [0.1], "stopped": False}
+    late = busy.result([fit], -signal.SIGALRM, "", 5)
+    assert late == {"first": 0.1, "seconds": [5], "stopped": True}
+    assert busy.result([], 1, "no such library", 5) == {"error": "no such library"}
+    assert busy.result([fit, {"error": "diverged"}], 0, "", 5) == {"error": "diverged"}
+
+
 def test_timed_turns_run_beside_busy_processes_and_first_turns_do_not(monkeypatch):
     started, seen = [], []
     real = neighbours.running

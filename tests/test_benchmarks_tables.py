@@ -432,3 +432,25 @@ def test_the_commands(tmp_path, capsys):
     assert "held out:" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="takes names of"):
         main(["report", str(path), "--contestants", "nobody"])
+
+
+# ---------------------------------------------------------------- the ablation
+
+
+def test_an_ablation_compares_the_default_with_it_without_an_ingredient(tmp_path, capsys):
+    rows = [
+        {"table": name, "seed": 0, "task": task, "contestant": who, "fit_seconds": seconds}
+        | ({"accuracy": 0.5 + good, "log_loss": 0.4 / (1 + good)} if task == CLASSIFICATION
+           else {"r2": 0.5 + good, "mae": 4 / (1 + good)})
+        for name, task in (("a", CLASSIFICATION), ("b", REGRESSION))
+        for who, good, seconds in (
+            ("deltaprop", 0.25, 4.0), ("deltaprop without bins", 0.0, 1.0), ("CatBoost", 0.1, 9.0)
+        )
+    ]  # fmt: skip
+    path = tmp_path / "results.parquet"
+    pd.DataFrame(rows).reindex(columns=list(COLUMNS)).astype(COLUMNS).to_parquet(path)
+    main(["ablation", str(path)])
+    *_, default, without = capsys.readouterr().out.splitlines()
+    cells = ["bins", "1.250", "2, 0", "2.00", "-0.2500", "-0.2500", "2, 0", "2.00", "0.25"]
+    assert [cell.strip() for cell in without.strip("|").split("|")] == cells
+    assert "| 1.00 |" in default

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import deltaprop as dp
 from deltaprop import activations, losses
+from deltaprop.engines.fused import lowlevel
 from deltaprop.engines.fused.trainer import FusedTrainer
 from deltaprop.optim.state import TrainingState
 
@@ -400,3 +401,23 @@ def test_an_epoch_in_parts_is_the_epoch(engine, reduction):
     for loss, theta in found[1:]:
         np.testing.assert_allclose(loss, found[0][0], rtol=1e-12)
         np.testing.assert_array_equal(theta, found[0][1])
+
+
+# ---------------------------------------------------------------- subnormal numbers
+
+
+@pytest.mark.skipif(not lowlevel.X86, reason="set on x86 processors only")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_subnormal_numbers_are_zero_in_the_engine_and_nowhere_else(threads):
+    X = np.array([[1e-39], [1.0]], "float32")
+
+    def trained(engine):
+        net = dp.Network(1, [dp.Dense(1)], loss="squared_error", dtype="float32", seed=0)
+        net.W[0][...], net.b[0][...] = 2.0**100, 0
+        settings = {"n_threads": threads} if engine == "fused" else {}
+        dp.fit(net, X[:1], [[0.0]], solver=dp.SGD(1.0), max_epochs=1, engine=engine, **settings)
+        return float(net.b[0][0])
+
+    assert trained("reference") < -1e-10
+    assert trained("fused") == 0
+    assert X[0, 0] * np.float32(2) > 0  # this thread computes with subnormal numbers as before

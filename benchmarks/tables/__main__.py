@@ -50,6 +50,9 @@ def parsed(argv: list[str] | None) -> argparse.Namespace:
         metavar="A,B",
         help="default: those in the file that take part in tables of every size",
     )
+    ablating = commands.add_parser("ablation", help="print what each ingredient contributes")
+    ablating.set_defaults(command=ablation)
+    ablating.add_argument("results", type=Path, nargs="+", metavar="RESULTS.parquet")
     return parser.parse_args(argv)
 
 
@@ -72,6 +75,7 @@ def _run_options(add: Callable[..., Any]) -> None:
         help="a further contestant: deltaprop with these parameters, such as "
         """'deltaprop wide' '{"hidden_layer_sizes": [512, 512]}'""",
     )
+    add("--ablation", action="store_true", help="only the default, and it without each ingredient")
     add("--most-rows", type=float, default=math.inf, help="leave out larger tables")
     add("--seeds", type=int, default=5, help="at most so many seeds of each table (default 5)")
     add("--threads", type=int, default=2, help="threads of each fit (default 2)")
@@ -108,14 +112,16 @@ def show(options: argparse.Namespace) -> None:
 
 def run(options: argparse.Namespace) -> None:
     machine.pin(options.threads)  # before any library is imported
-    from benchmarks.tables.contestants import CONTESTANTS, Contestant, deltaprop
+    from benchmarks.tables.ablation import VARIANTS
+    from benchmarks.tables.contestants import CONTESTANTS, OURS, Contestant, deltaprop
     from benchmarks.tables.registry import HALVES, TABLES
     from benchmarks.tables.results import Results
     from benchmarks.tables.running import Plan
     from benchmarks.tables.running import run as run_plan
 
     own = {name: Contestant(deltaprop, json.loads(text)) for name, text in options.ours}
-    contestants = _chosen("--contestants", options.contestants, {**CONTESTANTS, **own})
+    known = {OURS: CONTESTANTS[OURS], **VARIANTS} if options.ablation else {**CONTESTANTS, **own}
+    contestants = _chosen("--contestants", options.contestants, known)
     halves = HALVES if options.half == "both" else [options.half]
     tables = {name: TABLES[name] for half in halves for name in HALVES[half]}
     plan = Plan(
@@ -152,6 +158,19 @@ def report(options: argparse.Namespace) -> None:
     known = dict.fromkeys(page.contestants_of(found))
     names = options.contestants or [name for name in known if page.in_all_sizes(name)]
     print(page.write(found, options.out, list(_chosen("--contestants", names, known))))
+
+
+def ablation(options: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from benchmarks.tables.ablation import table
+    from benchmarks.tables.contestants import CONTESTANTS, OURS
+    from benchmarks.tables.results import read
+
+    found = pd.concat([read(path) for path in options.results])
+    found = found.drop_duplicates(["table", "seed", "contestant"])
+    peers = [name for name in CONTESTANTS if not name.startswith(OURS)]
+    print(table(found, [name for name in peers if name in set(found["contestant"])]))
 
 
 def _chosen(option: str, names: Iterable[str] | None, known: dict[str, Any]) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def _mean_ranks(comparison: Comparison, tasks: pd.Series) -> str:
         parts = [ranks.loc[tasks.index[tasks == task], name].mean() for task in kinds]
         best = int((ranks[name] == ranks.min(axis=1)).sum())
         rows.append([str(name), *(f"{v:.2f}" for v in (mean, *parts)), str(best)])
-    return _table(head, rows)
+    return markdown(head, rows)
 
 
 def _times(together: pd.DataFrame, contestants: Sequence[str]) -> str:
@@ -108,7 +108,7 @@ def _times(together: pd.DataFrame, contestants: Sequence[str]) -> str:
     head = ["contestant", "fit", "longest fit", "predict"]
     others = together["others"].mean()
     busy = "" if pd.isna(others) else f" Other programs used {others:.2f} of the processors."
-    return f"## Seconds\n\nGeometric means over tables.{busy}\n\n{_table(head, rows)}"
+    return f"## Seconds\n\nGeometric means over tables.{busy}\n\n{markdown(head, rows)}"
 
 
 def _metrics(together: pd.DataFrame, contestants: Sequence[str]) -> str:
@@ -118,7 +118,7 @@ def _metrics(together: pd.DataFrame, contestants: Sequence[str]) -> str:
     means = tables.groupby("contestant").mean().astype(float)
     shown = [column for column in columns if means[column].notna().all()]
     rows = [[name, *(f"{means.loc[name, c]:.4f}" for c in shown)] for name in contestants]
-    return f"## Means over tables\n\n{_table(['contestant', *shown], rows)}"
+    return f"## Means over tables\n\n{markdown(['contestant', *shown], rows)}"
 
 
 def _scores(results: pd.DataFrame, family: Family, contestants: Sequence[str]) -> str:
@@ -128,7 +128,7 @@ def _scores(results: pd.DataFrame, family: Family, contestants: Sequence[str]) -
         best = family.sign * (family.sign * row).min()
         cells = [f"**{v:.4g}**" if v == best else f"{v:.4g}" for v in row]
         rows.append([str(table), *cells])
-    return f"## {family.title} of each table\n\n{_table(['table', *contestants], rows)}"
+    return f"## {family.title} of each table\n\n{markdown(['table', *contestants], rows)}"
 
 
 def _missing(results: pd.DataFrame, contestants: Sequence[str]) -> str:
@@ -139,7 +139,7 @@ def _missing(results: pd.DataFrame, contestants: Sequence[str]) -> str:
         [str(row[c]).replace("|", "\\|") for c in ("table", "seed", "contestant", "error")]
         for _, row in failed.iterrows()
     ]
-    return f"## Errors\n\n{_table(['table', 'seed', 'contestant', 'error'], rows)}"
+    return f"## Errors\n\n{markdown(['table', 'seed', 'contestant', 'error'], rows)}"
 
 
 # ---------------------------------------------------------------- helpers
@@ -151,7 +151,9 @@ def _seconds(together: pd.DataFrame, column: str = "fit_seconds") -> pd.Series:
     return np.exp(np.log(tables).groupby("contestant").mean())
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+
     def lines() -> Iterator[str]:
         yield f"| {' | '.join(head)} |"
         yield f"| --- |{' ---: |' * (len(head) - 1)}"

@@ -49,7 +49,14 @@ from deltaprop.engines.fused.constants import (
     TOGETHER,
 )
 from deltaprop.engines.fused.layer import Slab, frame_at, place_at
-from deltaprop.engines.fused.lowlevel import call_part, fetch, plain, vector
+from deltaprop.engines.fused.lowlevel import (
+    call_part,
+    fetch,
+    flush_subnormals,
+    plain,
+    restore_subnormals,
+    vector,
+)
 from deltaprop.engines.fused.parts import (
     BIAS,
     GRADIENTS,
@@ -94,7 +101,13 @@ from deltaprop.engines.fused.sharing import (
 @plain
 def enter(one, k, frame):
     """Thread 0 trains or predicts, depending on the frame's task; the others assist it."""
-    f = frame_at(frame, 0)
+    before = flush_subnormals()
+    _run_task(one, k, frame_at(frame, 0))
+    restore_subnormals(before)
+
+
+@plain
+def _run_task(one, k, f):
     if k > 0 and comes_as_relief(f, k):
         _relieve(one, f, k)
     elif k > 0:
