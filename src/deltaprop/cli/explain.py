@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,6 +26,10 @@ def explain(
         ),
     ] = None,
     member: Member = None,
+    steps: Annotated[
+        bool,
+        typer.Option("--steps", help="Also write the lines that lead to each equation."),
+    ] = False,
     format: Annotated[str, typer.Option(help="unicode, latex or html.")] = "unicode",
     output: Annotated[
         str | None,
@@ -43,7 +47,7 @@ def explain(
         raise InputError(f"--format must be one of {', '.join(FORMATS)}; got {format!r}.")
     if output is not None:
         require_writable(output)
-    text, shown = _derivation(model, table, member, format)
+    text, shown = _derivation(model, table, member, format=format, steps=steps)
     if format == "html":
         title = Path(model).name if shown is None else f"{Path(model).name}: {shown}"
         text = f'<!doctype html>\n<meta charset="utf-8">\n<title>{title}</title>\n{text}'
@@ -55,7 +59,7 @@ def explain(
 
 
 def _derivation(
-    model: str, table: Path | None, member: int | None, format: str
+    model: str, table: Path | None, member: int | None, **how: Any
 ) -> tuple[str, str | None]:
     """Return the derivation, and which member of an ensemble it is of."""
     from deltaprop.cli.models import load_tabular
@@ -64,8 +68,8 @@ def _derivation(
 
     if table is None:
         opened = open_model(model, member=member)
-        return str(opened.network.derivation(format=format)), opened.member
+        return str(opened.network.derivation(**how)), opened.member
     fitted = load_tabular(model)
     X, y = rows_with_target(fitted, model, table)
     opened = open_model(fitted, X.head(N_ROWS), y.head(N_ROWS), member=member)
-    return str(opened.network.derivation(*opened.data, format=format)), opened.member
+    return str(opened.network.derivation(*opened.data, **how)), opened.member

@@ -31,7 +31,7 @@ FIRST, FURTHER = "margin: 0", "margin: 0.4em 0 0 2em"
 NUMBERS = "margin: 0.3em 0 0 2em; font-size: 0.85em; opacity: 0.75"
 RULE = "margin: 0.6em 1em 0; font-style: italic"
 EQUALS = "<mo>=</mo>"
-INDEX = re.compile(r"((?<!\w)\w|\))_(\w+)")  # X_0 and (X_0)_nd
+INDEX = re.compile(r"((?<!\w)[^\W\d_]|\))_(\d+|[a-z]+)(?![A-Za-z0-9_])")  # X_0, (X_0)_nd, W_1ᵀ
 
 
 def document(steps: Iterable[Step], values: dict[Name, Any]) -> str:

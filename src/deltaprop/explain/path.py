@@ -72,6 +72,23 @@ def path_of(model: Model, form: BatchForm | None = None) -> tuple[Step, ...]:
     return tuple(_PathWriter(model, form or BatchForm()).steps())
 
 
+def ways_of(model: Model, form: BatchForm | None = None) -> dict[Name, list[Equation]]:
+    """Return the lines that lead to ∂L/∂W_l, δ_l and ∂L/∂b_l of each layer, by their names.
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> from deltaprop.explain.path import ways_of
+    >>> net = dp.Network(2, [dp.Dense(1, "tanh")], loss="squared_error")
+    >>> list(ways_of(net))
+    [('∂L/∂W', 0), ('δ', 0), ('∂L/∂b', 0)]
+    """
+    writer = _PathWriter(model, form or BatchForm())
+    writer.loss_step()
+    layers = reversed(range(model.n_layers))
+    return {name: lines for l in layers for name, lines in writer.ways(l).items()}
+
+
 class _PathWriter(StepWriter):
     """Writes the steps of one network, and the lines that lead to them."""
 
@@ -117,25 +134,34 @@ class _PathWriter(StepWriter):
     # ------------------------------------------------------------ one layer
 
     def backward(self, l: int) -> Iterator[Step]:
-        whole = self.matrix_step(l)
-        at = next(i for i, line in enumerate(whole.equations) if _key(line) == ("δ", l))
-        definitions, matrices = whole.equations[:at], whole.equations[at:]
-        error = [*self._definitions(l, definitions), *self._error(l)]
-        yield self._step(
-            l, "the gradient of the weights", [*self._penalty_path(l), *self._weights(l)]
-        )
-        yield self._step(l, "the error signal", error)
-        yield self._step(l, "the gradient of the bias", self._bias(l))
+        ways, matrices = self.ways(l), self._matrices(l)
+        yield self._step(l, "the gradient of the weights", ways["∂L/∂W", l])
+        yield self._step(l, "the error signal", ways["δ", l])
+        yield self._step(l, "the gradient of the bias", ways["∂L/∂b", l])
         yield self._step(l, "the equations as matrices", matrices)
+
+    def ways(self, l: int) -> dict[Name, list[Equation]]:
+        """The lines that lead to each result of a layer, by its name."""
+        return {
+            ("∂L/∂W", l): [*self._penalty_path(l), *self._weights(l)],
+            ("δ", l): [*self._definitions(l), *self._error(l)],
+            ("∂L/∂b", l): self._bias(l),
+        }
+
+    def _matrices(self, l: int, after: bool = True) -> list[Equation]:
+        """The equations of matrices from δ_l on, or those before it."""
+        lines = self.matrix_step(l).equations
+        at = next(i for i, line in enumerate(lines) if _key(line) == ("δ", l))
+        return list(lines[at:] if after else lines[:at])
 
     def _step(self, l: int, what: str, lines: Iterable[Equation]) -> Step:
         return Step(f"Layer {l}: {what}", "backward", l, tuple(lines))
 
-    def _definitions(self, l: int, given: Iterable[Equation]) -> list[Equation]:
+    def _definitions(self, l: int) -> list[Equation]:
         """The intermediate results that f′ and δ need, each once."""
         slope = [line for line in self.scopes[l].lines if not mentions(self.f[l], line)]
         unique: dict[object, Equation] = {}
-        for line in [*slope, *given]:
+        for line in [*slope, *self._matrices(l, after=False)]:
             unique.setdefault(_key(line), line)
         return list(unique.values())
 
@@ -470,4 +496,4 @@ def _name(x: Symbol) -> str:
     return x.name if x.index is None else f"{x.name}_{x.index}"
 
 
-__all__ = ["path_of"]
+__all__ = ["path_of", "ways_of"]
