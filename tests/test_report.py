@@ -366,8 +366,8 @@ def test_the_calibration_of_several_classes_is_that_of_the_predicted_one():
 
 def test_the_data_are_described(penguins, penguin_page):
     model = section(penguin_page, "model")
-    found = dict(re.findall('class="fact"><b>(.*?)</b><span>(.*?)</span>', model))
-    assert {name: value for value, name in found.items()} == {
+    found = re.findall('class="fact"><b>(.*?)</b><span>(.*?)</span>', model)
+    assert {name: value for value, name in found} == {
         "rows here": f"{len(penguins[1])}", "columns": "8",
         "of the cells missing": f"{2 / penguins[1].size:.1%}", "duplicate rows": "1",
         "columns with one value": "1", "of the rows in the rarest class": found_share(penguins[2]),
