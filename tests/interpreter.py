@@ -22,10 +22,12 @@ ITEM = r"\([^\W\d_]+_\d+ᵀ?\)_[ndhkjim]+|[^\W\d_Σ]+_[ndhkjim]{1,2}(?![A-Za-z0-
 PARTIAL = rf"∂(?:{ITEM}|[LP])/∂(?:{ITEM})"
 INDEXED = rf"{PARTIAL}|{ITEM}|\[[ndhkjim] = [ndhkjim]\]"
 INDICES = "ndhkjim"
-NAME = r"∂L/∂[Wb]_\d+|Σ_[ndhkjim]|[^\W\d_ᵀ²³½]+(?:_\d+)?"
+NAME = r"∂L/∂[Wbrα]_\d+|Σ_[ndhkjim]|[^\W\d_ᵀ²³½]+(?:_\d+)?"
 TOKEN = re.compile(rf"\s*(\d+\.?\d*(?:e[+-]?\d+)?|{INDEXED}|{NAME}|\S)")
 SHAPE = re.compile(r"[\dN×]+")
-SOURCE = re.compile(r"\s{2,}\((1\.\d|1\.\d, L2|L2|bias)\)$")
+SOURCE = re.compile(
+    r"\s{2,}\(((?:1\.\d|L2|bias|scale|activation)(?:, (?:L2|scale|activation))?)\)$"
+)
 
 
 class Printed(NamedTuple):

@@ -12,12 +12,14 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 import deltaprop as dp
 from deltaprop.data import encoder as encoder_module
+from deltaprop.data import sparse_layout as sparse_layout_module
 from deltaprop.data.columns.text import n_grams
 from deltaprop.tables import TableEncoder, TableError
 
@@ -228,6 +230,8 @@ def test_a_hostile_column_is_encoded(name):
     assert encoded.shape[1] == len(encoder.get_feature_names_out())
     for i in (0, 1, N - 1):  # a row by itself is encoded as it is among the others
         np.testing.assert_allclose(encoder.transform(frame[i : i + 1])[0], encoded[i], rtol=1e-6)
+    for n in (2, 8, 9):
+        np.testing.assert_allclose(encoder.transform(frame[3 : 3 + n]), encoded[3 : 3 + n], 1e-6)
     words = frame.assign(x=["nonsense"] * N)
     assert np.isfinite(encoder.transform(words)).all()
     assert np.isfinite(encoder.transform(frame.assign(x=None))).all()
@@ -314,6 +318,78 @@ def test_rows_are_encoded_alike_in_parts(rows, monkeypatch):
     for table in (arrow, pl.from_arrow(arrow)):
         few = TableEncoder().fit(table)
         np.testing.assert_array_equal(few.transform(table), few.transform(arrow.to_pandas()))
+
+
+# ---------------------------------------------------------------- wide tables as CSR matrices
+
+
+def wide_table(rows=400, seed=0):
+    """A column of 90 categories, others of any kind, and missing values in each of them."""
+    rng = np.random.default_rng(seed)
+    n = np.arange(rows)
+    return pd.DataFrame({
+        "many": pd.Categorical([f"c{i}" if i % 40 else None for i in rng.integers(0, 90, rows)]),
+        "number": np.where(n % 13 == 0, np.nan, rng.standard_normal(rows)),
+        "most": ["b" if i % 4 == 0 else "a" if i % 31 else None for i in n],
+        "day": pd.Timestamp("2020-01-01") + pd.to_timedelta(n % 100, unit="D"),
+        "other": pd.Categorical([f"k{i}" for i in rng.integers(0, 200, rows)]),
+        "flag": n % 3 == 0,
+    })  # fmt: skip
+
+
+@given(
+    columns=st.sets(st.sampled_from(list(wide_table(1)))), n_bins=st.sampled_from([0, 3]),
+    seed=st.integers(0, 9), rows=st.sampled_from([100, 130, 1000]),
+)  # fmt: skip
+def test_a_compact_encoding_is_the_encoding(columns, n_bins, seed, rows):
+    names = ["many", "other", *sorted(columns - {"many", "other"})]
+    encoder = TableEncoder(n_bins=n_bins).fit(wide_table()[names])
+    new = wide_table(120, seed)[names]  # with categories that `fit` has not seen
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder_module, "ROWS_AT_A_TIME", rows)
+        found = encoder.encode_compactly(new)
+    assert sp.issparse(found)
+    assert found.has_canonical_format
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found.toarray(), encoder.encode(new))
+
+
+def test_only_wide_tables_of_zeros_are_encoded_compactly():
+    table = wide_table()
+    encoder = TableEncoder().fit(table)
+    assert sp.issparse(encoder.encode_compactly(table))
+    assert isinstance(encoder.encode_compactly(table[:20]), np.ndarray)
+    assert isinstance(encoder.transform(table), np.ndarray)
+    for narrow in (table.drop(columns=["many", "other"]), table.assign(**{
+        f"x{i}": np.arange(400.0) for i in range(100)
+    })):  # fmt: skip
+        assert isinstance(TableEncoder().fit(narrow).encode_compactly(narrow), np.ndarray)
+
+
+@pytest.mark.parametrize("cv", [1, 3])
+def test_a_model_of_a_wide_table(cv, tmp_path):
+    table = wide_table(900)
+    effects = np.random.default_rng(1).normal(size=200)
+    y = effects[table["other"].cat.codes] + table["number"].fillna(0.0)
+    model = dp.TabularRegressor(cv=cv, random_state=0).fit(table, y)
+    assert sp.issparse(model.encoder_.encode_compactly(table))
+    assert model.score(table, y) > 0.9
+    predicted = model.predict(table)
+    np.testing.assert_allclose(model.predict(table[:5]), predicted[:5], rtol=1e-4, atol=1e-5)
+    dp.save(model, tmp_path / "model")
+    np.testing.assert_array_equal(dp.load(tmp_path / "model").predict(table), predicted)
+
+
+def test_a_wide_table_gives_the_same_model_as_a_dense_one(monkeypatch):
+    table = wide_table(600)
+    y = np.array(table["other"].cat.codes) % 3
+
+    def fitted():
+        return dp.TabularClassifier(cv=3, max_iter=5, random_state=0).fit(table, y)
+
+    p = fitted().predict_proba(table)
+    monkeypatch.setattr(sparse_layout_module, "WIDE", 10**6)
+    np.testing.assert_allclose(p, fitted().predict_proba(table), atol=1e-4)
 
 
 # ---------------------------------------------------------------- scikit-learn's conventions

@@ -6,18 +6,20 @@ and writes its part of the matrix.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from deltaprop.data.columns.bins import Bins
-from deltaprop.data.frames import as_frame
+from deltaprop.data.frames import OneRow, as_frame
 from deltaprop.data.layout import Layout
 from deltaprop.data.reading import TableError
+from deltaprop.data.sparse_layout import SparseLayout
 from deltaprop.data.task import require_known_columns
 from deltaprop.errors import InputError
 from deltaprop.functions.checks import is_int
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from deltaprop.data.columns.protocol import EncodedColumn
+    from deltaprop.functions.arrays import Array
 
+FEW_ROWS = 64  # are encoded faster as an array
 ROWS_AT_A_TIME = 131_072  # bounds the memory of what is read besides the result
 
 
@@ -99,7 +103,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     (1, 3)
     """
 
-    DERIVED: ClassVar = ("layout",)  # from the other attributes; not in model files
+    DERIVED: ClassVar = ("layout", "sparse_layout")  # from the other attributes; not in model files
 
     def __init__(self, random_state: int | None = 0, *, n_bins: int = 0) -> None:
         self.random_state = random_state
@@ -116,6 +120,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         self
+
+        Warns
+        -----
+        UnparsedCells
+            If a column looks numeric but contains words that are no numbers.
         """
         self._learn(as_frame(X))
         return self
@@ -146,21 +155,52 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of float32 (N, n_encoded)
+
+        Warns
+        -----
+        UnparsedCells
+            If a column of numbers or dates contains words that are neither. They are missing.
         """
         return self.encode(X)
 
     def encode(self, X: Any) -> Float[np.ndarray, "N D"]:
         """The rows of X as an array, whatever ``set_output`` says; otherwise as ``transform``."""
-        check_is_fitted(self)
+        self._require_fitted()
         if not hasattr(X, "columns"):
             X = as_frame(X)
-        N = len(X)
-        out = np.empty((N, self.layout.width), np.float32)
-        for start in range(0, max(N, 1), ROWS_AT_A_TIME):
-            columns = dict(as_frame(_part(X, start)).items())
-            require_known_columns(columns, self.columns_)
+        out = np.empty((len(X), self.layout.width), np.float32)
+        for start, columns in self._parts(X):
             self.layout.write(columns, out[start : start + ROWS_AT_A_TIME])
         return out
+
+    def encode_compactly(self, X: Any) -> Float[Array, "N D"]:
+        """The same as a CSR matrix if it is wide, mostly zero and not only a few rows."""
+        self._require_fitted()
+        if not hasattr(X, "columns"):
+            X = as_frame(X)
+        if len(X) <= FEW_ROWS or not self.sparse_layout.pays:
+            return self.encode(X)
+        parts = [
+            self.sparse_layout.encoded(columns, min(ROWS_AT_A_TIME, len(X) - start))
+            for start, columns in self._parts(X)
+        ]
+        return parts[0] if len(parts) == 1 else sp.vstack(parts, format="csr")
+
+    def _require_fitted(self) -> None:
+        if "columns_" not in self.__dict__:  # faster than check_is_fitted
+            check_is_fitted(self)
+
+    def _parts(self, X: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """The first row and the columns of each part of a table, part by part."""
+        from deltaprop.data.columns.unparsed import warn_of_unparsed
+
+        for start in range(0, max(len(X), 1), ROWS_AT_A_TIME):
+            frame = as_frame(_part(X, start))
+            columns = OneRow(frame) if len(X) == 1 else dict(frame.items())
+            require_known_columns(columns, self.columns_)
+            for column in self.columns_.values():
+                warn_of_unparsed(column, columns[column.name])
+            yield start, columns
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """The names of the encoded columns.
@@ -227,6 +267,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """Where each column is in the result."""
         return Layout(list(self.columns_.values()), self.bins_)
 
+    @cached_property
+    def sparse_layout(self) -> SparseLayout:
+        """Where each column is in the result as a CSR matrix."""
+        return SparseLayout(list(self.columns_.values()), self.bins_)
+
     def _learn(self, frame: Any) -> None:
         from deltaprop.data.columns.recognition import learned
 
@@ -245,7 +290,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def _set_bins(self, bins: Bins) -> None:
         self.bins_ = bins
-        self.__dict__.pop("layout", None)
+        for name in self.DERIVED:
+            self.__dict__.pop(name, None)
 
     def _set_columns(self, columns: Mapping[str, EncodedColumn]) -> None:
         self.columns_ = dict(columns)

@@ -9,6 +9,7 @@ import numpy as np
 
 from deltaprop.data.columns.dates import DateColumn
 from deltaprop.data.columns.numbers import NumberColumn, Numbers
+from deltaprop.data.frames import OneRow
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -36,6 +37,8 @@ class Layout:
     ----------
     width : int
         Number of columns of the result.
+    features : list of range
+        The encoded columns of each column, without those that mark missing values and bins.
     binned : list of int
         The encoded columns that can have bins: numbers and parts of dates.
     """
@@ -43,7 +46,7 @@ class Layout:
     def __init__(self, columns: Sequence[EncodedColumn], bins: Bins | None = None) -> None:
         features, end = _consecutive([len(column.names()) for column in columns], 0)
         flags, self._end = _consecutive([len(column.flags()) for column in columns], end)
-        self._features, self._flags = features, flags
+        self.features, self._flags = features, flags
         self.bins = bins
         self.width = self._end + (0 if bins is None else len(bins))
         self._scales = {
@@ -77,19 +80,17 @@ class Layout:
     def parts(self) -> list[tuple[list[int], list[int]]]:
         """For each column, its columns of the result other than bins, and its bins."""
         sources = np.empty(0, int) if self.bins is None else self.bins.source
-        owner = np.repeat(
-            np.arange(len(self._features)), [len(places) for places in self._features]
-        )
+        owner = np.repeat(np.arange(len(self.features)), [len(places) for places in self.features])
         owners = owner[sources]
         return [
             ([*features, *flags], (self._end + np.flatnonzero(owners == i)).tolist())
-            for i, (features, flags) in enumerate(zip(self._features, self._flags, strict=True))
+            for i, (features, flags) in enumerate(zip(self.features, self._flags, strict=True))
         ]
 
     def write(self, columns: Mapping[str, Any], out: Float[np.ndarray, "N D"]) -> None:
         """Encode the columns of a table, block by block."""
-        numbers = [column.read(columns[column.name]) for column in self._numbers]
-        others = [column.read(columns[column.name]) for column, *_ in self._others]
+        numbers = [_read(column, columns) for column in self._numbers]
+        others = [_read(column, columns) for column, *_ in self._others]
         rows = max(FEWEST_ROWS, BLOCK // max(1, self.width))
         for start in range(0, len(out), rows):
             block = slice(start, start + rows)
@@ -106,6 +107,14 @@ class Layout:
         out[:, features], marks = self._together.encoded(values)
         if marks is not None:
             out[:, flags] = marks
+
+
+def _read(column: EncodedColumn, columns: Mapping[str, Any]) -> Any:
+    if isinstance(columns, OneRow) and hasattr(column, "read_cell"):
+        found = column.read_cell(columns.cells[column.name])
+        if found is not None:
+            return found
+    return column.read(columns[column.name])
 
 
 def _consecutive(widths: list[int], start: int) -> tuple[list[range], int]:

@@ -34,6 +34,10 @@ class TrainingRows(Protocol):
     def dtype(self) -> np.dtype:
         """The dtype of X."""
 
+    @property
+    def total_weight(self) -> float:
+        """The sum of the sample weights; the number of rows if they have none."""
+
     def split(
         self, network: Expects, fraction: float, rng: np.random.RandomState
     ) -> tuple[Self, Rows]:
@@ -102,6 +106,10 @@ class Rows:
     @property
     def dtype(self) -> np.dtype:
         return cast(np.dtype, self.X.dtype)
+
+    @property
+    def total_weight(self) -> float:
+        return float(len(self)) if self.w is None else float(self.w[self.numbers()].sum())
 
     @property
     def used(self) -> Rows:
@@ -188,7 +196,7 @@ class Rows:
 def sketch(values: Any) -> float:
     """A checksum of the values that does not reveal any single value."""
     stored = np.asarray(values.data if hasattr(values, "tocsr") else values)
-    sizes = np.abs(stored.astype(np.float64)).ravel()
+    sizes = np.nan_to_num(np.abs(stored.astype(np.float64))).ravel()  # a target may be missing
     weights = 1 + np.cos(np.arange(len(sizes)))
     # Not a dot product, which would start the threads of the BLAS library.
     return float(np.sum(sizes * weights)) / max(1, len(sizes))

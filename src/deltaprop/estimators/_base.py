@@ -29,8 +29,9 @@ from deltaprop.estimators._saving import (
     restore_attributes,
     state_of,
 )
+from deltaprop.estimators.glass_box import GlassBox
 from deltaprop.estimators.parameters import OwnParameters, SklearnParameters
-from deltaprop.estimators.plain import INPUT_DTYPES, is_plain
+from deltaprop.estimators.plain import INPUT_DTYPES, is_plain, missing_targets
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.losses import Loss
 from deltaprop.model.inputs import check_domain
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from deltaprop.data.streams.stream import Stream
+    from deltaprop.functions.arrays import Array
 
 SKLEARN_NAMES = {"learning_rate": "learning_rate_init", "nesterov": "nesterovs_momentum"}
 """The settings of solvers that scikit-learn calls by other names."""
@@ -87,7 +89,7 @@ def keeps_fit_on_failure(method: M) -> M:
     return cast(M, guarded)
 
 
-class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstimator, ABC):
+class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstimator, ABC):
     """The common part of :class:`MLPClassifier` and :class:`MLPRegressor`."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]]
@@ -171,7 +173,8 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
             Features. A :func:`deltaprop.tables.stream`, whose rows need not fit in memory, contains
             the target and the sample weights as well.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Class labels, an indicator matrix of labels, or numbers.
+            Class labels, an indicator matrix of labels, or numbers. Of several labels or numbers
+            per row, those that are NaN are missing: they do not contribute to the loss.
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights of the rows, not all zero.
         X_val, y_val, sample_weight_val : array-like, optional
@@ -454,7 +457,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
             validation_scores=self.validation_scores_,
             n_epochs=self.n_iter_,
             stop_reason=self.stop_reason_.replace("max_iter", "max_epochs"),
-            best_epoch=self.n_iter_ if self.early_stopping else None,
+            best_epoch=self.best_epoch_,
             progress=self._progress,
             records=getattr(self, "records_", None) or [],
         )
@@ -476,8 +479,8 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
             return z
         return net.predictor(self._validated(X))
 
-    def output(self, X: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "N H"]:
-        """The network's output for an array of finite numbers with the fitted columns."""
+    def output(self, X: Float[Array, "N D"]) -> Float[np.ndarray, "N H"]:
+        """The network's output for finite numbers, as an array or CSR matrix of fitted columns."""
         predictor = self._network().predictor
         z = predictor.few(X)
         return predictor(X) if z is None else z
@@ -502,12 +505,15 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         """X and y as arrays of as many rows; `plain_y` says whether y needs no conversion."""
         if plain_y and is_plain(X) and len(X) == len(y) and self._accepts_columns(X, reset):
             return X, y
+        missing = missing_targets(y)
+        if missing is not None:
+            y = np.where(missing, 0.0, y)
         with raised_as_input_error():
             X, y = validate_data(
                 self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=numeric,
                 dtype=INPUT_DTYPES, reset=reset,
             )  # fmt: skip
-        return X, y
+        return X, y if missing is None else np.where(missing, np.nan, y)
 
     def _accepts_columns(self, X: np.ndarray, reset: bool) -> bool:
         """Whether X, which has no names of columns, has the fitted columns; `reset` learns them."""
@@ -595,7 +601,10 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         self._signal = history.signal
         self.t_ += N * history.n_epochs
         self.loss_curve_ = [*self.loss_curve_, *history.loss_curve]
-        self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else float("nan")
+        if history.loss_curve:
+            self.loss_ = history.loss_curve[(history.best_epoch or len(history.loss_curve)) - 1]
+        else:
+            self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else float("nan")
         reasons = {"max_epochs": "max_iter"}
         self.stop_reason_ = reasons.get(history.stop_reason, history.stop_reason)
         if validated:
@@ -610,6 +619,16 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         if validated:
             best = max(self.validation_scores_ or [float("-inf")])
             self.best_validation_score_ = self._plateau.best if stopping else best
+
+    @property
+    def best_epoch_(self) -> int | None:
+        """The epoch whose weights early stopping kept, counted from 1; None without it."""
+        losses = self.validation_loss_curve_
+        if not self.early_stopping or not losses:
+            return None
+        by_loss = self.scoring == "loss" or not self.validation_scores_
+        values = -np.asarray(losses) if by_loss else np.asarray(self.validation_scores_)
+        return int(np.nanargmax(values)) + 1 if np.isfinite(values).any() else None
 
     def privacy_epsilon(self, delta: float) -> float:
         """ε of the (ε, δ)-differential privacy of the fitted weights.

@@ -45,6 +45,10 @@ INDICES = (
     "leads to it. A line that begins with = continues the line before it."
 )
 PULLED = "[h = k] leaves only the term h = k; the other factor does not depend on h."
+EXTENDED = (
+    "Layers with scales, with learned mixtures of activations or with missing targets are written "
+    "as matrices only."
+)
 NUMBERS = "The numbers below a line are those of one entry, and in long sums not all terms."
 
 
@@ -97,6 +101,8 @@ class _PathWriter(StepWriter):
         yield INDICES
         if self.form.N is not None:
             yield NUMBERS
+        if any(self._is_extended(l) for l in range(self.L)):
+            yield EXTENDED
 
     # ------------------------------------------------------------ loss
 
@@ -109,8 +115,7 @@ class _PathWriter(StepWriter):
             value = self.mean(penalty) if self.model.reduction == "sklearn" else penalty
             lines.append(Equation(self.P, value, "L2", "P is a name for the penalty."))
         with suppress(NotIndexedError):
-            summands, _ = formulas.loss(self.loss, self.y, self.yhat, self._unused_scope())
-            each = self._weigh(indexed(self._checked(summands), "n", "h"))
+            each = self._weigh(indexed(self._checked(self.summands), "n", "h"))
             total: Expression = IndexedSum("n", IndexedSum("h", each))
             total = total if self.P is None else total + self.P
             rule = "The same in index notation: a sum over the rows n and the outputs h."
@@ -134,6 +139,9 @@ class _PathWriter(StepWriter):
     # ------------------------------------------------------------ one layer
 
     def backward(self, l: int) -> Iterator[Step]:
+        if self._is_extended(l):
+            yield self.matrix_step(l)
+            return
         ways, matrices = self.ways(l), self._matrices(l)
         yield self._step(l, "the gradient of the weights", ways["∂L/∂W", l])
         yield self._step(l, "the error signal", ways["δ", l])
@@ -142,11 +150,22 @@ class _PathWriter(StepWriter):
 
     def ways(self, l: int) -> dict[Name, list[Equation]]:
         """The lines that lead to each result of a layer, by its name."""
+        if self._is_extended(l):
+            return {}
         return {
             ("∂L/∂W", l): [*self._penalty_path(l), *self._weights(l)],
             ("δ", l): [*self._definitions(l), *self._error(l)],
             ("∂L/∂b", l): self._bias(l),
         }
+
+    def _is_extended(self, l: int) -> bool:
+        """Whether the layer has more than the document: r, α, or missing targets.
+
+        These layers have equations of matrices only.
+        """
+        of_next = l + 1 < self.L and self.r[l + 1] is not None
+        missing = l == self.L - 1 and self.form.missing
+        return missing or of_next or self.r[l] is not None or self.alpha[l] is not None
 
     def _matrices(self, l: int, after: bool = True) -> list[Equation]:
         """The equations of matrices from δ_l on, or those before it."""

@@ -48,11 +48,14 @@ def mask_of_rows(
     key = _mix(xp.asarray([seed & 0xFFFFFFFF], dtype=xp.uint32))
     for counter in (step & 0xFFFFFFFF, layer):
         key = _mix(key ^ xp.asarray(counter, dtype=xp.uint32))
-    bits = _mix(
-        _mix(key ^ rows)[:, None] ^ _mix(xp.arange(H, dtype=xp.uint32) + np.uint32(0x9E3779B9))
-    )
+    bits = _mix(_mix(key ^ rows)[:, None] ^ keys_of_units(H, xp))
     keep = bits >= np.uint32(min(p * 2**32, 2**32 - 1))
     return xp.astype(keep, dtype) / dtype.type(1 - p)
+
+
+def keys_of_units(H: int, xp: ModuleType) -> UInt32[Array, " H"]:
+    """The part of the hash that depends on the unit alone."""
+    return _mix(xp.arange(H, dtype=xp.uint32) + np.uint32(0x9E3779B9))
 
 
 def signs_of_rows(

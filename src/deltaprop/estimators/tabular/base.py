@@ -22,6 +22,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from deltaprop.data.encoder import TableEncoder
+from deltaprop.data.frames import as_frame
+from deltaprop.data.reading import UnparsedCells
 from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
 from deltaprop.engines.fused.processors import available
@@ -35,14 +37,19 @@ from deltaprop.estimators._saving import (
     state_of,
 )
 from deltaprop.estimators.fitted import TargetKind
+from deltaprop.estimators.glass_box import GlassBox
 from deltaprop.estimators.parameters import AUTO, RunParameters, TabularParameters
+from deltaprop.estimators.plain import missing_targets
+from deltaprop.estimators.tabular.baseline import Baseline
 from deltaprop.estimators.tabular.calibration import Conformal
+from deltaprop.estimators.tabular.fingerprint import Fingerprint
 from deltaprop.estimators.tabular.folds import Fold, folds_for, most_folds
 from deltaprop.estimators.tabular.members import (
     INTERRUPTED,
     Deadline,
     Trained,
     held_out_output,
+    refitted,
     train_members,
 )
 from deltaprop.estimators.tabular.presets import PRESETS, SEVERAL, Preset
@@ -59,13 +66,15 @@ if TYPE_CHECKING:
 
     from deltaprop.data.rows import Rows
     from deltaprop.explain.verdicts import Verification
+    from deltaprop.functions.arrays import Array
 
 SAMPLE = 100_000  # rows of a stream from which the encoding is learned
 FEWEST_TO_STOP = 10  # rows: a share of fewer is no validation data for a single network
-OWN = ("preset", "time_limit", "cv", "n_bins")  # parameters that the MLP estimators do not have
+# Parameters that the MLP estimators do not have.
+OWN = ("preset", "time_limit", "cv", "refit", "n_bins", "decision_threshold", "cost")
 
 
-class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
+class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
     """The common part of both tabular estimators."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]]
@@ -77,6 +86,8 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     cv_score_: float | None
     cv_prediction_: np.ndarray | None
     held_out_: list[Conformal] | None
+    fingerprint_: Fingerprint | None
+    baseline_: Baseline | None
     _signal: int | None
 
     # ------------------------------------------------------------ differs between the subclasses
@@ -84,6 +95,16 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     @abstractmethod
     def _calibrate(self, z: Float[np.ndarray, "N H"], rows: Rows) -> Float[np.ndarray, "N H"]:
         """Learn from the outputs for held-out rows. Returns them as calibrated."""
+
+    def _cool(self, network: Network) -> None:
+        """Divide the inputs of the last activation of a network by the temperature."""
+
+    def _check_decision(self, single: bool) -> None:
+        """Raise ValueError if the parameters of the decision do not fit the target, or a single
+        network, which has no held-out predictions."""
+
+    def _learn_decision(self, z: Float[np.ndarray, "N H"], rows: Rows) -> None:
+        """Learn from the calibrated outputs for held-out rows which class to predict."""
 
     @abstractmethod
     def _prediction_of(self, z: Float[np.ndarray, "N H"]) -> np.ndarray:
@@ -102,14 +123,22 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     @property
     def mlp_(self) -> Any:
         """The first member, which is the only one if there is no cross-validation."""
-        if "members_" not in self.__dict__:
-            raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
-        return self.members_[0]
+        return self._fitted_members()[0]
+
+    @property
+    def network_(self) -> Network:
+        """The network of the first member, which is the only one without a cross-validation."""
+        return self.networks_[0]
 
     @property
     def networks_(self) -> list[Network]:
         """The networks of all members."""
-        return [member.fitted_network() for member in self.members_]
+        return [member.fitted_network() for member in self._fitted_members()]
+
+    def _fitted_members(self) -> list[Any]:
+        if "members_" not in self.__dict__:
+            raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
+        return self.members_
 
     def member(self, index: int) -> Self:
         """The model that has only one of the members.
@@ -146,7 +175,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         one._set(self.encoder_, [self.members_[index]])
         return one
 
-    def check(self, X: Any, y: Any) -> Verification:
+    def check(self, X: Any, y: Any, sample_weight: Any = None) -> Verification:
         """Verify the equations of each member's network numerically, on at most 100 rows.
 
         Parameters
@@ -155,6 +184,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
             A table with the columns that the model was fitted to.
         y : array-like of shape (n_samples,)
             The target, as ``fit`` takes it.
+        sample_weight : array-like of shape (n_samples,), optional
 
         Returns
         -------
@@ -173,37 +203,51 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         """
         from deltaprop.explain.verification import verify_members
 
-        return verify_members(self.networks_, self.encode_rows(X), self.encode_target(y))
+        return verify_members(self.networks_, *self._encoded(X, y), sample_weight)
 
     def _fit_members(self, X: Any, y: np.ndarray, sample_weight: Any, groups: Any) -> None:
         """Encode the rows of X and train the members on them; `y` as the MLP estimators take it."""
         began = time.monotonic()
         self._check_own_parameters()
-        preset = self._preset(len(y))
+        preset = self._preset(len(y), _n_columns(X))
         encoder = TableEncoder(n_bins=preset.n_bins).fit(X)
-        Z = encoder.encode(X)
+        Z = encoder.encode_compactly(X)
         rng = check_random_state(self.random_state)
         cv = self._cv(preset, len(y), groups)
-        first = self._new_mlp(preset, len(Z))
+        first = self._new_mlp(preset, len(y))
         self._set(encoder, [first])
         left = None if self.time_limit is None else self.time_limit - (time.monotonic() - began)
         if cv == 1:
-            first.early_stopping &= len(Z) >= FEWEST_TO_STOP
+            self._check_decision(single=True)
+            first.early_stopping &= len(y) >= FEWEST_TO_STOP
             self._single(first, Z, y, sample_weight, left)
             return
         rows = first.checked_rows(Z, y, sample_weight)
+        self._check_decision(single=False)
         repeats = preset.repeats if self.cv == AUTO else 1
         folds = folds_for(
             cv, rows.y if rows.labels is None else rows.labels, groups=groups,
             stratify=first.target_kind() == "classes", repeats=repeats, rng=rng,
         )  # fmt: skip
+        end = None if left is None else time.monotonic() + left
         trained = self._train(first, rows, folds, rng, left, len(folds) // repeats)
         self.members_ = [t.member for t in trained]
         own_weights = check_weights(sample_weight, rows.X)
         self._learn_from_held_out(trained, rows, own_weights)
+        if self.refit and self._signal is None:
+            self._refit(first, rows, int(rng.randint(2**31 - 1)), end)
+
+    def _refit(self, first: BaseMLP, rows: Rows, seed: int, end: float | None) -> None:
+        """Replace the members by a network trained on all rows, unless that is interrupted."""
+        member = refitted(first, self.members_, rows, seed, end)
+        if member.stop_reason_ == INTERRUPTED:
+            self._signal = member._signal
+            return
+        self._cool(member.network_)
+        self.members_ = [member]
 
     def _single(
-        self, mlp: Any, Z: Float[np.ndarray, "N D"], y: np.ndarray, w: Any, seconds: float | None
+        self, mlp: Any, Z: Float[Array, "N D"], y: np.ndarray, w: Any, seconds: float | None
     ) -> None:
         """Train a network on most rows and validate it on the others."""
         callbacks = mlp.callbacks
@@ -230,7 +274,9 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         first.n_threads = 1 if n_jobs > 1 else None
         deadline = None
         if seconds is not None:
-            deadline = Deadline(max(0.0, seconds), len(folds), n_jobs, must)
+            turns = -(-len(folds) // n_jobs)
+            share = turns / (turns + 1) if self.refit else 1.0
+            deadline = Deadline(max(0.0, seconds * share), len(folds), n_jobs, must)
         seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=len(folds))]
         trained, self._signal = train_members(
             first, rows, folds, n_jobs=n_jobs, seeds=seeds, deadline=deadline, begun=self._show
@@ -256,6 +302,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         held = rows.take(known)
         z[known] = self._calibrate(z[known], held)
         held = replace(held, w=None if w is None else w[known])
+        self._learn_decision(z[known], held)
         self.cv_prediction_ = self._prediction_of(z)
         self.cv_score_ = self._score_of(z[known], held)
         self.held_out_ = self._errors_of(z[known], held)
@@ -275,6 +322,12 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         self.members_ = members
         self._signal = None
         self.cv_score_, self.cv_prediction_, self.held_out_ = None, None, None
+        self.fingerprint_, self.baseline_ = None, None
+
+    def _remember(self, X: Any, y: Any, share: float = 1.0) -> None:
+        """Keep a fingerprint of the rows, unless their privacy is to be protected."""
+        if self.privacy is None:
+            self.fingerprint_ = Fingerprint.of(X, y, share)
 
     # ------------------------------------------------------------ parameters
 
@@ -287,9 +340,9 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         if isinstance(self.cv, Integral) and not is_int(self.cv, 1):
             raise InputError(f"cv must be an int >= 1, got {self.cv!r}.")
 
-    def _preset(self, n_rows: int) -> Preset:
+    def _preset(self, n_rows: int, n_columns: int) -> Preset:
         """The values of the parameters that are "auto", and the others as the user gave them."""
-        preset = PRESETS[self.preset].for_rows(n_rows)
+        preset = PRESETS[self.preset].for_rows(n_rows).for_columns(n_columns)
         if n_rows >= SEVERAL and _is_auto(self.cv) and preset.cv != PRESETS[self.preset].cv:
             networks = "a single network" if preset.cv == 1 else f"{preset.cv} networks"
             warnings.warn(
@@ -342,11 +395,16 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
 
     def _output(self, X: Any) -> Float[np.ndarray, "N H"]:
         """The output of the ensemble for the rows of a table."""
-        Z = self._encode(X)
+        self._require_fitted()
+        Z = self.encoder_.encode_compactly(X)
         if len(self.members_) == 1:
             return cast(np.ndarray, self.members_[0].output(Z))
         outputs = [member.output(Z) for member in self.members_]
         return cast(np.ndarray, self.members_[0].combined(outputs))
+
+    def _require_fitted(self) -> None:
+        if "encoder_" not in self.__dict__:  # faster than check_is_fitted
+            check_is_fitted(self)
 
     def _errors(self) -> list[Conformal]:
         check_is_fitted(self)
@@ -410,7 +468,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
 
     _saved_attributes: ClassVar[tuple[str, ...]] = (
         "n_features_in_", "feature_names_in_", "encoder_", "target_name_", "cv_score_",
-        "held_out_",
+        "held_out_", "fingerprint_", "baseline_",
     )  # fmt: skip
     """The fitted attributes that a model file may contain; the members are stored beside them."""
 
@@ -422,6 +480,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         """Restore what `__deltaprop_state__` returned; ModelFileError if it is inconsistent."""
         # Earlier versions did not store these, and no version stores a prediction for each row.
         self.cv_score_, self.cv_prediction_, self.held_out_ = None, None, None
+        self.fingerprint_, self.baseline_ = None, None
         restore_attributes(self, fitted, self._saved_attributes)
         self.members_ = members
         if not isinstance(fitted.get("encoder_"), TableEncoder):
@@ -430,7 +489,9 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         self._require_consistent()
         # A row of missing values and a row of strings go through every step.
         columns = self.encoder_.columns_
-        require_prediction(self, pd.DataFrame({name: [None, "1"] for name in columns}))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnparsedCells)
+            require_prediction(self, pd.DataFrame({name: [None, "1"] for name in columns}))
 
     def _require_consistent(self) -> None:
         """Raise ModelFileError if the fitted attributes do not fit the parts."""
@@ -441,6 +502,11 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
             isinstance(errors, list) and errors and all(isinstance(e, Conformal) for e in errors)
         ):
             raise ModelFileError("its held_out_ is not of the expected kind")
+        for name, kind in (("fingerprint_", Fingerprint), ("baseline_", Baseline)):
+            if not isinstance(getattr(self, name), (kind, type(None))):
+                raise ModelFileError(f"its {name} is not of the expected kind")
+        if self.baseline_ is not None and len(self.baseline_.coef) != self.mlp_.n_features_in_:
+            raise ModelFileError("its baseline_ does not fit its columns")
 
     def _require_equal(self, name: str, part: Any) -> None:
         if not np.array_equal(getattr(self, name), getattr(part, name)):
@@ -459,23 +525,35 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         """Train a single network on the rows of a stream."""
         refuse_with_stream(y=y, sample_weight=sample_weight)
         self._check_own_parameters()
-        preset = self._preset(len(X))
-        rows = self._encoded_stream(X, preset)
+        preset = self._preset(len(X), len(X.features))
+        rows, drawn = self._encoded_stream(X, preset)
         self._set(self.encoder_, [self._new_mlp(preset, len(rows))])
+        self._check_decision(single=True)
         with self._as_planned():
             self.mlp_.fit(rows if encode_y is None else rows.encoded(None, encode_y))
+        self._remember(*drawn)
 
-    def _encoded_stream(self, X: Stream, preset: Preset) -> Stream:
-        """The rows of the stream, with an encoding that is learned from a random sample."""
+    def _encoded_stream(self, X: Stream, preset: Preset) -> tuple[Stream, tuple[Any, Any, float]]:
+        """The rows of the stream, with an encoding that is learned from a random sample.
+
+        Also returns the sample: its features, its target, and its share of the rows.
+        """
         self.target_name_ = X.target
-        sample = X.sample(SAMPLE, every_category=True)[list(X.features)]
+        drawn = X.sample(SAMPLE, every_category=True)
+        sample = drawn[list(X.features)]
         sample = sample.astype(dict.fromkeys(X.category_features(), "category"))
         self._set_encoder(TableEncoder(n_bins=preset.n_bins).fit(sample))
-        return X.encoded(self.encoder_.encode, None, self.encoder_.layout.width)
+        encoded = X.encoded(self.encoder_.encode, None, self.encoder_.layout.width)
+        return encoded, (sample, drawn.get(X.target), min(1.0, len(drawn) / len(X)))
 
     def _encode(self, X: Any) -> Float[np.ndarray, "N D"]:
-        check_is_fitted(self)
+        self._require_fitted()
         return self.encoder_.encode(X)
+
+
+def _n_columns(X: Any) -> int:
+    shape: tuple[int, ...] = getattr(X, "shape", ())
+    return int(shape[1] if len(shape) == 2 else as_frame(X).shape[1])
 
 
 def column(y: Any) -> np.ndarray:
@@ -492,6 +570,19 @@ def name_of(y: Any) -> str | None:
     """The column name of the target, if it has one."""
     name = getattr(y, "name", None)
     return None if name is None else str(name)
+
+
+def weights_of_known_rows(y: np.ndarray, sample_weight: Any) -> Any:
+    """The sample weights, with 0 for rows of which no target is known; a warning counts them."""
+    missing = missing_targets(y)
+    if missing is None or not missing.all(axis=1).any():
+        return sample_weight
+    unknown = missing.all(axis=1)
+    warnings.warn(
+        f"{unknown.sum():,} of {len(y):,} rows have no known target; they are not used.",
+        stacklevel=4,
+    )
+    return np.where(unknown, 0.0, 1.0 if sample_weight is None else sample_weight)
 
 
 def _is_auto(value: Any) -> bool:

@@ -14,6 +14,7 @@ SMALLEST_BATCH, LARGEST_BATCH = 16, 256
 ENOUGH_FOR_BINS, SEVERAL, MANY, VERY_MANY = 4_000, 25_000, 60_000, 200_000
 ROWS_IN_ALL, FEWEST_EPOCHS = 800_000, 4
 LARGE_BATCH, FEW_BINS, MORE_BINS = 1024, 6, 24
+MOST_BINS, FEWEST_BINS = 4_000, 4  # of all columns together, and of each one: fewer are useless
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,18 @@ class Preset:
             return few_epochs
         n_bins = min(self.n_bins, FEW_BINS)
         return replace(few_epochs, batch_size=LARGE_BATCH, learning_rate_init=0.008, n_bins=n_bins)
+
+    def for_columns(self, n_columns: int) -> Preset:
+        """The values for a table of this many columns: if they are many, fewer bins or none.
+
+        Examples
+        --------
+        >>> preset = PRESETS["default"]
+        >>> [preset.for_columns(n).n_bins for n in (10, 500, 2000)]
+        [12, 8, 0]
+        """
+        n_bins = min(self.n_bins, MOST_BINS // max(1, n_columns))
+        return replace(self, n_bins=n_bins if n_bins >= FEWEST_BINS else 0)
 
     def with_values(self, **given: Any) -> Preset:
         """The same with other values."""
