@@ -132,7 +132,7 @@ def test_no_color_is_respected(no_color):
     if no_color:
         environment["NO_COLOR"] = no_color
     subprocess.run(
-        [sys.executable, "-m", "deltaprop", "train", "--help"], stdout=worker, timeout=60,
+        [sys.executable, "-m", "deltaprop", "info", "--help"], stdout=worker, timeout=60,
         env=environment | {"TERM": "xterm-256color", "COLUMNS": "100"}, check=True,
     )  # fmt: skip
     os.close(worker)

@@ -192,3 +192,16 @@ def test_json_lines_hold_dates_and_missing_values(folder, tmp_path):
     first = json.loads(written.splitlines()[0])
     assert first["day"].startswith("2024-02-29T00:00:00")
     assert first["unit"] is None
+
+
+@pytest.mark.parametrize("words", [("TRUE", "FALSE"), ("true", "false"), ("yes", "no")])
+def test_labels_are_written_as_in_the_table_of_the_training(folder, tmp_path, words):
+    rows = pd.read_csv(folder / "rows.csv")[["a", "b", "left"]]
+    rows["left"] = np.where(rows.left == "yes", *words)
+    rows.loc[3, "left"] = None
+    rows.to_csv(tmp_path / "t.csv", index=False, sep=";")
+    run("train", tmp_path / "t.csv", "--target", "left", "-o", tmp_path / "m.dp", "-q", "--cv", 1,
+        "--epochs", 40)  # fmt: skip
+    written = run("predict", tmp_path / "m.dp", tmp_path / "t.csv", "--proba").decode().splitlines()
+    assert set(written[0].split(",")) == {"left", *(f"probability_{word}" for word in words)}
+    assert {line.split(",")[0] for line in written[1:]} == set(words)

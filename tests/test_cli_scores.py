@@ -244,15 +244,34 @@ def test_classes_can_be_weighted(folder):
     trained(folder, "line", "--preset", "fast", "--epochs", 2, "--class-weight", "1=2")
     assert dp.load(folder / "line.dp").class_weight == {1: 2.0}
     for weights, message in {
-        "ye=2": "Did you mean 'yes'? The classes are no, yes.",
+        "ye=2": "Did you mean 'yes'? The names are no, yes.",
         "yes=x": "'x' is not a number",
-        "2": "must be balanced, or weights of classes such as no=2",
+        "2": "--class-weight must be numbers such as no=2",
     }.items():
         assert message in error(
             "train", folder / "ring.csv", "--target", "inside", "--class-weight", weights
         )
     assert "--class-weight is for classes" in error(
         "train", folder / "ring.csv", "--target", "size", "--class-weight", "balanced"
+    )
+
+
+def test_the_cost_of_wrong_decisions_moves_the_threshold(folder):
+    options = ("--preset", "fast", "--epochs", 2, "--cost", "false_positive=1,false_negative=9")
+    trained(folder, "inside", *options, "-o", folder / "cost.dp")
+    assert dp.load(folder / "cost.dp").threshold_ == pytest.approx(0.1)
+    trained(folder, "inside", *options[:4], "--threshold", 0.7, "-o", folder / "cost.dp")
+    model, new = dp.load(folder / "cost.dp"), pd.read_csv(folder / "new.csv")
+    assert model.threshold_ == 0.7
+    found = json.loads(run("evaluate", folder / "cost.dp", folder / "new.csv", "--json"))
+    assert found["scores"]["deltaprop"]["accuracy"] == pytest.approx(model.score(new, new.inside))
+    for cost, message in {
+        "false_negativ=2": "Did you mean 'false_negative'?",
+        "false_negative": "--cost must be numbers such as false_positive=2",
+    }.items():
+        assert message in error("train", folder / "ring.csv", "--target", "inside", "--cost", cost)
+    assert "--threshold is for classes" in error(
+        "train", folder / "ring.csv", "--target", "size", "--threshold", "0.2"
     )
 
 

@@ -107,3 +107,9 @@ def test_many_rows_are_sampled_but_missing_values_counted(table):
     found = describe(many, "target")
     assert found.rows == 40_500
     assert found.columns.loc["size", "missing"] == pytest.approx(1 / 40_500)
+
+
+def test_any_values_can_be_described():
+    half = pd.Series(["\ud800", "b", "\ud800"], dtype=object)  # of a surrogate pair
+    frame = pd.DataFrame({"list": [[1], [2], [1]], "half": half, "x": [1, 2, 1]})
+    assert "1 row equals an earlier one" in str(describe(frame))

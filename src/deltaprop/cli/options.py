@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 DEFAULT_MEMORY = "400MB"
+WRONG_DECISIONS = ("false_positive", "false_negative")
 MOST_UNITS = 10**8  # of one hidden layer; more would overflow the size of an array
 
 TABLES = (
@@ -122,6 +124,8 @@ class ModelOptions:
     folds: int
     time_limit: float | None
     class_weight: str | None = None
+    cost: str | None = None
+    threshold: str | None = None
 
     @property
     def cross_validates(self) -> bool:
@@ -151,30 +155,25 @@ class ModelOptions:
             **({} if self.loss == "auto" else {"loss": self.loss}),
         }
 
+    def decision(self) -> dict[str, Any]:
+        """Return the parameters of ``TabularClassifier`` that say which class is predicted."""
+        found: dict[str, Any] = {}
+        if self.cost is not None:
+            found["cost"] = numbers_by_name("--cost", self.cost, list(WRONG_DECISIONS))
+        if self.threshold is not None:
+            try:
+                found["decision_threshold"] = float(self.threshold)
+            except ValueError:
+                found["decision_threshold"] = self.threshold  # the name of a scorer
+        return found
+
     def class_weights(self, classes: np.ndarray) -> dict[Any, float] | str:
         """Return ``--class-weight`` as scikit-learn takes it, for these class labels."""
-        given = self.class_weight or ""
-        if given == "balanced":
-            return given
+        if self.class_weight in (None, "balanced"):
+            return "balanced"
         labels = {str(label): label for label in classes.tolist()}
-        weights = {}
-        for part in given.split(","):
-            name, _, weight = part.rpartition("=")
-            if name.strip() not in labels:
-                near = get_close_matches(name.strip(), labels, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else ""
-                raise InputError(
-                    "--class-weight must be balanced, or weights of classes such as "
-                    f"{next(iter(labels))}=2; got {part.strip()!r}.{hint} The classes are "
-                    f"{', '.join(labels)}."
-                )
-            try:
-                weights[labels[name.strip()]] = float(weight)
-            except ValueError as error:
-                raise InputError(
-                    f"--class-weight: {weight!r} is not a number, in {part.strip()!r}."
-                ) from error
-        return weights
+        given = numbers_by_name("--class-weight", str(self.class_weight), list(labels))
+        return {labels[name]: weight for name, weight in given.items()}
 
 
 @dataclass(frozen=True)
@@ -203,6 +202,38 @@ class OutputOptions:
 
 def _or_auto(value: float | None) -> float | str:
     return "auto" if value is None else value
+
+
+def numbers_by_name(option: str, given: str, names: Sequence[str]) -> dict[str, float]:
+    """Return the numbers in a text such as ``yes=5,no=1``.
+
+    Raises
+    ------
+    InputError
+        If the text has another form, or a name is none of `names`.
+
+    Examples
+    --------
+    >>> numbers_by_name("--class-weight", "yes=5, no=1", ["no", "yes"])
+    {'yes': 5.0, 'no': 1.0}
+    """
+    found = {}
+    for part in given.split(","):
+        name, _, number = (piece.strip() for piece in part.rpartition("="))
+        if name not in names:
+            near = get_close_matches(name, names, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise InputError(
+                f"{option} must be numbers such as {names[0]}=2; got {part.strip()!r}.{hint} The "
+                f"names are {', '.join(names)}."
+            )
+        try:
+            found[name] = float(number)
+        except ValueError as error:
+            raise InputError(
+                f"{option}: {number!r} is not a number, in {part.strip()!r}."
+            ) from error
+    return found
 
 
 def layer_sizes(hidden: str) -> tuple[int, ...]:

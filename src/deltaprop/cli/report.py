@@ -13,7 +13,7 @@ from sklearn.base import is_classifier
 
 from deltaprop.estimators.fitted import as_labels
 from deltaprop.inspect.comparison import Comparison, with_margin
-from deltaprop.inspect.scores import classification, decided, of_labels, of_numbers, regression
+from deltaprop.inspect.scores import classification, of_labels, of_numbers, regression
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,7 @@ def cv_details(model: Tabular, y: pd.Series) -> dict[str, Any]:
     assert predicted is not None
     known = np.isfinite(predicted.reshape(len(predicted), -1)).all(axis=1)
     if is_classifier(model):
-        labels = decided(model, predicted[known])
+        labels = model.decide(predicted[known])
         found = of_labels(as_labels(y, model.classes_)[known], labels, model.classes_)
     else:
         numbers = predicted if predicted.ndim == 1 else predicted[:, predicted.shape[1] // 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import warnings
 from glob import has_magic
 from pathlib import Path
@@ -40,6 +41,7 @@ class TrainingData(NamedTuple):
     `fit` contains the arguments of the estimator's ``fit``: X, y, weights and groups, or a Stream.
     `test`
     are the held-out rows, if there are any, `baseline` the rows on which the baselines are fitted.
+    `label_words` are the words of the table for True and False, if these are the labels.
     """
 
     task: str
@@ -48,6 +50,7 @@ class TrainingData(NamedTuple):
     baseline: Rows
     n_rows: int
     n_without_target: int
+    label_words: dict[bool, str] | None = None
     overview: Overview | None = None  # of a table in memory
 
     @property
@@ -149,8 +152,27 @@ def _in_memory(options: DataOptions) -> TrainingData:
         baseline=rows,
         n_rows=len(frame),
         n_without_target=n_without_target,
+        label_words=_label_words(options, y),
         overview=describe(frame.drop(columns=list(options.drop)), options.target, leakage=False),
     )
+
+
+def _label_words(options: DataOptions, y: pd.Series) -> dict[bool, str] | None:
+    """The words for True and False in a text file, such as TRUE; None if they are not known."""
+    import pandas as pd
+
+    if pd.api.types.infer_dtype(y) != "boolean" or not Path(options.table).is_file():
+        return None
+    try:
+        column = pd.read_csv(
+            options.table, sep=None, engine="python", usecols=[options.target], dtype=str,
+            nrows=SAMPLE,
+        )[options.target]  # fmt: skip
+    except (ValueError, OSError, csv.Error):  # not a text file, or one of an unusual kind
+        return None
+    words = {word.strip() for word in column.dropna()}
+    found = {word.lower() == "true": word for word in words if word.lower() in ("true", "false")}
+    return found if len(found) == len(words) == 2 else None
 
 
 def _features_and_target(

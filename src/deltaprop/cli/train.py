@@ -90,6 +90,22 @@ def train(
             metavar="WEIGHTS",
         ),
     ] = None,
+    cost: Annotated[
+        str | None,
+        Option(
+            help="What wrong decisions between two classes cost, such as "
+            "false_positive=1,false_negative=5. The class of the least expected cost is predicted.",
+            metavar="COSTS",
+        ),
+    ] = None,
+    threshold: Annotated[
+        str | None,
+        Option(
+            help="Probability above which the second of two classes is predicted, or the scorer "
+            "that it maximizes on held-out rows, such as f1 or balanced_accuracy.",
+            metavar="NUMBER",
+        ),
+    ] = None,
     metric: MetricName = None,
     test_size: Annotated[
         float | None,
@@ -239,6 +255,7 @@ def train(
     model = ModelOptions(
         hidden, activation, loss, dropout, l2, solver, epochs, batch_size, learning_rate, schedule,
         seed, noise, max_norm, preset, folds, time_limit, class_weight,
+        cost, threshold,
     )  # fmt: skip
     run = RunOptions(checkpoint, checkpoint_seconds, watch, cluster, workers, gpus)
     outputs = OutputOptions(output, page, as_json, quiet, verbose, metric)

@@ -85,6 +85,8 @@ def train_and_report(
     model = _new_model(data, model_options, run)
     watch = _watch(model, data) if run.watch else None
     trained = _fit(model, data, run, _shown(data.task, outputs), watch)
+    if data.label_words is not None:
+        model.label_words_ = data.label_words
     if trained.n_epochs > 0 or not trained.interrupted:
         save_model(model, outputs.model)
     if trained.interrupted:
@@ -158,11 +160,21 @@ def _new_model(data: TrainingData, options: ModelOptions, run: RunOptions) -> Ta
     if run.checkpoint is not None:
         checkpoint = Checkpoint(run.checkpoint, seconds=run.checkpoint_seconds)
     model = estimator(**options.parameters(), checkpoint=checkpoint)
+    if not classifies:
+        _refuse_for_numbers(options)
+        return model
     if options.class_weight is not None:
-        if not classifies:
-            raise InputError("--class-weight is for classes, but the task is a regression.")
         model.set_params(class_weight=options.class_weights(np.unique(data.fit[1])))
+    model.set_params(**options.decision())
     return model
+
+
+def _refuse_for_numbers(options: ModelOptions) -> None:
+    """Raise InputError if an option for classes is given for a regression."""
+    for name in ("class_weight", "cost", "threshold"):
+        if getattr(options, name) is not None:
+            option = name.replace("_", "-")
+            raise InputError(f"--{option} is for classes, but the task is a regression.")
 
 
 def _shown(task: str, outputs: OutputOptions) -> list[Callback]:

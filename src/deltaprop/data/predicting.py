@@ -165,10 +165,19 @@ def write_predictions(
 
 def _class_columns(model: Any, frame: Any, name: str, proba: bool) -> dict[str, np.ndarray]:
     if not proba:
-        return {name: model.predict(frame)}
+        return {name: _as_written(model, model.predict(frame))}
     P, labels = model.predict_proba(frame), model.classes_
-    columns = {f"probability_{label}": P[:, i] for i, label in enumerate(labels)}
-    return {name: model.decide(P), **columns}
+    words = _as_written(model, labels)
+    columns = {f"probability_{word}": P[:, i] for i, word in enumerate(words)}
+    return {name: _as_written(model, model.decide(P)), **columns}
+
+
+def _as_written(model: Any, labels: np.ndarray) -> np.ndarray:
+    """Labels as the table that the model was trained on writes them: TRUE rather than True."""
+    words = model.label_words_
+    if words is None or labels.ndim != 1:
+        return labels
+    return np.array([words[bool(label)] for label in labels], dtype=object)
 
 
 def _number_columns(

@@ -19,7 +19,6 @@ from deltaprop.inspect.metrics import (
     metrics_of_numbers,
     quick,
 )
-from deltaprop.inspect.scores import decided
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -243,7 +242,7 @@ class Judged:
 
     def of_probabilities(self, P: Float[np.ndarray, "N C"]) -> Predicted:
         """The probabilities, and what the model decides for."""
-        return Predicted(self.truth(decided(self.model, P)), P)
+        return Predicted(self.truth(self.model.decide(P)), P)
 
     def baseline(self, X: Any, truth: np.ndarray) -> Baseline:
         """Fit the baselines to rows; if there are more than MOST_ROWS, to evenly spaced ones."""

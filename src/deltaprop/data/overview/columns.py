@@ -13,6 +13,7 @@ from deltaprop.data.columns import values
 from deltaprop.data.columns.recognition import are_categories
 
 FEWEST_ROWS = 20  # with fewer rows, distinct values do not make an identifier
+UNIQUE = 0.95  # fraction of the rows; some rows may occur twice
 PAIRS = frozenset(
     frozenset(pair.split())
     for pair in (
@@ -113,7 +114,7 @@ def _are_numbers(words: list[str]) -> bool:
 def _is_identifier(plain: pd.Series, kind: str, words: list[str]) -> bool:
     """Whether the values look like names of rows: one for each, without a meaning of their own."""
     n = int(plain.notna().sum())
-    if n < FEWEST_ROWS or len(words) < 0.99 * n:
+    if n < FEWEST_ROWS or len(words) < UNIQUE * n:
         return False
     if kind == "text":
         return not any(" " in word.strip() for word in words[:100])

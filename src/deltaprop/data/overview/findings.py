@@ -53,7 +53,7 @@ def duplicates(facts: Sequence[ColumnFacts], rows: pd.DataFrame) -> Iterator[tup
     for f in facts:
         if f.kind == "empty" or f.distinct < 2:
             continue
-        codes, values = pd.factorize(rows[f.name].astype(str))
+        codes, values = pd.factorize(_texts(rows[f.name]))
         key = hash((codes.tobytes(), tuple(values)))
         if key in seen:
             yield f.name, seen[key]
@@ -63,7 +63,8 @@ def duplicates(facts: Sequence[ColumnFacts], rows: pd.DataFrame) -> Iterator[tup
 
 def findings_about_rows(rows: pd.DataFrame, n_rows: int) -> Iterator[str]:
     """Sentences about rows that occur more than once."""
-    n = int(rows.astype(str).duplicated().sum())
+    codes = [pd.factorize(_texts(rows.iloc[:, i]))[0] for i in range(rows.shape[1])]
+    n = int(pd.DataFrame(dict(enumerate(codes))).duplicated().sum())
     if n:
         of = "" if len(rows) == n_rows else f" of {len(rows):,} rows that were looked at"
         yield (
@@ -104,7 +105,7 @@ def leaks(X: pd.DataFrame, y: pd.Series, is_classes: bool) -> Iterator[str]:
     encoder = TableEncoder().fit(X)
     Z: Any = encoder.encode(X)
     if is_classes:
-        labels, _ = pd.factorize(y.astype(str))
+        labels, _ = pd.factorize(_texts(y))
         t = np.eye(labels.max() + 1)[labels]
     else:
         labels, t = None, y.to_numpy(dtype=float)[:, None]
@@ -115,6 +116,11 @@ def leaks(X: pd.DataFrame, y: pd.Series, is_classes: bool) -> Iterator[str]:
     ]
     for leak in find_leaks(Z, t, labels, [places for _, places in groups]):
         yield f"May give the target away: {leak.in_words(repr(groups[leak.group][0]))}"
+
+
+def _texts(column: pd.Series) -> np.ndarray:
+    """The values as strings, also those that are not hashable or not valid Unicode."""
+    return np.array([*map(str, column), None], dtype=object)[:-1]
 
 
 def percent(share: float) -> str:

@@ -110,4 +110,4 @@ def _plausibility(before: str, letter: str, after: str) -> float:
     if letter > "\u036f":  # Greek and Cyrillic words contain no Latin letters
         return 1.0 if all(other > "\u036f" for other in neighbours) else -1.0
     crowd = sum(other > "\x7f" for other in neighbours)
-    return 1.0 if crowd == 0 else 0.5 if crowd == 1 else -0.5
+    return 1.0 if crowd == 0 else 0.8 if crowd == 1 else -0.5

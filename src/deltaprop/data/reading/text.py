@@ -17,6 +17,7 @@ from deltaprop.data.reading.errors import TableError
 from deltaprop.data.reading.missing import SIGNS, WORDS
 from deltaprop.data.reading.names import require_distinct, with_names
 from deltaprop.data.reading.number_words import (
+    GROUPED,
     PLAIN,
     Convention,
     described,
@@ -176,12 +177,33 @@ class Text:
             notes.append(
                 f"The first {dialect.skip} {lines} above the names of columns {are} skipped."
             )
+        if (ambiguous := self._ambiguous()) is not None:
+            notes.append(ambiguous)
         if not dialect.has_names:
             notes.append(
                 "The first line contains data, not names, so the columns are called "
                 f"{dialect.names[0]}, …"
             )
         return notes
+
+    def _ambiguous(self) -> str | None:
+        """A sentence about a number such as 1.234 that could be another one; None for none.
+
+        Only files with semicolons are suspicious, because their decimal mark is often the comma.
+        """
+        given = self.options.decimal or self.options.thousands is not None
+        if given or self.dialect.sep != ";" or _mark_of_groups(self.dialect.rows):
+            return None
+        cells = [cell for row in self.dialect.rows for cell in row if cell]
+        word = next((cell for cell in cells if GROUPED.fullmatch(cell)), None)
+        if word is None or shown_decimal(cells):
+            return None
+        mark = "." if "." in word else ","
+        number = float(word.replace(mark, "."))
+        return (
+            f"{word} is read as {number:g}; if it means {word.replace(mark, '')}, use "
+            f"--thousands '{mark}'."
+        )
 
     def _unusual(self, conventions: Iterable[Convention]) -> str:
         """What was detected and is unusual, such as " with ';' as separator (latin-1)"."""
