@@ -17,10 +17,12 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "exp": np.exp, "log": np.log, "tanh": np.tanh, "cosh": np.cosh, "sign": np.sign,
     "erf": scipy.special.erf, "max": np.maximum, "√": np.sqrt, "sin": np.sin, "cos": np.cos,
 }  # fmt: skip
-NAME = r"∂L/∂[Wb]_\d+|Σ_[nh]|[^\W\d_ᵀ²³½]+(?:_\d+)?"
+NAME = r"∂L/∂[Wbrα]_\d+|Σ_[nh]|[^\W\d_ᵀ²³½]+(?:_\d+)?"
 TOKEN = re.compile(rf"\s*(\d+\.?\d*(?:e[+-]?\d+)?|{NAME}|\S)")
 SHAPE = re.compile(r"[\dN×]+")
-SOURCE = re.compile(r"\s{2,}\((1\.\d|1\.\d, L2|L2|bias)\)$")
+SOURCE = re.compile(
+    r"\s{2,}\(((?:1\.\d|L2|bias|scale|activation)(?:, (?:L2|scale|activation))?)\)$"
+)
 
 
 class Printed(NamedTuple):

@@ -634,3 +634,40 @@ def test_ctrl_c_restores_the_signal_handler() -> None:
     with pytest.warns(UserWarning, match="interrupted"):
         regressor(max_iter=10, callbacks=[CtrlC(at=2)]).fit(X, NUMBERS)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+# ---------------------------------------------------------------- the same from every engine
+
+EXTREME = {
+    "a loss that overflows": (X, NUMBERS * 1e200, {}),
+    "a penalty that overflows": (X, NUMBERS, {"l2": 1e308}),
+    "numbers that overflow in float32": (X * 1e39, NUMBERS, {"dtype": "float32"}),
+    "squares that overflow in float32": (X, NUMBERS * 1e19, {"dtype": "float32"}),
+    "integers of any size": (X, np.array([10**400] * 30, dtype=object), {}),
+}
+
+
+@pytest.mark.parametrize("case", EXTREME)
+def test_extreme_numbers_raise_the_same_error_in_every_engine(case):
+    A, y, settings = EXTREME[case]
+
+    def message(engine):
+        net = network(1, "identity", "squared_error", **settings)
+        before = net.theta.copy()
+        with pytest.raises(ValueError) as caught, np.errstate(all="ignore"):  # noqa: PT011
+            dp.fit(net, A, y, engine=engine, max_epochs=2, batch_size=10)
+        np.testing.assert_array_equal(net.theta, before)
+        return str(caught.value)
+
+    assert message("reference") == message("fused") == message("xla")
+
+
+@pytest.mark.parametrize("engine", ["reference", "fused", "xla"])
+def test_arrays_in_the_byte_order_of_other_machines_give_the_same_network(engine):
+    def trained(order):
+        net = network(1, "identity", "squared_error")
+        A, y = (np.asarray(a, f"{order}f8") for a in (X, NUMBERS))
+        dp.fit(net, A, y, engine=engine, max_epochs=2, sample_weight=np.ones(30, f"{order}f8"))
+        return net.theta
+
+    np.testing.assert_array_equal(trained(">"), trained("<"))

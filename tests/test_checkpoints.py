@@ -17,6 +17,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_iris
 
 import deltaprop as dp
+from deltaprop.errors import InputError
 from deltaprop.files import ModelFileError
 from deltaprop.storage import checkpoint_files
 from deltaprop.storage.checkpoint_files import Folder
@@ -280,6 +281,50 @@ def test_positions_that_do_not_exist_are_refused(tmp_path):
         folder.write(head, state | bent)
         with pytest.raises(ModelFileError):
             fit(small_net(), tmp_path)
+
+
+BENT = {
+    "an attribute of another kind": ("history", {"epsilon": 1}, "unknown entry, 'epsilon'"),
+    "a curve of text": ("history", {"loss_curve": "abc"}, "'loss_curve' of its history"),
+    "another reason": ("history", {"stop_reason": "lunch"}, "'stop_reason' of its history"),
+    "a number of epochs that is none": ("history", {"n_epochs": True}, "'n_epochs'"),
+    "patience": ("plateau", {"patience": 10**9}, "unknown entry, 'patience'"),
+    "a best value that is text": ("plateau", {"best": "1"}, "'best'"),
+    "no steps": ("under_way", {"steps": 0}, "'steps' of its under way"),
+    "an unknown counter": ("progress", {"evil": 1}, "unknown entry, 'evil'"),
+}
+
+
+@pytest.mark.parametrize("attack", BENT)
+def test_a_checkpoint_sets_only_what_checkpoints_contain(attack, tmp_path):
+    part, entries, said = BENT[attack]
+    fit(small_net(), tmp_path, max_epochs=1)
+    folder = Folder(tmp_path, 3)
+    head, state = folder.newest()
+    head = {name: head[name] for name in ("search", "layout")}
+    folder.write(head, state | {part: state[part] | entries})
+    with pytest.raises(ModelFileError, match=said):
+        fit(small_net(), tmp_path)
+
+
+@pytest.mark.parametrize("part", ["theta", "best_theta", "progress", "history", "search"])
+@pytest.mark.parametrize("value", [None, 1, "text", [1], {"a": 1}, np.zeros(3)])
+def test_a_checkpoint_with_a_part_of_another_kind_is_refused(part, value, tmp_path):
+    if part == "best_theta" and value is None:
+        return
+    fit(small_net(), tmp_path, max_epochs=1)
+    folder = Folder(tmp_path, 3)
+    head, state = folder.newest()
+    head = {name: head[name] for name in ("search", "layout")}
+    if part == "search":
+        if isinstance(value, np.ndarray):
+            return
+        head["search"] = value
+    else:
+        state[part] = value
+    folder.write(head, state)
+    with pytest.raises(InputError):
+        fit(small_net(), tmp_path)
 
 
 def test_a_checkpoint_is_no_model_and_says_what_to_do(tmp_path):

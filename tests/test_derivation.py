@@ -30,7 +30,7 @@ from .oracles import Problem, encode
 from .strategies import ACTIVATIONS, LOSSES, make_problem, outputs_allowed, problems
 
 FORMATS = ("unicode", "latex", "html")
-SOURCES = {"1.1", "1.2", "1.3", "1.4", "1.7", "1.8", "1.9", "L2", "bias"}
+SOURCES = {"1.1", "1.2", "1.3", "1.4", "1.7", "1.8", "1.9", "L2", "bias", "scale", "activation"}
 
 
 def typeset(tex: str) -> int:
@@ -115,6 +115,31 @@ def test_every_pair_of_loss_and_output(loss, activation):
 ])  # fmt: skip
 def test_smoothed_and_weighted_targets(loss, last, params):
     verified(make_problem(2, ("relu", last), (3, 2), loss, params=params))
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@pytest.mark.parametrize("hidden", ACTIVATIONS)
+def test_vectors_of_layers_are_printed(hidden, reduction):
+    both = {"input_scale": True, "trainable_activation": True}
+    layers = [dp.Dense(3, hidden, **both), dp.Dense(4, "tanh", trainable_activation=True),
+              dp.Dense(2, "softmax", input_scale=True)]  # fmt: skip
+    net = dp.Network(2, layers, loss="cross_entropy", l2=0.1, reduction=reduction, seed=0)
+    rng = np.random.default_rng(0)
+    net.theta[...] += 0.3 * rng.normal(size=net.theta.size)
+    X, y = rng.normal(size=(5, 2)), np.array([0, 1, 1, 0, 1])
+    known = {"X_0": X, "y": np.eye(2)[y]}
+    for l in range(3):
+        vectors = {"W": net.W[l], "b": net.b[l], "r": net.r[l], "α": net.alpha[l]}
+        known |= {f"{name}_{l}": v for name, v in vectors.items() if v is not None}
+    d, g = net.derivation(X, y), net.gradient(X, y)
+    for format in FORMATS:
+        got = interpreter.run(read(d, format), dict(known))
+        agree(got, net, (X, y))
+        for l in range(3):
+            for name, expected in (("r", g.dr[l]), ("α", g.dalpha[l])):
+                if expected is not None:
+                    same(got[f"∂L/∂{name}_{l}"], expected, name)
+    assert typeset(d.latex) == 8
 
 
 def test_every_built_in_has_a_formula():

@@ -43,7 +43,9 @@ def test_named_tests_exist(test):
     assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-@pytest.mark.parametrize("number", [f"1.{k}" for k in range(1, 10)] + ["bias", "L2"])
+@pytest.mark.parametrize(
+    "number", [f"1.{k}" for k in range(1, 10)] + ["bias", "L2", "scale", "activation"]
+)
 def test_every_equation_appears_once(number):
     assert TEXT.count(rf"\tag{{{number}}}") == 1
 

@@ -185,6 +185,15 @@ MALICIOUS = {
     ),
     "another task": (("model", "fitted", "_kind"), "none"),
     "a random state": (("model", "fitted", "t_"), {"$random": {"$dict": [["a", 1]]}}),
+    "a folder to write to": (("model", "parameters", "checkpoint"), "/tmp/elsewhere"),
+    "a record": (("model", "parameters", "record"), {"$dict": []}),
+    "bytes of a length": (("model", "fitted", "t_"), {"$scalar": 3_000_000_000, "dtype": "|S1"}),
+    "text of a length": (("model", "fitted", "t_"), {"$scalar": 10**10, "dtype": "<U1"}),
+    "an object as a scalar": (("model", "fitted", "t_"), {"$scalar": 1, "dtype": "|O"}),
+    "keys of equal hashes": (
+        ("model", "fitted", "t_"),
+        {"$set": [i * (2**61 - 1) for i in range(100_000)]},
+    ),
     "a false size": (
         ("model", "fitted", "classes_"),
         {"$array": ["a"], "shape": [2**40], "dtype": "O"},
@@ -329,6 +338,10 @@ OLD_TABLES = {
     "another width": lambda h: states(h, "SquashingScaler")[0].update(n_features_in_=2),
     "categories without room": lambda h: states(h, "OneHotEncoder")[0].update(_n_features_outs=[1]),
     "words out of range": longer_vocabulary,
+    "words by a slow expression": lambda h: states(h, "TfidfVectorizer")[0].update(
+        analyzer="word", token_pattern="(?:|1|){40}z"
+    ),
+    "too many names": lambda h: states(h, "StringEncoder")[0].update(n_components_=10**12),
     "documents that are files": lambda h: states(h, "TfidfVectorizer")[0].update(input="filename"),
     "a lost part": lambda h: states(h, "StringEncoder")[0].update(vectorizer_=None),
 }
@@ -347,6 +360,31 @@ def test_strings_that_would_exhaust_memory_are_rejected(good, tmp_path):
     )
     with pytest.raises(ModelFileError, match="fill the memory"):
         dp.load(bad)
+
+
+def test_many_arrays_of_strings_share_one_limit(good, tmp_path):
+    words = {"$array": ["a" * 10**6] + ["b"] * 30, "shape": [31], "dtype": "U"}
+    bad = rewritten(
+        good, tmp_path / "bad.dp", lambda h, t: set_in(h, ("model", "fitted", "t_"), [words] * 5)
+    )
+    with pytest.raises(ModelFileError, match="fill the memory"):
+        dp.load(bad)
+
+
+def test_a_header_of_millions_of_lists_is_rejected_before_it_is_read(good, tmp_path):
+    many = "[" + "[]," * 4_100_000 + "[]]"
+    header = {"deltaprop": many}
+    (tmp_path / "bad.dp").write_bytes(to_bytes({"t0": np.zeros(1)}, metadata=header))
+    with pytest.raises(ModelFileError, match="header would fill the memory"):
+        dp.load(tmp_path / "bad.dp")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no devices and pipes")
+def test_devices_and_pipes_are_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for endless in ("/dev/zero", tmp_path / "pipe"):
+        with pytest.raises(ModelFileError, match="a device or a pipe"):
+            dp.load(endless)
 
 
 def test_parameters_with_nan_are_rejected(good, tmp_path):

@@ -155,6 +155,7 @@ def test_every_step_matches_net_trace(page):
     assert (net.theta == before).all()  # the network itself is not edited
 
 
+@pytest.mark.parametrize("vectors", [False, True])
 @pytest.mark.parametrize("reduction", ["sum", "mean", "sklearn"])
 @pytest.mark.parametrize(
     ("f", "loss", "y"),
@@ -166,9 +167,10 @@ def test_every_step_matches_net_trace(page):
         ("exp", "gamma", np.ones((3, 3))),
     ],
 )
-def test_the_operands_of_each_equation_give_its_result(f, loss, y, reduction):
+def test_the_operands_of_each_equation_give_its_result(f, loss, y, reduction, vectors):
     """The formula that the page prints, computed from the matrices below it, gives its result."""
-    layers = [dp.Dense(4, "softmax"), dp.Dense(4, "gelu"), dp.Dense(3, f)]
+    more = {"input_scale": vectors, "trainable_activation": vectors}
+    layers = [dp.Dense(4, "softmax", **more), dp.Dense(4, "gelu", **more), dp.Dense(3, f)]
     net = dp.Network(2, layers, loss=loss, l2=0.1, reduction=reduction, seed=1)
     rows = np.random.RandomState(0).randn(3, 2)
     with net.explore(rows, np.asarray(y), open_browser=False) as page:

@@ -10,6 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+import deltaprop as dp
 from deltaprop import equations
 
 from .oracles import Problem, blocks_of, complex_step, disagreement
@@ -150,3 +151,71 @@ def test_penalty_bug_shows_in_the_value(monkeypatch: pytest.MonkeyPatch) -> None
     assert problem.network().loss(*problem.data) - before == pytest.approx(penalty)
     report = problem.network().check(*problem.data)
     assert not report.ok
+
+
+# ---------------------------------------------------------------- r_l and α_l
+
+BUGS_OF_VECTORS = {
+    "r missing from a_l": ("else r[:, None] * W_l for W_l", "else W_l for W_l", "a_"),
+    "r of the columns": ("else r[:, None] * W_l for W_l", "else r * W_l for W_l", "a_"),
+    "r missing from ∂W": ("else r[:, None] * dV_l for dV_l", "else dV_l for dV_l", "∂L/∂W_"),
+    "λ missing with r": ("dW_l + l2 * W_l for", "dW_l for", "λ W_"),
+    "∂r over the inputs": ("W[l] * dV[l], axis=1", "W[l] * dV[l], axis=0", "∂L/∂r_"),
+    "sign of ∂r": ("xp.sum(W[l] * dV[l], axis=1)", "-xp.sum(W[l] * dV[l], axis=1)", "∂L/∂r_"),
+    "∂α without r_{l+1}": (
+        "g = _dropped(delta[l + 1] @ V[l + 1].T, l, masks)",
+        "g = _dropped(delta[l + 1] @ W[l + 1].T, l, masks)",
+        "∂L/∂α_",
+    ),
+    "∂α with f(a) alone": (
+        "dalpha.append(xp.sum(g * (f[l].f(a[l], xp) - a[l]), axis=0))",
+        "dalpha.append(xp.sum(g * f[l].f(a[l], xp), axis=0))",
+        "∂L/∂α_",
+    ),
+    "∂α of the next layer": (
+        "dalpha.append(xp.sum(g * (f[l].f(a[l], xp) - a[l]), axis=0))",
+        "dalpha.append(xp.sum(g * (f[l + 1].f(a[l], xp) - a[l]), axis=0))",
+        "∂L/∂α_",
+    ),
+}  # fmt: skip
+
+
+def square_net_with_vectors() -> tuple[dp.Network, np.ndarray, np.ndarray]:
+    both = {"input_scale": True, "trainable_activation": True}
+    layers = [dp.Dense(4, "tanh", **both), dp.Dense(4, "softplus", **both),
+              dp.Dense(4, "softmax", input_scale=True)]  # fmt: skip
+    net = dp.Network(4, layers, loss="cross_entropy", l2=0.5, seed=0)
+    rng = np.random.default_rng(0)
+    net.theta[...] = rng.normal(size=net.theta.size)
+    return net, rng.normal(size=(4, 4)), np.arange(4)
+
+
+def numerical_gradient(net: dp.Network, *data: np.ndarray, h: float = 1e-6) -> np.ndarray:
+    found, theta = np.empty(net.theta.size), net.theta.copy()
+    for i in range(theta.size):
+        losses = []
+        for step in (h, -h):
+            net.theta[...] = theta
+            net.theta[i] += step
+            losses.append(net.loss(*data))
+        found[i] = (losses[0] - losses[1]) / (2 * h)
+    net.theta[...] = theta
+    return found
+
+
+def test_the_gradient_of_vectors_is_the_numerical_one() -> None:
+    net, X, y = square_net_with_vectors()
+    np.testing.assert_allclose(net.gradient(X, y).flat, numerical_gradient(net, X, y), atol=1e-7)
+    assert net.check(X, y).ok
+
+
+@pytest.mark.parametrize("bug", BUGS_OF_VECTORS)
+def test_bugs_of_vectors_are_detected(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, X, y = square_net_with_vectors()
+    net.check(X, y)
+    expected = numerical_gradient(net, X, y)
+    old, new, equation = BUGS_OF_VECTORS[bug]
+    plant(mutated(old, new), monkeypatch)
+    assert np.abs(net.gradient(X, y).flat - expected).max() > 1e-3
+    report = net.check(X, y)
+    assert any(equation in row.equation for row in report.rows if not row.ok), str(report)

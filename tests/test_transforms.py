@@ -166,7 +166,7 @@ def test_the_gradients_of_the_factors_and_of_v_are_those_of_the_loss():
     link = InputScale(rate, Chain((Momentum(0.0, nesterov=False),)))
     state = link.init(net.theta, net.layout.shapes)
     state[0][:3] = r
-    step = Step(net.theta, eta, 1, net.penalised, shapes=[(3, 4)])
+    step = Step(net.theta, eta, 1, net.penalised, layout=net.layout)
     change, state = link.update(g, state, step)
     moved_r, moved_V = r - rate * eta * d_r, V - eta * d_V
     np.testing.assert_allclose(state[0][:3], moved_r, rtol=1e-6)
@@ -180,7 +180,7 @@ def test_a_factor_never_becomes_zero():
     link = InputScale(1.0, Chain((Momentum(0.0, nesterov=False),)))
     state = link.init(net.theta, net.layout.shapes)
     g = np.array([1 / net.theta[0], 0.0])  # the gradient of r is 1, so that r would become 0
-    change, state = link.update(g, state, Step(net.theta, 1.0, 1, net.penalised, shapes=[(1, 1)]))
+    change, state = link.update(g, state, Step(net.theta, 1.0, 1, net.penalised, layout=net.layout))
     assert state[0][0] == 1e-3
     assert np.isfinite(net.theta + change).all()
 

@@ -52,6 +52,9 @@ class Network(Model):
         All parameters.
     W, b : tuples of ndarrays (D_l, H_l) and (H_l,)
         Views into `theta`; writing to them changes the network.
+    r, alpha : tuples of ndarrays (D_l,) and (H_l,), or None
+        The factors of the inputs, and of the activation, of each layer, as views into `theta`; None
+        in layers without ``input_scale`` or ``trainable_activation``.
 
     Raises
     ------
@@ -166,9 +169,9 @@ class Network(Model):
 
         Notes
         -----
-        Numbers in parentheses are the equation numbers of ``docs/derivation.md``, where "L2" and
-        "bias" also stand for equations. Custom functions are called with symbols instead of arrays.
-        Those that need arrays are printed by name.
+        Numbers in parentheses are the equation numbers of ``docs/derivation.md``, where "L2",
+        "bias", "scale" and "activation" also stand for equations. Custom functions are called with
+        symbols instead of arrays. Those that need arrays are printed by name.
 
         References
         ----------

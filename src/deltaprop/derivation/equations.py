@@ -13,6 +13,11 @@ L = Σ_n Σ_h loss(y, ŷ) + λ/2 Σ_l ‖W_l‖²  (1.3), L2 section      :func:
 ‖∂L_n/∂θ‖ of each sample n               from (1.4)-(1.7)       :func:`sample_norms`
 ======================================  =====================  ==================
 
+A layer may have two further trainable vectors, r_l and α_l: a_l = (X_l ⊙ r_l) W_l + b_l and
+X_{l+1} = a_l + α_l ⊙ (f_l(a_l) - a_l). Such a layer is one of the form above, with the weights and
+the activation that :func:`in_effect` gives, so that all functions also compute it. Only its
+gradients differ: :func:`gradients_of_vectors`.
+
 Arrays may come from NumPy, JAX or any other array API library; the namespace is taken from them.
 X_0 may be a SciPy sparse matrix. There is no state and no I/O.
 
@@ -45,7 +50,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
-from deltaprop.functions.activations import Activation
+from deltaprop.functions.activations import Activation, mixed
 from deltaprop.functions.arrays import Array, namespace
 from deltaprop.functions.losses import Loss
 
@@ -58,8 +63,33 @@ Masks = Sequence[Array | None]
 Samples = Callable[[Sequence[Array], Sequence[Array]], tuple[Sequence[Array], Sequence[Array]]]
 
 
+class Vectors(NamedTuple):
+    """The trainable vectors besides the biases, or their gradients; None in layers without them.
+
+    Attributes
+    ----------
+    r : sequence of (D_l,) arrays or None
+        The factor of each input.
+    alpha : sequence of (H_l,) arrays or None
+        How much of f_l each unit uses.
+    """
+
+    r: Sequence[Array | None] = ()
+    alpha: Sequence[Array | None] = ()
+
+    def __bool__(self) -> bool:
+        """Whether any layer has such a vector."""
+        return any(vector is not None for vector in (*self.r, *self.alpha))
+
+
+NO_VECTORS = Vectors()
+
+
 class Pass(NamedTuple):
-    """Every quantity of one forward and backward pass, with the names of the derivation."""
+    """Every quantity of one forward and backward pass, with the names of the derivation.
+
+    `vectors` contains ∂L/∂r_l and ∂L/∂α_l.
+    """
 
     X: list[Array]
     a: list[Array]
@@ -67,6 +97,7 @@ class Pass(NamedTuple):
     dW: list[Array]
     db: list[Array]
     loss: Float[Array, ""]
+    vectors: Vectors = NO_VECTORS
 
 
 def forward_backward(
@@ -80,18 +111,51 @@ def forward_backward(
     weights: Weights = 1.0,
     masks: Masks | None = None,
     samples: Samples | None = None,
+    vectors: Vectors = NO_VECTORS,
 ) -> Pass:
     """One forward and backward pass: X, a, the loss, the error signals and the gradients.
 
     `samples`, if given, maps (X, δ) to the (X, δ) from which the gradients are computed, for
     example to clip the gradient of each sample.
     """
-    X, a = forward(X0, W, b, f, masks)
+    V, phi = in_effect(W, f, vectors)
+    X, a = forward(X0, V, b, phi, masks)
     L = loss(t, a[-1], X[-1], W, f[-1], function, l2, weights)
     delta_last = output_error(t, a[-1], X[-1], f[-1], function, weights)
-    delta = error_signals(delta_last, X, a, W, f, masks)
-    dW, db = gradients(*(samples(X, delta) if samples else (X, delta)), W, l2)
-    return Pass(X, a, delta, dW, db, L)
+    delta = error_signals(delta_last, X, a, V, phi, masks)
+    used, signals = samples(X, delta) if samples else (X, delta)
+    if not vectors:
+        return Pass(X, a, delta, *gradients(used, signals, W, l2), L, vectors)
+    dV, db = gradients(used, signals, V)
+    dW = through_scales(dV, W, vectors, l2)
+    return Pass(X, a, delta, dW, db, L, gradients_of_vectors(dV, a, signals, W, f, vectors, masks))
+
+
+def in_effect(
+    W: Sequence[Float[Array, "D H"]], f: Sequence[Activation], vectors: Vectors
+) -> tuple[Sequence[Array], Sequence[Activation]]:
+    """V_l and φ_l with which a layer with r_l and α_l has the form a_l = X_l V_l + b_l, φ_l(a_l).
+
+    V_l = diag(r_l) W_l, because (X_l ⊙ r_l) W_l = X_l diag(r_l) W_l, and
+    φ_l(a) = a + α_l ⊙ (f_l(a) - a).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop import activations, equations
+    >>> vectors = equations.Vectors([np.array([2.0])], [None])
+    >>> V, phi = equations.in_effect([np.ones((1, 2))], [activations.get("tanh")], vectors)
+    >>> V[0], phi[0]
+    (array([[2., 2.]]), Activation('tanh'))
+    """
+    if not vectors:
+        return W, f
+    V = [W_l if r is None else r[:, None] * W_l for W_l, r in zip(W, vectors.r, strict=True)]
+    phi = [
+        f_l if alpha is None else mixed(f_l, alpha)
+        for f_l, alpha in zip(f, vectors.alpha, strict=True)
+    ]
+    return V, phi
 
 
 def forward(
@@ -203,17 +267,109 @@ def gradients(
     return dW, db
 
 
-def sample_norms(X: Sequence[Array], delta: Sequence[Array]) -> Float[Array, " N"]:
+def through_scales(
+    dV: Sequence[Float[Array, "D H"]],
+    W: Sequence[Float[Array, "D H"]],
+    vectors: Vectors,
+    l2: float = 0.0,
+) -> list[Array]:
+    """∂L/∂W_l = (X_l ⊙ r_l)ᵀ δ_l + λ W_l from ∂L/∂V_l = X_lᵀ δ_l: row d is multiplied by r_d."""
+    dW = [dV_l if r is None else r[:, None] * dV_l for dV_l, r in zip(dV, vectors.r, strict=True)]
+    return [dW_l + l2 * W_l for dW_l, W_l in zip(dW, W, strict=True)] if l2 else dW
+
+
+def gradients_of_vectors(
+    dV: Sequence[Float[Array, "D H"]],
+    a: Sequence[Array],
+    delta: Sequence[Array],
+    W: Sequence[Float[Array, "D H"]],
+    f: Sequence[Activation],
+    vectors: Vectors,
+    masks: Masks | None = None,
+) -> Vectors:
+    """∂L/∂r_l = Σ_n X_l ⊙ (δ_l W_lᵀ) and ∂L/∂α_l = Σ_n ∂L/∂X_{l+1} ⊙ (f_l(a_l) - a_l).
+
+    The first sum is computed as Σ_h W_l ⊙ (X_lᵀ δ_l), from `dV`: its terms are the same,
+    X_nd W_dh δ_nh, but there is no array of the size of X_l, which may be sparse.
+    """
+    xp = namespace(delta[0])
+    V, _ = in_effect(W, f, Vectors(vectors.r, [None] * len(f)))
+    dr: list[Array | None] = []
+    dalpha: list[Array | None] = []
+    for l, (r, alpha) in enumerate(zip(vectors.r, vectors.alpha, strict=True)):
+        dr.append(None if r is None else xp.sum(W[l] * dV[l], axis=1))
+        if alpha is None:
+            dalpha.append(None)
+            continue
+        g = _dropped(delta[l + 1] @ V[l + 1].T, l, masks)
+        dalpha.append(xp.sum(g * (f[l].f(a[l], xp) - a[l]), axis=0))
+    return Vectors(dr, dalpha)
+
+
+def sample_norms(
+    X: Sequence[Array], delta: Sequence[Array], further: Sequence[Array] = ()
+) -> Float[Array, " N"]:
     """‖∂L_n/∂θ‖ of each sample: the root of Σ_l (‖X_{l,n}‖² + 1) ‖δ_{l,n}‖².
 
     The contribution of a sample to X_lᵀ δ_l has rank one, so its norm is a product of two norms.
     The 1 is the input of the bias. Goodfellow (2015), "Efficient per-example gradient
     computations".
+
+    In layers with r_l, `X` contains X_l ⊙ r_l. `further` contains the gradients of the vectors for
+    each sample: :func:`sample_gradients_of_vectors`.
     """
     xp = namespace(delta[0])
     one = xp.ones_like(delta[0][:, 0])
     norms = [xp.hypot(_norms(X[l], xp), one) * _norms(delta[l], xp) for l in range(len(delta))]
+    norms += [_norms(rows, xp) for rows in further]
     return _norms(xp.stack(norms, axis=1), xp)
+
+
+def sample_gradients(
+    X0: Float[Array, "N D"],
+    t: Float[Array, "N K"],
+    W: Sequence[Float[Array, "D H"]],
+    b: Sequence[Float[Array, " H"]],
+    f: Sequence[Activation],
+    function: Loss,
+    vectors: Vectors = NO_VECTORS,
+) -> tuple[list[Array], list[Array], list[Array]]:
+    """What the gradient of each sample consists of: the arguments of :func:`sample_norms`."""
+    V, phi = in_effect(W, f, vectors)
+    X, a = forward(X0, V, b, phi)
+    delta = error_signals(output_error(t, a[-1], X[-1], f[-1], function), X, a, V, phi)
+    further = sample_gradients_of_vectors(X, a, delta, W, f, vectors)
+    return scaled_inputs(X, vectors), delta, further
+
+
+def sample_gradients_of_vectors(
+    X: Sequence[Array],
+    a: Sequence[Array],
+    delta: Sequence[Array],
+    W: Sequence[Float[Array, "D H"]],
+    f: Sequence[Activation],
+    vectors: Vectors,
+) -> list[Float[Array, "N K"]]:
+    """X_l ⊙ (δ_l W_lᵀ) and ∂L/∂X_{l+1} ⊙ (f_l(a_l) - a_l): the gradients before the sum over n."""
+    xp = namespace(delta[0])
+    V, _ = in_effect(W, f, Vectors(vectors.r, [None] * len(f)))
+    rows: list[Array] = []
+    for l, (r, alpha) in enumerate(zip(vectors.r, vectors.alpha, strict=True)):
+        if r is not None:
+            rows.append(_scaled(X[l], delta[l] @ W[l].T))
+        if alpha is not None:
+            rows.append((delta[l + 1] @ V[l + 1].T) * (f[l].f(a[l], xp) - a[l]))
+    return rows
+
+
+def scaled_inputs(X: Sequence[Array], vectors: Vectors) -> list[Array]:
+    """X_l ⊙ r_l, and X_l in layers without r_l."""
+    scaled = [X_l if r is None else _scaled(X_l, r) for X_l, r in zip(X, vectors.r, strict=False)]
+    return [*scaled, *X[len(scaled) :]]
+
+
+def _scaled(X: Float[Array, "N D"], factors: Float[Array, "..."]) -> Float[Array, "N D"]:
+    return X.multiply(factors).tocsr() if hasattr(X, "multiply") else X * factors
 
 
 def _norms(rows: Float[Array, "N D"], xp: ModuleType) -> Float[Array, " N"]:

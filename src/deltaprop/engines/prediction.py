@@ -23,8 +23,11 @@ FEW = 16  # up to this many rows, the arguments of the compiled call are prepare
 def compiled_norms(
     model: Model, X: Num[Array, "N D"], y: Num[np.ndarray, "N ..."]
 ) -> Float[np.ndarray, " N"] | None:
-    """‖∂loss_n/∂θ‖ for rows that have been checked, or None if the code is not compiled yet."""
-    if not _compiled(model, X):
+    """‖∂loss_n/∂θ‖ for rows that have been checked, or None if the code is not compiled yet.
+
+    It is not compiled for layers with r_l or α_l.
+    """
+    if model.vectors or not _compiled(model, X):
         return None
     from deltaprop.engines.fused.gradients import sample_norms
 
@@ -81,7 +84,7 @@ class Predictor:
             from deltaprop.engines.fused.prediction import predict
 
             return predict(model, X)
-        Xs, _ = equations.forward(as_dtype(X, model.dtype), model.W, model.b, model.f)
+        Xs, _ = model.forward(as_dtype(X, model.dtype))
         z: np.ndarray = Xs[-1]
         return z
 

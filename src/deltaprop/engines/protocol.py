@@ -168,10 +168,17 @@ class Engine(Protocol):
         """The settings on which the results depend bit by bit, such as the number of threads."""
 
 
-def begin(model: Model, chain: Chain, state: TrainingState) -> None:
-    """Give `state` a new solver state, unless it holds one that fits the model and the chain."""
+def begin(model: Model, run: Run) -> None:
+    """Give the run a new solver state, unless it holds one that fits the model and the chain."""
+    chain, state = run.chain, run.state
     if chain.needs_fisher:
         require_information(model.loss_function, model.f[-1], model.n_outputs, model.dtype)
+    if model.vectors and (chain.needs_fisher or not isinstance(run.gradient, ExactGradient)):
+        what = "KFAC has no Fisher factors for" if chain.needs_fisher else "privacy cannot clip"
+        raise InputError(
+            f"{what} the vectors of input_scale and trainable_activation, which the network has. "
+            "Create its Dense layers without them, or use dp.Adam() without privacy."
+        )
     fresh = chain.init(model.theta, model.layout.shapes)
     if not state.solver_state:
         state.solver_state = fresh

@@ -53,7 +53,7 @@ class Reference:
 
         def evaluate() -> tuple[float, Float[np.ndarray, " P"]]:
             result = model.forward_backward(rows.X, t, rows.w)
-            return float(result.loss), Layout.flat(result.dW, result.db)
+            return float(result.loss), Layout.flat(result.dW, result.db, result.vectors)
 
         return evaluate
 
@@ -70,7 +70,7 @@ class ReferenceTrainer:
     epochs_per_call = 1
 
     def __init__(self, model: Model, rows: Rows, run: Run) -> None:
-        begin(model, run.chain, run.state)
+        begin(model, run)
         self._model, self._rows, self._run = model, rows.used, run
         self.n_samples, self.batch_size = len(rows), run.batch_size
         self._rows_per_epoch = run.rows_per_epoch or len(rows)
@@ -115,9 +115,9 @@ class ReferenceTrainer:
         masks = dropout_masks(model, state, batch.count)
         result = equations.forward_backward(
             as_dtype(X, model.dtype), model.target(y), model.W, model.b, model.f,
-            model.loss_function, l2, weights, masks, run.gradient.samples,
+            model.loss_function, l2, weights, masks, run.gradient.samples, model.vectors,
         )  # fmt: skip
-        g = Layout.flat(result.dW, result.db)
+        g = Layout.flat(result.dW, result.db, result.vectors)
         loss, g, l2 = run.gradient.reduced(result.loss, g, batch, self._noise)
         if l2:
             loss = loss + equations.penalty(model.W, l2)
@@ -129,7 +129,7 @@ class ReferenceTrainer:
             factors = tuple(R.T @ R for R in rows)
         step = Step(
             model.theta, learning_rate, state.step + 1, self._penalised,
-            run.gradient.total(batch, total), factors, model.layout.shapes,
+            run.gradient.total(batch, total), factors, model.layout,
         )  # fmt: skip
         change, state.solver_state = run.chain.update(g, state.solver_state, step, model.n_layers)
         theta = model.theta

@@ -49,7 +49,8 @@ class Xla(XlaOptions):
         if self.shard_parameters and run.chain.uses_matrices:
             raise InputError(
                 "shard_parameters of Xla is True, but the solver needs the matrices of whole "
-                "layers. Leave shard_parameters out, or use SGD, Adam or AdamW without input_scale."
+                "layers. Leave shard_parameters out, or use SGD, Adam or AdamW without input_scale "
+                "and rate_factors."
             )
         if self.dtype is not None and not isinstance(run.gradient, ExactGradient):
             raise InputError(

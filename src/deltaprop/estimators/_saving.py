@@ -52,7 +52,13 @@ def state_of(estimator: Any, attributes: Sequence[str], part: Any) -> EstimatorS
 
 
 def restore_attributes(estimator: Any, fitted: dict[str, Any], attributes: Sequence[str]) -> None:
-    """Set the fitted attributes of an estimator; ModelFileError for any that is not listed."""
+    """Set the fitted attributes of an estimator; ModelFileError for any that is not listed.
+
+    Its parameters must not be those of one call of fit either: a checkpoint is a folder to which
+    the next fit would write.
+    """
+    if given := [name for name in NOT_SAVED if getattr(estimator, name, None) is not None]:
+        raise ModelFileError(f"it sets {given[0]!r}, which model files do not contain")
     for name, value in fitted.items():
         if name in OBSOLETE:
             continue

@@ -90,7 +90,7 @@ def _repaired(s: Setting, wrong: set[tuple[str, int]]) -> Setting:
         corrected = ClosedForm(closed.value, partial(_numerical_delta, closed, f))
         function = _changed(function, closed={f.name: corrected})
     net.loss_function = function
-    computed = compute_pass(net, s.X0, s.t, s.W, s.b, s.l2, s.weights)
+    computed = compute_pass(net, s.X0, s.t, s.W, s.b, s.l2, s.weights, s.vectors)
     return replace(s, net=net, computed=computed)
 
 

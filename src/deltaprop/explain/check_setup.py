@@ -33,22 +33,33 @@ class Setting:
     l2: float
     W: tuple[Float[np.ndarray, "D H"], ...]
     b: tuple[Float[np.ndarray, " H"], ...]
+    vectors: equations.Vectors
     computed: equations.Pass
     most_entries: int = MAX_ENTRIES
 
-    def losses_from(self, l: int, a_l: Array, W: Any = None, b: Any = None) -> Array:
-        """Return the weighted loss of each sample if the sums of layer l are a_l.
+    def losses_from(self, l: int, a_l: Array) -> Array:
+        """Return the weighted loss of each sample if the sums of layer l are a_l."""
+        return self.losses_of_output(l, a_l, self.outputs(l, a_l))
 
-        `W` and `b` replace the parameters of all layers; by default they are those of the network.
-        """
-        net, W, b = self.net, W or self.W, b or self.b
-        f = net.f
-        z = f[l].f(a_l, np)
-        if l + 1 < net.n_layers:
-            X, a = equations.forward(z, W[l + 1 :], b[l + 1 :], f[l + 1 :])
-            a_l, z = a[-1], X[-1]
-        losses = equations.sample_losses(self.t, a_l, z, f[-1], net.loss_function)
+    def outputs(self, l: int, a_l: Array, alpha: Array | None = None) -> Array:
+        """Return X_{l+1} if the sums of layer l are a_l; `alpha` replaces α_l."""
+        f, alpha = self.net.f[l], self.vectors.alpha[l] if alpha is None else alpha
+        f_of_a = f.f(a_l, np)
+        return f_of_a if alpha is None else a_l + alpha * (f_of_a - a_l)
+
+    def losses_of_output(self, l: int, a_l: Array, z: Array) -> Array:
+        """Return the weighted loss of each sample if layer l has the sums a_l and the outputs z."""
+        net = self.net
+        for k in range(l + 1, net.n_layers):
+            a_l = self.scaled(k, z) @ self.W[k] + self.b[k]
+            z = self.outputs(k, a_l)
+        losses = equations.sample_losses(self.t, a_l, z, net.f[-1], net.loss_function)
         return losses * np.squeeze(np.asarray(self.weights))
+
+    def scaled(self, l: int, X_l: Array, r: Array | None = None) -> Array:
+        """Return X_l ⊙ r_l, or X_l if layer l has no r_l; `r` replaces r_l."""
+        r = self.vectors.r[l] if r is None else r
+        return X_l if r is None else X_l * r
 
 
 def setting_of(net: Model, X: Any, y: Any, sample_weight: Any) -> Setting:
@@ -62,12 +73,20 @@ def setting_of(net: Model, X: Any, y: Any, sample_weight: Any) -> Setting:
     t = t[rows].astype(np.float64)
     W = tuple(W_l.astype(np.float64) for W_l in net.W)
     b = tuple(b_l.astype(np.float64) for b_l in net.b)
-    return Setting(net, X0, t, weights, l2, W, b, compute_pass(net, X0, t, W, b, l2, weights))
+    r, alpha = (
+        tuple(None if v is None else v.astype(np.float64) for v in each) for each in net.vectors
+    )
+    vectors = equations.Vectors(r, alpha)
+    computed = compute_pass(net, X0, t, W, b, l2, weights, vectors)
+    return Setting(net, X0, t, weights, l2, W, b, vectors, computed)
 
 
 def compute_pass(
-    net: Model, X0: Any, t: Any, W: Any, b: Any, l2: float, weights: Any
-) -> equations.Pass:
+    net: Model, X0: Any, t: Any, W: Any, b: Any, l2: float, weights: Any,
+    vectors: equations.Vectors,
+) -> equations.Pass:  # fmt: skip
     """Run the reference equations forward and backward, without floating-point warnings."""
     with np.errstate(all="ignore"):
-        return equations.forward_backward(X0, t, W, b, net.f, net.loss_function, l2, weights)
+        return equations.forward_backward(
+            X0, t, W, b, net.f, net.loss_function, l2, weights, vectors=vectors
+        )

@@ -46,6 +46,10 @@ def check_all(s: Setting) -> Iterator[Row]:
         yield "δ", l, error_signal(s, l)
         yield "∂W", l, _weights(s, l)
         yield "∂b", l, _bias(s, l)
+        if s.vectors.r[l] is not None:
+            yield "∂r", l, _scale(s, l)
+        if s.vectors.alpha[l] is not None:
+            yield "∂α", l, _mixture(s, l)
     if s.l2:
         for l in range(last + 1):
             yield "λ", l, _penalty(s, l)
@@ -55,10 +59,10 @@ def check_all(s: Setting) -> Iterator[Row]:
 
 
 def _affine(s: Setting, l: int) -> Equation:
-    summed = np.einsum("nd,dh->nh", s.computed.X[l], s.W[l]) + s.b[l]
+    summed = np.einsum("nd,dh->nh", s.scaled(l, s.computed.X[l]), s.W[l]) + s.b[l]
     everywhere, none = np.ones(summed.shape, bool), np.full(summed.shape, np.inf)
     return _verdict(
-        f"a_{l} = X_{l} W_{l} + b_{l}",
+        f"a_{l} = {_inputs(s, l)} W_{l} + b_{l}",
         f"layer {l}",
         s.computed.a[l],
         Numerical(summed, "exact", everywhere, -none, none),
@@ -66,7 +70,8 @@ def _affine(s: Setting, l: int) -> Equation:
 
 
 def _activation(s: Setting, l: int) -> Iterator[tuple[str, Equation]]:
-    f, a, z = s.net.f[l], s.computed.a[l], s.computed.X[l + 1]
+    f, a = s.net.f[l], s.computed.a[l]
+    z = s.computed.X[l + 1] if s.vectors.alpha[l] is None else f.f(a, np)
     derivative = column_by_column if f.coupling == "row" else all_at_once
     slope = derivative(lambda x: f.f(x, np), a)
     # 1 − z² of a saturated tanh cancels: errors are relative to at least 1 / 1000.
@@ -128,7 +133,7 @@ def error_signal(s: Setting, l: int) -> Equation:
     if last and function.closed_form(f.name) is not None:
         equation = f"collapsed form of {function.name} with {f.name}"
     else:
-        equation = "∂L/∂ŷ ⊙ f′" if last else f"f′ ⊙ (δ_{l + 1} W_{l + 1}ᵀ)"
+        equation = "∂L/∂ŷ ⊙ f′" if last else f"{_slope(s, l)} ⊙ {_incoming(s, l)}"
     claimed, found, summands = (
         s.computed.delta[l],
         by_columns(lambda h, x: s.losses_from(l, x), a),
@@ -137,13 +142,28 @@ def error_signal(s: Setting, l: int) -> Equation:
     return _verdict(f"δ_{l} = {equation}", f"layer {l}", claimed, found, None, summands)
 
 
+def _inputs(s: Setting, l: int) -> str:
+    """Return what the equations multiply by W_l."""
+    return f"X_{l}" if s.vectors.r[l] is None else f"(X_{l} ⊙ r_{l})"
+
+
+def _slope(s: Setting, l: int) -> str:
+    return "f′" if s.vectors.alpha[l] is None else f"(1 + α_{l} ⊙ (f′ − 1))"
+
+
+def _incoming(s: Setting, l: int) -> str:
+    """Return ∂L/∂X_{l+1} as the equations write it."""
+    scale = "" if s.vectors.r[l + 1] is None else f" ⊙ r_{l + 1}"
+    return f"(δ_{l + 1} W_{l + 1}ᵀ){scale}"
+
+
 def _before_slope(s: Setting, l: int) -> Float[np.ndarray, "N H"]:
     """Return |δ_l| before the multiplication by f′, which may be a difference of large numbers."""
     if l == s.net.n_layers - 1:
         incoming: np.ndarray = s.weights * s.net.loss_function.first(s.t, s.computed.X[-1], np)
     else:
         delta = np.maximum(np.abs(s.computed.delta[l + 1]), _floor(s, l + 1))
-        incoming = delta @ np.abs(s.W[l + 1]).T
+        incoming = s.scaled(l + 1, delta @ np.abs(s.W[l + 1]).T)
     size: np.ndarray = np.abs(incoming)
     return size
 
@@ -156,7 +176,7 @@ def _floor(s: Setting, l: int) -> Float[np.ndarray, "N H"]:
     if l == s.net.n_layers - 1:
         floor: np.ndarray = SATURATED * np.minimum(_before_slope(s, l), LARGE)
     else:
-        floor = _floor(s, l + 1) @ np.abs(s.W[l + 1]).T
+        floor = np.abs(s.scaled(l + 1, _floor(s, l + 1) @ np.abs(s.W[l + 1]).T))
     return floor
 
 
@@ -175,14 +195,16 @@ def _summands(s: Setting, l: int) -> Float[np.ndarray, "N H"]:
 def _weights(s: Setting, l: int) -> Equation:
     W, entries = s.W[l], _entries(s, s.W[l].shape)
 
+    X_l = s.scaled(l, s.computed.X[l])
+
     def total(W_l: Array) -> Array:
-        data = np.sum(s.losses_from(l, s.computed.X[l] @ W_l + s.b[l]))
+        data = np.sum(s.losses_from(l, X_l @ W_l + s.b[l]))
         return data + equations.penalty([W_l], s.l2)
 
     parts = [along(total, W, _one_hot(W, entry)) for entry in entries]
     penalty = f" + λ W_{l}" if s.l2 else ""
-    equation = f"∂L/∂W_{l} = X_{l}ᵀ δ_{l}{penalty}"
-    summands = np.abs(s.computed.X[l]).T @ _summands(s, l)
+    equation = f"∂L/∂W_{l} = {_inputs(s, l)}ᵀ δ_{l}{penalty}"
+    summands = np.abs(X_l).T @ _summands(s, l)
     return _entry_verdict(equation, l, s.computed.dW[l], parts, entries, summands)
 
 
@@ -190,18 +212,54 @@ def _bias(s: Setting, l: int) -> Equation:
     b, entries = s.b[l], _entries(s, s.b[l].shape)
 
     def total(b_l: Array) -> Array:
-        return np.sum(s.losses_from(l, s.computed.X[l] @ s.W[l] + b_l))
+        return np.sum(s.losses_from(l, s.scaled(l, s.computed.X[l]) @ s.W[l] + b_l))
 
     parts = [along(total, b, _one_hot(b, entry)) for entry in entries]
     summands = _summands(s, l).sum(axis=0)
     return _entry_verdict(f"∂L/∂b_{l} = Σ_n δ_{l}", l, s.computed.db[l], parts, entries, summands)
 
 
+def _scale(s: Setting, l: int) -> Equation:
+    X_l, r = s.computed.X[l], s.vectors.r[l]
+    assert r is not None
+    entries = _entries(s, r.shape)
+
+    def total(r_l: Array) -> Array:
+        return np.sum(s.losses_from(l, s.scaled(l, X_l, r_l) @ s.W[l] + s.b[l]))
+
+    parts = [along(total, r, _one_hot(r, entry)) for entry in entries]
+    claimed = s.computed.vectors.r[l]
+    assert claimed is not None
+    summands = np.sum(np.abs(X_l) * (_summands(s, l) @ np.abs(s.W[l]).T), axis=0)
+    equation = f"∂L/∂r_{l} = Σ_n X_{l} ⊙ (δ_{l} W_{l}ᵀ)"
+    return _entry_verdict(equation, l, claimed, parts, entries, summands)
+
+
+def _mixture(s: Setting, l: int) -> Equation:
+    a, alpha = s.computed.a[l], s.vectors.alpha[l]
+    assert alpha is not None
+    entries = _entries(s, alpha.shape)
+
+    def total(alpha_l: Array) -> Array:
+        return np.sum(s.losses_of_output(l, a, s.outputs(l, a, alpha_l)))
+
+    parts = [along(total, alpha, _one_hot(alpha, entry)) for entry in entries]
+    claimed = s.computed.vectors.alpha[l]
+    assert claimed is not None
+    summands = np.sum(_before_slope(s, l) * np.abs(s.net.f[l].f(a, np) - a), axis=0)
+    equation = f"∂L/∂α_{l} = Σ_n {_incoming(s, l)} ⊙ (f(a_{l}) − a_{l})"
+    return _entry_verdict(equation, l, claimed, parts, entries, summands)
+
+
 def _penalty(s: Setting, l: int) -> Equation:
     """Check the gradient of the penalty alone: error signals of 0 remove the data term."""
     W, entries = s.W[l], _entries(s, s.W[l].shape)
     zeros = [np.zeros_like(delta) for delta in s.computed.delta]
-    dW, db = equations.gradients(s.computed.X, zeros, s.W, s.l2)
+    if s.vectors:
+        dV, db = equations.gradients(s.computed.X, zeros, s.W)
+        dW = equations.through_scales(dV, s.W, s.vectors, s.l2)
+    else:
+        dW, db = equations.gradients(s.computed.X, zeros, s.W, s.l2)
     parts = [
         along(lambda W_l: equations.penalty([W_l], s.l2), W, _one_hot(W, entry))
         for entry in entries

@@ -23,7 +23,10 @@ Shape = tuple[int | str, ...]
 Name = tuple[str, int | None]
 Values = Mapping[Name, Any]
 
-CODE = {"δ": "delta", "λ": "lambda", "∂L/∂W": "dW", "∂L/∂b": "db", "ŷ": "yhat", "L": "loss"}
+CODE = {
+    "δ": "delta", "λ": "lambda", "∂L/∂W": "dW", "∂L/∂b": "db", "ŷ": "yhat", "L": "loss",
+    "α": "alpha", "∂L/∂r": "dr", "∂L/∂α": "dalpha",
+}  # fmt: skip
 
 
 class Expression:

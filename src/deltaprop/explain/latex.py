@@ -37,7 +37,7 @@ IN_WORDS = {"′": "$'$", "ᵀ": r"$^{\top}$", "−": "$-$", "→": r"$\to$", "�
     letter: f"${name}$" for letter, name in NAMES.items() if letter != "ŷ"
 }  # fmt: skip
 
-INDEX = re.compile(r"(?<=[XWabM$])\\_(\w+)")  # X_0, and δ_0 after δ became $\delta$
+INDEX = re.compile(r"(?:(?<=[XWabM$])|(?<=\br))\\_(\w+)")  # X_0, and δ_0 after δ became $\delta$
 
 
 def document(steps: Iterable[Step], values: dict[Name, Any]) -> str:

@@ -31,9 +31,12 @@ def layers_of(model: Model) -> list[Layer]:
     >>> layers_of(net)[1]
     Layer(layer=1, inputs=10, units=3, activation='softmax', dropout=0.0, parameters=33)
     """
+    parameters = [0] * model.n_layers
+    for part in model.layout.parts:
+        parameters[part.layer] += part.size
     return [
-        Layer(l, len(W), len(b), dense.activation.name, dense.dropout, W.size + b.size)
-        for l, (dense, W, b) in enumerate(zip(model.layers, model.W, model.b, strict=True))
+        Layer(l, len(W), dense.units, dense.activation.name, dense.dropout, parameters[l])
+        for l, (dense, W) in enumerate(zip(model.layers, model.W, strict=True))
     ]
 
 

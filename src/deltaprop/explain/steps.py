@@ -20,8 +20,10 @@ from deltaprop.explain.expressions import (
     Name,
     Number,
     Power,
+    Row,
     Symbol,
     call,
+    cases,
     sum_h,
     sum_n,
     symbols,
@@ -78,12 +80,15 @@ class BatchForm:
         Whether the rows have sample weights.
     proper : bool
         Whether each row of y sums to 1, which simplifies δ of softmax with cross-entropy.
+    missing : bool
+        Whether y contains NaN, for targets that are missing.
     """
 
     N: int | None = None
     K: int | None = None
     weighted: bool = False
     proper: bool = True
+    missing: bool = False
 
 
 def steps_of(model: Model, form: BatchForm | None = None) -> tuple[Step, ...]:
@@ -128,8 +133,16 @@ class _StepWriter:
         self.b = [Symbol("b", l, (size,)) for l, size in enumerate(sizes[1:])]
         self.a = [Symbol("a", l, (N, size)) for l, size in enumerate(sizes[1:])]
         self.delta = [Symbol("δ", l, (N, size)) for l, size in enumerate(sizes[1:])]
+        self.r = [
+            None if r is None else Symbol("r", l, r.shape) for l, r in enumerate(self.model.r)
+        ]
+        self.alpha = [
+            None if alpha is None else Symbol("α", l, alpha.shape)
+            for l, alpha in enumerate(self.model.alpha)
+        ]
         self.yhat = Symbol("ŷ", None, (N, sizes[-1]))
         self.y = Symbol("y", None, (N, self._target_columns()))
+        self.K = Symbol("K", None, self.y.shape)
         self.λ = Symbol("λ", None, ())
         self.w = Symbol("w", None, (N, 1))
         self.total = Symbol("S" if self.form.weighted else "N", None, ())
@@ -144,12 +157,17 @@ class _StepWriter:
         layers = range(self.L)
         self.scopes = [Scope(l, self.a[l].shape) for l in layers]
         self.scope = Scope(None, self.yhat.shape, self.loss.settings, self.form.proper)
-        # The dropout mask is applied after f(a); f′ uses the value before the mask.
+        # The dropout mask is applied after f(a); f′ uses the value before the mask, and before
+        # α_l mixes it with a.
         self.z = [
             Symbol("Z", l, self.a[l].shape) if self.model.layers[l].dropout else self.X[l + 1]
             for l in layers
         ]
         self.z[-1] = self.yhat
+        self.outputs = list(self.z)
+        for l in layers:
+            if self.alpha[l] is not None:
+                self.z[l] = Symbol("F", l, self.a[l].shape)
         written = [
             formulas.activation(self.model.f[l], self.a[l], self.z[l], self.scopes[l])
             for l in layers
@@ -167,7 +185,7 @@ class _StepWriter:
 
     def _setup(self) -> Step:
         model = self.model
-        sizes = [f"{layer.units} {layer.activation.name}" for layer in model.layers]
+        sizes = [layer.description for layer in model.layers]
         chain = " → ".join([str(model.n_features), *sizes])
         title = f"Network {chain}, loss {self.loss.name}, reduction {model.reduction}"
         return Step(title, "setup", None, tuple(self._constants()), tuple(self._notes()))
@@ -177,6 +195,8 @@ class _StepWriter:
         yield f"{self.N} rows: X_0 is the input, y the target{self._target_text()}."
         if self.loss.note:
             yield self.loss.note
+        if self.form.missing:
+            yield "K is 1 where y is known, and 0 where it is missing (NaN)."
         dropped = [(l, d.dropout) for l, d in enumerate(self.model.layers) if d.dropout]
         for l, p in dropped:
             yield (
@@ -207,23 +227,34 @@ class _StepWriter:
 
     def _forward(self, l: int) -> Step:
         layer = self.model.layers[l]
-        lines = [Equation(self.a[l], self.X[l] @ self.W[l] + self.b[l], "1.2")]
+        lines = [self._sums(l)]
         lines += [line for line in self.scopes[l].lines if _mentions(self.f[l], line)]
+        f, alpha = self.f[l], self.alpha[l]
+        if alpha is not None:
+            lines.append(Equation(self.z[l], f, "1.1"))
+            f = self.a[l] + alpha * (self.z[l] - self.a[l])
+        source = "1.1" if alpha is None else "activation"
         if layer.dropout:
-            lines.append(Equation(self.z[l], self.f[l], "1.1"))
+            lines.append(Equation(self.outputs[l], f, source))
             mask = Symbol("M", l, self.a[l].shape)
-            lines.append(Equation(self.X[l + 1], self.z[l] * mask, "1.1"))
+            lines.append(Equation(self.X[l + 1], self.outputs[l] * mask, "1.1"))
         else:
-            lines.append(Equation(self.X[l + 1], self.f[l], "1.1"))
+            lines.append(Equation(self.X[l + 1], f, source))
         if l == self.L - 1:
             lines.append(Equation(self.yhat, self.X[l + 1], "1.2"))
         D, H = self.W[l].shape
         title = f"Forward, layer {l}: {D} → {H}, {layer.activation.name}"
         return Step(title, "forward", l, tuple(lines))
 
+    def _sums(self, l: int) -> Equation:
+        r = self.r[l]
+        if r is None:
+            return Equation(self.a[l], self.X[l] @ self.W[l] + self.b[l], "1.2")
+        return Equation(self.a[l], (self.X[l] * r) @ self.W[l] + self.b[l], "1.2, scale")
+
     def _loss(self) -> Step:
-        summands, self.loss_slope = formulas.loss(self.loss, self.y, self.yhat, self.scope)
-        rows = sum_h(summands)
+        summands, slope = formulas.loss(self.loss, self.y, self.yhat, self.scope)
+        rows, self.loss_slope = sum_h(self._of_known(summands)), self._of_known(slope)
         data: Expression = sum_n(self.w * rows if self.form.weighted else rows)
         penalty = self._penalty()
         if self.model.reduction == "sklearn":
@@ -235,6 +266,14 @@ class _StepWriter:
         source = "1.3" if penalty is None else "1.3, L2"
         equation = Equation(Symbol("L", None, ()), L, source)
         return Step(f"Loss: {self.loss.name}", "loss", None, (*self.scope.lines, equation))
+
+    def _of_known(self, x: Expression) -> Expression:
+        """x with 0 in place of the entries of missing targets."""
+        if not self.form.missing:
+            return x
+        if isinstance(x, Row):
+            return Row(tuple(self._of_known(item) for item in x.items))
+        return cases((x, self.K > 0), otherwise=0)
 
     def _penalty(self) -> Expression | None:
         if not self.model.l2:
@@ -256,11 +295,19 @@ class _StepWriter:
             title, more = self._output_error(lines)
         else:
             g: Expression = self.delta[l + 1] @ self.W[l + 1].T
+            r = self.r[l + 1]
+            g = g if r is None else g * r
             if self.model.layers[l].dropout:
                 g = g * Symbol("M", l, self.a[l].shape)
-            title = f"Backward, layer {l}: δ_{l} = f′(a_{l}) ⊙ (δ_{l + 1} W_{l + 1}ᵀ)"
-            more = self._hidden_error(l, g)
-        lines += [*more, *self._gradients(l)]
+            alpha, slope = self.alpha[l], f"f′(a_{l})"
+            if alpha is None:
+                more = self._hidden_error(l, g)
+            else:
+                more = self._mixed_error(l, g, alpha)
+                slope = f"(1 + α_{l} ⊙ ({slope} − 1))"
+            scale = "" if r is None else f" ⊙ r_{l + 1}"
+            title = f"Backward, layer {l}: δ_{l} = {slope} ⊙ (δ_{l + 1} W_{l + 1}ᵀ){scale}"
+        lines += [*more, *self._gradients(l), *self._gradient_of_scale(l)]
         return Step(title, "backward", l, tuple(lines))
 
     def _output_error(self, lines: list[Equation]) -> tuple[str, list[Equation]]:
@@ -278,13 +325,28 @@ class _StepWriter:
         lines.clear()
         definitions = [Equation(left, right, "1.8") for left, right, _ in scope.lines]
         title += f", which collapses for {f.name} with {self.loss.name}"
-        return title, [*definitions, Equation(self.delta[l], self._weigh(delta), "1.8")]
+        delta = self._weigh(self._of_known(delta))
+        return title, [*definitions, Equation(self.delta[l], delta, "1.8")]
 
     def _hidden_error(self, l: int, g: Expression) -> list[Equation]:
         slope = self.slope[l]
         if callable(slope):
             return self._coupled(l, g, slope, "1.9")
         return [Equation(self.delta[l], times(slope, g), "1.9")]
+
+    def _mixed_error(self, l: int, g: Expression, alpha: Symbol) -> list[Equation]:
+        """g_l = ∂L/∂X_{l+1}, δ_l and ∂L/∂α_l of a trainable activation."""
+        name, slope = Symbol("g", l, self.a[l].shape), self.slope[l]
+        if callable(slope):
+            delta = (1 - alpha) * name + slope(alpha * name)
+        else:
+            delta = (1 + alpha * (slope - 1)) * name
+        dalpha = sum_n(name * (self.z[l] - self.a[l]))
+        return [
+            Equation(name, g, "1.9"),
+            Equation(self.delta[l], delta, "1.9, activation"),
+            Equation(replace(alpha, name="∂L/∂α"), dalpha, "activation"),
+        ]
 
     def _coupled(
         self, l: int, g: Expression, pull_back: formulas.PullBack, source: str
@@ -303,13 +365,21 @@ class _StepWriter:
         return self._mean(self.w) * delta if self.form.weighted else self._mean(delta)
 
     def _gradients(self, l: int) -> Iterator[Equation]:
-        dW: Expression = self.X[l].T @ self.delta[l]
+        r = self.r[l]
+        inputs = self.X[l] if r is None else self.X[l] * r
+        dW: Expression = inputs.T @ self.delta[l]
         source = "1.4" if l == self.L - 1 else "1.7"
         if self.model.l2:
             λ = self.λ / self.total if self.model.reduction == "sklearn" else self.λ
             dW, source = dW + λ * self.W[l], source + ", L2"
         yield Equation(replace(self.W[l], name="∂L/∂W"), dW, source)
         yield Equation(replace(self.b[l], name="∂L/∂b"), sum_n(self.delta[l]), "bias")
+
+    def _gradient_of_scale(self, l: int) -> Iterator[Equation]:
+        r = self.r[l]
+        if r is not None:
+            dr = sum_n(self.X[l] * (self.delta[l] @ self.W[l].T))
+            yield Equation(replace(r, name="∂L/∂r"), dr, "scale")
 
 
 def _mentions(x: Expression, line: Equation) -> bool:

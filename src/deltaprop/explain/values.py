@@ -65,14 +65,15 @@ def batch_of(model: Model, X: Any, y: Any, sample_weight: Any = None) -> Batch:
     X, t, weights, l2 = model.prepare(X, y, sample_weight)
     X = X.toarray() if hasattr(X, "toarray") else X
     computed = equations.forward_backward(
-        X, t, model.W, model.b, model.f, model.loss_function, l2, weights
+        X, t, model.W, model.b, model.f, model.loss_function, l2, weights, vectors=model.vectors
     )
     target = _target(model, check_y(model, y))
     N, K = target.shape
     proper = bool(np.allclose(target.sum(axis=1), 1))
+    is_known = ~np.isnan(target)
     known: dict[Name, Any] = {
         ("π", None): np.pi, ("N", None): N, ("y", None): target, ("ŷ", None): computed.X[-1],
-        ("L", None): computed.loss,
+        ("L", None): computed.loss, ("K", None): is_known.astype(model.dtype),
     }  # fmt: skip
     if sample_weight is not None:
         known["w", None] = np.asarray(sample_weight, dtype=model.dtype)[:, None]
@@ -83,12 +84,18 @@ def batch_of(model: Model, X: Any, y: Any, sample_weight: Any = None) -> Batch:
             ("δ", l): computed.delta[l],
             ("∂L/∂W", l): computed.dW[l], ("∂L/∂b", l): computed.db[l],
         }  # fmt: skip
+        vectors = {
+            ("r", l): model.r[l], ("∂L/∂r", l): computed.vectors.r[l],
+            ("α", l): model.alpha[l], ("∂L/∂α", l): computed.vectors.alpha[l],
+        }  # fmt: skip
+        known |= {name: vector for name, vector in vectors.items() if vector is not None}
         if layer.dropout:
             known["M", l] = np.ones_like(computed.a[l])
     if model.f[-1].coupling != "elementwise" and not _collapses(model):
         last = model.n_layers - 1
         known["g", last] = model.loss_function.first(t, computed.X[-1], np)
-    return Batch(BatchForm(N, K, sample_weight is not None, proper), known)
+    missing = not is_known.all()
+    return Batch(BatchForm(N, K, sample_weight is not None, proper, missing), known)
 
 
 def _collapses(model: Model) -> bool:

@@ -21,6 +21,7 @@ from deltaprop.optim.schedules import Schedule
 from deltaprop.optim.solvers import Solver
 from deltaprop.storage.codec import Storable
 
+LONGEST_N_GRAM, MOST_COMPONENTS = 16, 10_000
 NAMED = {
     name: module
     for module, names in {
@@ -109,9 +110,25 @@ def _categories_are_consistent(encoder: Any) -> bool:
 
 
 def _vocabulary_is_consistent(vectorizer: Any) -> bool:
-    """Whether terms are numbered 0, 1, … without a gap, and documents are texts, not file names."""
+    """Whether terms are numbered 0, 1, … without a gap, and nothing runs but counting n-grams.
+
+    Documents are texts, not file names, and there is no regular expression, which could take
+    forever.
+    """
     numbers = sorted(vectorizer.vocabulary_.values())
-    return vectorizer.input == "content" and numbers == list(range(len(numbers)))
+    low, high = vectorizer.ngram_range
+    return (
+        vectorizer.input == "content"
+        and vectorizer.analyzer in ("char", "char_wb")
+        and vectorizer.preprocessor is None
+        and 1 <= low <= high <= LONGEST_N_GRAM
+        and numbers == list(range(len(numbers)))
+    )
+
+
+def _width_is_consistent(encoder: Any) -> bool:
+    """Whether there is a name for each component of the text, of which there are few."""
+    return type(encoder.n_components_) is int and 1 <= encoder.n_components_ <= MOST_COMPONENTS
 
 
 def _sizes_are_consistent(column: Any) -> bool:
@@ -125,5 +142,6 @@ CHECKS: dict[str, Callable[[Any], bool]] = {
     **{name: _sizes_are_consistent for name in NAMED if name.endswith("Column")},
     "Conformal": _sizes_are_consistent,
     "OneHotEncoder": _categories_are_consistent,
+    "StringEncoder": _width_is_consistent,
     "TfidfVectorizer": _vocabulary_is_consistent,
 }

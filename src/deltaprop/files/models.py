@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from deltaprop._version import __version__
 from deltaprop.files.classes import storable
-from deltaprop.network import Network
+from deltaprop.network import Dense, Layout, Network
 from deltaprop.storage.codec import ModelFileError, Reader, Writer
 from deltaprop.storage.format import pack, unpack
 from deltaprop.storage.places import Place, read_bytes, write_bytes
@@ -206,7 +205,8 @@ def _decode_network(body: dict[str, Any], reader: Reader) -> Network:
     sizes = [config["n_features"], *(layer["units"] for layer in config["layers"])]
     if not all(isinstance(size, int) and size > 0 for size in sizes):
         raise ModelFileError("the sizes of its layers are not positive integers")
-    expected = sum(D * H + H for D, H in pairwise(sizes))
+    layers = [Dense.from_config(layer, reader.custom) for layer in config["layers"]]
+    expected = Layout.of(config["n_features"], layers).size
     theta = reader.decode(body["theta"])
     if not isinstance(theta, np.ndarray) or theta.shape != (expected,):
         raise ModelFileError(f"theta does not have the {expected} parameters of its layers")

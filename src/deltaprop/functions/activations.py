@@ -172,6 +172,33 @@ class Activation:
         )  # fmt: skip
 
 
+def mixed(f: Activation, alpha: Float[Array, " H"]) -> Activation:
+    """a ↦ a + α ⊙ (f(a) - a), the trainable activation; its derivative is 1 + α ⊙ (f′ - 1).
+
+    It moves between the identity (α = 0) and f (α = 1), unit by unit, and may leave that range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop.functions.activations import get, mixed
+    >>> halfway = mixed(get("relu"), np.array([0.5, 0.5]))
+    >>> halfway.f(np.array([[2.0, -2.0]]), np)
+    array([[ 2., -1.]])
+    """
+
+    def value(a: Values, xp: ModuleType) -> Values:
+        return a + alpha * (f.f(a, xp) - a)
+
+    def pulled_back(a: Values, z: Values, g: Values, xp: ModuleType) -> Values:
+        return g - alpha * g + f.pull_back(a, f.f(a, xp), alpha * g, xp)
+
+    def slopes(a: Values, z: Values, xp: ModuleType) -> Values:
+        return 1 + alpha * (f.slopes(a, f.f(a, xp), xp) - 1)
+
+    name = f"trainable {f.name}"
+    return Activation(name, value, slopes, None, f.coupling, pulled_back, None, slopes)
+
+
 _builtin: dict[str, Activation] = {}
 
 

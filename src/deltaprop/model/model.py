@@ -45,6 +45,7 @@ class Model:
     init: str
     W: tuple[Float[np.ndarray, "D H"], ...]
     b: tuple[Float[np.ndarray, " H"], ...]
+    vectors: equations.Vectors
 
     def __init__(
         self,
@@ -85,18 +86,33 @@ class Model:
             # As in scikit-learn, the hidden activation determines the scale of every layer.
             hidden = self.layers[max(0, min(l, self.n_layers - 2))].activation.name
             self.W[l][...], self.b[l][...] = initializers.draw_layer(self.init, rng, D, H, hidden)
+        for vector in (*self.r, *self.alpha):
+            if vector is not None:
+                vector[...] = 1
         return self
 
     # ------------------------------------------------------------ parameters
 
     def _bind(self, theta: Float[np.ndarray, " P"]) -> None:
         self._theta = theta
-        self.W, self.b = self.layout.views(theta)
+        pieces = self.layout.split(theta)
+        self.W, self.b = self.layout.weights(pieces)
+        self.vectors = self.layout.vectors_of(pieces)
 
     @property
     def layout(self) -> Layout:
         """The order of the parameters in θ."""
-        return Layout([self.n_features, *(layer.units for layer in self.layers)])
+        return Layout.of(self.n_features, self.layers)
+
+    @property
+    def r(self) -> tuple[Float[np.ndarray, " D"] | None, ...]:
+        """The factors of the inputs of each layer, as views into θ; None where there are none."""
+        return cast("tuple[Float[np.ndarray, ' D'] | None, ...]", self.vectors.r)
+
+    @property
+    def alpha(self) -> tuple[Float[np.ndarray, " H"] | None, ...]:
+        """α_l of each trainable activation, as views into θ; None in other layers."""
+        return cast("tuple[Float[np.ndarray, ' H'] | None, ...]", self.vectors.alpha)
 
     @property
     def theta(self) -> Float[np.ndarray, " P"]:
@@ -130,11 +146,11 @@ class Model:
 
     @property
     def penalised(self) -> Float[np.ndarray, " P"]:
-        """1 for each weight and 0 for each bias: the parameters to which L2 applies."""
-        ones = np.ones_like(self._theta)
-        for b in self.layout.views(ones)[1]:
-            b[...] = 0
-        return ones
+        """1 for each entry of W and 0 for all other parameters: those to which L2 applies."""
+        penalised = np.zeros_like(self._theta)
+        for W in self.layout.views(penalised)[0]:
+            W[...] = 1
+        return penalised
 
     # ------------------------------------------------------------ the derivation
 
@@ -167,12 +183,13 @@ class Model:
         """
         X, t, weights, l2 = self.prepare(X, y, sample_weight)
         result = equations.forward_backward(
-            X, t, self.W, self.b, self.f, self.loss_function, l2, weights
+            X, t, self.W, self.b, self.f, self.loss_function, l2, weights, vectors=self.vectors
         )
         W = [W_l.copy() for W_l in self.W]
+        r, alpha = ([None if v is None else v.copy() for v in each] for each in self.vectors)
         return Trace(
             result.X, result.a, result.delta, result.dW, result.db, float(result.loss), W, self.f,
-            l2,
+            l2, r, alpha, list(result.vectors.r), list(result.vectors.alpha),
         )  # fmt: skip
 
     def loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -187,13 +204,13 @@ class Model:
         0.5
         """
         X, t, weights, l2 = self.prepare(X, y, sample_weight)
-        Xs, a = equations.forward(X, self.W, self.b, self.f)
+        Xs, a = self.forward(X)
         return float(
             equations.loss(t, a[-1], Xs[-1], self.W, self.f[-1], self.loss_function, l2, weights)
         )
 
     def gradient(self, X: Any, y: Any, sample_weight: Any = None) -> Gradient:
-        """∂L/∂θ, flat and as ∂L/∂W_l, ∂L/∂b_l. Arguments as in `trace`.
+        """∂L/∂θ, flat and as ∂L/∂W_l, ∂L/∂b_l, ∂L/∂r_l, ∂L/∂α_l. Arguments as in `trace`.
 
         Examples
         --------
@@ -206,13 +223,15 @@ class Model:
         """
         X, t, weights, l2 = self.prepare(X, y, sample_weight)
         result = equations.forward_backward(
-            X, t, self.W, self.b, self.f, self.loss_function, l2, weights
+            X, t, self.W, self.b, self.f, self.loss_function, l2, weights, vectors=self.vectors
         )
-        flat = np.empty_like(self._theta)
-        dW, db = self.layout.views(flat)
-        for l in range(self.n_layers):
-            dW[l][...], db[l][...] = result.dW[l], result.db[l]
-        return Gradient(flat, dW, db)
+        return self.as_gradient(Layout.flat(result.dW, result.db, result.vectors))
+
+    def as_gradient(self, flat: Float[np.ndarray, " P"]) -> Gradient:
+        """∂L/∂θ with views of its parts."""
+        layout = self.layout
+        dr, dalpha = map(tuple, layout.vectors(flat))
+        return Gradient(flat, *layout.views(flat), dr, dalpha)
 
     def sample_norms(self, X: Any, y: Any) -> Float[np.ndarray, " N"]:
         """‖∂loss_n/∂θ‖ of each sample: how strongly it influences the gradient.
@@ -236,10 +255,12 @@ class Model:
         norms = np.empty(X.shape[0], self.dtype)
         for at in self.blocks(X.shape[0]):
             t = self.target(y[at])
-            Xs, a = equations.forward(as_dtype(X[at], self.dtype), self.W, self.b, self.f)
-            delta = equations.output_error(t, a[-1], Xs[-1], self.f[-1], self.loss_function)
-            signals = equations.error_signals(delta, Xs, a, self.W, self.f)
-            norms[at] = equations.sample_norms(Xs, signals)
+            norms[at] = equations.sample_norms(
+                *equations.sample_gradients(
+                    as_dtype(X[at], self.dtype), t, self.W, self.b, self.f, self.loss_function,
+                    self.vectors,
+                )
+            )  # fmt: skip
         return norms
 
     def mean_loss(
@@ -249,11 +270,16 @@ class Model:
 
         It is comparable between data sets of different sizes. The arguments must have been checked.
         """
-        Xs, a = equations.forward(as_dtype(X, self.dtype), self.W, self.b, self.f)
+        Xs, a = self.forward(as_dtype(X, self.dtype))
         sample_losses = equations.sample_losses(
             self.target(y), a[-1], Xs[-1], self.f[-1], self.loss_function
         )
         return float(np.average(sample_losses, weights=w))
+
+    def forward(self, X: Float[Array, "N D"]) -> tuple[list[Array], list[Array]]:
+        """X_l and a_l of checked rows: :func:`deltaprop.derivation.equations.forward`."""
+        V, f = equations.in_effect(self.W, self.f, self.vectors)
+        return equations.forward(X, V, self.b, f)
 
     def forward_backward(
         self,
@@ -273,7 +299,7 @@ class Model:
             l2 *= share
         return equations.forward_backward(
             as_dtype(X, self.dtype), t, self.W, self.b, self.f, self.loss_function, l2, weights,
-            masks,
+            masks, vectors=self.vectors,
         )  # fmt: skip
 
     def without_last_activation(self) -> Model:
@@ -290,7 +316,8 @@ class Model:
         """
         twin = object.__new__(Model)
         twin.__dict__.update(self.__dict__)
-        twin.layers = (*self.layers[:-1], Dense(self.n_outputs))
+        last = Dense(self.n_outputs, input_scale=self.layers[-1].input_scale)
+        twin.layers = (*self.layers[:-1], last)
         twin.loss_function = losses.get("squared_error")
         return twin
 
@@ -336,14 +363,7 @@ class Model:
         """
         return {
             "n_features": self.n_features,
-            "layers": [
-                {
-                    "units": layer.units,
-                    "activation": layer.activation.name,
-                    "dropout": layer.dropout,
-                }
-                for layer in self.layers
-            ],
+            "layers": [layer.config() for layer in self.layers],
             "loss": {"name": self.loss_function.name, "params": self.loss_function.settings},
             "l2": self.l2,
             "reduction": self.reduction,
@@ -369,14 +389,7 @@ class Model:
         custom_loss = custom.get(spec["name"])
         net = cls(
             config["n_features"],
-            [
-                Dense(
-                    layer["units"],
-                    cast(Activation, custom.get(layer["activation"], layer["activation"])),
-                    layer["dropout"],
-                )
-                for layer in config["layers"]
-            ],
+            [Dense.from_config(layer, custom) for layer in config["layers"]],
             loss=losses.get(spec["name"], **spec["params"])
             if custom_loss is None
             else cast(Loss, custom_loss),
@@ -406,7 +419,8 @@ class Model:
         return twin
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {k: v for k, v in self.__dict__.items() if k not in ("W", "b", "_theta")}
+        views = ("W", "b", "vectors", "_theta")
+        state = {k: v for k, v in self.__dict__.items() if k not in views}
         return state | {"_theta": self._theta.copy()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -415,9 +429,7 @@ class Model:
         self._bind(theta)
 
     def __repr__(self) -> str:
-        chain = " → ".join(
-            [str(self.n_features)] + [f"{d.units} {d.activation.name}" for d in self.layers]
-        )
+        chain = " → ".join([str(self.n_features)] + [layer.description for layer in self.layers])
         return (
             f"{type(self).__name__}({chain}, loss={self.loss_function.name!r}, l2={self.l2:g}, "
             f"reduction={self.reduction!r}, {self._theta.size} parameters)"

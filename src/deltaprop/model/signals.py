@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from deltaprop.functions.activations import Activation
+from deltaprop.derivation import equations
+from deltaprop.functions.activations import Activation, mixed
 from deltaprop.functions.arrays import Array
 
 if TYPE_CHECKING:
@@ -59,6 +60,10 @@ class Traced(Protocol):
     def f(self) -> tuple[Activation, ...]: ...
     @property
     def l2(self) -> float: ...
+    @property
+    def r(self) -> Sequence[Float[np.ndarray, " D"] | None]: ...
+    @property
+    def alpha(self) -> Sequence[Float[np.ndarray, " H"] | None]: ...
 
 
 class Spread(NamedTuple):
@@ -221,7 +226,9 @@ def summarise(trace: Traced) -> Signals:
 
 def _layer(trace: Traced, l: int, deltas: list[Spread]) -> LayerSignals:
     f, X, W, delta = trace.f[l], trace.X[l], trace.W[l], trace.delta[l]
-    flat = is_flat(f, trace.a[l], trace.X[l + 1])
+    in_effect = f if trace.alpha[l] is None else mixed(f, trace.alpha[l])
+    flat = is_flat(in_effect, trace.a[l], trace.X[l + 1])
+    inputs = equations.scaled_inputs([X], equations.Vectors(trace.r[l : l + 1]))[0]
     last = l + 1 == len(trace.a)
     return LayerSignals(
         layer=l, activation=f.name, units=W.shape[1],
@@ -230,7 +237,7 @@ def _layer(trace: Traced, l: int, deltas: list[Spread]) -> LayerSignals:
         saturated=float(flat.mean()) if flat_at_both_ends(f) else float("nan"),
         delta_ratio=float("nan") if last else _ratio(deltas[l].rms, deltas[l + 1].rms),
         gradient_to_weight=_ratio(_norm(trace.dW[l]), _norm(W)),
-        snr=_signal_to_noise(X, delta, trace.dW[l] - trace.l2 * W),
+        snr=_signal_to_noise(inputs, delta, trace.dW[l] - trace.l2 * W),
     )  # fmt: skip
 
 

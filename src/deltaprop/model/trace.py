@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,10 @@ class Trace:
     f : tuple of Activation
     l2 : float
         λ as it enters ∂L/∂W_l under the reduction of the network.
+    r, alpha : lists of L arrays or None
+        Copies of r_l (D_l,) and α_l (H_l,); None in layers without them.
+    dr, dalpha : lists of L arrays or None
+        ∂L/∂r_l and ∂L/∂α_l.
     """
 
     X: list[Array]
@@ -48,6 +53,10 @@ class Trace:
     W: list[Float[np.ndarray, "D H"]]
     f: tuple[Activation, ...]
     l2: float
+    r: Sequence[Float[np.ndarray, " D"] | None]
+    alpha: Sequence[Float[np.ndarray, " H"] | None]
+    dr: Sequence[Float[np.ndarray, " D"] | None]
+    dalpha: Sequence[Float[np.ndarray, " H"] | None]
 
     def summary(self) -> Signals:
         """RMS and range, dead and saturated units, ratios and signal-to-noise of each layer.

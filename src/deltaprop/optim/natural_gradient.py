@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class KFAC(SGD):
     """SGD along the natural gradient F⁻¹g, F_l ≈ A_l ⊗ G_l for each layer l (K-FAC).
 

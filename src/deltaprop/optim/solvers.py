@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from deltaprop.errors import InputError
 from deltaprop.functions.checks import is_real
@@ -16,6 +18,7 @@ from deltaprop.optim.transforms import (
     InputScale,
     Momentum,
     Orthogonal,
+    ScaleSteps,
     Transformation,
 )
 
@@ -60,16 +63,55 @@ _FRACTION = (0.0, math.nextafter(1.0, 0.0), "in [0, 1)")
 
 @dataclass(frozen=True, repr=False)
 class FirstOrder(Solver, ABC):
-    """A solver that uses the gradient of one mini-batch at a time."""
+    """A solver that uses the gradient of one mini-batch at a time.
+
+    Parameters
+    ----------
+    learning_rate : float, default=1e-3
+        η > 0.
+    rate_factors : mapping of str to float, optional
+        Factors ≥ 0 by which the steps of some parameters are multiplied, including their decoupled
+        weight decay: ``{"b": 0.1}`` gives all biases a tenth of the learning rate, and
+        ``{"W_0": 0}`` keeps the first weights as they are. The names are "W", "b", "r" (of
+        ``Dense(input_scale=True)``) and "alpha" (of ``Dense(trainable_activation=True)``). With the
+        number of a layer, as in "W_0", a factor holds for this layer alone.
+    """
 
     learning_rate: float = 1e-3
+    rate_factors: Mapping[str, float] | None = field(default=None, kw_only=True, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rate_factors is not None:
+            object.__setattr__(self, "rate_factors", _checked_factors(self.rate_factors))
+
+    def scaling(self) -> tuple[Transformation, ...]:
+        """The last transformation, if some parameters have a learning rate of their own."""
+        return (ScaleSteps(tuple(self.rate_factors.items())),) if self.rate_factors else ()
 
     @abstractmethod
     def transformations(self) -> tuple[Transformation, ...]:
         """The transformations that turn the gradient of a batch into the step added to θ."""
 
 
-@dataclass(frozen=True)
+def _checked_factors(factors: Any) -> dict[str, float]:
+    if not isinstance(factors, Mapping):
+        raise InputError(f"rate_factors must be a dict such as {{'b': 0.1}}, got {factors!r}.")
+    for name, factor in factors.items():
+        if not (isinstance(name, str) and GROUP.fullmatch(name)):
+            raise InputError(
+                "rate_factors must name groups of parameters, which are W, b, r and alpha, or "
+                f"those of one layer, such as W_0; got {name!r}."
+            )
+        if not is_real(factor) or not 0 <= float(factor) < math.inf:
+            raise InputError(f"rate_factors[{name!r}] must be a number >= 0, got {factor!r}.")
+    return {name: float(factor) for name, factor in sorted(factors.items())}
+
+
+GROUP = re.compile(r"(W|b|r|alpha)(_(0|[1-9]\d*))?")
+
+
+@dataclass(frozen=True, repr=False)
 class SGD(FirstOrder):
     """v ← μ v - η g, θ ← θ + v; with Nesterov's look-ahead θ ← θ + μ v - η g.
 
@@ -81,6 +123,8 @@ class SGD(FirstOrder):
         μ in [0, 1].
     nesterov : bool, default=True
         Whether to use Nesterov's look-ahead.
+    rate_factors : mapping of str to float, optional
+        A learning rate for each group of parameters: see :class:`FirstOrder`.
 
     References
     ----------
@@ -122,6 +166,8 @@ class Adam(FirstOrder):
         ≥ 0. If it is not 0, a factor r_d of each input is optimized as well, with a learning rate
         that is by `input_scale` larger: W_0 = diag(r) V. This lets the first layer select its
         inputs, which helps on tables. RealMLP uses 6.
+    rate_factors : mapping of str to float, optional
+        A learning rate for each group of parameters: see :class:`FirstOrder`.
 
     References
     ----------
@@ -134,6 +180,8 @@ class Adam(FirstOrder):
     >>> import deltaprop as dp
     >>> dp.Adam(learning_rate=0.01).beta_2
     0.999
+    >>> dp.Adam(rate_factors={"b": 0.1, "W_0": 0.5}).rate_factors
+    {'W_0': 0.5, 'b': 0.1}
     """
 
     name: ClassVar = "adam"

@@ -10,6 +10,7 @@ before it. The output of the last is the step that is added to θ:
 :class:`DecayWeights` step ← step - η · weight_decay · W
 :class:`InputScale`  the links of another chain, for r and V instead of W_0 = diag(r) V
 :class:`Orthogonal`  the step of a hidden W_l is orthogonal; another chain for everything else
+:class:`ScaleSteps`  the step of each group of parameters is multiplied by a factor
 ==================  =============================================================
 
 K-FAC's preconditioning is in :mod:`deltaprop.optim.natural_gradient`, and the gradients of private
@@ -35,7 +36,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from deltaprop.errors import InputError
 from deltaprop.functions.arrays import Array, namespace
+from deltaprop.model.parameters import Layout
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -60,8 +63,8 @@ class Step(NamedTuple):
         The number for which g / total is the gradient of the mean loss of the batch.
     factors : tuple of (n, n) arrays
         A_0, G_0, A_1, … of :func:`deltaprop.derivation.fisher.factors`, if `needs_fisher`.
-    shapes : sequence of (int, int)
-        The shapes of W_0, W_1, …
+    layout : Layout
+        The order of the parameters in θ.
     """
 
     theta: Float[Array, " P"]
@@ -70,7 +73,7 @@ class Step(NamedTuple):
     penalised: Float[Array, " P"]
     total: Any = 1.0
     factors: tuple[Float[Array, "n n"], ...] = ()
-    shapes: Shapes = ()
+    layout: Layout = Layout(())
 
 
 class Transformation(ABC):
@@ -80,7 +83,7 @@ class Transformation(ABC):
     """Whether `update` needs ``step.factors``, which engines compute only on request."""
 
     uses_matrices: ClassVar[bool] = False
-    """Whether `update` needs whole W_l and ``step.shapes``, so that θ cannot be divided."""
+    """Whether `update` needs whole W_l and ``step.layout``, so that θ cannot be divided."""
 
     def init(self, theta: Float[Array, " P"], shapes: Shapes) -> State:
         """The state before the first step, for weight matrices W_l of these shapes."""
@@ -254,7 +257,7 @@ class InputScale(Transformation):
     def update(
         self, g: Float[Array, " P"], state: State, step: Step
     ) -> tuple[Float[Array, " P"], State]:
-        xp, (D, H) = namespace(g), step.shapes[0]
+        xp, (D, H) = namespace(g), step.layout.shapes[0]
         r, inner = state[0], (len(state) - 1) // 2
         column = r[:D][:, None]
 
@@ -270,7 +273,7 @@ class InputScale(Transformation):
         change_r, state_r = self.chain.update(
             g_r,
             state[1 : 1 + inner],
-            step._replace(theta=r, penalised=xp.zeros_like(r), shapes=()),  # r is no matrix
+            step._replace(theta=r, penalised=xp.zeros_like(r), layout=Layout(())),  # no matrices
         )
         r = r + self.rate * change_r
         r = xp.concatenate([_nonzero(r[:D]), r[D:]])
@@ -322,7 +325,7 @@ class Orthogonal(Transformation):
         ahead = (1 - mu) * g + mu * M
         change, others = self.others.update(g, state[1:], step)
         parts, end = [], 0
-        for start, D, H in _hidden(step.shapes):
+        for start, D, H in _hidden(step.layout.shapes):
             O = orthogonalized(ahead[start : start + D * H].reshape(D, H))
             size = step.learning_rate * 0.2 * max(D, H) ** 0.5
             parts += [change[end:start], -size * O.reshape(-1)]
@@ -337,6 +340,49 @@ def _hidden(shapes: Shapes) -> Iterator[tuple[int, int, int]]:
         if 0 < l < len(shapes) - 1:
             yield start, D, H
         start += D * H + H
+
+
+@dataclass(frozen=True)
+class ScaleSteps(Transformation):
+    """Multiply the step of each group of parameters by its factor: a learning rate for each group.
+
+    Parameters
+    ----------
+    factors : tuple of (str, float)
+        Names and factors. "W", "b", "r" and "alpha" stand for these parameters of all layers, and
+        "W_0" for those of one layer, for which it replaces the factor of "W".
+    """
+
+    factors: tuple[tuple[str, float], ...]
+
+    uses_matrices: ClassVar[bool] = True
+
+    def update(
+        self, g: Float[Array, " P"], state: State, step: Step
+    ) -> tuple[Float[Array, " P"], State]:
+        layout = step.layout
+        pieces = [
+            factor * piece.reshape(-1)
+            for factor, piece in zip(self.of(layout), layout.split(g), strict=True)
+        ]
+        return namespace(g).concatenate(pieces), state
+
+    def of(self, layout: Layout) -> list[float]:
+        """The factor of each part of θ.
+
+        Raises
+        ------
+        ValueError
+            If a factor is given for parameters that the network does not have.
+        """
+        given, parts = dict(self.factors), layout.parts
+        known = {name for part in parts for name in (part.name, str(part))}
+        if unknown := [name for name in given if name not in known]:
+            raise InputError(
+                f"rate_factors name {', '.join(unknown)}, which the network does not have. It has "
+                f"{', '.join(map(str, parts))}."
+            )
+        return [given.get(str(part), given.get(part.name, 1.0)) for part in parts]
 
 
 ITERATIONS, COEFFICIENTS = 5, (3.4445, -4.7750, 2.0315)

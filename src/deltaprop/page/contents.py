@@ -282,6 +282,8 @@ class _Scene:
             return self._units(symbol.index), self._units(symbol.index + 1)
         if symbol.name in ("b", "∂L/∂b"):
             return ["bias"], self._columns(symbol, C)
+        if symbol.name in ("r", "∂L/∂r") and symbol.index is not None:
+            return ["scale"], self._units(symbol.index)
         return [symbol.name] * R, self._columns(symbol, C)
 
     def _columns(self, symbol: Symbol, C: int) -> list[str]:
@@ -338,6 +340,4 @@ def _rows(subject: Subject, request: dict[str, Any]) -> tuple[int, int]:
 
 
 def _title(net: Model) -> str:
-    return " → ".join(
-        [str(net.n_features), *(f"{d.units} {d.activation.name}" for d in net.layers)]
-    )
+    return " → ".join([str(net.n_features), *(layer.description for layer in net.layers)])

@@ -78,6 +78,25 @@ WORDS = {
         "The gradient of the biases of layer {l}",
         "A bias acts on every row, so its gradient is the sum of the error signals.",
     ),
+    "∂L/∂r": Words(
+        "gradient of the input scales",
+        "The gradient of the input scales of layer {l}",
+        "A scale multiplies one input on every row, so its gradient is that input times the error "
+        "signal that reaches it, summed over the rows.",
+    ),
+    "∂L/∂α": Words(
+        "gradient of α",
+        "The gradient of α of layer {l}",
+        "The more the activation changes the sum of a unit, the more α matters: its gradient is "
+        "that change times the gradient of the output, summed over the rows.",
+    ),
+    "F": Words(
+        "activations",
+        "The activations of layer {l} before α mixes them with the sums",
+        "The activation function is applied to the sum of each unit.",
+    ),
+    "r": HELPER._replace(name="scale of each input"),
+    "α": HELPER._replace(name="how much of the activation each unit uses"),
     "W": HELPER._replace(name="weights"),
     "b": HELPER._replace(name="biases"),
     "M": HELPER._replace(name="dropout mask (1 outside training)"),

@@ -23,7 +23,8 @@ from deltaprop.functions.losses import Loss
 
 MAX_DEPTH = 40
 DATES = re.compile(r"datetime64\[(s|ms|us|ns), [A-Za-z0-9_+\-:]+(/[A-Za-z0-9_+\-]+)*\]")
-MAX_STRING_BYTES = 1_000_000_000  # bytes of an array of strings
+MAX_STRING_BYTES = 256_000_000  # bytes of all arrays of strings in a file
+MAX_UNHASHED = 2000  # keys other than str, whose hashes an attacker could make equal
 
 
 class ModelFileError(InputError):
@@ -147,6 +148,8 @@ class Reader:
     ----------
     used : set of str
         The tensors that decoded values have referred to so far.
+    string_bytes : int
+        The bytes of the arrays of strings that were decoded so far.
 
     Examples
     --------
@@ -161,6 +164,7 @@ class Reader:
         find_class: FindClass = no_classes,
     ) -> None:
         self.tensors, self.custom, self.used = tensors, dict(custom or {}), set[str]()
+        self.string_bytes = 0
         self._find_class = find_class
 
     def decode(self, value: Any, depth: int = 0) -> Any:
@@ -199,18 +203,24 @@ class Reader:
         return float(text)
 
     def _scalar(self, value: dict[str, Any], depth: int) -> np.generic:
-        dtype = np.dtype(_checked_dtype(value["dtype"]))
-        scalar: np.generic = dtype.type(self.decode(value["$scalar"], depth))
+        dtype, item = np.dtype(_checked_dtype(value["dtype"])), self.decode(value["$scalar"], depth)
+        # np.str_(10**9) and the like would fill the memory.
+        fits = isinstance(item, str) if dtype.kind == "U" else isinstance(item, (int, float))
+        if dtype.kind not in "biufU" or not fits:
+            raise ModelFileError("its header contains a scalar that is not of its dtype")
+        scalar: np.generic = dtype.type(item)
         return scalar
 
     def _tuple(self, value: dict[str, Any], depth: int) -> tuple[Any, ...]:
         return tuple(self.decode(item, depth) for item in value["$tuple"])
 
     def _set(self, value: dict[str, Any], depth: int) -> set[Any]:
-        return {self.decode(item, depth) for item in value["$set"]}
+        return set(_keys([self.decode(item, depth) for item in value["$set"]]))
 
     def _dict(self, value: dict[str, Any], depth: int) -> dict[Any, Any]:
-        return {self.decode(k, depth): self.decode(v, depth) for k, v in value["$dict"]}
+        keys = _keys([self.decode(k, depth) for k, _ in value["$dict"]])
+        items = [self.decode(v, depth) for _, v in value["$dict"]]
+        return dict(zip(keys, items, strict=True))
 
     def _tensor(self, value: dict[str, Any], depth: int) -> np.ndarray:
         name = value["$tensor"]
@@ -229,7 +239,8 @@ class Reader:
         if value["dtype"] != "U":
             return array
         longest = max((len(str(item)) for item in items), default=0)
-        if 4 * longest * len(items) > MAX_STRING_BYTES:  # NumPy pads all strings to the longest
+        self.string_bytes += 4 * longest * len(items)  # NumPy pads all strings to the longest
+        if self.string_bytes > MAX_STRING_BYTES:
             raise ModelFileError("its header contains strings that would fill the memory")
         return array.astype(str)
 
@@ -309,6 +320,13 @@ def _checked_dtype(dtype: Any) -> str:
     if not isinstance(dtype, str) or len(dtype) > 20 or dtype[1:2] not in "biufmMOUST":
         raise ModelFileError(f"its header contains {dtype!r} instead of a dtype")
     return dtype
+
+
+def _keys(keys: list[Any]) -> list[Any]:
+    """The keys of a dict or set; ModelFileError if looking them up could take very long."""
+    if sum(type(key) is not str for key in keys) > MAX_UNHASHED:
+        raise ModelFileError(f"its header has more than {MAX_UNHASHED} keys that are not strings")
+    return keys
 
 
 def _plain(item: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from deltaprop.storage.codec import ModelFileError
 
 MAX_HEADER_BYTES = 100_000_000
+MAX_CONTAINERS = 4_000_000  # lists and dicts in a header; each takes about 60 bytes of memory
 
 
 def pack(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
@@ -53,5 +54,8 @@ def header_of(data: bytes) -> dict[str, Any]:
     (length,) = struct.unpack("<Q", data[:8])
     if length > min(len(data) - 8, MAX_HEADER_BYTES):
         raise ModelFileError("it is truncated")
-    metadata: dict[str, Any] = json.loads(data[8 : 8 + length])["__metadata__"]
+    header = data[8 : 8 + length]
+    if header.count(b"[") + header.count(b"{") > MAX_CONTAINERS:
+        raise ModelFileError("its header would fill the memory")
+    metadata: dict[str, Any] = json.loads(header)["__metadata__"]
     return metadata

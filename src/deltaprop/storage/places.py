@@ -68,6 +68,11 @@ def read_bytes(place: Place) -> bytes:
             return data
         if _path(place).is_dir():
             raise ModelFileError(f"{text!r} is a folder, not a model file.")
+        if _path(place).exists() and not _path(place).is_file():
+            raise ModelFileError(
+                f"{text!r} is a device or a pipe, which may never end. Save what it contains to a "
+                "file first."
+            )
         return _path(place).read_bytes()
     except FileNotFoundError as error:
         raise ModelFileError(f"There is no file {text!r}.") from error

@@ -13,10 +13,11 @@ from deltaprop.errors import InputError
 from deltaprop.model import Model
 from deltaprop.optim.state import EpochInProgress, TrainingState
 from deltaprop.optim.state_checks import require_sound
+from deltaprop.storage import schema
 from deltaprop.storage.checkpoint_files import Folder
 from deltaprop.storage.codec import ModelFileError
 from deltaprop.training.checkpoint import UNLIMITED, Checkpoint
-from deltaprop.training.history import History
+from deltaprop.training.history import STOP_REASONS, History
 from deltaprop.training.interruption import Interruption, cancelled
 from deltaprop.training.settings import Settings
 from deltaprop.training.stopping import Plateau
@@ -26,6 +27,23 @@ if TYPE_CHECKING:
 
 ROWS, DATA = "number of rows", "data"
 RTOL = 1e-5  # of `DATA`, because preprocessing is rounded differently on other processors
+
+
+CURVE = schema.vector()
+HEAD = {"search": schema.named, "layout": schema.named}
+PARTS: dict[str, dict[str, schema.Kind]] = {
+    "progress": dict.fromkeys(vars(TrainingState()), schema.anything),  # see `require_sound`
+    "under_way": {
+        "steps": schema.whole(1), "first": schema.whole(), "done": schema.whole(),
+        "loss": schema.number(),
+    },
+    "plateau": {"best": schema.number(), "count": schema.whole()},
+    "history": {
+        "loss_curve": CURVE, "validation_loss_curve": schema.optional(CURVE),
+        "validation_scores": schema.optional(CURVE), "n_epochs": schema.whole(),
+        "stop_reason": schema.one_of(STOP_REASONS), "best_epoch": schema.optional(schema.whole()),
+    },
+}  # fmt: skip
 
 
 class CheckpointManager:
@@ -151,7 +169,9 @@ class CheckpointManager:
         if found is None:
             return
         head, contents = found
+        schema.require({name: head.get(name) for name in HEAD}, HEAD, "header")
         self._require_same(head["search"])
+        self._require_known(contents)
         history, state = self._history, TrainingState(**contents["progress"])
         current = EpochInProgress(best_theta=contents["best_theta"], **contents["under_way"])
         if self._must_restart_epoch(head["layout"]):
@@ -168,6 +188,16 @@ class CheckpointManager:
         for name, value in contents["history"].items():
             setattr(history, name, value.tolist() if isinstance(value, np.ndarray) else value)
         self._saved = self._steps(), history.stop_reason
+
+    def _require_known(self, contents: Any) -> None:
+        """Raise ModelFileError unless the checkpoint consists of what `_contents` writes."""
+        theta = schema.vector(self._theta.dtype.name, self._theta.size)
+        values = {"theta": theta, "best_theta": schema.optional(theta)}
+        schema.require(contents, dict.fromkeys(PARTS, schema.named) | values, "state")
+        for name, fields in PARTS.items():
+            # Earlier versions did not write all parts of the training state.
+            known = vars(TrainingState()) if name == "progress" else {}
+            schema.require({**known, **contents[name]}, fields, name.replace("_", " "))
 
     def _require_fitting(self, state: TrainingState, current: EpochInProgress) -> None:
         N = self._identity[ROWS]
@@ -186,7 +216,7 @@ class CheckpointManager:
             for name, value in self._identity.items()
             if name != DATA and name in saved and saved[name] != value
         ]
-        if not changed and not _same(self._identity[DATA], saved[DATA]):
+        if not changed and not _same(self._identity[DATA], saved.get(DATA)):
             changed = [
                 "the training rows are different (if some are held out for validation, the seed or "
                 "random_state must be an int for them to be the same)"
@@ -250,8 +280,13 @@ def identity_of(
     }
 
 
-def _same(now: list[float], saved: list[float]) -> bool:
-    return len(now) == len(saved) and np.allclose(now, saved, rtol=RTOL)
+def _same(now: list[float], saved: Any) -> bool:
+    return (
+        isinstance(saved, list)
+        and len(now) == len(saved)
+        and all(isinstance(value, float) for value in saved)
+        and np.allclose(now, saved, rtol=RTOL)
+    )
 
 
 def _array(values: list[float] | None) -> Float[np.ndarray, " E"] | None:

@@ -10,8 +10,6 @@ from difflib import get_close_matches
 from inspect import Parameter, Signature, signature
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from deltaprop.data.rows import Rows, RowSource, TrainingRows
 from deltaprop.engines import Engine, Run, trainer_for
 from deltaprop.engines.protocol import StepObserver
@@ -164,7 +162,7 @@ def train(
             driver = _driver(loop, rows, engine)
             signals.enter_context(loop.checkpoints.awaiting_signals())
             loop.run(driver)
-            if not np.isfinite(model.theta).all():
+            if loop.has_diverged():
                 raise InputError(DIVERGED)
         except BaseException:
             model.theta[...] = before

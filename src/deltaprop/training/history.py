@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from deltaprop.training.recording import RecordedStep
 
 
+STOP_REASONS = ("converged", "max_epochs", "callback", "interrupted", "diverged")
+
+
 @dataclass(frozen=True)
 class Epoch:
     """The event that callbacks receive after each epoch (each iteration of L-BFGS).

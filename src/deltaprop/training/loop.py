@@ -101,8 +101,15 @@ class TrainingLoop:
             best = self.checkpoints.in_progress.best_theta
             if best is not None:
                 self.model.theta[...] = best
-        if not np.isfinite(self.model.theta).all():
+        if self.has_diverged():
             self.history.stop_reason = "diverged"
+
+    def has_diverged(self) -> bool:
+        """Whether θ, or the last loss of a θ that no validation data chose, is not finite."""
+        history = self.history
+        trusted = history.best_epoch is not None or history.stop_reason == "interrupted"
+        finite = trusted or not history.loss_curve or math.isfinite(history.loss_curve[-1])
+        return not (finite and np.isfinite(self.model.theta).all())
 
     def check_cancelled(self) -> None:
         """Raise KeyboardInterrupt if another thread has cancelled the training."""

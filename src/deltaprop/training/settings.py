@@ -148,7 +148,7 @@ class Settings:
         """The gradient transformations, from clipping to the step."""
         assert isinstance(self.solver, FirstOrder)
         clip = () if self.clip_norm is None else (ClipByNorm(float(self.clip_norm)),)
-        return Chain((*clip, *self.solver.transformations()))
+        return Chain((*clip, *self.solver.transformations(), *self.solver.scaling()))
 
     def plateau(self) -> Plateau:
         """A new counter of the epochs without an improvement."""

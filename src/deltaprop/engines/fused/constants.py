@@ -93,10 +93,13 @@ LAYER = np.dtype([
     ("H", COUNT),  # outputs
     ("W", COUNT),  # position of W_l (D, H) in θ, and of ∂W_l in the gradient
     ("b", COUNT),  # position of b_l (H,) in θ, and of ∂b_l in the gradient
+    ("r", COUNT),  # position of r_l (D,), the factors of the inputs; -1: there are none
+    ("alpha", COUNT),  # position of α_l (H,) of a trainable activation; -1: there is none
     ("X", PLACE),  # X_l (slab, D)
     ("a", PLACE),  # a_l (slab, H); the place of z where f works in place
     ("z", PLACE),  # X_{l+1} = f(a_l) (slab, H)
     ("delta", PLACE),  # δ_l (slab, H)
+    ("mixed", PLACE),  # ∂L/∂X_{l+1} ⊙ (f(a_l) - a_l) of a trainable activation (slab, H)
     ("in_place", FLAG),  # products read W_l and δ_l in place, not from panels
     ("W_panels", PLACE),  # copies of W_l, of W_lᵀ and of δ_l in panels: see products.py
     ("W_transposed_panels", PLACE),
@@ -104,12 +107,14 @@ LAYER = np.dtype([
     ("forward", ADDRESS),  # the compiled function for z = f(a + b): see blocks.py
     ("pull_back", ADDRESS),  # the compiled function for g ← f′(a) ⊙ g
     ("dropout", REAL),  # probability that an output is dropped
+    ("rate_W", REAL), ("rate_b", REAL), ("rate_r", REAL), ("rate_alpha", REAL),  # of their steps
 ])  # fmt: skip
 
 NETWORK = [
     ("frame", ADDRESS),  # of this record
     ("part", ADDRESS),  # the compiled function for the parts of a phase
     ("theta", ADDRESS),  # all parameters: W_0, b_0, W_1, …
+    ("scaled", ADDRESS),  # where W_l is in θ, diag(r_l) W_l of layers with r_l; 0: there are none
     ("P", COUNT),  # how many there are
     ("layers", ADDRESS),  # L records of type LAYER
     ("L", COUNT),
@@ -163,6 +168,7 @@ OPTIMIZER = [
     ("scales", ADDRESS),  # a factor of each input, which is optimized as well; 0: there is none
     ("scales_first", ADDRESS), ("scales_second", ADDRESS),  # Adam's moments of these factors
     ("scale_rate", REAL),  # by which their learning rate is larger
+    ("grouped", FLAG),  # some parameters have a learning rate of their own
     ("l2", REAL),  # λ of the penalty λ/2 ‖W‖²
     ("clip", REAL),  # largest norm of the gradient; 0: not clipped
     ("reduction", COUNT),  # SUM, MEAN or SKLEARN

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +83,11 @@ class Frame:
         net, compiled, layers = self.net, self.compiled, self.room.places.layers.copy()
         layers["forward"], layers["pull_back"] = compiled.forward, compiled.pull_back
         layers["dropout"] = [float(layer.dropout) for layer in net.layers]
+        for name in ("W", "b", "r", "alpha"):
+            layers[f"rate_{name}"] = 1
         self.layers = layers
+        if net.layout.scaled:
+            self.set(scaled=np.zeros_like(net.theta))
         self.set(
             unit_keys=keys_of_units(max(layer.units for layer in net.layers), np),
             theta=net.theta, P=net.theta.size, layers=layers.view(np.uint8), L=net.n_layers,
@@ -115,6 +120,12 @@ class Frame:
                 self._kept.append(value)
                 value = address(value)
             self.at[name][0] = value
+
+    def set_rates(self, factors: Iterable[float]) -> None:
+        """Multiply the steps of the parts of θ, in their order, by these factors."""
+        for part, factor in zip(self.net.layout.parts, factors, strict=True):
+            self.layers[f"rate_{part.name}"][part.layer] = factor
+        self.set(grouped=True)
 
     def rows_of(self, place: int, n: int, width: int) -> Shaped[np.ndarray, "n width"]:
         """The first n rows of a slab at a place in the working memory, as a view."""

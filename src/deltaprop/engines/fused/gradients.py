@@ -13,6 +13,7 @@ from deltaprop.engines.fused.frame import Frame
 from deltaprop.engines.fused.interrupts import interrupt_between_calls
 from deltaprop.engines.fused.private import kernel_gradient
 from deltaprop.engines.protocol import Objective
+from deltaprop.errors import InputError
 from deltaprop.model import Gradient, Model
 from deltaprop.optim.batch_gradients import PrivateGradient
 
@@ -80,6 +81,11 @@ def gradient(
     >>> norms.round(3), g.db[0].round(3)
     (array([2.   , 1.414]), array([-1.707]))
     """
+    if net.vectors:
+        raise InputError(
+            "the norms of gradients are not compiled for layers with input_scale or "
+            "trainable_activation. Use net.gradient and net.sample_norms."
+        )
     rows, fields = Rows.checked(net, X, y, sample_weight), {}
     total = float(len(rows)) if rows.w is None else float(rows.w.sum())
     scale = 1.0 if net.reduction == "sum" else total
@@ -89,7 +95,7 @@ def gradient(
         fields = kernel_gradient(PrivateGradient(max_norm, 0.0), net.reduction, len(rows))
     evaluate = WholeGradient(net, rows, n_threads, **fields | {"norms": norms})
     _, flat = evaluate()
-    return Gradient(flat, *net.layout.views(flat)), (scale * norms).astype(net.dtype)
+    return net.as_gradient(flat), (scale * norms).astype(net.dtype)
 
 
 class WholeGradient:

@@ -76,6 +76,12 @@ def parameters_at(one, f, position):
     return f.theta + position * size_of(one)
 
 
+@plain
+def weights_at(one, f, layer):
+    """The address of the weights that products read: W_l, or diag(r_l) W_l."""
+    return (f.scaled if layer.r >= 0 else f.theta) + layer.W * size_of(one)
+
+
 # ---------------------------------------------------------------- forward: a_l = X_l W_l, (1.1)
 
 
@@ -83,7 +89,7 @@ def parameters_at(one, f, position):
 def affine(one, f, l, tile):
     """a_l = X_l W_l for a tile of rows. The compiled activation adds the bias."""
     layer, n, W = layer_at(f.layers, l), tile.n, panel_width(one)
-    D, H, W_at = layer.D, layer.H, parameters_at(one, f, layer.W)
+    D, H, W_at = layer.D, layer.H, weights_at(one, f, layer)
     X_at = row_at(one, f, layer.X, tile.low, D)
     a_at = row_at(one, f, layer.a, tile.low, H)
     if l == 0 and f.sparse:
@@ -148,7 +154,7 @@ def back(one, f, l, tile):
     delta_at = row_at(one, f, layer.delta, tile.low, H)
     g_at = row_at(one, f, below.delta, tile.low, D)
     if f.by_unit:  # gᵀ = W_l δ_lᵀ
-        W_at = parameters_at(one, f, layer.W)
+        W_at = weights_at(one, f, layer)
         call_product(f.rows_times, W_at, H, delta_at, n, W, g_at, n, D, n, H, 0, 0)
     else:
         panels = place_at(one, f, layer.W_transposed_panels)
@@ -237,10 +243,18 @@ def clear_sparse(one, f, first, N, low, high):
 
 @plain
 def bias_gradient(one, f, l, slab):
-    """∂b_l = Σ_n δ_l over a slab, added to those of earlier slabs."""
-    layer, N = layer_at(f.layers, l), slab.n
-    H, delta_at = layer.H, place_at(one, f, layer.delta)
-    db = vector(one, f.G + layer.b * size_of(one), H)
+    """∂b_l = Σ_n δ_l over a slab, added to those of earlier slabs; likewise ∂α_l."""
+    layer = layer_at(f.layers, l)
+    _add_columns(one, f, slab, layer.H, layer.delta, layer.b)
+    if layer.alpha >= 0:
+        _add_columns(one, f, slab, layer.H, layer.mixed, layer.alpha)
+
+
+@plain
+def _add_columns(one, f, slab, H, place, position):
+    """Σ_n of the rows of a slab at that place, to that position of the gradient."""
+    N, delta_at = slab.n, place_at(one, f, place)
+    db = vector(one, f.G + position * size_of(one), H)
     if not slab.in_batch:
         for h in range(H):
             db[h] = 0
@@ -280,17 +294,114 @@ def delta_to_panels(one, f, l, tile):
 
 @plain
 def W_to_panels(one, f, l, low, high):
-    """Copy rows low … high of W_l to the panels of W_l and W_lᵀ that products read."""
+    """Copy rows low … high of W_l, times r_l, to the panels of W_l and W_lᵀ that products read."""
+    layer, W = layer_at(f.layers, l), panel_width(one)
+    if layer.r >= 0:
+        _scale_rows(one, f, layer, low, high)
     if f.by_unit or (l == 0 and f.sparse):
         return
-    layer, W = layer_at(f.layers, l), panel_width(one)
-    D, H, W_at = layer.D, layer.H, parameters_at(one, f, layer.W)
+    D, H, W_at = layer.D, layer.H, weights_at(one, f, layer)
     if not layer.in_place:
         to_at = place_at(one, f, layer.W_panels)
         call_panels(f.to_panels, W_at, H, to_at, D * W, low, high, D)
     if l > 0 and f.backward:
         to_at = place_at(one, f, layer.W_transposed_panels)
         call_panels(f.to_panels_of_transpose, W_at, H, to_at, H * W, low, high, D)
+
+
+# ---------------------------------------------------------------- r_l and α_l
+
+
+@plain
+def _scale_rows(one, f, layer, low, high):
+    """Rows low … high of diag(r_l) W_l."""
+    H = layer.H
+    at, size, item = layer.W + low * H, (high - low) * H, size_of(one)
+    W, V = vector(one, f.theta + at * item, size), vector(one, f.scaled + at * item, size)
+    r = vector(one, parameters_at(one, f, layer.r + low), high - low)
+    for d in range(high - low):
+        factor = r[d]
+        for h in range(H):
+            V[d * H + h] = factor * W[d * H + h]
+
+
+@plain
+def through_scales(one, f, layer, low, high):
+    """∂r_d = Σ_h W_dh ∂V_dh and ∂W_d = r_d ∂V_d for rows low … high, where V_l = diag(r_l) W_l."""
+    H = layer.H
+    at, size, item = layer.W + low * H, (high - low) * H, size_of(one)
+    W, G = vector(one, f.theta + at * item, size), vector(one, f.G + at * item, size)
+    r = vector(one, parameters_at(one, f, layer.r + low), high - low)
+    dr = vector(one, f.G + (layer.r + low) * item, high - low)
+    for d in range(high - low):
+        factor, total = r[d], one - one
+        for h in range(H):
+            i = d * H + h
+            total += W[i] * G[i]
+            G[i] *= factor
+        dr[d] = total
+
+
+@plain
+def mix(one, f, l, tile):
+    """z ← a + α ⊙ (z - a) for a tile of the outputs of layer l, where z = f(a)."""
+    layer, N = layer_at(f.layers, l), tile.n
+    H, alpha = layer.H, vector(one, parameters_at(one, f, layer.alpha), layer.H)
+    rows, columns = (H, N) if f.by_unit else (N, H)
+    a = matrix(one, row_at(one, f, layer.a, tile.low, H), rows, columns)
+    z = matrix(one, row_at(one, f, layer.z, tile.low, H), rows, columns)
+    for i in range(rows):
+        if f.by_unit:
+            part = alpha[i]
+            for j in range(columns):
+                z[i, j] = a[i, j] + part * (z[i, j] - a[i, j])
+        else:
+            for j in range(columns):
+                z[i, j] = a[i, j] + alpha[j] * (z[i, j] - a[i, j])
+
+
+@plain
+def before_pull_back(one, f, l, tile):
+    """Of g = ∂L/∂X_{l+1}, α ⊙ g passes through f; g itself is kept at the place `mixed`."""
+    layer, N = layer_at(f.layers, l), tile.n
+    H, alpha = layer.H, vector(one, parameters_at(one, f, layer.alpha), layer.H)
+    rows, columns = (H, N) if f.by_unit else (N, H)
+    g = matrix(one, row_at(one, f, layer.delta, tile.low, H), rows, columns)
+    kept = matrix(one, row_at(one, f, layer.mixed, tile.low, H), rows, columns)
+    for i in range(rows):
+        if f.by_unit:
+            part = alpha[i]
+            for j in range(columns):
+                kept[i, j] = g[i, j]
+                g[i, j] *= part
+        else:
+            for j in range(columns):
+                kept[i, j] = g[i, j]
+                g[i, j] *= alpha[j]
+
+
+@plain
+def after_pull_back(one, f, l, tile):
+    """δ_l with the part of g that passes by f, and the summands g ⊙ (f(a) - a) of ∂α_l."""
+    layer, N = layer_at(f.layers, l), tile.n
+    H, alpha = layer.H, vector(one, parameters_at(one, f, layer.alpha), layer.H)
+    rows, columns = (H, N) if f.by_unit else (N, H)
+    a = matrix(one, row_at(one, f, layer.a, tile.low, H), rows, columns)
+    z = matrix(one, row_at(one, f, layer.z, tile.low, H), rows, columns)
+    delta = matrix(one, row_at(one, f, layer.delta, tile.low, H), rows, columns)
+    kept = matrix(one, row_at(one, f, layer.mixed, tile.low, H), rows, columns)
+    for i in range(rows):
+        if f.by_unit:
+            part = alpha[i]
+            for j in range(columns):
+                g = kept[i, j]
+                delta[i, j] += g - part * g
+                kept[i, j] = g * (z[i, j] - a[i, j])
+        else:
+            for j in range(columns):
+                g = kept[i, j]
+                delta[i, j] += g - alpha[j] * g
+                kept[i, j] = g * (z[i, j] - a[i, j])
 
 
 # ---------------------------------------------------------------- dropout

@@ -91,8 +91,11 @@ def training_room(
     one if a step is too small to share. Networks that are stored by unit compute their products in
     the precision of the network.
     """
-    # The loss reads the last a; with dropout, f′ may need f(a) without its mask.
-    in_place = [reads_only_z(layer.activation) and not layer.dropout for layer in net.layers]
+    # The loss reads the last a, with dropout f′ may need f(a) without its mask, and α mixes both.
+    in_place = [
+        reads_only_z(layer.activation) and not layer.dropout and not layer.trainable_activation
+        for layer in net.layers
+    ]
     in_place[-1] = False
     products = [batch * D * H for D, H in pairwise(layer_sizes(net))]
     by_unit = not sparse and max(products) <= SMALL_PRODUCT and sum(products) < WORK_FOR_TWO
@@ -122,7 +125,9 @@ def training_room(
 
 def prediction_room(net: Model, N: int, n_threads: int | None, sparse: bool) -> Room:
     """The room for predicting N rows, where each thread has its own part of the memory."""
-    in_place = [f.kernel is None for f in net.f]
+    in_place = [
+        layer.activation.kernel is None and not layer.trainable_activation for layer in net.layers
+    ]
     products = N * sum(W.size for W in net.W)
     most = min(N, products // (8 * WORK_FOR_TWO) + 1)  # one thread if there is little to do
     allowed = n_threads or available()
@@ -169,12 +174,22 @@ def _places(
     ends = np.cumsum([D * H + H for D, H in pairwise(sizes)])
     layers["b"] = ends - outputs
     layers["W"] = [0, *ends[:-1]]
+    layers["r"] = layers["alpha"] = -1
+    position = 0
+    for part in net.layout.parts:
+        if part.name in ("r", "alpha"):
+            layers[part.name][part.layer] = position
+        position += part.size
 
     X = [take(0 if sparse else rows * sizes[0]), *(take(rows * H) for H in outputs)]
     layers["X"], layers["z"] = X[:-1], X[1:]
     a = [take(0 if shared else rows * H) for shared, H in zip(in_place, outputs, strict=True)]
     layers["a"] = np.where(in_place, layers["z"], a)
     layers["delta"] = [take(rows * H if backward else 0) for H in outputs]
+    mixed = layers["alpha"] >= 0
+    layers["mixed"] = [
+        take(rows * H if backward and here else 0) for H, here in zip(outputs, mixed, strict=True)
+    ]
     batch_targets, batch_losses, scratch = take(rows * K), take(rows), take(2 * rows)
     for l, (D, H) in enumerate(pairwise(sizes)):
         needed = dense[l] and not read_in_place[l]

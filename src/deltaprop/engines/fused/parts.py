@@ -27,15 +27,19 @@ from deltaprop.engines.fused.layer import (
     Tile,
     W_to_panels,
     affine,
+    after_pull_back,
     back,
+    before_pull_back,
     bias_gradient,
     clear_sparse,
     delta_to_panels,
     drop,
     frame_at,
     layer_at,
+    mix,
     parameters_at,
     row_at,
+    through_scales,
     weight_gradient,
 )
 from deltaprop.engines.fused.lowlevel import (
@@ -81,7 +85,7 @@ def part(dtype: str) -> Any:
         elif kind == CLIPPED:
             _clipped_update(one, f, part // MOST_PIECES, part % MOST_PIECES)
         elif kind == TOGETHER:
-            _update(one, f, 0, f.P, 0.0, 0.0, f.step_gain, 1.0)
+            _update(one, f, 0, f.P, 0.0, 0.0, f.step_gain, 1.0, 1.0)
         elif kind == PREDICTION:
             _predict_tile(one, f, k, part)
         else:
@@ -154,6 +158,8 @@ def _forward(one, f, tile, step, train):
         a_at = row_at(one, f, layer.a, tile.low, H)
         affine(one, f, l, tile)
         call_block(layer.forward, a_at, z_at, b_at, scratch, n, H, by_unit)
+        if layer.alpha >= 0:
+            mix(one, f, l, tile)
         if train and layer.dropout > 0:
             drop(one, f, l, tile, step, z_at)
 
@@ -222,9 +228,15 @@ def _backward(one, f, tile, step):
         z_at = row_at(one, f, below.z, tile.low, H)
         if dropout > 0:
             drop(one, f, l - 1, tile, step, g_at)
-            # f′ may need f(a) without the mask, ∂W_l needs it with: the mask is restored below.
+        if dropout > 0 or below.alpha >= 0:
+            # f′ may need f(a) as it was before α and the mask, ∂W_l needs X_l: restored below.
             call_block(below.forward, a_at, z_at, 0, scratch, n, H, by_unit)
+        if below.alpha >= 0:
+            before_pull_back(one, f, l - 1, tile)
         call_block(below.pull_back, a_at, z_at, g_at, scratch, n, H, by_unit)
+        if below.alpha >= 0:
+            after_pull_back(one, f, l - 1, tile)
+            mix(one, f, l - 1, tile)
         if dropout > 0:
             drop(one, f, l - 1, tile, step, z_at)
     if f.norms:
@@ -252,9 +264,12 @@ def _piece_of_gradient(one, f, k, l, piece):
         privatize(one, f, k, step, layer.b, layer.H)
     if slab.last and _needs_whole_gradient(f):
         parts = vector(1.0, f.parts, 1)
-        parts[place_of_sum(l, GRADIENTS, BIAS)] = _complete(one, f, layer.b, layer.H, 0.0)
+        total = _complete(one, f, layer.b, layer.H, 0.0)
+        if layer.alpha >= 0:
+            total += _complete(one, f, layer.alpha, layer.H, 0.0)
+        parts[place_of_sum(l, GRADIENTS, BIAS)] = total
     elif slab.last and not together:
-        _update(one, f, layer.b, layer.H, 0.0, 0.0, step.gain, 1.0)
+        _update_by_unit(one, f, layer, step, 1.0)
 
 
 @plain
@@ -274,6 +289,7 @@ def updates_together(f, step):
     """Whether one loop updates all parameters, which is faster for small networks."""
     # W_l and b_l are updated by the same rule.
     alike = step.l2 == 0 and f.decay == 0 and f.max_norm == 0 and f.scales == 0
+    alike = alike and f.scaled == 0 and f.grouped == 0
     return f.by_unit and alike and not _needs_whole_gradient(f)
 
 
@@ -316,12 +332,17 @@ def _finish_piece(one, f, k, step, l, piece, low, high):
     layer = layer_at(f.layers, l)
     parts = vector(1.0, f.parts, 1)
     at, size = layer.W + low * layer.H, (high - low) * layer.H
+    if layer.r >= 0:
+        through_scales(one, f, layer, low, high)
     if step.l2 > 0:
         parts[place_of_sum(l, WEIGHTS, piece)] = _squares(one, parameters_at(one, f, at), size)
     if f.max_norm > 0:
         privatize(one, f, k, step, at, size)
     if _needs_whole_gradient(f):
-        parts[place_of_sum(l, GRADIENTS, piece)] = _complete(one, f, at, size, step.l2)
+        total = _complete(one, f, at, size, step.l2)
+        if layer.r >= 0:
+            total += _complete(one, f, layer.r + low, high - low, 0.0)
+        parts[place_of_sum(l, GRADIENTS, piece)] = total
         return
     _update_weights(one, f, l, low, high, step, step.l2, 1.0)
     W_to_panels(one, f, l, low, high)
@@ -330,16 +351,20 @@ def _finish_piece(one, f, k, step, l, piece, low, high):
 
 
 @plain
-def _update(one, f, at, n, l2, decay, gain, clip):
-    """Update n parameters from position `at` of θ on; the gradient is multiplied by `clip`."""
+def _update(one, f, at, n, l2, decay, gain, clip, factor):
+    """Update n parameters from position `at` of θ on.
+
+    The gradient is multiplied by `clip`, and the step, but for `decay`, by `factor`.
+    """
     at *= size_of(one)
     theta, g_of = vector(one, f.theta + at, n), vector(one, f.G + at, n)
     first, second = vector(one, f.first + at, n), vector(one, f.second + at, n)
     l2, decay = number(one, l2), number(one, decay)
-    gain, clip = number(one, gain), number(one, clip)
+    gain, clip, factor = number(one, gain), number(one, clip), number(one, factor)
     b1, b2, eps = number(one, f.b1), number(one, f.b2), number(one, f.epsilon)
     c1, c2, nesterov = number(one, 1 - f.b1), number(one, 1 - f.b2), f.nesterov
     if f.rule == ADAM:
+        gain *= factor
         for i in range(n):
             x = theta[i]
             g = (g_of[i] + l2 * x) * clip
@@ -353,19 +378,30 @@ def _update(one, f, at, n, l2, decay, gain, clip):
             g = (g_of[i] + l2 * x) * clip
             v = b1 * first[i] - gain * g
             first[i] = v
-            theta[i] = x + (b1 * v - gain * g if nesterov else v)
+            theta[i] = x + factor * (b1 * v - gain * g if nesterov else v)
 
 
 @plain
 def _update_weights(one, f, l, low, high, step, l2, clip):
-    """Update rows low … high of W_l; the gradient is multiplied by `clip`."""
+    """Update rows low … high of W_l, and of r_l; the gradient is multiplied by `clip`."""
     layer = layer_at(f.layers, l)
     if l == 0 and f.scales != 0:
         for d in range(low, high):
             _update_scaled(one, f, d, layer.W + d * layer.H, layer.H, step, l2, clip)
     else:
-        at, size = layer.W + low * layer.H, (high - low) * layer.H
-        _update(one, f, at, size, l2, step.rate * f.decay, step.gain, clip)
+        at, size, rate = layer.W + low * layer.H, (high - low) * layer.H, layer.rate_W
+        _update(one, f, at, size, l2, step.rate * f.decay * rate, step.gain, clip, rate)
+    if layer.r >= 0:
+        at = layer.r + low
+        _update(one, f, at, high - low, 0.0, 0.0, step.gain, clip, layer.rate_r)
+
+
+@plain
+def _update_by_unit(one, f, layer, step, clip):
+    """Update b_l and α_l; the gradient is multiplied by `clip`."""
+    _update(one, f, layer.b, layer.H, 0.0, 0.0, step.gain, clip, layer.rate_b)
+    if layer.alpha >= 0:
+        _update(one, f, layer.alpha, layer.H, 0.0, 0.0, step.gain, clip, layer.rate_alpha)
 
 
 @plain
@@ -432,7 +468,7 @@ def _clipped_update(one, f, l, piece):
         for i in range(size):
             G[i] = 0
     if _has_bias(l, piece, pieces):
-        _update(one, f, layer.b, layer.H, 0.0, 0.0, step.gain, f.clip_factor)
+        _update_by_unit(one, f, layer, step, f.clip_factor)
 
 
 @plain

@@ -13,6 +13,7 @@ from deltaprop.optim.transforms import (
     DecayWeights,
     InputScale,
     Momentum,
+    ScaleSteps,
     Transformation,
 )
 
@@ -27,10 +28,13 @@ def kernel_rule(chain: Chain) -> dict[str, Any]:
 def is_compiled(chain: Chain) -> bool:
     """Whether the kernel can run the chain.
 
-    It runs an optional clip, then momentum or Adam, then an optional weight decay. Adam may also
-    optimize a factor of each input.
+    It runs an optional clip, then momentum or Adam, then an optional weight decay, then optional
+    factors of the steps of some parameters. Without these, Adam may also optimize a factor of each
+    input.
     """
     links = chain.links[1:] if isinstance(chain.links[0], ClipByNorm) else chain.links
+    if isinstance(links[-1], ScaleSteps):
+        return _kinds(links[:-1]) in ((Momentum,), *ADAM)
     if len(links) == 1 and isinstance(links[0], InputScale):
         return _kinds(links[0].chain.links) in ADAM
     return _kinds(links) in ((Momentum,), *ADAM)
@@ -49,6 +53,8 @@ def _fields(link: Transformation) -> dict[str, Any]:
         return {
             "rule": constants.ADAM, "b1": link.beta_1, "b2": link.beta_2, "epsilon": link.epsilon,
         }  # fmt: skip
+    if isinstance(link, ScaleSteps):
+        return {}  # they are set layer by layer: `Frame.set_rates`
     if isinstance(link, InputScale):
         return {"scale_rate": link.rate, **kernel_rule(link.chain)}
     assert isinstance(link, DecayWeights)

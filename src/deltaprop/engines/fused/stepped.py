@@ -46,7 +46,7 @@ class SteppedTrainer:
         reproducible: bool = False,
         precision: str | None = None,
     ) -> None:
-        begin(model, run.chain, run.state)
+        begin(model, run)
         self._model, self._rows, self._run = model, rows, run
         self.n_samples, self.batch_size = len(rows), run.batch_size
         self._rows_per_epoch = run.rows_per_epoch or len(rows)
@@ -115,7 +115,7 @@ class SteppedTrainer:
         batch = Batch(model.reduction, model.l2, len(rows), share, self.batch_size)
         step = Step(
             model.theta, learning_rate, state.step + 1, self._penalised,
-            run.gradient.total(batch, total), factors, model.layout.shapes,
+            run.gradient.total(batch, total), factors, model.layout,
         )  # fmt: skip
         change, state.solver_state = self._chain.update(
             self._G, state.solver_state, step, model.n_layers

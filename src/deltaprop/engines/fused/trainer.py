@@ -17,6 +17,7 @@ from deltaprop.engines.fused.private import kernel_gradient, kernel_noise
 from deltaprop.engines.fused.rules import kernel_rule
 from deltaprop.engines.protocol import Order, Rates, Run, begin
 from deltaprop.model import Model
+from deltaprop.optim.transforms import ScaleSteps
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -52,12 +53,14 @@ class FusedTrainer:
         reproducible: bool = False,
         precision: str | None = None,
     ) -> None:
-        begin(model, run.chain, run.state)
+        begin(model, run)
         self._model, self._state, self._observer = model, run.state, run.observer
         self._rows, self.batch_size, self.n_samples = rows, run.batch_size, len(rows)
         self._frame = Frame.for_training(
             model, rows, run.batch_size, n_threads, reproducible, precision
         )
+        if isinstance(run.chain.links[-1], ScaleSteps):
+            self._frame.set_rates(run.chain.links[-1].of(model.layout))
         self._shared = self._frame.n_threads > 1
         self._scales_inputs = run.chain.scales_inputs
         self._frame.set(

@@ -36,7 +36,13 @@ def on_devices(mesh: Mesh, rows: Rows) -> DeviceRows:
     """This process's rows, on each of its devices."""
     rows = rows.used
     X = _padded(rows.X) if hasattr(rows.X, "tocsr") else rows.X
-    return jax.tree.map(lambda array: put(mesh, ROWS, array), DeviceRows(X, rows.y, rows.w))
+    given = DeviceRows(X, rows.y, rows.w)
+    return jax.tree.map(lambda array: put(mesh, ROWS, _in_native_order(array)), given)
+
+
+def _in_native_order(array: Num[np.ndarray, "..."]) -> Num[np.ndarray, "..."]:
+    """The array in the byte order of this machine, the only one that JAX reads."""
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def dense(X: Any, D: int, dtype: np.dtype) -> Float[jax.Array, "B D"]:

@@ -81,13 +81,12 @@ def _norms(
     batches: Int[jax.Array, "S B"],
 ) -> Float[jax.Array, "S B"]:
     def one(_: None, rows: Int[jax.Array, " B"]) -> tuple[None, Float[jax.Array, " B"]]:
-        batch, (W, b) = devices.picked(mesh, data, rows), plan.parameters.views(theta)
+        batch, parameters = devices.picked(mesh, data, rows), plan.parameters
+        W, b, vectors = parameters.views(theta)
+        X = dense(batch.X, parameters.layout.sizes[0], plan.dtype)
         t = plan.loss.target(batch.y, plan.layers[-1].units, theta, jnp)
         with jax.default_matmul_precision("highest"):
-            X, a = equations.forward(
-                dense(batch.X, plan.parameters.sizes[0], plan.dtype), W, b, plan.f
-            )
-            delta = equations.output_error(t, a[-1], X[-1], plan.f[-1], plan.loss)
-            return None, equations.sample_norms(X, equations.error_signals(delta, X, a, W, plan.f))
+            parts = equations.sample_gradients(X, t, W, b, plan.f, plan.loss, vectors)
+            return None, equations.sample_norms(*parts)
 
     return jax.lax.scan(one, None, batches)[1]

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from deltaprop.derivation.equations import Vectors
 from deltaprop.engines.xla import devices
 from deltaprop.functions.arrays import Array
 from deltaprop.model import Layout
@@ -24,21 +25,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Parameters(ABC):
-    """The representation on the devices of θ, for layers of these sizes.
+    """The representation of θ on the devices.
 
     Parameters
     ----------
-    sizes : tuple of int
-        D_0, H_0, H_1, …
+    layout : Layout
+        The order of the parameters.
     """
 
-    sizes: tuple[int, ...]
+    layout: Layout
     mesh: Mesh
     place: ClassVar[PartitionSpec]
-
-    @property
-    def layout(self) -> Layout:
-        return Layout(self.sizes)
 
     @abstractmethod
     def packed(self, theta: Float[np.ndarray, " P"]) -> Float[np.ndarray, "..."]:
@@ -49,12 +46,17 @@ class Parameters(ABC):
         """The inverse of :meth:`packed`."""
 
     @abstractmethod
-    def views(self, theta: Float[jax.Array, "..."]) -> tuple[Parts, Parts]:
-        """W and b of all layers."""
+    def split(self, theta: Float[jax.Array, "..."]) -> Parts:
+        """The parts of θ in their order."""
 
     @abstractmethod
-    def joined(self, dW: Parts, db: Parts) -> Float[jax.Array, "..."]:
+    def joined(self, parts: Parts) -> Float[jax.Array, "..."]:
         """∂L/∂θ from its parts, each summed over the devices."""
+
+    def views(self, theta: Float[jax.Array, "..."]) -> tuple[Parts, Parts, Vectors]:
+        """W, b, and r and α, of all layers."""
+        pieces = self.split(theta)
+        return *self.layout.weights(pieces), self.layout.vectors_of(pieces)
 
     def put(self, theta: Float[np.ndarray, " P"]) -> jax.Array:
         """θ, the same in all processes, on the devices."""
@@ -76,12 +78,12 @@ class Whole(Parameters):
     def unpacked(self, array: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
         return array
 
-    def views(self, theta: Float[jax.Array, " P"]) -> tuple[Parts, Parts]:
-        return self.layout.views(theta)
+    def split(self, theta: Float[jax.Array, " P"]) -> Parts:
+        return self.layout.split(theta)
 
-    def joined(self, dW: Parts, db: Parts) -> Float[jax.Array, " P"]:
-        g, start = jnp.zeros(self.layout.size, dW[0].dtype), 0
-        for part in _in_order(dW, db):  # in place, because XLA is slow at concatenating products
+    def joined(self, parts: Parts) -> Float[jax.Array, " P"]:
+        g, start = jnp.zeros(self.layout.size, parts[0].dtype), 0
+        for part in parts:  # in place, because XLA is slow at concatenating products
             g = jax.lax.dynamic_update_slice(g, part.ravel(), (start,))
             start += part.size
         return g
@@ -97,42 +99,34 @@ class Divided(Parameters):
     place = devices.DIVIDED
 
     def packed(self, theta: Float[np.ndarray, " P"]) -> Float[np.ndarray, "n K"]:
-        return np.concatenate([self._rows(part, np) for part in self._parts_of(theta)], axis=1)
+        parts = self.layout.split(theta)
+        return np.concatenate([self._rows(part, np) for part in parts], axis=1)
 
     def unpacked(self, array: Float[np.ndarray, "n K"]) -> Float[np.ndarray, " P"]:
         theta = np.empty(self.layout.size, array.dtype)
-        for part, (start, width) in zip(self._parts_of(theta), self._columns(), strict=True):
+        for part, (start, width) in zip(self.layout.split(theta), self._columns(), strict=True):
             part[...] = array[:, start : start + width].ravel()[: part.size].reshape(part.shape)
         return theta
 
-    def views(self, theta: Float[jax.Array, "n K"]) -> tuple[Parts, Parts]:
-        parts, shapes = [], [shape for D, H in self.layout.shapes for shape in ((D, H), (H,))]
-        for shape, (start, width) in zip(shapes, self._columns(), strict=True):
+    def split(self, theta: Float[jax.Array, "n K"]) -> Parts:
+        pieces = []
+        for part, (start, width) in zip(self.layout.parts, self._columns(), strict=True):
             rows = theta[:, start : start + width]
             gathered = devices.spread(self.mesh, devices.EVERYWHERE, rows)
-            parts.append(gathered.ravel()[: int(np.prod(shape))].reshape(shape))
-        return parts[0::2], parts[1::2]
+            pieces.append(gathered.ravel()[: part.size].reshape(part.shape))
+        return pieces
 
-    def joined(self, dW: Parts, db: Parts) -> Float[jax.Array, "n K"]:
-        rows = [self._rows(part, jnp) for part in _in_order(dW, db)]
+    def joined(self, parts: Parts) -> Float[jax.Array, "n K"]:
+        rows = [self._rows(part, jnp) for part in parts]
         return jnp.concatenate(
             [devices.spread(self.mesh, devices.DIVIDED, part) for part in rows], axis=1
         )
-
-    def _parts_of(self, theta: Float[np.ndarray, " P"]) -> Parts:
-        return _in_order(*self.layout.views(theta))
 
     def _rows(self, part: Shaped[Array, "..."], xp: Any) -> Any:
         n = self.mesh.size
         return xp.pad(part.ravel(), (0, -part.size % n)).reshape(n, -1)
 
     def _columns(self) -> list[tuple[int, int]]:
-        """First column and width of each W_l and b_l."""
-        sizes = [size for D, H in self.layout.shapes for size in (D * H, H)]
-        widths = [-(-size // self.mesh.size) for size in sizes]
+        """First column and width of each part of θ."""
+        widths = [-(-part.size // self.mesh.size) for part in self.layout.parts]
         return list(zip(np.cumsum([0, *widths[:-1]]).tolist(), widths, strict=True))
-
-
-def _in_order(W: Parts, b: Parts) -> Parts:
-    """W_0, b_0, W_1, …"""
-    return [part for pair in zip(W, b, strict=True) for part in pair]

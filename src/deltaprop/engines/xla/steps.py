@@ -21,6 +21,7 @@ from deltaprop.functions.activations import Activation
 from deltaprop.functions.losses import Loss
 from deltaprop.functions.masks import mask_of_rows, signs_of_rows
 from deltaprop.model import Dense, Model
+from deltaprop.model.parameters import in_order
 from deltaprop.optim.batch_gradients import Batch, BatchGradient, ExactGradient
 from deltaprop.optim.transforms import Chain, State, Step
 
@@ -70,7 +71,7 @@ def plan_of(model: Model, mesh: Mesh, options: XlaOptions, **run: Any) -> Plan:
     """The plan of a training run; `run` contains the attributes from `width` on."""
     dtype = options.dtype
     kind = Divided if options.shard_parameters else Whole
-    parameters = kind((model.n_features, *(layer.units for layer in model.layers)), mesh)
+    parameters = kind(model.layout, mesh)
     return Plan(
         parameters, model.layers, model.loss_function, model.l2, model.reduction, model.dtype,
         model.dtype if dtype is None else jnp.dtype(dtype), **run,
@@ -143,7 +144,7 @@ def run(
         t = (now.step + 1) * 1.0
         step = Step(
             now.theta, this.rates, t, inputs.penalised, result.total, factors,
-            plan.parameters.layout.shapes,
+            plan.parameters.layout,
         )  # fmt: skip
         with jax.default_matmul_precision("highest"):
             change, state = plan.chain.update(result.g, now.state, step, len(plan.layers))
@@ -196,7 +197,7 @@ def _batch(
     batch = Batch(plan.reduction, plan.l2, count, share_of_epoch, plan.batch_size)
     weights, l2 = plan.gradient.scales(batch, column, total)
     masks = None if inputs.seed is None else _masks(plan, inputs.seed, step, places.at)
-    X = dense(picked.X, plan.parameters.sizes[0], plan.products)
+    X = dense(picked.X, plan.parameters.layout.sizes[0], plan.products)
     t = plan.loss.target(picked.y, plan.layers[-1].units, theta, jnp)
     one_pass = _one_precision if plan.products == plan.dtype else _two_precisions
     with jax.default_matmul_precision("highest"):  # GPUs and TPUs would round float32 first
@@ -205,7 +206,7 @@ def _batch(
         if plan.chain.needs_fisher:
             signs = _signs(plan, inputs.seed, step, places.at)
             factors = _fisher_factors(plan, theta, result, signs, column / total, masks)
-    g = plan.parameters.joined(result.dW, result.db)
+    g = plan.parameters.joined(in_order(result.dW, result.db, result.vectors))
     loss, g, l2_after = plan.gradient.reduced(
         result.loss, g, batch, lambda deviation: _noise(plan, inputs.noise_key, step, deviation)
     )
@@ -230,9 +231,9 @@ def _one_precision(
     plan: Plan, theta: Any, X: Any, t: Any, weights: Any, masks: Any
 ) -> equations.Pass:
     """The pass as in the derivation."""
-    W, b = plan.parameters.views(theta)
+    W, b, vectors = plan.parameters.views(theta)
     return equations.forward_backward(
-        X, t, W, b, plan.f, plan.loss, 0.0, weights, masks, plan.gradient.samples
+        X, t, W, b, plan.f, plan.loss, 0.0, weights, masks, plan.gradient.samples, vectors
     )
 
 
@@ -241,23 +242,29 @@ def _two_precisions(
 ) -> equations.Pass:
     """The pass with X_l, a_l, δ_l and W_l in the narrow dtype, ŷ, L and δ_{L-1} in the other."""
     f, narrow, wide = plan.f, plan.products, plan.dtype
-    W, b = plan.parameters.views(theta.astype(narrow))
-    Xs, a = equations.forward(X, W, b, f, masks)
+    W, b, vectors = plan.parameters.views(theta.astype(narrow))
+    V, phi = equations.in_effect(W, f, vectors)
+    Xs, a = equations.forward(X, V, b, phi, masks)
     a_last = a[-1].astype(wide)
     yhat = f[-1].f(a_last, jnp)
     loss = equations.loss(t, a_last, yhat, W, f[-1], plan.loss, weights=weights)
     delta_last = equations.output_error(t, a_last, yhat, f[-1], plan.loss, weights)
-    delta = equations.error_signals(delta_last.astype(narrow), Xs, a, W, f, masks)
-    dW, db = equations.gradients(Xs, delta, W)
+    delta = equations.error_signals(delta_last.astype(narrow), Xs, a, V, phi, masks)
+    dV, db = equations.gradients(Xs, delta, V)
+    dW = equations.through_scales(dV, W, vectors) if vectors else dV
+    dvectors = equations.gradients_of_vectors(dV, a, delta, W, f, vectors, masks)
     wide_X, wide_a = [*Xs[:-1], yhat], [*a[:-1], a_last]
-    dW, db = ([g.astype(wide) for g in parts] for parts in (dW, db))
-    return equations.Pass(wide_X, wide_a, delta, dW, db, loss)
+    dW, db, dr, dalpha = (
+        [None if each is None else each.astype(wide) for each in parts]
+        for parts in (dW, db, *dvectors)
+    )
+    return equations.Pass(wide_X, wide_a, delta, dW, db, loss, equations.Vectors(dr, dalpha))
 
 
 def _fisher_factors(
     plan: Plan, theta: Any, result: equations.Pass, signs: Any, shares: Any, masks: Any
 ) -> tuple[Any, ...]:
-    W, _ = plan.parameters.views(theta.astype(plan.products))
+    W, _, _ = plan.parameters.views(theta.astype(plan.products))
     return fisher.factors(result.X, result.a, W, plan.f, plan.loss, signs, shares, masks)
 
 
@@ -286,4 +293,4 @@ def _noise(
     of_step = jax.random.fold_in(jax.random.wrap_key_data(key, impl="threefry2x32"), step)
     # Drawn in float64, because the tail of float32 numbers ends at 5.4 standard deviations.
     noise = deviation * jax.random.normal(of_step, (layout.size,), jnp.float64)
-    return plan.parameters.joined(*layout.views(noise.astype(plan.dtype)))
+    return plan.parameters.joined(layout.split(noise.astype(plan.dtype)))

@@ -39,7 +39,7 @@ class XlaTrainer:
 
     def __init__(self, model: Model, rows: Rows, run: Run, options: XlaOptions) -> None:
         check_connected()
-        begin(model, run.chain, run.state)
+        begin(model, run)
         self._model, self._run, self._state = model, run, run.state
         self.n_samples, self.batch_size = len(rows), run.batch_size
         self._mesh = devices.grid(options.devices)
