@@ -67,7 +67,13 @@ BAD = {
     "no such file": (["train", "absent.csv", "--target", "a"], "no file 'absent.csv'"),
     "no target": (["train", "t.csv"], "Missing option '--target'"),
     "unknown target": (["train", "t.csv", "--target", "speces"], "Did you mean 'species'"),
-    "unknown task": (["train", "t.csv", "--target", "species", "--task", "x"], "--task must be"),
+    "unknown task": (
+        ["train", "t.csv", "--target", "species", "--task", "x"],
+        "unknown task 'x'. It must be one of auto",
+    ),
+        ["train", "t.csv", "--target", "species", "--task", "x"],
+        "unknown task 'x'. It must be one of auto",
+    ),
     "words to regress": (
         ["train", "t.csv", "--target", "species", "--task", "regression"],
         "needs numbers, but column 'species' contains text",
@@ -94,7 +100,7 @@ BAD = {
     "unknown loss": (["train", "t.csv", "--target", "species", "--loss", "huber"], "loss"),
     "unknown schedule": (
         ["train", "t.csv", "--target", "species", "--schedule", "x"],
-        "learning_rate",
+        "unknown schedule 'x'",
     ),
     "no epochs": (["train", "t.csv", "--target", "species", "--epochs", "0"], "max_iter"),
     "negative rate": (
@@ -195,10 +201,6 @@ BAD = {
     "a cluster with a page": (
         ["train", "t.csv", "--target", "species", "--cluster", "local", "--watch"],
         "--watch",
-    ),
-    "streamed to standard output": (
-        ["predict", "m.dp", "words.csv", "--memory", "2MB"],
-        "ends in .parquet",
     ),
     "unknown format": (["explain", "m.dp", "--format", "x"], "--format"),
     "unknown option": (["train", "t.csv", "--target", "species", "--colour"], "No such option"),

@@ -128,7 +128,7 @@ def test_explain_takes_any_model_but_a_table_only_for_a_table_s_model(penguins, 
     assert deltaprop("explain", tmp_path / "net.dp").stdout == str(net.derivation())
     for arguments, message in (
         ((penguins,), "does not store table columns"),
-        (("--format", "tex"), "--format must be one of unicode, latex, html; got 'tex'"),
+        (("--format", "tex"), "unknown format 'tex'; did you mean 'latex'?"),
         (("-o", tmp_path / "no" / "folder.txt"), "there is no folder"),
     ):
         done = deltaprop("explain", tmp_path / "net.dp", *arguments)

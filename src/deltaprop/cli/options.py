@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deltaprop.cli.choices import METRICS, one_of
+from deltaprop.data.reading.options import ReadingOptions
 from deltaprop.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 DEFAULT_MEMORY = "400MB"
 MOST_UNITS = 10**8  # of one hidden layer; more would overflow the size of an array
 
-TableFile = Annotated[
-    Path,
-    typer.Argument(
-        metavar="TABLE",
-        help="A CSV, TSV, Parquet or Arrow file; text files may be compressed.",
-    ),
-]
+TABLES = (
+    "A table: text (CSV, …), Parquet, Arrow, Excel, ODS, JSON or SQLite, which may be compressed; "
+    "a URL; or - for standard input."
+)
+TableFile = Annotated[str, typer.Argument(metavar="TABLE", help=TABLES)]
 Tables = Annotated[
     str,
     typer.Argument(
         metavar="TABLE",
-        help="A CSV, TSV, Parquet or Arrow file; text files may be compressed. A folder, a glob or "
-        "a URL of Parquet, Arrow or CSV files is streamed.",
+        help=f"{TABLES} A folder, a glob or an object store with Parquet, Arrow or CSV files is "
+        "streamed.",
     ),
 ]
 Memory = Annotated[
     str | None,
     typer.Option(
+        metavar="SIZE",
         help="Stream the table, using at most this much memory, such as 400MB or 2GB. "
-        f"Default for several files: {DEFAULT_MEMORY}."
+        f"Default for several files: {DEFAULT_MEMORY}.",
     ),
 ]
 ModelFile = Annotated[
@@ -42,9 +46,24 @@ ModelFile = Annotated[
 Member = Annotated[
     int | None,
     typer.Option(
+        metavar="NUMBER",
         help="Of an ensemble, the index of the member to show; by default, the first, 0.",
         show_default=False,
     ),
+]
+MetricName = Annotated[
+    str | None,
+    one_of(
+        "metric",
+        METRICS,
+        "Metric in which the model is compared with the linear model; by default roc_auc, r2, or "
+        "pinball for several quantiles",
+        show_default=False,
+    ),
+]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print no progress and no messages.")]
+Verbose = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Print every epoch and every warning.")
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else to standard output.")
@@ -69,12 +88,13 @@ class DataOptions:
     test_size: float | None
     seed: int
     memory: str | None
+    groups: str | None = None
+    time_column: str | None = None
+    reading: ReadingOptions = field(default_factory=ReadingOptions)
 
     def __post_init__(self) -> None:
-        if self.task not in ("auto", "classification", "regression"):
-            raise InputError(
-                f"--task must be auto, classification or regression, got {self.task!r}."
-            )
+        if self.groups is not None and self.time_column is not None:
+            raise InputError("--groups and --time-column cannot be combined; give one of them.")
         if self.test_size is not None and not 0 < self.test_size < 1:
             raise InputError(f"--test-size must lie between 0 and 1, got {self.test_size:g}.")
         if not 0 <= self.seed < 2**32:
@@ -101,6 +121,7 @@ class ModelOptions:
     preset: str
     folds: int
     time_limit: float | None
+    class_weight: str | None = None
 
     @property
     def cross_validates(self) -> bool:
@@ -130,6 +151,31 @@ class ModelOptions:
             **({} if self.loss == "auto" else {"loss": self.loss}),
         }
 
+    def class_weights(self, classes: np.ndarray) -> dict[Any, float] | str:
+        """Return ``--class-weight`` as scikit-learn takes it, for these class labels."""
+        given = self.class_weight or ""
+        if given == "balanced":
+            return given
+        labels = {str(label): label for label in classes.tolist()}
+        weights = {}
+        for part in given.split(","):
+            name, _, weight = part.rpartition("=")
+            if name.strip() not in labels:
+                near = get_close_matches(name.strip(), labels, n=1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise InputError(
+                    "--class-weight must be balanced, or weights of classes such as "
+                    f"{next(iter(labels))}=2; got {part.strip()!r}.{hint} The classes are "
+                    f"{', '.join(labels)}."
+                )
+            try:
+                weights[labels[name.strip()]] = float(weight)
+            except ValueError as error:
+                raise InputError(
+                    f"--class-weight: {weight!r} is not a number, in {part.strip()!r}."
+                ) from error
+        return weights
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -151,6 +197,8 @@ class OutputOptions:
     report: str | None
     as_json: bool
     quiet: bool
+    verbose: bool = False
+    metric: str | None = None
 
 
 def _or_auto(value: float | None) -> float | str:

@@ -63,6 +63,13 @@ def point_prediction(model: Any, X: Any) -> Float[np.ndarray, " N"]:
     return predicted if predicted.ndim == 1 else predicted[:, predicted.shape[1] // 2]
 
 
+def decided(model: Any, P: Float[np.ndarray, "N C"]) -> np.ndarray:
+    """Return the labels that a classifier decides for, given the probabilities of its classes."""
+    if hasattr(model, "decide"):
+        return np.asarray(model.decide(P))
+    return np.asarray(model.classes_[P.argmax(axis=1)])
+
+
 def class_scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     """Return the accuracy, and the mean of the recalls of all classes."""
     from sklearn.metrics import accuracy_score, balanced_accuracy_score

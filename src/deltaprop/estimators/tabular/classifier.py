@@ -54,6 +54,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         mean of their probabilities.
     networks_ : list of Network
         Their networks.
+    network_ : Network
+        The network of the first member, with methods such as ``trace`` and ``check``.
     mlp_ : MLPClassifier
         The first member.
     cv_score_ : float or None
@@ -69,6 +71,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         labels per row, that of each. None for more than two classes and with loss="hinge".
     classes_ : ndarray
         The class labels, in the order of the columns of ``predict_proba``.
+    fingerprint_ : Fingerprint or None
+        Recognizes the rows that the model was fitted to, when it is evaluated; None with
+        `privacy`.
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : ndarray of str
@@ -133,6 +138,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
             labels = _labels(y)
             sample_weight = weights_of_known_rows(labels, sample_weight)
             self._fit_members(X, labels, sample_weight, groups)
+            self._remember(X, labels)
         self.classes_ = self.mlp_.classes_
         if self.threshold_ is None:
             self.threshold_ = self._default_threshold()
