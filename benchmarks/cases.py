@@ -59,6 +59,20 @@ CASES = (
         prediction.bulk,
     ),
     Case(
+        "table-one",
+        "table-one: probabilities of one row of 20 columns",
+        "ms per call",
+        1e3 / prediction.TABLE_CALLS,
+        prediction.table_row,
+    ),
+    Case(
+        "table-bulk",
+        "table-bulk: probabilities of 100,000 rows of 20 columns",
+        "ms",
+        1e3,
+        prediction.table_rows,
+    ),
+    Case(
         "first-fit",
         "first-fit: a new process that imports and trains on iris",
         "s",

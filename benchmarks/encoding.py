@@ -25,6 +25,7 @@ from typing import Any
 from benchmarks import machine
 
 SIZES = (12, 22, 32, 42)  # numbers of values of the four categories
+CATEGORIES = tuple(f"c{size}" for size in SIZES)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -47,12 +48,12 @@ def main(argv: list[str] | None = None) -> None:
 
 def large_strings(turns: int) -> None:
     """900,000 rows; categories are strings."""
-    _large("strings", _mixed(900_000)[0], turns)
+    _large("strings", mixed(900_000)[0], turns)
 
 
 def large_category(turns: int) -> None:
     """900,000 rows; categories have the dtype category."""
-    X, _ = _mixed(900_000)
+    X, _ = mixed(900_000)
     _large("category", X.astype({f"c{size}": "category" for size in SIZES}), turns)
 
 
@@ -93,7 +94,7 @@ def small(turns: int) -> None:
     import deltaprop as dp
     from deltaprop.tables import TableEncoder
 
-    X, y = _mixed(1000)
+    X, y = mixed(1000)
     model = dp.TabularClassifier(random_state=0).fit(X, y)
     Z, mlp = model.encode_rows(X), model.fitted_mlp()
     print(f"small: 1,000 × {X.shape[1]}, {mlp.n_iter_} epochs")
@@ -109,7 +110,7 @@ def row(turns: int) -> None:
     """One row of 20 columns through a TabularClassifier."""
     import deltaprop as dp
 
-    X, y = _mixed(2000)
+    X, y = mixed(2000)
     model = dp.TabularClassifier(random_state=0, max_iter=3).fit(X, y)
     one = X[:1].copy()
     Z, mlp = model.encode_rows(one), model.fitted_mlp()
@@ -131,7 +132,7 @@ CASES: dict[str, Callable[[int], None]] = {
 # ---------------------------------------------------------------- data and measurement
 
 
-def _mixed(N: int) -> tuple[Any, Any]:
+def mixed(N: int) -> tuple[Any, Any]:
     """16 columns of numbers, 4 of strings, and a target with two classes."""
     import numpy as np
     import pandas as pd

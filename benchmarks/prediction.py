@@ -1,4 +1,4 @@
-"""Prediction of the same network by each library: for one row, and for many."""
+"""Prediction for one row and for many: a network in each library, and models for tables."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ ONE = Problem("one row", (64, 100, 10), batch=1, rows=1000, passes=1)
 CALLS = 1000  # calls per turn, for one row
 BULK = Problem("bulk", (784, 256, 128, 10), batch=100_000, rows=100_000, passes=1)
 
+TABLE_ROWS, TABLE_CALLS = 100_000, 100  # rows, and calls per turn for one row of a table
+
 Predict = Callable[[np.ndarray], Any]
 
 
@@ -27,6 +29,44 @@ def bulk(threads: int) -> dict[str, Build]:
     contestants = _contestants(BULK, threads, 1)
     contestants["floor"] = _floor
     return contestants
+
+
+def table_row(threads: int) -> dict[str, Build]:
+    return _of_tables(1, TABLE_CALLS)
+
+
+def table_rows(threads: int) -> dict[str, Build]:
+    return _of_tables(TABLE_ROWS, 1)
+
+
+def _of_tables(rows: int, calls: int) -> dict[str, Build]:
+    makers = {
+        "deltaprop": _ensemble,
+        "deltaprop member": lambda X, y: _ensemble(X, y, cv=1),
+        "lightgbm": _lightgbm,
+        "scikit-learn": _boosting,
+    }
+    return {name: partial(_build_for_table, make, rows, calls) for name, make in makers.items()}
+
+
+def _build_for_table(
+    make: Callable[[Any, np.ndarray], Callable[[Any], Any]], rows: int, calls: int
+) -> Turn:
+    """Models that were fitted to 20 columns, of which four have the dtype category."""
+    from benchmarks.encoding import CATEGORIES, mixed
+
+    X, y = mixed(TABLE_ROWS)
+    X = X.astype(dict.fromkeys(CATEGORIES, "category"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        predict = make(X[:5000], y[:5000])
+    X = X[:rows].copy()
+
+    def turn(t: int) -> None:
+        for _ in range(calls):
+            predict(X)
+
+    return turn
 
 
 def _contestants(problem: Problem, threads: int, calls: int) -> dict[str, Build]:
@@ -141,6 +181,28 @@ def _floor() -> Turn:
             do()
 
     return turn
+
+
+# ---------------------------------------------------------------- models for tables
+
+
+def _ensemble(X: Any, y: np.ndarray, **options: Any) -> Callable[[Any], Any]:
+    from deltaprop import TabularClassifier
+
+    model = TabularClassifier(max_iter=2, random_state=0, **options)
+    return model.fit(X, y).predict_proba
+
+
+def _lightgbm(X: Any, y: np.ndarray) -> Callable[[Any], Any]:
+    from lightgbm import LGBMClassifier
+
+    return LGBMClassifier(verbose=-1).fit(X, y).predict_proba
+
+
+def _boosting(X: Any, y: np.ndarray) -> Callable[[Any], Any]:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(random_state=0).fit(X, y).predict_proba
 
 
 # ---------------------------------------------------------------- networks with given weights

@@ -230,6 +230,8 @@ def test_a_hostile_column_is_encoded(name):
     assert encoded.shape[1] == len(encoder.get_feature_names_out())
     for i in (0, 1, N - 1):  # a row by itself is encoded as it is among the others
         np.testing.assert_allclose(encoder.transform(frame[i : i + 1])[0], encoded[i], rtol=1e-6)
+    for n in (2, 8, 9):
+        np.testing.assert_allclose(encoder.transform(frame[3 : 3 + n]), encoded[3 : 3 + n], 1e-6)
     words = frame.assign(x=["nonsense"] * N)
     assert np.isfinite(encoder.transform(words)).all()
     assert np.isfinite(encoder.transform(frame.assign(x=None))).all()

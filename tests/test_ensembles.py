@@ -397,3 +397,56 @@ def test_a_planned_number_of_epochs_is_no_reason_for_a_warning() -> None:
     assert [str(warning.message) for warning in shown] == []
     assert model.mlp_.n_iter_ == model.mlp_.max_iter == 13
     assert model.mlp_.learning_rate == "one_cycle"
+
+
+# ---------------------------------------------------------------- one network in the end
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "cross_entropy"])
+def test_a_refitted_network_is_trained_on_all_rows_for_the_mean_number_of_epochs(loss: str) -> None:
+    frame, y, _ = table(300)
+    options = FAST | {"max_iter": 60, "cv": 3, "n_iter_no_change": 4, "loss": loss}
+    model = dp.TabularClassifier(**options, refit=True).fit(frame, y)
+    members = dp.TabularClassifier(**options).fit(frame, y).members_
+    best = [int(np.argmin(member.validation_loss_curve_)) + 1 for member in members]
+    (member,) = model.members_
+    assert member.n_iter_ == round(np.mean(best))
+    assert len(set(best)) > 1
+    alone = dp.MLPClassifier(**member.get_params()).fit(model.encoder_.encode(frame), y)
+    np.testing.assert_array_equal(member.coefs_[0], alone.coefs_[0])
+    calibrated = member.coefs_[-1] * model.temperature_
+    np.testing.assert_allclose(calibrated, alone.coefs_[-1], rtol=1e-5)
+
+
+def test_what_the_cross_validation_tells_remains_after_the_refit(tmp_path: Any) -> None:
+    frame, _, y = table(300)
+    options = FAST | {"cv": 3, "max_iter": 30}
+    several = dp.TabularRegressor(**options).fit(frame, y)
+    model = dp.TabularRegressor(**options, refit=True).fit(frame, y)
+    assert model.cv_score_ == several.cv_score_
+    np.testing.assert_array_equal(model.cv_prediction_, several.cv_prediction_)
+    width = np.ptp(model.predict_interval(frame), axis=1)
+    np.testing.assert_allclose(width, np.ptp(several.predict_interval(frame), axis=1))
+    assert model.score(frame, y) > 0.7
+    assert "1 network, score" in repr(model)
+    dp.save(model, tmp_path / "model.dp")
+    again = dp.load(tmp_path / "model.dp")
+    np.testing.assert_array_equal(again.predict(frame), model.predict(frame))
+    assert again.refit
+
+
+def test_a_refit_is_within_the_time_limit_too() -> None:
+    frame, y, _ = table(3000)
+    options = {"max_iter": 100_000, "n_iter_no_change": np.inf, "cv": 3, "random_state": 0}
+    dp.TabularClassifier(max_iter=1, random_state=0).fit(frame, y)  # compiles
+    began = time.monotonic()
+    model = dp.TabularClassifier(**options, time_limit=4.0, refit=True).fit(frame, y)
+    assert len(model.members_) == 1
+    assert time.monotonic() - began < 6.0
+
+
+def test_a_refit_without_early_stopping_takes_as_many_epochs_as_the_members() -> None:
+    frame, _, y = table(100)
+    model = dp.TabularRegressor(**FAST, cv=2, solver="lbfgs", refit=True).fit(frame, y)
+    assert len(model.members_) == 1
+    assert model.mlp_.n_iter_ <= FAST["max_iter"]

@@ -32,7 +32,7 @@ OWN = (
     "scoring=None, callbacks=None, engine='auto', n_threads=None, reproducible=False, "
     "precision=None, record=None, checkpoint=None, privacy=None"
 )
-PRESETS = "preset='default', time_limit=None, cv='auto', n_bins='auto'"
+PRESETS = "preset='default', time_limit=None, cv='auto', refit=False, n_bins='auto'"
 TABULAR = (
     "solver='adamw', alpha=0.0, weight_decay='auto', batch_size='auto', learning_rate='auto', "
     "learning_rate_init='auto', input_scale='auto', dropout='auto', ema_decay='auto', "
@@ -47,7 +47,7 @@ SIGNATURES = {
     dp.MLPRegressor: "(loss='squared_error', hidden_layer_sizes=(100,), activation='relu', *, "
     f"{SKLEARN}, {OWN})",
     dp.TabularClassifier: f"(hidden_layer_sizes='auto', activation='silu', *, {PRESETS}, "
-    f"loss='log_loss', {TABULAR}, class_weight=None, {RUN})",
+    f"loss='log_loss', {TABULAR}, class_weight=None, decision_threshold='auto', cost=None, {RUN})",
     dp.TabularRegressor: f"(hidden_layer_sizes='auto', activation='silu', *, {PRESETS}, "
     f"loss='squared_error', {TABULAR}, {RUN})",
 }

@@ -31,7 +31,8 @@ def info(model: ModelFile, as_json: AsJson = False) -> None:
     encoder = getattr(opened, "encoder_", None)
     for name, value in facts.items():
         if name not in ("columns", "encoding"):
-            print(f"{name:<11} {', '.join(value) if isinstance(value, list) else value}")
+            several = isinstance(value, list)
+            print(f"{name:<11} {', '.join(map(str, value)) if several else value}")
     if encoder is not None:
         print(f"\n{_aligned(*column_table(encoder))}")
 
@@ -69,6 +70,9 @@ def _facts_of_table(model: Tabular) -> dict[str, Any]:
         facts["cv_score"] = model.cv_score_
     if hasattr(model, "temperature_"):
         facts["temperature"] = model.temperature_
+    threshold: Any = getattr(model, "threshold_", None)
+    if threshold is not None:  # an array of the labels' thresholds, or one number
+        facts["threshold"] = threshold.tolist() if hasattr(threshold, "tolist") else threshold
     return {
         **facts,
         "target": model.target_name_,

@@ -49,7 +49,7 @@ def cv_scores(model: Tabular, y: pd.Series) -> dict[str, Any]:
     if not is_classifier(model):
         numbers = predicted if predicted.ndim == 1 else predicted[:, predicted.shape[1] // 2]
         return of_numbers(np.asarray(y, float)[known], numbers[known])
-    labels = model.classes_[predicted[known].argmax(axis=1)]
+    labels = model.decide(predicted[known])
     return of_labels(as_labels(y, model.classes_)[known], labels, model.classes_)
 
 

@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from deltaprop.data.columns.bins import Bins
-from deltaprop.data.frames import as_frame
+from deltaprop.data.frames import OneRow, as_frame
 from deltaprop.data.layout import Layout
 from deltaprop.data.reading import TableError
 from deltaprop.data.sparse_layout import SparseLayout
@@ -155,7 +155,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def encode(self, X: Any) -> Float[np.ndarray, "N D"]:
         """The rows of X as an array, whatever ``set_output`` says; otherwise as ``transform``."""
-        check_is_fitted(self)
+        self._require_fitted()
         if not hasattr(X, "columns"):
             X = as_frame(X)
         out = np.empty((len(X), self.layout.width), np.float32)
@@ -165,7 +165,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def encode_compactly(self, X: Any) -> Float[Array, "N D"]:
         """The same as a CSR matrix if it is wide, mostly zero and not only a few rows."""
-        check_is_fitted(self)
+        self._require_fitted()
         if not hasattr(X, "columns"):
             X = as_frame(X)
         if len(X) <= FEW_ROWS or not self.sparse_layout.pays:
@@ -176,10 +176,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ]
         return parts[0] if len(parts) == 1 else sp.vstack(parts, format="csr")
 
-    def _parts(self, X: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _require_fitted(self) -> None:
+        if "columns_" not in self.__dict__:  # faster than check_is_fitted
+            check_is_fitted(self)
+
+    def _parts(self, X: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """The first row and the columns of each part of a table, part by part."""
         for start in range(0, max(len(X), 1), ROWS_AT_A_TIME):
-            columns = dict(as_frame(_part(X, start)).items())
+            frame = as_frame(_part(X, start))
+            columns = OneRow(frame) if len(X) == 1 else dict(frame.items())
             require_known_columns(columns, self.columns_)
             yield start, columns
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,37 @@ def as_frame(X: Any) -> Any:
         frame = frame.set_axis(names, axis=1)
     _check_names(names)
     return frame
+
+
+class OneRow(Mapping[str, Any]):
+    """The columns of a table with a single row, which are made only if they are needed.
+
+    Making a Series of each column takes most of the time. `cells` has the values as Python objects.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> row = OneRow(pd.DataFrame({"size": [1.5], "colour": ["red"]}))
+    >>> row.cells, row["size"].dtype
+    ({'size': 1.5, 'colour': 'red'}, dtype('float64'))
+    """
+
+    def __init__(self, frame: Any) -> None:
+        self._frame = frame
+        cells = frame.iloc[0]
+        if cells.dtype != object:  # integers may have become floats
+            cells = frame.to_numpy(dtype=object)[0]
+        plain = (c.item() if isinstance(c, np.generic) else c for c in cells.tolist())
+        self.cells = dict(zip(frame.columns, plain, strict=True))
+
+    def __getitem__(self, name: str) -> Any:
+        return self._frame[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.cells)
+
+    def __len__(self) -> int:
+        return len(self.cells)
 
 
 def _check_names(names: list[str]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from deltaprop.data.columns.dates import DateColumn
 from deltaprop.data.columns.numbers import NumberColumn, Numbers
+from deltaprop.data.frames import OneRow
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -88,8 +89,8 @@ class Layout:
 
     def write(self, columns: Mapping[str, Any], out: Float[np.ndarray, "N D"]) -> None:
         """Encode the columns of a table, block by block."""
-        numbers = [column.read(columns[column.name]) for column in self._numbers]
-        others = [column.read(columns[column.name]) for column, *_ in self._others]
+        numbers = [_read(column, columns) for column in self._numbers]
+        others = [_read(column, columns) for column, *_ in self._others]
         rows = max(FEWEST_ROWS, BLOCK // max(1, self.width))
         for start in range(0, len(out), rows):
             block = slice(start, start + rows)
@@ -106,6 +107,14 @@ class Layout:
         out[:, features], marks = self._together.encoded(values)
         if marks is not None:
             out[:, flags] = marks
+
+
+def _read(column: EncodedColumn, columns: Mapping[str, Any]) -> Any:
+    if isinstance(columns, OneRow) and hasattr(column, "read_cell"):
+        found = column.read_cell(columns.cells[column.name])
+        if found is not None:
+            return found
+    return column.read(columns[column.name])
 
 
 def _consecutive(widths: list[int], start: int) -> tuple[list[range], int]:

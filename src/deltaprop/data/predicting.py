@@ -117,7 +117,7 @@ def _class_columns(model: Any, frame: Any, name: str, proba: bool) -> dict[str, 
         return {name: model.predict(frame)}
     P, labels = model.predict_proba(frame), model.classes_
     columns = {f"probability_{label}": P[:, i] for i, label in enumerate(labels)}
-    return {name: labels[np.argmax(P, axis=1)], **columns}
+    return {name: model.decide(P), **columns}
 
 
 def _number_columns(model: Any, frame: Any, name: str) -> dict[str, np.ndarray]:

@@ -188,7 +188,7 @@ class Rows:
 def sketch(values: Any) -> float:
     """A checksum of the values that does not reveal any single value."""
     stored = np.asarray(values.data if hasattr(values, "tocsr") else values)
-    sizes = np.abs(stored.astype(np.float64)).ravel()
+    sizes = np.nan_to_num(np.abs(stored.astype(np.float64))).ravel()  # a target may be missing
     weights = 1 + np.cos(np.arange(len(sizes)))
     # Not a dot product, which would start the threads of the BLAS library.
     return float(np.sum(sizes * weights)) / max(1, len(sizes))

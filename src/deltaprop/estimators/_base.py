@@ -30,7 +30,7 @@ from deltaprop.estimators._saving import (
     state_of,
 )
 from deltaprop.estimators.parameters import OwnParameters, SklearnParameters
-from deltaprop.estimators.plain import INPUT_DTYPES, is_plain
+from deltaprop.estimators.plain import INPUT_DTYPES, is_plain, missing_targets
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.losses import Loss
 from deltaprop.model.inputs import check_domain
@@ -48,9 +48,8 @@ from deltaprop.training.stopping import Plateau
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from deltaprop.functions.arrays import Array
-
     from deltaprop.data.streams.stream import Stream
+    from deltaprop.functions.arrays import Array
 
 SKLEARN_NAMES = {"learning_rate": "learning_rate_init", "nesterov": "nesterovs_momentum"}
 """The settings of solvers that scikit-learn calls by other names."""
@@ -173,7 +172,8 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
             Features. A :func:`deltaprop.tables.stream`, whose rows need not fit in memory, contains
             the target and the sample weights as well.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Class labels, an indicator matrix of labels, or numbers.
+            Class labels, an indicator matrix of labels, or numbers. Of several labels or numbers
+            per row, those that are NaN are missing: they do not contribute to the loss.
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights of the rows, not all zero.
         X_val, y_val, sample_weight_val : array-like, optional
@@ -504,12 +504,15 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         """X and y as arrays of as many rows; `plain_y` says whether y needs no conversion."""
         if plain_y and is_plain(X) and len(X) == len(y) and self._accepts_columns(X, reset):
             return X, y
+        missing = missing_targets(y)
+        if missing is not None:
+            y = np.where(missing, 0.0, y)
         with raised_as_input_error():
             X, y = validate_data(
                 self, X, y, accept_sparse=["csr", "csc"], multi_output=True, y_numeric=numeric,
                 dtype=INPUT_DTYPES, reset=reset,
             )  # fmt: skip
-        return X, y
+        return X, y if missing is None else np.where(missing, np.nan, y)
 
     def _accepts_columns(self, X: np.ndarray, reset: bool) -> bool:
         """Whether X, which has no names of columns, has the fitted columns; `reset` learns them."""

@@ -23,7 +23,7 @@ from deltaprop.estimators._base import (
 from deltaprop.estimators.declaration import with_parameters
 from deltaprop.estimators.fitted import TargetKind, as_labels
 from deltaprop.estimators.parameters import ClassifierParameters
-from deltaprop.estimators.plain import is_plain_target, kind_and_labels
+from deltaprop.estimators.plain import is_plain_target, kind_and_labels, missing_targets
 from deltaprop.functions import losses
 from deltaprop.functions.losses import Loss
 from deltaprop.model.inputs import check_weights
@@ -223,9 +223,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         y = y.toarray() if hasattr(y, "toarray") else y
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        self._learn_or_check_classes(y, task)
+        is_missing = missing_targets(y)
+        known = y if is_missing is None else np.where(is_missing, 0.0, y)
+        self._learn_or_check_classes(known, task)
         w = check_weights(sample_weight, X)
         if self.class_weight is not None:
+            if is_missing is not None:
+                raise InputError("class_weight needs all labels of each row, but y contains NaN.")
             with raised_as_input_error():
                 balance = compute_sample_weight(self.class_weight, y).astype(working_dtype(X))
             if (balance < 0).any():
@@ -276,7 +280,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
     def _codes(self, y: np.ndarray) -> np.ndarray:
         """0 and 1 for two classes or several labels, otherwise the index of each row's class."""
         if self._kind == "multilabel":
-            return y.astype(np.int8)
+            return y.astype(np.int8 if missing_targets(y) is None else np.float32)
         if self._kind == "multiclass" or self._one_hot():
             return cast(np.ndarray, np.searchsorted(self.classes_, y))
         positive: np.ndarray = (y == self.classes_[-1]).astype(np.int8)
@@ -346,7 +350,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            For several labels per row, all of them must be predicted correctly.
+            For several labels per row, all of them that are known, which are not NaN, must be
+            predicted correctly.
         sample_weight : array-like of shape (n_samples,), optional
 
         Returns
@@ -354,16 +359,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         float
         """
         predicted = self.predict(X)
+        if missing_targets(y) is not None:
+            return accuracy(np.asarray(y), predicted, sample_weight)
         plain = sample_weight is None and is_plain_target(y, "biuU")
         if plain and y.dtype.kind == predicted.dtype.kind and y.shape == predicted.shape:
-            return _accuracy(y, predicted)
+            return accuracy(y, predicted)
         from sklearn.metrics import accuracy_score
 
         return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
     def _default_score(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float:
         assert rows.labels is not None
-        return _accuracy(rows.labels, self.labels(z), rows.w)
+        return accuracy(rows.labels, self.labels(z), rows.w)
 
     def _stratify(self, rows: Rows, n_held: int) -> np.ndarray | None:
         if self._kind == "multilabel":
@@ -389,12 +396,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         return tags
 
 
-def _accuracy(
+def accuracy(
     y: np.ndarray, predicted: np.ndarray, weights: Float[np.ndarray, " N"] | None = None
 ) -> float:
     """The (weighted) fraction of rows that are predicted correctly.
 
-    The same as scikit-learn's ``accuracy_score``, without its checks of the input.
+    The same as scikit-learn's ``accuracy_score``, without its checks of the input. Labels that are
+    missing (NaN) do not count, and neither do rows without a known label.
     """
-    correct = y == predicted
+    correct, missing = y == predicted, missing_targets(y)
+    if missing is not None:
+        correct |= missing
+        weights = np.where(missing.all(axis=1), 0.0, 1.0 if weights is None else weights)
     return float(np.average(correct if y.ndim == 1 else correct.all(axis=1), weights=weights))

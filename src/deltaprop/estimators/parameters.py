@@ -326,6 +326,12 @@ class TabularParameters:
         "``TimeSeriesSplit``, or pairs of row numbers. Each fold trains one member, which "
         "early stopping validates on the rows that the fold holds out. 1 trains a single network.",
     )
+    refit: bool = parameter(
+        False, "bool", ["boolean"],
+        "Whether to replace the members, after the cross-validation, by a single network that is "
+        "trained on all rows, for as many epochs as their best ones on average. It is smaller and "
+        "faster than the members together, and usually a little less accurate.",
+    )
     n_bins: int | str = parameter(
         AUTO, 'int >= 0 or "auto"', [StrOptions({AUTO}), WHOLE],
         "Largest number of bins of the piecewise-linear encoding of a number; see "
@@ -385,9 +391,24 @@ class TabularParameters:
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class _TabularClassifierOnly:
-    """The parameter of the tabular classifier alone."""
+    """The parameters of the tabular classifier alone."""
 
     class_weight: Mapping[Any, float] | str | None = None
+    decision_threshold: float | str = parameter(
+        AUTO, 'float in [0, 1], str or "auto"',
+        [StrOptions({AUTO}), str, Interval(Real, 0, 1, closed="both")],
+        "The probability above which the positive class, ``classes_[1]`` of two, is predicted; of "
+        "several labels per row, the probability of each label. A string names the scorer of "
+        'scikit-learn that the threshold maximizes on held-out rows, such as "f1" or '
+        '"balanced_accuracy". "auto" is 0.5, or the threshold of the least `cost`.',
+    )
+    cost: Mapping[str, float] | Sequence[Sequence[float]] | np.ndarray | None = parameter(
+        None, "dict, array-like of shape (n_classes, n_classes) or None",
+        [None, dict, "array-like"],
+        'What wrong decisions cost: ``{"false_positive": 1, "false_negative": 5}``, or a matrix '
+        "whose entry (i, j) is the cost of predicting class j for a row of class i, in the order "
+        "of ``classes_``. ``predict`` returns the class of the least expected cost.",
+    )
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -7,13 +7,16 @@ else, and everything that is to raise an error or a warning, is left to scikit-l
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
 
 from deltaprop.errors import InputError, raised_as_input_error
 from deltaprop.model.inputs import NARROW
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool
 
 INPUT_DTYPES = [np.float64, np.float32, *(name for name in NARROW if name != "bfloat16")]
 """The dtypes of X that are used without a conversion."""
@@ -39,6 +42,34 @@ def is_plain_target(y: Any, kinds: str) -> bool:
         and y.dtype.kind in kinds
         and (y.dtype.kind != "f" or bool(np.isfinite(y).all()))
     )
+
+
+def missing_targets(y: Any) -> Bool[np.ndarray, "N K"] | None:
+    """Which targets are missing (NaN), if y has several columns of numbers; None if none are.
+
+    Raises
+    ------
+    ValueError
+        If no target of a column is known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop.estimators.plain import missing_targets
+    >>> missing_targets(np.array([[1.0, np.nan], [2.0, 3.0]]))
+    array([[False,  True],
+           [False, False]])
+    """
+    if hasattr(y, "toarray"):
+        return None
+    values = np.asarray(y)
+    if values.ndim != 2 or values.shape[1] < 2 or values.dtype.kind != "f":
+        return None
+    missing = np.isnan(values)
+    if missing.all(axis=0).any():
+        column = int(missing.all(axis=0).argmax())
+        raise InputError(f"y contains only NaN in column {column}; leave that column out.")
+    return missing if missing.any() else None
 
 
 def kind_and_labels(y: Any) -> tuple[str, np.ndarray]:

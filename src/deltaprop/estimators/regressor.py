@@ -17,7 +17,7 @@ from deltaprop.estimators._base import BaseMLP, Task, by_rows, keeps_fit_on_fail
 from deltaprop.estimators.declaration import with_parameters
 from deltaprop.estimators.fitted import TargetKind
 from deltaprop.estimators.parameters import RegressorParameters
-from deltaprop.estimators.plain import is_plain_target
+from deltaprop.estimators.plain import is_plain_target, missing_targets
 from deltaprop.functions import losses
 from deltaprop.functions.losses import Loss
 from deltaprop.model.inputs import check_weights
@@ -159,6 +159,7 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Of several targets per row, those that are NaN are not scored.
         sample_weight : array-like of shape (n_samples,), optional
 
         Returns
@@ -171,7 +172,9 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
             If the model predicts several quantiles, for which R² is not defined.
         """
         self.require_score()
-        return float(super().score(X, y, sample_weight))
+        if missing_targets(y) is None:
+            return float(super().score(X, y, sample_weight))
+        return r2(np.asarray(y), self.predict(X), sample_weight)
 
     def require_score(self) -> None:
         """Raise ValueError if the model predicts several quantiles, for which R² is not defined."""
@@ -250,9 +253,34 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
     def _default_score(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float | None:
         if self._has_several_quantiles():
             return None
-        from sklearn.metrics import r2_score
+        assert rows.labels is not None
+        return r2(rows.labels, self._means(z), rows.w)
 
-        return float(r2_score(rows.labels, self._means(z), sample_weight=rows.w))
+
+def r2(
+    y: Float[np.ndarray, "N ..."], predicted: Float[np.ndarray, "N ..."], sample_weight: Any = None
+) -> float:
+    """R² of the targets that are known; of several targets, the mean.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from deltaprop.estimators.regressor import r2
+    >>> y = np.array([[0.0, 5.0], [2.0, 9.0], [4.0, np.nan]])
+    >>> r2(y, np.array([[0.0, 6.0], [2.0, 8.0], [4.0, 0.0]]))
+    0.875
+    """
+    from sklearn.metrics import r2_score
+
+    if y.ndim == 1 or not np.isnan(y).any():
+        return float(r2_score(y, predicted, sample_weight=sample_weight))
+    w = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight)
+    of_targets = []
+    for column, found in zip(y.T, predicted.T, strict=True):
+        known = ~np.isnan(column) & (w > 0)
+        if known.any():
+            of_targets.append(r2_score(column[known], found[known], sample_weight=w[known]))
+    return float(np.mean(of_targets))
 
 
 def _flat(z: Float[np.ndarray, "N H"]) -> np.ndarray:

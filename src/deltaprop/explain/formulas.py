@@ -274,8 +274,11 @@ def loss(function: Loss, y: Symbol, z: Symbol, scope: Scope) -> tuple[Expression
     """The summands of equation (1.3) and loss′."""
     if function.name in LOSSES:
         return LOSSES[function.name](y, z, scope)
-    value = _called(function.evaluate, (y, z), call(function.name, y, z))
-    return value, _called(function.first, (y, z), call(function.name + "′", y, z))
+    value, slope = (partial(f, **dict(function.params)) for f in (function.value, function.d))
+    return (
+        _called(value, (y, z), call(function.name, y, z)),
+        _called(slope, (y, z), call(function.name + "′", y, z)),
+    )
 
 
 # ---------------------------------------------------------------- collapsed forms of δ
@@ -337,12 +340,13 @@ def collapsed(
     function: Loss, f: Activation, a: Symbol, y: Symbol, z: Symbol, scope: Scope
 ) -> Expression | None:
     """The collapsed form of δ at the output; None if the loss and the activation have none."""
-    closed = function.closed_form(f.name)
+    closed = dict(function.closed).get(f.name)
     if closed is None:
         return None
     if (function.name, f.name) in CLOSED:
         return tree(CLOSED[function.name, f.name](y, z, scope))
-    return cast("Expression | None", _called(closed.delta, (y, a, z), None))
+    delta = partial(closed.delta, **dict(function.params))
+    return cast("Expression | None", _called(delta, (y, a, z), None))
 
 
 # ---------------------------------------------------------------- custom functions

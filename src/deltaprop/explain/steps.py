@@ -20,8 +20,10 @@ from deltaprop.explain.expressions import (
     Name,
     Number,
     Power,
+    Row,
     Symbol,
     call,
+    cases,
     sum_h,
     sum_n,
     symbols,
@@ -78,12 +80,15 @@ class BatchForm:
         Whether the rows have sample weights.
     proper : bool
         Whether each row of y sums to 1, which simplifies δ of softmax with cross-entropy.
+    missing : bool
+        Whether y contains NaN, for targets that are missing.
     """
 
     N: int | None = None
     K: int | None = None
     weighted: bool = False
     proper: bool = True
+    missing: bool = False
 
 
 def steps_of(model: Model, form: BatchForm | None = None) -> tuple[Step, ...]:
@@ -137,6 +142,7 @@ class _StepWriter:
         ]
         self.yhat = Symbol("ŷ", None, (N, sizes[-1]))
         self.y = Symbol("y", None, (N, self._target_columns()))
+        self.K = Symbol("K", None, self.y.shape)
         self.λ = Symbol("λ", None, ())
         self.w = Symbol("w", None, (N, 1))
         self.total = Symbol("S" if self.form.weighted else "N", None, ())
@@ -189,6 +195,8 @@ class _StepWriter:
         yield f"{self.N} rows: X_0 is the input, y the target{self._target_text()}."
         if self.loss.note:
             yield self.loss.note
+        if self.form.missing:
+            yield "K is 1 where y is known, and 0 where it is missing (NaN)."
         dropped = [(l, d.dropout) for l, d in enumerate(self.model.layers) if d.dropout]
         for l, p in dropped:
             yield (
@@ -245,8 +253,8 @@ class _StepWriter:
         return Equation(self.a[l], (self.X[l] * r) @ self.W[l] + self.b[l], "1.2, scale")
 
     def _loss(self) -> Step:
-        summands, self.loss_slope = formulas.loss(self.loss, self.y, self.yhat, self.scope)
-        rows = sum_h(summands)
+        summands, slope = formulas.loss(self.loss, self.y, self.yhat, self.scope)
+        rows, self.loss_slope = sum_h(self._of_known(summands)), self._of_known(slope)
         data: Expression = sum_n(self.w * rows if self.form.weighted else rows)
         penalty = self._penalty()
         if self.model.reduction == "sklearn":
@@ -258,6 +266,14 @@ class _StepWriter:
         source = "1.3" if penalty is None else "1.3, L2"
         equation = Equation(Symbol("L", None, ()), L, source)
         return Step(f"Loss: {self.loss.name}", "loss", None, (*self.scope.lines, equation))
+
+    def _of_known(self, x: Expression) -> Expression:
+        """x with 0 in place of the entries of missing targets."""
+        if not self.form.missing:
+            return x
+        if isinstance(x, Row):
+            return Row(tuple(self._of_known(item) for item in x.items))
+        return cases((x, self.K > 0), otherwise=0)
 
     def _penalty(self) -> Expression | None:
         if not self.model.l2:
@@ -309,7 +325,8 @@ class _StepWriter:
         lines.clear()
         definitions = [Equation(left, right, "1.8") for left, right, _ in scope.lines]
         title += f", which collapses for {f.name} with {self.loss.name}"
-        return title, [*definitions, Equation(self.delta[l], self._weigh(delta), "1.8")]
+        delta = self._weigh(self._of_known(delta))
+        return title, [*definitions, Equation(self.delta[l], delta, "1.8")]
 
     def _hidden_error(self, l: int, g: Expression) -> list[Equation]:
         slope = self.slope[l]

@@ -70,9 +70,10 @@ def batch_of(model: Model, X: Any, y: Any, sample_weight: Any = None) -> Batch:
     target = _target(model, check_y(model, y))
     N, K = target.shape
     proper = bool(np.allclose(target.sum(axis=1), 1))
+    is_known = ~np.isnan(target)
     known: dict[Name, Any] = {
         ("π", None): np.pi, ("N", None): N, ("y", None): target, ("ŷ", None): computed.X[-1],
-        ("L", None): computed.loss,
+        ("L", None): computed.loss, ("K", None): is_known.astype(model.dtype),
     }  # fmt: skip
     if sample_weight is not None:
         known["w", None] = np.asarray(sample_weight, dtype=model.dtype)[:, None]
@@ -93,7 +94,8 @@ def batch_of(model: Model, X: Any, y: Any, sample_weight: Any = None) -> Batch:
     if model.f[-1].coupling != "elementwise" and not _collapses(model):
         last = model.n_layers - 1
         known["g", last] = model.loss_function.first(t, computed.X[-1], np)
-    return Batch(BatchForm(N, K, sample_weight is not None, proper), known)
+    missing = not is_known.all()
+    return Batch(BatchForm(N, K, sample_weight is not None, proper, missing), known)
 
 
 def _collapses(model: Model) -> bool:

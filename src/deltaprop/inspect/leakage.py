@@ -90,6 +90,8 @@ def leaks_of(
     from sklearn.model_selection import cross_val_score
 
     t = net.encode(y)
+    is_known = np.isfinite(t).all(axis=1)
+    X, t = X[is_known], t[is_known]
     labels = _classes(t, net.loss_function.name)
     kept, target = (np.arange(len(t)), t) if labels is None else _frequent(labels)
     if len(kept) < FEWEST_ROWS or (labels is not None and len(np.unique(target)) < 2):

@@ -78,7 +78,8 @@ def check_y(network: Expects, y: Any) -> Num[np.ndarray, "N ..."]:
     ------
     ValueError
         If y is empty, has more than two dimensions, or contains values that are not finite numbers
-        or that are outside the domain of the loss.
+        or that are outside the domain of the loss. With several columns, and a loss that has
+        summands of its own for each, NaN is a missing target.
     """
     y = np.asarray(y)
     if y.ndim not in (1, 2) or y.size == 0:
@@ -89,11 +90,23 @@ def check_y(network: Expects, y: Any) -> Num[np.ndarray, "N ..."]:
             "deltaprop.MLPClassifier, which encodes them."
         )
     if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise InputError("y contains NaN or infinity; remove those rows or fill them in.")
+        _require_some_known(network.loss_function, y)
     if y.dtype.kind == "b":
         y = y.astype(np.int8)
     check_domain(network, y)
     return cast(np.ndarray, y)
+
+
+def _require_some_known(loss: Loss, y: Float[np.ndarray, "N ..."]) -> None:
+    """Raise ValueError unless each number that is not finite is a missing target."""
+    several = y.ndim == 2 and y.shape[1] > 1
+    if not several or not loss.admits_missing or np.isinf(y).any():
+        hint = ""
+        if several and not loss.admits_missing:
+            hint = f" The loss {loss.name!r} needs all targets of a row."
+        raise InputError(f"y contains NaN or infinity; remove those rows or fill them in.{hint}")
+    if np.isnan(y).all():
+        raise InputError("y contains only NaN; at least one target must be known.")
 
 
 def check_domain(network: Expects, y: Num[np.ndarray, "N ..."]) -> None:

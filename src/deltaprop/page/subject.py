@@ -141,6 +141,8 @@ class Subject:
         N = len(self.targets.values)
         if self.inputs.n_rows != N:
             raise InputError(f"X has {self.inputs.n_rows} row(s) and y has {N}; they must agree.")
+        if np.isnan(self.targets.values).any():
+            raise InputError("y contains NaN; the page needs rows whose targets are all known.")
         self.network().encode(self.targets.encode(self.targets.values))
         X_0, y_0, *_ = self.take(0, 1)
         self.network().loss(X_0, y_0)

@@ -114,7 +114,7 @@ def run_trial(
     error = None
     try:
         with _on_one_thread():
-            data.fit(with_parameters(model, callbacks=[observer]))
+            data.fit(with_parameters(model, callbacks=[observer], refit=False))
     except Stopped:
         return None
     except Pruned:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
 FEW = 40  # up to here, even a category of a single row has a column of its own
+PLAIN = (str, float, int, bool, type(None))
 MOST = 1000  # columns for categories; those that are less frequent are rare
 
 
@@ -98,11 +99,18 @@ class CategoryColumn:
     def read(self, column: Any) -> Int[np.ndarray, " N"]:
         """The slot of each row, which is a row of the table."""
         labels, codes = values.distinct(column)
+        found: np.ndarray = np.array(self._slots_of([*labels, None]))[codes]
+        return found
+
+    def read_cell(self, cell: Any) -> list[int] | None:
+        """What `read` returns for a column of one value; None if that is no word or number."""
+        return self._slots_of([values.label(cell)]) if type(cell) in PLAIN else None
+
+    def _slots_of(self, labels: list[str | None]) -> list[int]:
         if self.missing_words:
             labels = values.without_missing_words(labels)
         slots, unknown = self.slots, self._unknown
-        found: np.ndarray = np.array([slots.get(word, unknown) for word in [*labels, None]])[codes]
-        return found
+        return [slots.get(word, unknown) for word in labels]
 
     def write(
         self,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float, Num
 
+PLAIN = (float, int, bool)
+
 
 @dataclass
 class NumberColumn:
@@ -66,6 +68,15 @@ class NumberColumn:
     def read(self, column: Any) -> Num[np.ndarray, " N"]:
         return self.values_of(column)
 
+    def read_cell(self, cell: Any) -> list[float] | None:
+        """What `read` returns for a column of one value; None if that is no plain number."""
+        if type(cell) not in PLAIN:
+            return None
+        try:
+            return [float(cell)]
+        except OverflowError:
+            return None
+
     def write(
         self, values: Any, out: Float[np.ndarray, "n 1"], flags: Float[np.ndarray, "n m"]
     ) -> None:
@@ -89,6 +100,9 @@ class DurationColumn(NumberColumn):
     @staticmethod
     def values_of(column: Any) -> Num[np.ndarray, " N"]:
         return values.seconds(column)
+
+    def read_cell(self, cell: Any) -> None:
+        return None
 
 
 class Numbers:

@@ -16,7 +16,9 @@ class EncodedColumn(Protocol):
     """What was learned about a column, and how its values become numbers.
 
     Encoding takes two steps, so that rows are written to the result in blocks that fit the cache
-    while whole columns are read at once. Model files contain the attributes of these objects.
+    while whole columns are read at once. A column may also have a method ``read_cell(cell)``, which
+    returns what `read` returns for a single value, given as a Python object, or None if it cannot.
+    Model files contain the attributes of these objects.
     """
 
     @property

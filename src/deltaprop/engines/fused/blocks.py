@@ -357,7 +357,10 @@ def _bound(
 
 
 def _each_entry(loss: Loss, activation: str, dtype: str) -> Any:
-    """An elementwise loss; a `PerOutput` parameter has one value (level) for each column."""
+    """An elementwise loss; a `PerOutput` parameter has one value (level) for each column.
+
+    Where t is NaN, the target is missing: its loss and δ are 0.
+    """
     one, xp = np.dtype(dtype).type(1), namespace(dtype)
     zero = one - one
     closed = dict(loss.closed).get(activation)
@@ -382,15 +385,19 @@ def _each_entry(loss: Loss, activation: str, dtype: str) -> Any:
                 level = levels[h % Q]
                 for n in range(N):
                     i = h * N + n
-                    rows[n] += value(t[i], a[i], z[i], level, xp)
-                    d[i] = slope(t[i], a[i], z[i], level, xp)
+                    loss = value(t[i], a[i], z[i], level, xp)
+                    delta = slope(t[i], a[i], z[i], level, xp)
+                    rows[n] += loss if t[i] == t[i] else zero
+                    d[i] = delta if t[i] == t[i] else zero
         else:
             for n in range(N):
                 total = zero
                 for h in range(H):
                     i, level = n * H + h, levels[h % Q]
-                    total += value(t[i], a[i], z[i], level, xp)
-                    d[i] = slope(t[i], a[i], z[i], level, xp)
+                    loss = value(t[i], a[i], z[i], level, xp)
+                    delta = slope(t[i], a[i], z[i], level, xp)
+                    total += loss if t[i] == t[i] else zero
+                    d[i] = delta if t[i] == t[i] else zero
                 rows[n] = total
 
     return block
@@ -469,8 +476,11 @@ def _mean_and_spread(kernel: MeanAndSpread, loss: Loss, closed: bool, dtype: str
             for h in range(K):
                 mean, spread = n * step_n + h * step_h, n * step_n + (h + K) * step_h
                 y = t[n * step_t + h * step_h]
-                value, d[mean], d[spread] = terms(y, x[mean], x[spread], xp)
-                total += value
+                value, slope_m, slope_s = terms(y, x[mean], x[spread], xp)
+                is_known = y == y  # else it is NaN: missing
+                total += value if is_known else zero
+                d[mean] = slope_m if is_known else zero
+                d[spread] = slope_s if is_known else zero
             rows[n] = total
 
     return block

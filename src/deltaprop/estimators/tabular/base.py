@@ -37,6 +37,7 @@ from deltaprop.estimators._saving import (
 )
 from deltaprop.estimators.fitted import TargetKind
 from deltaprop.estimators.parameters import AUTO, RunParameters, TabularParameters
+from deltaprop.estimators.plain import missing_targets
 from deltaprop.estimators.tabular.calibration import Conformal
 from deltaprop.estimators.tabular.folds import Fold, folds_for, most_folds
 from deltaprop.estimators.tabular.members import (
@@ -44,6 +45,7 @@ from deltaprop.estimators.tabular.members import (
     Deadline,
     Trained,
     held_out_output,
+    refitted,
     train_members,
 )
 from deltaprop.estimators.tabular.presets import PRESETS, SEVERAL, Preset
@@ -64,7 +66,8 @@ if TYPE_CHECKING:
 
 SAMPLE = 100_000  # rows of a stream from which the encoding is learned
 FEWEST_TO_STOP = 10  # rows: a share of fewer is no validation data for a single network
-OWN = ("preset", "time_limit", "cv", "n_bins")  # parameters that the MLP estimators do not have
+# Parameters that the MLP estimators do not have.
+OWN = ("preset", "time_limit", "cv", "refit", "n_bins", "decision_threshold", "cost")
 
 
 class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
@@ -86,6 +89,16 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     @abstractmethod
     def _calibrate(self, z: Float[np.ndarray, "N H"], rows: Rows) -> Float[np.ndarray, "N H"]:
         """Learn from the outputs for held-out rows. Returns them as calibrated."""
+
+    def _cool(self, network: Network) -> None:
+        """Divide the inputs of the last activation of a network by the temperature."""
+
+    def _check_decision(self, single: bool) -> None:
+        """Raise ValueError if the parameters of the decision do not fit the target, or a single
+        network, which has no held-out predictions."""
+
+    def _learn_decision(self, z: Float[np.ndarray, "N H"], rows: Rows) -> None:
+        """Learn from the calibrated outputs for held-out rows which class to predict."""
 
     @abstractmethod
     def _prediction_of(self, z: Float[np.ndarray, "N H"]) -> np.ndarray:
@@ -190,19 +203,33 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         self._set(encoder, [first])
         left = None if self.time_limit is None else self.time_limit - (time.monotonic() - began)
         if cv == 1:
+            self._check_decision(single=True)
             first.early_stopping &= len(y) >= FEWEST_TO_STOP
             self._single(first, Z, y, sample_weight, left)
             return
         rows = first.checked_rows(Z, y, sample_weight)
+        self._check_decision(single=False)
         repeats = preset.repeats if self.cv == AUTO else 1
         folds = folds_for(
             cv, rows.y if rows.labels is None else rows.labels, groups=groups,
             stratify=first.target_kind() == "classes", repeats=repeats, rng=rng,
         )  # fmt: skip
+        end = None if left is None else time.monotonic() + left
         trained = self._train(first, rows, folds, rng, left, len(folds) // repeats)
         self.members_ = [t.member for t in trained]
         own_weights = check_weights(sample_weight, rows.X)
         self._learn_from_held_out(trained, rows, own_weights)
+        if self.refit and self._signal is None:
+            self._refit(first, rows, int(rng.randint(2**31 - 1)), end)
+
+    def _refit(self, first: BaseMLP, rows: Rows, seed: int, end: float | None) -> None:
+        """Replace the members by a network trained on all rows, unless that is interrupted."""
+        member = refitted(first, self.members_, rows, seed, end)
+        if member.stop_reason_ == INTERRUPTED:
+            self._signal = member._signal
+            return
+        self._cool(member.network_)
+        self.members_ = [member]
 
     def _single(
         self, mlp: Any, Z: Float[Array, "N D"], y: np.ndarray, w: Any, seconds: float | None
@@ -232,7 +259,9 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         first.n_threads = 1 if n_jobs > 1 else None
         deadline = None
         if seconds is not None:
-            deadline = Deadline(max(0.0, seconds), len(folds), n_jobs, must)
+            turns = -(-len(folds) // n_jobs)
+            share = turns / (turns + 1) if self.refit else 1.0
+            deadline = Deadline(max(0.0, seconds * share), len(folds), n_jobs, must)
         seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=len(folds))]
         trained, self._signal = train_members(
             first, rows, folds, n_jobs=n_jobs, seeds=seeds, deadline=deadline, begun=self._show
@@ -258,6 +287,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         held = rows.take(known)
         z[known] = self._calibrate(z[known], held)
         held = replace(held, w=None if w is None else w[known])
+        self._learn_decision(z[known], held)
         self.cv_prediction_ = self._prediction_of(z)
         self.cv_score_ = self._score_of(z[known], held)
         self.held_out_ = self._errors_of(z[known], held)
@@ -344,12 +374,16 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
 
     def _output(self, X: Any) -> Float[np.ndarray, "N H"]:
         """The output of the ensemble for the rows of a table."""
-        check_is_fitted(self)
+        self._require_fitted()
         Z = self.encoder_.encode_compactly(X)
         if len(self.members_) == 1:
             return cast(np.ndarray, self.members_[0].output(Z))
         outputs = [member.output(Z) for member in self.members_]
         return cast(np.ndarray, self.members_[0].combined(outputs))
+
+    def _require_fitted(self) -> None:
+        if "encoder_" not in self.__dict__:  # faster than check_is_fitted
+            check_is_fitted(self)
 
     def _errors(self) -> list[Conformal]:
         check_is_fitted(self)
@@ -465,6 +499,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         preset = self._preset(len(X), len(X.features))
         rows = self._encoded_stream(X, preset)
         self._set(self.encoder_, [self._new_mlp(preset, len(rows))])
+        self._check_decision(single=True)
         with self._as_planned():
             self.mlp_.fit(rows if encode_y is None else rows.encoded(None, encode_y))
 
@@ -477,7 +512,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         return X.encoded(self.encoder_.encode, None, self.encoder_.layout.width)
 
     def _encode(self, X: Any) -> Float[np.ndarray, "N D"]:
-        check_is_fitted(self)
+        self._require_fitted()
         return self.encoder_.encode(X)
 
 
@@ -500,6 +535,19 @@ def name_of(y: Any) -> str | None:
     """The column name of the target, if it has one."""
     name = getattr(y, "name", None)
     return None if name is None else str(name)
+
+
+def weights_of_known_rows(y: np.ndarray, sample_weight: Any) -> Any:
+    """The sample weights, with 0 for rows of which no target is known; a warning counts them."""
+    missing = missing_targets(y)
+    if missing is None or not missing.all(axis=1).any():
+        return sample_weight
+    unknown = missing.all(axis=1)
+    warnings.warn(
+        f"{unknown.sum():,} of {len(y):,} rows have no known target; they are not used.",
+        stacklevel=4,
+    )
+    return np.where(unknown, 0.0, 1.0 if sample_weight is None else sample_weight)
 
 
 def _is_auto(value: Any) -> bool:

@@ -14,11 +14,19 @@ from deltaprop.data.rows import Rows
 from deltaprop.data.streams.stream import Stream
 from deltaprop.errors import InputError
 from deltaprop.estimators._base import keeps_fit_on_failure
-from deltaprop.estimators.classifier import MLPClassifier
+from deltaprop.estimators.classifier import MLPClassifier, accuracy
 from deltaprop.estimators.declaration import with_parameters
 from deltaprop.estimators.parameters import TabularClassifierParameters
-from deltaprop.estimators.tabular.base import BaseTabular, column, name_of
+from deltaprop.estimators.plain import missing_targets
+from deltaprop.estimators.tabular.base import (
+    BaseTabular,
+    column,
+    name_of,
+    weights_of_known_rows,
+)
 from deltaprop.estimators.tabular.calibration import Conformal, check_coverage, sets, temperature
+from deltaprop.estimators.tabular.decisions import Rule, cost_matrix, rule_for
+from deltaprop.network import Network
 from deltaprop.storage.codec import ModelFileError
 
 if TYPE_CHECKING:
@@ -56,6 +64,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         them did. With loss="hinge" they are margins. Model files do not contain them.
     temperature_ : float
         By which the inputs of the output layers' activations were divided; 1 if that did not help.
+    threshold_ : float or ndarray of shape (n_labels,) or None
+        The probability above which the positive class, ``classes_[1]``, is predicted; of several
+        labels per row, that of each. None for more than two classes and with loss="hinge".
     classes_ : ndarray
         The class labels, in the order of the columns of ``predict_proba``.
     n_features_in_ : int
@@ -80,6 +91,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
     _mlp: ClassVar = MLPClassifier
 
     temperature_: float
+    threshold_: float | np.ndarray | None
 
     @keeps_fit_on_failure
     def fit(
@@ -96,7 +108,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Class labels, without missing values: strings, booleans or numbers. Labels of other
             types, or of several types, are replaced by their strings. Or, for several labels per
-            row, an indicator matrix of 0 and 1 with a column for each label.
+            row, an indicator matrix of 0 and 1 with a column for each label. Some of them may be
+            missing (NaN): they do not contribute to the loss, and rows without a known label are
+            not used.
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights of the rows, not all zero.
         groups : array-like of shape (n_samples,), optional
@@ -111,16 +125,22 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         ValueError
             If a label is missing, or if a parameter or the data is invalid.
         """
-        self.temperature_ = 1.0
+        self.temperature_, self.threshold_ = 1.0, None
         if isinstance(X, Stream):
             self._fit_stream(X, y, sample_weight)
         else:
             self.target_name_ = name_of(y)
-            self._fit_members(X, _labels(y), sample_weight, groups)
+            labels = _labels(y)
+            sample_weight = weights_of_known_rows(labels, sample_weight)
+            self._fit_members(X, labels, sample_weight, groups)
         self.classes_ = self.mlp_.classes_
+        if self.threshold_ is None:
+            self.threshold_ = self._default_threshold()
         return self
 
-    _saved_attributes: ClassVar = (*BaseTabular._saved_attributes, "classes_", "temperature_")
+    _saved_attributes: ClassVar = (
+        *BaseTabular._saved_attributes, "classes_", "temperature_", "threshold_"
+    )  # fmt: skip
 
     def _require_consistent(self) -> None:
         super()._require_consistent()
@@ -128,6 +148,10 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
             self._require_equal("classes_", member)
         if not isinstance(getattr(self, "temperature_", 1.0), float):
             raise ModelFileError("its temperature is not a number")
+        if "threshold_" not in self.__dict__:  # earlier versions did not store it
+            self.threshold_ = self._default_threshold()
+        if not self._has_thresholds():
+            raise ModelFileError("its threshold_ does not fit its target")
 
     def predict(self, X: Any) -> np.ndarray:
         """Predict the class of each row.
@@ -140,11 +164,31 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_labels)
-            The most probable class of each row; for several labels per row, an indicator matrix of
-            those whose probability exceeds 0.5.
+            The most probable class of each row, or with `decision_threshold` or `cost` the one that
+            they decide for. For several labels per row, an indicator matrix of those whose
+            probability exceeds ``threshold_``.
         """
-        z = self._output(X)
-        return cast(np.ndarray, self.mlp_.labels(z))
+        return self.labels(self._output(X))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Compute the accuracy of the predictions.
+
+        Parameters
+        ----------
+        X : DataFrame
+            A table with the columns that the model was fitted to.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            For several labels per row, all of them that are known, which are not NaN, must be
+            predicted correctly.
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        float
+        """
+        if missing_targets(y) is None:
+            return float(super().score(X, y, sample_weight))
+        return accuracy(np.asarray(y), self.predict(X), sample_weight)
 
     def predict_proba(self, X: Any) -> Float[np.ndarray, "N C"]:
         """Predict the probability of each class. Not available with loss="hinge".
@@ -208,6 +252,113 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         coverage = check_coverage(coverage)
         return sets(self.predict_proba(X), self._errors()[0], coverage)
 
+    # ------------------------------------------------------------ decisions
+
+    def decide(self, P: Float[np.ndarray, "N C"]) -> np.ndarray:
+        """The classes that ``predict`` decides for, given their probabilities.
+
+        Parameters
+        ----------
+        P : array (n_samples, n_classes)
+            As ``predict_proba`` returns them.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]] * 5, ["no", "no", "yes", "yes"] * 5
+        >>> cost = {"false_positive": 1, "false_negative": 9}
+        >>> model = dp.TabularClassifier(cost=cost, cv=1, max_iter=5, random_state=0).fit(X, y)
+        >>> model.threshold_, model.decide([[0.8, 0.2]]).tolist()
+        (0.1, ['yes'])
+        """
+        P, classes, threshold = np.asarray(P), self.mlp_.classes_, cast(Any, self.threshold_)
+        if self.target_kind() == "labels":
+            return cast(np.ndarray, np.greater(P, threshold).astype(int))
+        if threshold is not None and len(classes) == 2:
+            index = (P[:, 1] > threshold).astype(int)
+        elif self.cost is None:
+            index = P.argmax(axis=1)
+        else:
+            index = (P @ cost_matrix(self.cost, len(classes))).argmin(axis=1)
+        return cast(np.ndarray, classes[index])
+
+    def labels(self, z: Float[np.ndarray, "N H"]) -> np.ndarray:
+        """The classes that ``predict`` decides for, given the output of the ensemble."""
+        if self.mlp_._gives_margins():
+            return cast(np.ndarray, self.mlp_.labels(z))
+        return self.decide(self.mlp_.probabilities(z))
+
+    def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
+        return None if self.target_kind() == "labels" else str(self.labels(z)[0])
+
+    def _rule(self) -> Rule | None:
+        """How the thresholds are chosen; None if there are none."""
+        is_default = self.decision_threshold == "auto" and self.cost is None
+        if self.mlp_._gives_margins():
+            if not is_default:
+                raise InputError(
+                    "decision_threshold and cost need probabilities, which loss='hinge' does not "
+                    "give; use the default loss."
+                )
+            return None
+        C = len(self.mlp_.classes_)
+        if C <= 2 or self.target_kind() == "labels":
+            return rule_for(self.decision_threshold, self.cost)
+        if self.decision_threshold != "auto":
+            raise InputError(
+                f"decision_threshold is for two classes or several labels per row, but y has {C} "
+                "classes; give the cost of wrong decisions as a matrix instead."
+            )
+        if self.cost is not None:
+            cost_matrix(self.cost, C)
+        return None
+
+    def _check_decision(self, single: bool) -> None:
+        if not single:
+            self._rule()
+        elif isinstance(self.decision_threshold, str) and self.decision_threshold != "auto":
+            rule_for(self.decision_threshold, self.cost).default()
+
+    def _default_threshold(self) -> Any:
+        """The threshold without held-out predictions, of each label."""
+        rule = self._rule()
+        if rule is None:
+            return None
+        if self.target_kind() == "labels":
+            return np.full(len(self.mlp_.classes_), rule.default())
+        return rule.default()
+
+    def _has_thresholds(self) -> bool:
+        """Whether `threshold_`, which was read from a file, fits the target."""
+        found = self.threshold_
+        if self._rule() is None:
+            return found is None
+        if self.target_kind() != "labels":
+            return isinstance(found, float) and 0 <= found <= 1
+        shape = (len(self.mlp_.classes_),)
+        return isinstance(found, np.ndarray) and found.shape == shape and bool((found >= 0).all())
+
+    def _learn_decision(self, z: Float[np.ndarray, "N H"], rows: Rows) -> None:
+        rule = self._rule()
+        if rule is None or len(self.mlp_.classes_) == 1:
+            return
+        P = self.mlp_.probabilities(z).astype(np.float64)
+        w = np.ones(len(P)) if rows.w is None else rows.w.astype(np.float64)
+        if rows.y.ndim == 1:
+            self.threshold_ = rule.tuned(P[:, 1], rows.y == 1, w)
+        else:
+            known = (~np.isnan(y) for y in rows.y.T)
+            self.threshold_ = np.array(
+                [
+                    rule.tuned(p[k], y[k] == 1, w[k])
+                    for p, y, k in zip(P.T, rows.y.T, known, strict=True)
+                ]
+            )
+
     # ------------------------------------------------------------ held-out rows
 
     def _calibrate(self, z: Float[np.ndarray, "N H"], rows: Rows) -> Float[np.ndarray, "N H"]:
@@ -216,21 +367,25 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         T = temperature(*self._decisions(z, rows))
         if T == 1.0:
             return z
-        if T > 1:  # the mean of all members is less sure than the one that predicted a row
+        if T > 1 and not self.refit:  # the mean of all members is less sure than each of them
             T = T**0.5
         self.temperature_ = T
         for network in self.networks_:
-            network.W[-1][...] /= T
-            network.b[-1][...] /= T
+            self._cool(network)
         return _cooled(z, T, each=self.mlp_.out_activation_ == "logistic")
+
+    def _cool(self, network: Network) -> None:
+        network.W[-1][...] /= self.temperature_
+        network.b[-1][...] /= self.temperature_
 
     def _decisions(self, z: Float[np.ndarray, "N H"], rows: Rows) -> tuple[Any, Any, Any]:
         """The probabilities, class and weight of each decision: one per row, or one per label."""
         if rows.y.ndim == 1:
             return self.mlp_.probabilities(z), _index(rows.y), rows.w
-        p = z.ravel()
-        w = None if rows.w is None else np.repeat(rows.w, z.shape[1])
-        return np.stack([1 - p, p], axis=1), _index(rows.y.ravel()), w
+        known = ~np.isnan(rows.y)
+        p = z[known]
+        w = None if rows.w is None else np.broadcast_to(rows.w[:, None], z.shape)[known]
+        return np.stack([1 - p, p], axis=1), _index(rows.y[known]), w
 
     def _prediction_of(self, z: Float[np.ndarray, "N H"]) -> np.ndarray:
         if hasattr(self.mlp_, "predict_proba"):
@@ -238,7 +393,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         return np.hstack([-z, z]) if z.shape[1] == 1 else z
 
     def _score_of(self, z: Float[np.ndarray, "N H"], rows: Rows) -> float | None:
-        return cast(float, self.mlp_._default_score(z, rows))
+        assert rows.labels is not None
+        return accuracy(rows.labels, self.labels(z), rows.w)
 
     def _errors_of(self, z: Float[np.ndarray, "N H"], rows: Rows) -> list[Conformal] | None:
         if not hasattr(self.mlp_, "predict_proba") or rows.y.ndim == 2:
@@ -256,10 +412,10 @@ def _labels(y: Any) -> np.ndarray:
         raise InputError(
             f"y must have one label per row, but a label is a {type(nested).__name__}."
         )
-    if labels.dtype == object and pd.isna(labels).any():
-        raise TableError("y has missing labels; remove those rows.")
     if labels.ndim != 1:
         return _indicators(labels)
+    if labels.dtype == object and pd.isna(labels).any():
+        raise TableError("y has missing labels; remove those rows.")
     if labels.dtype == object and infer_dtype(labels) != "string":  # keeps booleans and numbers
         labels = pd.Series(labels).infer_objects().to_numpy()
     if labels.dtype == object:
@@ -268,12 +424,16 @@ def _labels(y: Any) -> np.ndarray:
 
 
 def _indicators(labels: np.ndarray) -> np.ndarray:
-    """Several labels per row, as an indicator matrix of 0 and 1."""
-    if labels.ndim != 2 or labels.shape[1] == 0 or not np.isin(labels, (0, 1)).all():
+    """Several labels per row, as an indicator matrix of 0 and 1; NaN for missing ones."""
+    missing = pd.isna(labels)
+    known = np.where(missing, 0, labels.astype(object))
+    if labels.ndim != 2 or labels.shape[1] == 0 or not np.isin(known, (0, 1)).all():
         raise InputError(
             "y must have one column of class labels, or for several labels per row one column of 0 "
             f"and 1 for each; got an array of shape {labels.shape}."
         )
+    if missing.any():
+        return np.where(missing, np.nan, known.astype(np.float32))
     indicators: np.ndarray = labels.astype(np.int64)
     return indicators
 

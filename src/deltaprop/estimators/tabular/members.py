@@ -256,6 +256,39 @@ class MemberCallback:
         return stops or (self.end is not None and time.monotonic() >= self.end)
 
 
+def refitted(
+    first: BaseMLP, members: Sequence[BaseMLP], rows: Rows, seed: int, end: float | None
+) -> BaseMLP:
+    """A copy of an estimator, trained on all rows for the mean number of the members' best epochs.
+
+    Parameters
+    ----------
+    first : BaseMLP
+        Its `checked_rows` returned `rows`.
+    members : sequence of BaseMLP
+    rows : Rows
+    seed : int
+    end : float or None
+        When training must end, on the clock of `time.monotonic`.
+    """
+    member = copy.copy(first)
+    member.random_state, member.n_threads = seed, None
+    member.max_iter = max(1, round(float(np.mean([_best_epoch(m) for m in members]))))
+    member.early_stopping, member.n_iter_no_change = False, np.inf
+    member.callbacks = [] if end is None else [lambda epoch: time.monotonic() >= end]
+    member.checkpoint, member.record = None, None
+    member.fit_part(rows, None)
+    for name in ("callbacks", "checkpoint", "record"):
+        setattr(member, name, getattr(first, name))
+    return member
+
+
+def _best_epoch(member: BaseMLP) -> int:
+    """The epoch whose weights were kept."""
+    losses = member.validation_loss_curve_ if member.early_stopping else None
+    return member.n_iter_ if not losses else int(np.nanargmin(losses)) + 1
+
+
 def held_out_output(trained: Sequence[Trained], X: Float[Array, "N D"]) -> Float[np.ndarray, "N H"]:
     """The mean output, for each row, of the members that did not see it; NaN if all of them did."""
     total = np.zeros((X.shape[0], trained[0].member.network_.n_outputs))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import pandas as pd
 from sklearn.base import RegressorMixin
-from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from deltaprop.data.reading import TableError
@@ -17,8 +17,14 @@ from deltaprop.errors import InputError
 from deltaprop.estimators._base import keeps_fit_on_failure
 from deltaprop.estimators.declaration import with_parameters
 from deltaprop.estimators.parameters import TabularRegressorParameters
-from deltaprop.estimators.regressor import MLPRegressor
-from deltaprop.estimators.tabular.base import BaseTabular, column, name_of
+from deltaprop.estimators.plain import missing_targets
+from deltaprop.estimators.regressor import MLPRegressor, r2
+from deltaprop.estimators.tabular.base import (
+    BaseTabular,
+    column,
+    name_of,
+    weights_of_known_rows,
+)
 from deltaprop.estimators.tabular.calibration import Conformal, check_coverage
 from deltaprop.functions.losses import Loss
 from deltaprop.model.inputs import check_weights
@@ -99,7 +105,8 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
             as well. Its encoding is learned from a random sample of 100,000 rows; a single network
             is trained on all rows.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Finite numbers.
+            Finite numbers. Of several targets per row, some may be missing (NaN): they do not
+            contribute to the loss, and rows without a known target are not used.
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative weights of the rows, not all zero.
         groups : array-like of shape (n_samples,), optional
@@ -112,7 +119,8 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
         Raises
         ------
         ValueError
-            If y has values other than finite numbers, or if a parameter or the data is invalid.
+            If y has values other than finite numbers and missing ones among several targets, or
+            if a parameter or the data is invalid.
         """
         if isinstance(X, Stream):
             refuse_with_stream(y=y, sample_weight=sample_weight)
@@ -121,6 +129,7 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
             return self
         self.target_name_ = name_of(y)
         values = _numbers(y)
+        sample_weight = weights_of_known_rows(values, sample_weight)
         self._set_scale(*_moments(values, sample_weight))
         self._fit_members(X, self._scaled(values), sample_weight, groups)
         return self
@@ -199,6 +208,7 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
         X : DataFrame
             A table with the columns that the model was fitted to.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Of several targets per row, those that are NaN are not scored.
         sample_weight : array-like of shape (n_samples,), optional
 
         Returns
@@ -213,7 +223,9 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
         """
         check_is_fitted(self)
         self.mlp_.require_score()
-        return float(super().score(X, y, sample_weight))
+        if missing_targets(y) is None:
+            return float(super().score(X, y, sample_weight))
+        return r2(np.asarray(y), self.predict(X), sample_weight)
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> Float[np.ndarray, "N ... 2"]:
         """Predict an interval for each row, which contains the target with this probability.
@@ -280,7 +292,7 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
         predicted = self._prediction_of(z)
         if predicted.shape != rows.y.shape:  # several quantiles
             return None
-        return float(r2_score(self._unscaled(rows.y), predicted, sample_weight=rows.w))
+        return r2(self._unscaled(rows.y), predicted, rows.w)
 
     def _errors_of(self, z: Float[np.ndarray, "N H"], rows: Rows) -> list[Conformal] | None:
         predicted = self.mlp_.point_prediction(z)
@@ -299,23 +311,27 @@ def _numbers(y: Any) -> Float[np.ndarray, " N"]:
         raise TableError(
             f"y must hold numbers for a regression, got {values.dtype}; convert it to float."
         )
+    if values.dtype == object and values.ndim == 2:
+        values = np.where(pd.isna(values), np.nan, values)
     try:
         found: np.ndarray = values.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
         raise TableError(
             f"y must hold numbers for a regression: {error}. For classes, use TabularClassifier."
         ) from error
-    finite = np.isfinite(found)
-    if not finite.all():
-        hint = ""
-        if found.ndim == 2 and finite.any(axis=1).all():
-            hint = " To use rows of which only some targets are known, fit one model per target."
-        raise TableError(f"y contains NaN or infinity; remove those rows.{hint}")
+    if np.isinf(found).any() or (found.ndim == 1 and np.isnan(found).any()):
+        raise TableError("y contains NaN or infinity; remove those rows.")
     return found
 
 
 def _moments(y: Float[np.ndarray, "N ..."], sample_weight: Any) -> tuple[Any, Any]:
-    """The (weighted) mean and standard deviation of each target."""
+    """The (weighted) mean and standard deviation of each target, of its known values."""
     w = check_weights(sample_weight, y)
-    mean = np.average(y, axis=0, weights=w)
-    return mean, np.sqrt(np.average((y - mean) ** 2, axis=0, weights=w))
+    if missing_targets(y) is None:
+        mean = np.average(y, axis=0, weights=w)
+        return mean, np.sqrt(np.average((y - mean) ** 2, axis=0, weights=w))
+    of_targets = []
+    for target in y.T:
+        known = ~np.isnan(target)
+        of_targets.append(_moments(target[known], None if w is None else w[known]))
+    return tuple(np.array(of_targets).T)

@@ -6,6 +6,8 @@ from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from deltaprop.data.columns.description import shortened
 
 if TYPE_CHECKING:
@@ -33,8 +35,19 @@ def summary(model: Any) -> str:
     networks = f"{n} network{'s' * (n > 1)}"
     if model.cv_score_ is not None:
         networks += f", score {model.cv_score_:.4g} in the cross-validation"
+    threshold = threshold_in_words(model)
+    if threshold is not None:
+        networks += f", decision threshold {threshold}"
     counts = ", ".join(f"{number} {kind}" for kind, number in Counter(kinds.values()).items())
     return f"fitted: {networks}; {len(kinds)} column{'s' * (len(kinds) > 1)}: {counts}"
+
+
+def threshold_in_words(model: Any) -> str | None:
+    """The thresholds of a classifier, of each label; None if all are 0.5 or there are none."""
+    found = getattr(model, "threshold_", None)
+    if found is None or (np.asarray(found) == 0.5).all():
+        return None
+    return ", ".join(f"{t:.3g}" for t in np.atleast_1d(found))
 
 
 def column_table(encoder: TableEncoder) -> tuple[list[str], list[list[str]]]:

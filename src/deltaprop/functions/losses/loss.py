@@ -174,6 +174,11 @@ class Loss:
         return self.encoding.n_columns(H)
 
     @property
+    def admits_missing(self) -> bool:
+        """Whether single targets of a row may be missing (NaN): their summands and loss′ are 0."""
+        return self.encoding.separable and self.is_builtin
+
+    @property
     def task(self) -> Literal["classification", "regression"]:
         """The task for which estimators offer the loss."""
         return "classification" if self.encoding.predicts == "class" else "regression"
@@ -182,11 +187,11 @@ class Loss:
 
     def evaluate(self, t: Float[Array, "N K"], yhat: Float[Array, "N H"], xp: ModuleType) -> Values:
         """The summands of equation (1.3)."""
-        return self.value(t, yhat, xp, **self._arguments)
+        return self._of_known(t, self.value(t, yhat, xp, **self._arguments), xp)
 
     def first(self, t: Float[Array, "N K"], yhat: Float[Array, "N H"], xp: ModuleType) -> Values:
         """∂loss/∂ŷ, the factor loss′ of equation (1.8)."""
-        return self.d(t, yhat, xp, **self._arguments)
+        return self._of_known(t, self.d(t, yhat, xp, **self._arguments), xp)
 
     def second(self, t: Float[Array, "N K"], yhat: Float[Array, "N H"], xp: ModuleType) -> Values:
         """∂²loss/∂ŷ_h² for each output."""
@@ -194,7 +199,7 @@ class Loss:
             raise InputError(
                 f"Loss {self.name!r} has no second derivative; pass it as d2 of deltaprop.Loss."
             )
-        return self.d2(t, yhat, xp, **self._arguments)
+        return self._of_known(t, self.d2(t, yhat, xp, **self._arguments), xp)
 
     def fisher(self, yhat: Float[Array, "N H"], xp: ModuleType) -> Values:
         """E ∂²loss/∂ŷ_h² for y drawn from the model."""
@@ -208,10 +213,25 @@ class Loss:
         Its functions have the loss's parameters filled in: call ``value(t, a, z, xp)``.
         """
         closed = dict(self.closed).get(activation)
-        if closed is None or not self.params:
-            return closed
-        filled_in = partial(partial, **self._arguments)
+        if closed is None:
+            return None
+        filled_in = partial(partial, self._of_known_entries)
         return closed._replace(value=filled_in(closed.value), delta=filled_in(closed.delta))
+
+    def _of_known_entries(
+        self, function: LossFunction, t: Values, a: Values, z: Values, xp: ModuleType
+    ) -> Values:
+        return self._of_known(t, function(t, a, z, xp, **self._arguments), xp)
+
+    def _of_known(self, t: Float[Array, "N K"], values: Values, xp: ModuleType) -> Values:
+        """`values` where t is known, and 0 where it is NaN."""
+        if not self.admits_missing:
+            return values
+        known = ~xp.isnan(t)
+        outputs = values.shape[1] // t.shape[1]
+        if outputs > 1:
+            known = xp.concat([known] * outputs, axis=1)
+        return xp.where(known, values, xp.zeros_like(values))
 
     # ------------------------------------------------------------ identity
 

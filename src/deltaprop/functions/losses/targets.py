@@ -13,6 +13,9 @@ encoding         y                                           t
 `Signs`          class indices, 0/1 or -1/+1                 -1/+1
 ===============  ==========================================  ====================================
 
+A y of several columns may contain NaN, for targets that are missing, if the encoding is
+`separable`: t is NaN there too.
+
 ε is `label_smoothing`, w is `class_weight`. H is the number of outputs of the network.
 
 An encoding also describes how to interpret the outputs of a network, for example as probabilities
@@ -57,6 +60,8 @@ class Target:
         Whether outputs are signed margins with the threshold 0, not probabilities.
     one_hot_pairs : bool
         Whether two classes need two outputs instead of one.
+    separable : bool
+        Whether each column of y has its own summands of the loss, so that it may be missing.
 
     Examples
     --------
@@ -75,6 +80,7 @@ class Target:
     )
     margins: ClassVar[bool] = False
     one_hot_pairs: ClassVar[bool] = False
+    separable: ClassVar[bool] = True
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and vars(other) == vars(self)
@@ -118,6 +124,12 @@ def as_numbers(y: Given, dtype: Any, xp: ModuleType) -> Columns:
     return xp.astype(y[:, None] if y.ndim == 1 else y, dtype)
 
 
+def _range(y: Given) -> tuple[float, float]:
+    """The smallest and the largest known number."""
+    known = y[~np.isnan(y)]
+    return float(known.min()), float(known.max())
+
+
 def _require_columns(y: Given, H: int, name: str) -> None:
     if y.shape[1] != H:
         raise InputError(
@@ -137,7 +149,7 @@ class Amounts(Target):
 
     def check(self, y: Given, H: int, name: str) -> None:
         super().check(y, H, name)
-        low = float(y.min())
+        low, _ = _range(y)
         if low < 0 or (self.positive and low == 0):
             bound = "> 0" if self.positive else ">= 0"
             raise InputError(
@@ -209,7 +221,7 @@ class Probabilities(Target):
     def check(self, y: Given, H: int, name: str) -> None:
         columns = y[:, None] if y.ndim == 1 else y
         _require_columns(columns, H, name)
-        low, high = float(columns.min()), float(columns.max())
+        low, high = _range(columns)
         if low < 0 or high > 1:
             raise InputError(
                 f"y must lie in [0, 1] for loss {name!r}; its values range from {low:g} to "
@@ -231,6 +243,7 @@ class Classes(Target):
     predicts: ClassVar[Predicts] = "class"
     class_targets: ClassVar[frozenset[ClassTarget]] = frozenset(("binary", "multiclass"))
     one_hot_pairs: ClassVar[bool] = True
+    separable: ClassVar[bool] = False
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -283,6 +296,7 @@ class OneOrMore(Target):
 
     predicts = "class"
     class_targets = frozenset(("binary", "multiclass"))
+    separable = False
 
     def _for(self, H: int) -> Target:
         return Probabilities() if H == 1 else Classes()
@@ -302,6 +316,7 @@ class Signs(OneOrMore):
 
     class_targets = Target.class_targets
     margins = True
+    separable = True
 
     def check(self, y: Given, H: int, name: str) -> None:
         if y.ndim == 1 and H > 1:
@@ -309,14 +324,16 @@ class Signs(OneOrMore):
             return
         columns = y[:, None] if y.ndim == 1 else y
         _require_columns(columns, H, name)
-        valid = np.isin(columns, (-1, 0, 1))
+        valid = np.isin(columns, (-1, 0, 1)) | np.isnan(columns)
         if not valid.all():
             raise InputError(
                 f"y must hold 0/1 or -1/+1 for loss {name!r}; got {columns[~valid][0]!s}."
             )
 
     def columns(self, y: Given, H: int, dtype: Any, xp: ModuleType) -> Columns:
-        return 2 * xp.astype(super().columns(y, H, dtype, xp) > 0, dtype) - 1
+        marks = super().columns(y, H, dtype, xp)
+        signs = 2 * xp.astype(marks > 0, dtype) - 1
+        return xp.where(xp.isnan(marks), marks, signs)
 
     def description(self, H: int) -> str:
         return " as −1 and 1"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.estimators.tabular.summaries import threshold_in_words
 from deltaprop.inspect import displays
 from deltaprop.inspect.markup import Markup, facts, figure, figures, paragraph, table
 from deltaprop.inspect.report_data import Case
@@ -78,6 +79,8 @@ def held_out(case: Case) -> dict[str, object]:
     if getattr(model, "cv_score_", None) is not None:
         score = "accuracy" if case.is_classifier else "R²"
         found[f"{score} in the cross-validation"] = model.cv_score_
+    if threshold := threshold_in_words(model):
+        found["decision threshold"] = threshold
     if getattr(model, "held_out_", None) is None:
         return found
     X = case.before_estimator(case.X)
