@@ -48,9 +48,8 @@ from deltaprop.training.stopping import Plateau
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-    from deltaprop.functions.arrays import Array
-
     from deltaprop.data.streams.stream import Stream
+    from deltaprop.functions.arrays import Array
 
 SKLEARN_NAMES = {"learning_rate": "learning_rate_init", "nesterov": "nesterovs_momentum"}
 """The settings of solvers that scikit-learn calls by other names."""
