@@ -344,7 +344,10 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
 
     def _learn_decision(self, z: Float[np.ndarray, "N H"], rows: Rows) -> None:
         rule = self._rule()
-        if rule is None or len(self.mlp_.classes_) == 1:
+        if rule is None:
+            return
+        if len(self.mlp_.classes_) == 1:
+            self.threshold_ = 0.5
             return
         P = self.mlp_.probabilities(z).astype(np.float64)
         w = np.ones(len(P)) if rows.w is None else rows.w.astype(np.float64)
