@@ -280,7 +280,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
             return cast(np.ndarray, np.greater(P, threshold).astype(int))
         if threshold is not None and len(classes) == 2:
             index = (P[:, 1] > threshold).astype(int)
-        elif self.cost is None:
+        elif self.cost is None or len(classes) == 1:
             index = P.argmax(axis=1)
         else:
             index = (P @ cost_matrix(self.cost, len(classes))).argmin(axis=1)
