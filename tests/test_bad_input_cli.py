@@ -67,7 +67,10 @@ BAD = {
     "no such file": (["train", "absent.csv", "--target", "a"], "no file 'absent.csv'"),
     "no target": (["train", "t.csv"], "Missing option '--target'"),
     "unknown target": (["train", "t.csv", "--target", "speces"], "Did you mean 'species'"),
-    "unknown task": (["train", "t.csv", "--target", "species", "--task", "x"], "--task must be"),
+    "unknown task": (
+        ["train", "t.csv", "--target", "species", "--task", "x"],
+        "unknown task 'x'. It must be one of auto",
+    ),
     "words to regress": (
         ["train", "t.csv", "--target", "species", "--task", "regression"],
         "needs numbers, but column 'species' contains text",
@@ -94,7 +97,7 @@ BAD = {
     "unknown loss": (["train", "t.csv", "--target", "species", "--loss", "huber"], "loss"),
     "unknown schedule": (
         ["train", "t.csv", "--target", "species", "--schedule", "x"],
-        "learning_rate",
+        "unknown schedule 'x'",
     ),
     "no epochs": (["train", "t.csv", "--target", "species", "--epochs", "0"], "max_iter"),
     "negative rate": (
@@ -112,7 +115,7 @@ BAD = {
     "only the target": (["train", "only.csv", "--target", "b"], "no column besides the target"),
     "identifiers": (["train", "names.csv", "--target", "name"], "identifier"),
     "empty file": (["train", "empty.csv", "--target", "a"], "is empty"),
-    "broken table": (["train", "broken.parquet", "--target", "a"], "cannot be read as parquet"),
+    "broken table": (["train", "broken.parquet", "--target", "a"], "is not a Parquet file"),
     "no such folder": (
         ["train", "t.csv", "--target", "species", "-o", "nowhere/m.dp"],
         "no folder 'nowhere'",
@@ -195,10 +198,6 @@ BAD = {
     "a cluster with a page": (
         ["train", "t.csv", "--target", "species", "--cluster", "local", "--watch"],
         "--watch",
-    ),
-    "streamed to standard output": (
-        ["predict", "m.dp", "words.csv", "--memory", "2MB"],
-        "ends in .parquet",
     ),
     "unknown format": (["explain", "m.dp", "--format", "x"], "--format"),
     "unknown option": (["train", "t.csv", "--target", "species", "--colour"], "No such option"),

@@ -316,3 +316,40 @@ def test_float32_stays_float32_in_every_solver():
         dp.fit(net, X, y, solver=solver, max_epochs=2, clip_norm=1.0)
         assert net.theta.dtype == np.float32
         assert net.predict(X).dtype == np.float32
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("reduction", ["sum", "mean", "sklearn"])
+def test_training_and_validation_loss_are_on_one_scale(reduction, weighted):
+    """Validated on the training rows, both losses of a step that is close to 0 are the same."""
+    w = np.random.default_rng(0).uniform(0.5, 2.0, len(X)) if weighted else None
+    held = (X, y) if w is None else (X, y, w)
+    history = dp.fit(
+        small_net(reduction=reduction), X, y, solver=dp.SGD(1e-12), batch_size=len(X),
+        sample_weight=w, validation=held, max_epochs=1,
+    )  # fmt: skip
+    assert history.validation_loss_curve == pytest.approx(history.loss_curve, rel=1e-9)
+
+
+def test_the_scale_of_the_validation_loss_does_not_change_what_is_learned():
+    nets = [small_net(reduction=r, l2=0.0) for r in ("sum", "mean")]
+    sums, means = (
+        dp.fit(
+            net, X, y, solver=dp.SGD(rate, momentum=0.0), batch_size=len(X), patience=3, tol=1e-3,
+            validation=0.3, seed=0, max_epochs=60,
+        )
+        for net, rate in zip(nets, (0.5 / round(0.7 * len(X)), 0.5), strict=True)
+    )  # fmt: skip
+    assert sums.n_epochs == means.n_epochs
+    assert sums.best_epoch == means.best_epoch
+    np.testing.assert_allclose(nets[0].theta, nets[1].theta, rtol=1e-6, atol=1e-8)
+
+
+def test_the_quoted_loss_belongs_to_the_weights_that_were_kept():
+    model = dp.MLPClassifier(
+        100, early_stopping=True, learning_rate_init=0.05, max_iter=200, random_state=0
+    ).fit(X, y)
+    assert model.best_epoch_ < model.n_iter_
+    assert model.loss_ == model.loss_curve_[model.best_epoch_ - 1] != model.loss_curve_[-1]
+    assert model.fit_history().best_epoch == model.best_epoch_
+    assert dp.MLPClassifier(4, max_iter=5, random_state=0).fit(X, y).best_epoch_ is None

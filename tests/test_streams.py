@@ -434,7 +434,9 @@ def test_the_command_line_streams_a_folder(tmp_path, monkeypatch):
     run = CliRunner().invoke(app, ["predict", "model.dp", "in/*.parquet", "-o", "p.parquet"])
     assert run.exit_code == 0, run.output
     assert len(pd.read_parquet("p.parquet")) == 344
-    assert CliRunner().invoke(app, ["predict", "model.dp", "in"]).exit_code != 0
+    run = CliRunner().invoke(app, ["predict", "model.dp", "in"])
+    assert run.exit_code == 0, run.output
+    assert run.stdout.splitlines() == ["sex", *pd.read_parquet("p.parquet").sex]
     run = CliRunner().invoke(app, ["train", "in", "--target", "sex", "--memory", "2", "--quiet"])
     assert run.exit_code != 0
 

@@ -13,7 +13,11 @@ _HOME = {
     "Stream": "deltaprop.data.streams.stream",
     "TableEncoder": "deltaprop.data.encoder",
     "TableError": "deltaprop.data.reading",
+    "TableWarning": "deltaprop.data.reading",
+    "UnparsedCells": "deltaprop.data.reading",
+    "Overview": "deltaprop.data.overview.describing",
     "as_frame": "deltaprop.data.frames",
+    "describe": "deltaprop.data.overview.describing",
     "predict_stream": "deltaprop.data.predicting",
     "predictions": "deltaprop.data.predicting",
     "read_table": "deltaprop.data.reading",
@@ -23,10 +27,14 @@ _HOME = {
 }
 
 __all__ = [
+    "Overview",
     "Stream",
     "TableEncoder",
     "TableError",
+    "TableWarning",
+    "UnparsedCells",
     "as_frame",
+    "describe",
     "predict_stream",
     "predictions",
     "read_table",
@@ -38,8 +46,9 @@ __all__ = [
 if TYPE_CHECKING:
     from deltaprop.data.encoder import TableEncoder
     from deltaprop.data.frames import as_frame
+    from deltaprop.data.overview.describing import Overview, describe
     from deltaprop.data.predicting import predict_stream, predictions
-    from deltaprop.data.reading import TableError, read_table
+    from deltaprop.data.reading import TableError, TableWarning, UnparsedCells, read_table
     from deltaprop.data.streams.opening import stream
     from deltaprop.data.streams.stream import Stream
     from deltaprop.data.task import recognise_task, split_target

@@ -10,5 +10,6 @@ from deltaprop.cli import evaluate
 from deltaprop.cli import check
 from deltaprop.cli import explain
 from deltaprop.cli import info
+from deltaprop.cli import look
 
-__all__ = ["app", "check", "evaluate", "explain", "info", "predict", "train"]
+__all__ = ["app", "check", "evaluate", "explain", "info", "look", "predict", "train"]

@@ -5,14 +5,19 @@ from __future__ import annotations
 import typer
 
 from deltaprop.cli.options import AsJson, ModelFile, TableFile
-from deltaprop.cli.output import print_json
+from deltaprop.cli.output import examples, print_json
+from deltaprop.cli.reading_options import reads_a_table
 from deltaprop.cli.registry import app
+from deltaprop.data.reading.options import ReadingOptions
 
 N_ROWS = 20
 
 
-@app.command()
-def check(model: ModelFile, table: TableFile, as_json: AsJson = False) -> None:
+@app.command(epilog=examples("deltaprop check model.dp data.csv"))
+@reads_a_table
+def check(
+    model: ModelFile, table: TableFile, reading: ReadingOptions, as_json: AsJson = False
+) -> None:
     """Verify every equation of a model's networks numerically, on the first rows of a table.
 
     Of an ensemble, each line is about the member for which the equation is furthest from holding.
@@ -22,7 +27,7 @@ def check(model: ModelFile, table: TableFile, as_json: AsJson = False) -> None:
     from deltaprop.cli.tables import rows_with_target
 
     fitted = load_tabular(model)
-    X, y = rows_with_target(fitted, model, table)
+    X, y = rows_with_target(fitted, model, table, reading)
     verification = fitted.check(X.head(N_ROWS), y.head(N_ROWS))
     n = len(fitted.members_)
     if as_json:

@@ -2,36 +2,93 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from deltaprop.cli.options import AsJson, ModelFile, TableFile
-from deltaprop.cli.output import note, print_json
+from deltaprop.cli.options import AsJson, MetricName, ModelFile, Quiet, TableFile
+from deltaprop.cli.output import examples, note, print_json
+from deltaprop.cli.reading_options import reads_a_table
 from deltaprop.cli.registry import app
+from deltaprop.data.reading.options import ReadingOptions
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+    from deltaprop.cli.models import Tabular
 
-@app.command()
-def evaluate(model: ModelFile, table: TableFile, as_json: AsJson = False) -> None:
-    """Compare a model's predictions with the target column of a table."""
+NEARLY_ALL = 0.95  # of the rows
+
+
+@app.command(
+    epilog=examples(
+        "deltaprop evaluate model.dp new.csv",
+        "deltaprop evaluate model.dp new.csv --metric log_loss --json",
+    )
+)
+@reads_a_table
+def evaluate(
+    model: ModelFile,
+    table: TableFile,
+    reading: ReadingOptions,
+    metric: MetricName = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare a model's predictions with the target column of a table.
+
+    If these are rows that the model was trained on, a message says so: their scores are better than
+    those of new rows.
+    """
     from rich.console import Console
     from sklearn.base import is_classifier
 
     from deltaprop.cli import report
+    from deltaprop.cli.metrics import checked_metric
     from deltaprop.cli.models import load_tabular
     from deltaprop.cli.tables import rows_with_target
+    from deltaprop.inspect.comparison import on_rows
 
     fitted = load_tabular(model)
-    X, y = rows_with_target(fitted, model, table)
-    if is_classifier(fitted):
+    X, y = rows_with_target(fitted, model, table, reading)
+    metric = checked_metric(metric, "classification" if is_classifier(fitted) else "regression")
+    if is_classifier(fitted) and not quiet:
         _note_unknown_classes(y, fitted.classes_)
-    result = {"rows": len(y), **report.scores(fitted, X, y)}
+    comparison = on_rows(fitted, X, y, metric)
+    seen = _seen(fitted, X, y)
+    result = {
+        "table": str(table),
+        "rows": len(y),
+        "trained_on": seen,
+        **report.comparison_facts(comparison),
+        **report.details(fitted, X, y),
+    }
+    if seen is not None and seen >= NEARLY_ALL:
+        result["verdict"] = _of_training_rows(fitted)
     if as_json:
         print_json(result)
-    else:
-        report.print_scores(result, Console())
+        return
+    console = Console()
+    console.print(f"{table}: {len(y):,} rows with a target.", markup=False, highlight=False)
+    report.print_scores(result, comparison, "On the rows of the table", console)
+    if seen and seen < NEARLY_ALL:
+        console.print(
+            f"The model was trained on rows that equal {max(seen, 0.01):.0%} of these rows; on new "
+            "rows, the scores may be worse.", highlight=False,
+        )  # fmt: skip
+
+
+def _seen(model: Tabular, X: pd.DataFrame, y: pd.Series) -> float | None:
+    """Return the share of rows that the model was trained on; None if that is not known."""
+    fingerprint = model.fingerprint_
+    return None if fingerprint is None else fingerprint.seen(X[list(model.feature_names_in_)], y)
+
+
+def _of_training_rows(model: Any) -> str:
+    better = ""
+    if model.cv_score_ is not None:
+        name = "accuracy" if hasattr(model, "classes_") else "R²"
+        better = f" In the cross-validation, the {name} was {model.cv_score_:.4g}."
+    return "The model was trained on these rows, so the scores say little about new rows." + better
 
 
 def _note_unknown_classes(y: pd.Series, classes: np.ndarray) -> None:
@@ -40,6 +97,6 @@ def _note_unknown_classes(y: pd.Series, classes: np.ndarray) -> None:
     unknown = sorted({str(label) for label in as_labels(y, classes)} - {str(c) for c in classes})
     if unknown:
         note(
-            "The model was not trained on these classes, so their rows count as wrong: "
-            f"{', '.join(unknown)}."
+            "The model was not trained on these classes, so their rows count as wrong, and are "
+            f"left out of the metrics of probabilities: {', '.join(unknown)}."
         )

@@ -7,47 +7,57 @@ from typing import Annotated
 
 import typer
 
-from deltaprop.cli.options import Member, ModelFile
-from deltaprop.cli.output import note, require_writable, write_text
+from deltaprop.cli.choices import FORMATS, one_of
+from deltaprop.cli.options import Member, ModelFile, Quiet
+from deltaprop.cli.output import examples, note, require_writable, write_text
+from deltaprop.cli.reading_options import reads_a_table
 from deltaprop.cli.registry import app
-from deltaprop.errors import InputError
+from deltaprop.data.reading.options import ReadingOptions
 
 N_ROWS = 3
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "deltaprop explain model.dp",
+        "deltaprop explain model.dp data.csv --format html -o derivation.html",
+    )
+)
+@reads_a_table
 def explain(
     model: ModelFile,
+    reading: ReadingOptions,
     table: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
             metavar="TABLE",
             help="A table whose first rows give the numbers below the equations.",
         ),
     ] = None,
     member: Member = None,
-    format: Annotated[str, typer.Option(help="unicode, latex or html.")] = "unicode",
+    format: Annotated[str, one_of("format", FORMATS, "How it is written")] = "unicode",
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", help="File or URL; by default, standard output."),
+        typer.Option(
+            "-o", "--output", metavar="FILE", help="File or URL; by default, standard output."
+        ),
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Write the derivation of a model's network: every equation, with its own functions.
 
     With a table, the values for its first three rows are written below each equation. Of an
     ensemble, this is the network of one member.
     """
-    from deltaprop.explain.derivation import FORMATS
-
-    if format not in FORMATS:
-        raise InputError(f"--format must be one of {', '.join(FORMATS)}; got {format!r}.")
     if output is not None:
         require_writable(output)
-    text, shown = _derivation(model, table, member, format)
+    text, shown = _derivation(model, table, reading, member, format)
     if format == "html":
         title = Path(model).name if shown is None else f"{Path(model).name}: {shown}"
         text = f'<!doctype html>\n<meta charset="utf-8">\n<title>{title}</title>\n{text}'
     write_text(text, output)
+    if quiet:
+        return
     if shown is not None:
         note(f"This is the network of {shown}; --member selects another one.")
     if output is not None:
@@ -55,7 +65,7 @@ def explain(
 
 
 def _derivation(
-    model: str, table: Path | None, member: int | None, format: str
+    model: str, table: str | None, reading: ReadingOptions, member: int | None, format: str
 ) -> tuple[str, str | None]:
     """Return the derivation, and which member of an ensemble it is of."""
     from deltaprop.cli.models import load_tabular
@@ -66,6 +76,6 @@ def _derivation(
         opened = open_model(model, member=member)
         return str(opened.network.derivation(format=format)), opened.member
     fitted = load_tabular(model)
-    X, y = rows_with_target(fitted, model, table)
+    X, y = rows_with_target(fitted, model, table, reading)
     opened = open_model(fitted, X.head(N_ROWS), y.head(N_ROWS), member=member)
     return str(opened.network.derivation(*opened.data, format=format)), opened.member

@@ -6,14 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from deltaprop.cli.options import AsJson, ModelFile
-from deltaprop.cli.output import print_json
+from deltaprop.cli.output import examples, print_json
 from deltaprop.cli.registry import app
 
 if TYPE_CHECKING:
     from deltaprop.cli.models import Tabular
 
 
-@app.command()
+@app.command(epilog=examples("deltaprop info model.dp", "deltaprop info model.dp --json"))
 def info(model: ModelFile, as_json: AsJson = False) -> None:
     """Describe the contents of a model file.
 

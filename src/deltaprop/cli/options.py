@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deltaprop.cli.choices import METRICS, one_of
+from deltaprop.data.reading.options import ReadingOptions
 from deltaprop.errors import InputError
 
+if TYPE_CHECKING:
+    import numpy as np
+
 DEFAULT_MEMORY = "400MB"
+WRONG_DECISIONS = ("false_positive", "false_negative")
 MOST_UNITS = 10**8  # of one hidden layer; more would overflow the size of an array
 
-TableFile = Annotated[
-    Path,
-    typer.Argument(
-        metavar="TABLE",
-        help="A CSV, TSV, Parquet or Arrow file; text files may be compressed.",
-    ),
-]
+TABLES = (
+    "A table: text (CSV, …), Parquet, Arrow, Excel, ODS, JSON or SQLite, which may be compressed; "
+    "a URL; or - for standard input."
+)
+TableFile = Annotated[str, typer.Argument(metavar="TABLE", help=TABLES)]
 Tables = Annotated[
     str,
     typer.Argument(
         metavar="TABLE",
-        help="A CSV, TSV, Parquet or Arrow file; text files may be compressed. A folder, a glob or "
-        "a URL of Parquet, Arrow or CSV files is streamed.",
+        help=f"{TABLES} A folder, a glob or an object store with Parquet, Arrow or CSV files is "
+        "streamed.",
     ),
 ]
 Memory = Annotated[
     str | None,
     typer.Option(
+        metavar="SIZE",
         help="Stream the table, using at most this much memory, such as 400MB or 2GB. "
-        f"Default for several files: {DEFAULT_MEMORY}."
+        f"Default for several files: {DEFAULT_MEMORY}.",
     ),
 ]
 ModelFile = Annotated[
@@ -42,9 +48,24 @@ ModelFile = Annotated[
 Member = Annotated[
     int | None,
     typer.Option(
+        metavar="NUMBER",
         help="Of an ensemble, the index of the member to show; by default, the first, 0.",
         show_default=False,
     ),
+]
+MetricName = Annotated[
+    str | None,
+    one_of(
+        "metric",
+        METRICS,
+        "Metric in which the model is compared with the linear model; by default roc_auc, r2, or "
+        "pinball for several quantiles",
+        show_default=False,
+    ),
+]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print no progress and no messages.")]
+Verbose = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Print every epoch and every warning.")
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else to standard output.")
@@ -69,12 +90,13 @@ class DataOptions:
     test_size: float | None
     seed: int
     memory: str | None
+    groups: str | None = None
+    time_column: str | None = None
+    reading: ReadingOptions = field(default_factory=ReadingOptions)
 
     def __post_init__(self) -> None:
-        if self.task not in ("auto", "classification", "regression"):
-            raise InputError(
-                f"--task must be auto, classification or regression, got {self.task!r}."
-            )
+        if self.groups is not None and self.time_column is not None:
+            raise InputError("--groups and --time-column cannot be combined; give one of them.")
         if self.test_size is not None and not 0 < self.test_size < 1:
             raise InputError(f"--test-size must lie between 0 and 1, got {self.test_size:g}.")
         if not 0 <= self.seed < 2**32:
@@ -101,6 +123,9 @@ class ModelOptions:
     preset: str
     folds: int
     time_limit: float | None
+    class_weight: str | None = None
+    cost: str | None = None
+    threshold: str | None = None
 
     @property
     def cross_validates(self) -> bool:
@@ -130,6 +155,26 @@ class ModelOptions:
             **({} if self.loss == "auto" else {"loss": self.loss}),
         }
 
+    def decision(self) -> dict[str, Any]:
+        """Return the parameters of ``TabularClassifier`` that say which class is predicted."""
+        found: dict[str, Any] = {}
+        if self.cost is not None:
+            found["cost"] = numbers_by_name("--cost", self.cost, list(WRONG_DECISIONS))
+        if self.threshold is not None:
+            try:
+                found["decision_threshold"] = float(self.threshold)
+            except ValueError:
+                found["decision_threshold"] = self.threshold  # the name of a scorer
+        return found
+
+    def class_weights(self, classes: np.ndarray) -> dict[Any, float] | str:
+        """Return ``--class-weight`` as scikit-learn takes it, for these class labels."""
+        if self.class_weight in (None, "balanced"):
+            return "balanced"
+        labels = {str(label): label for label in classes.tolist()}
+        given = numbers_by_name("--class-weight", str(self.class_weight), list(labels))
+        return {labels[name]: weight for name, weight in given.items()}
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -151,10 +196,44 @@ class OutputOptions:
     report: str | None
     as_json: bool
     quiet: bool
+    verbose: bool = False
+    metric: str | None = None
 
 
 def _or_auto(value: float | None) -> float | str:
     return "auto" if value is None else value
+
+
+def numbers_by_name(option: str, given: str, names: Sequence[str]) -> dict[str, float]:
+    """Return the numbers in a text such as ``yes=5,no=1``.
+
+    Raises
+    ------
+    InputError
+        If the text has another form, or a name is none of `names`.
+
+    Examples
+    --------
+    >>> numbers_by_name("--class-weight", "yes=5, no=1", ["no", "yes"])
+    {'yes': 5.0, 'no': 1.0}
+    """
+    found = {}
+    for part in given.split(","):
+        name, _, number = (piece.strip() for piece in part.rpartition("="))
+        if name not in names:
+            near = get_close_matches(name, names, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise InputError(
+                f"{option} must be numbers such as {names[0]}=2; got {part.strip()!r}.{hint} The "
+                f"names are {', '.join(names)}."
+            )
+        try:
+            found[name] = float(number)
+        except ValueError as error:
+            raise InputError(
+                f"{option}: {number!r} is not a number, in {part.strip()!r}."
+            ) from error
+    return found
 
 
 def layer_sizes(hidden: str) -> tuple[int, ...]:

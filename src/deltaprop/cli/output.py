@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
@@ -14,9 +15,12 @@ import typer
 from deltaprop.errors import InputError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from deltaprop.data.writing import WritePart
 
-TABLE_ENDINGS = (".csv", ".tsv", ".parquet")
+
+def examples(*commands: str) -> str:
+    """The examples at the end of a command's help, one a line."""
+    return "\n\n".join(["Examples:", *(f"`{command}`" for command in commands)])
 
 
 def note(message: str) -> None:
@@ -60,23 +64,31 @@ def write_text(text: str, place: str | None) -> None:
         stream.write(text)
 
 
-def require_table_name(place: str) -> None:
-    """Raise InputError if the name does not say in which format to write a table."""
-    from deltaprop.storage.places import ending
+def written_to_output(place: str | None, format: str | None) -> AbstractContextManager[WritePart]:
+    """Write a table to a file or URL, or to standard output if `place` is None.
 
-    if ending(place) not in TABLE_ENDINGS:
-        raise InputError(f"--output must end in .csv, .tsv or .parquet, got {place!r}.")
-
-
-def write_table(table: pd.DataFrame, place: str | None) -> None:
-    """Write a table to a file or URL, or as CSV to standard output if `place` is None."""
-    from deltaprop.storage.places import ending, write_bytes
+    Raises
+    ------
+    InputError
+        If the format does not follow from the name of the file.
+    """
+    from deltaprop.data.writing import format_of, written_to
 
     if place is None:
-        with standard_output() as stream:
-            table.to_csv(stream, index=False)
-    elif ending(place) == ".parquet":
-        write_bytes(place, table.to_parquet(index=False))
-    else:
-        separator = "\t" if ending(place) == ".tsv" else ","
-        write_bytes(place, table.to_csv(index=False, sep=separator).encode())
+        return _written_to_standard_output(format or "csv")
+    if format is None:
+        try:
+            format = format_of(place)
+        except InputError as error:
+            raise InputError(f"--output: {error} Or name the format: --format.") from error
+    return written_to(place, format)
+
+
+@contextlib.contextmanager
+def _written_to_standard_output(format: str) -> Iterator[WritePart]:
+    from deltaprop.data.writing import parts_of
+
+    with standard_output() as stream:
+        stream.flush()
+        with parts_of(stream.buffer, format) as write:
+            yield write

@@ -1,11 +1,7 @@
-"""Scores of a model, next to those of a linear model and a constant prediction.
-
-They are those on held-out rows or, without such rows, those in a cross-validation.
-"""
+"""What commands print about the scores of a model."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,111 +12,60 @@ from rich.table import Table
 from sklearn.base import is_classifier
 
 from deltaprop.estimators.fitted import as_labels
-from deltaprop.inspect.scores import (
-    class_scores,
-    classification,
-    error_scores,
-    of_labels,
-    of_numbers,
-    regression,
-)
+from deltaprop.inspect.comparison import Comparison, with_margin
+from deltaprop.inspect.scores import classification, of_labels, of_numbers, regression
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from deltaprop.cli.models import Tabular
 
-    Rows = tuple[pd.DataFrame, pd.Series]
 
-Scores = dict[str, float]
-BASELINE_FOLDS, MOST_ROWS = 3, 20_000
+def comparison_facts(comparison: Comparison) -> dict[str, Any]:
+    """What ``--json`` contains of a comparison."""
+    headline = comparison.headline.name
+    return {
+        "scores": comparison.scores,
+        "margins": comparison.margins,
+        "metric": headline,
+        "verdict": comparison.verdict,
+        "differences": {
+            name: {"gain": comparison.gain(name), "margin": margin}
+            for name, margin in comparison.difference_margins.items()
+        },
+    }
 
 
-def scores(model: Tabular, X: pd.DataFrame, y: pd.Series) -> dict[str, Any]:
-    """Return the scores of a model on rows with a known target."""
-    return classification(model, X, y) if is_classifier(model) else regression(model, X, y)
+def details(model: Tabular, X: pd.DataFrame, y: pd.Series) -> dict[str, Any]:
+    """Return the scores of each class, or the quantiles of the residuals."""
+    found = classification(model, X, y) if is_classifier(model) else regression(model, X, y)
+    return {name: value for name, value in found.items() if name != "scores"}
 
 
-def cv_scores(model: Tabular, y: pd.Series) -> dict[str, Any]:
-    """Return the scores of predictions for the rows of a fit by members that did not see them."""
+def cv_details(model: Tabular, y: pd.Series) -> dict[str, Any]:
+    """Return the same for the predictions of a fit's rows by members that did not see them."""
     predicted = model.cv_prediction_
     assert predicted is not None
     known = np.isfinite(predicted.reshape(len(predicted), -1)).all(axis=1)
-    if not is_classifier(model):
+    if is_classifier(model):
+        labels = model.decide(predicted[known])
+        found = of_labels(as_labels(y, model.classes_)[known], labels, model.classes_)
+    else:
         numbers = predicted if predicted.ndim == 1 else predicted[:, predicted.shape[1] // 2]
-        return of_numbers(np.asarray(y, float)[known], numbers[known])
-    labels = model.decide(predicted[known])
-    return of_labels(as_labels(y, model.classes_)[known], labels, model.classes_)
-
-
-def cv_baseline_scores(model: Tabular, X: pd.DataFrame, y: pd.Series) -> dict[str, Scores]:
-    """Return the scores of the baselines in a cross-validation on at most MOST_ROWS rows."""
-    from sklearn.model_selection import cross_val_predict
-
-    rows = np.linspace(0, len(y) - 1, min(len(y), MOST_ROWS)).astype(int)
-    Z, known = model.encoder_.encode(X.iloc[rows]), y.iloc[rows]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if is_classifier(model):
-            truth = as_labels(known, model.classes_)
-            score, baselines = class_scores, _classifiers(truth)
-        else:
-            truth, score, baselines = np.asarray(known, float), error_scores, _regressors()
-        return {
-            name: score(truth, cross_val_predict(baseline, Z, truth, cv=BASELINE_FOLDS))
-            for name, baseline in baselines.items()
-        }
-
-
-def baseline_scores(model: Tabular, train: Rows, test: Rows) -> dict[str, Scores]:
-    """Return the scores of a linear model and a constant prediction on the model's encoding."""
-    encode = model.encoder_.encode
-    Z, Z_test = encode(train[0]), encode(test[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if is_classifier(model):
-            labels, truth = (as_labels(y, model.classes_) for y in (train[1], test[1]))
-            return {
-                name: class_scores(truth, baseline.fit(Z, labels).predict(Z_test))
-                for name, baseline in _classifiers(labels).items()
-            }
-        numbers, truth = (np.asarray(y, float) for y in (train[1], test[1]))
-        return {
-            name: error_scores(truth, baseline.fit(Z, numbers).predict(Z_test))
-            for name, baseline in _regressors().items()
-        }
-
-
-def _classifiers(labels: np.ndarray) -> dict[str, Any]:
-    from sklearn.dummy import DummyClassifier
-    from sklearn.linear_model import LogisticRegression
-
-    baselines = {
-        "linear model": LogisticRegression(max_iter=500),
-        "most frequent": DummyClassifier(),
-    }
-    if len(np.unique(labels)) < 2:  # possible in a sample of a large table
-        del baselines["linear model"]
-    return baselines
-
-
-def _regressors() -> dict[str, Any]:
-    from sklearn.dummy import DummyRegressor
-    from sklearn.linear_model import Ridge
-
-    return {"linear model": Ridge(), "mean": DummyRegressor()}
+        found = of_numbers(np.asarray(y, float)[known], numbers[known])
+    return {name: value for name, value in found.items() if name != "scores"}
 
 
 # ---------------------------------------------------------------- printed for people
 
 
-def print_training(result: Mapping[str, Any], n_parameters: int) -> None:
+def print_training(result: Mapping[str, Any], comparison: Comparison, n_parameters: int) -> None:
     """Print what a training run did, the scores of its model, and where the results are."""
     console = Console()
     classes = f" with {len(result['classes'])} classes" if "classes" in result else ""
     console.print(
-        f"[bold]{result['target']}[/]: {result['task']}{classes}, {result['train_rows']:,} "
-        f"training rows{_rest(result)}."
+        f"[bold]{escape(result['target'])}[/]: {result['task']}{classes}, "
+        f"{result['train_rows']:,} training rows{_rest(result)}."
     )
     if result["rows_without_target"]:
         console.print(f"{result['rows_without_target']} row(s) without a target were left out.")
@@ -133,12 +78,13 @@ def print_training(result: Mapping[str, Any], n_parameters: int) -> None:
             f"The training is ({result['epsilon']:.3g}, {result['delta']:.3g})-differentially "
             "private. The encoding of the table is not covered."
         )
-    print_scores(result, console)
+    where = "On the held-out rows" if result["test_rows"] else "In the cross-validation"
+    print_scores(result, comparison, where, console)
     for text in result["suspected_leakage"].values():
         console.print(f"[bold]Suspected leakage:[/] {escape(text)}")
-    console.print(f"The model is in [bold]{result['model']}[/].")
+    console.print(f"The model is in [bold]{escape(result['model'])}[/].")
     if "report" in result:
-        console.print(f"The report is in [bold]{result['report']}[/].")
+        console.print(f"The report is in [bold]{escape(result['report'])}[/].")
 
 
 def _rest(result: Mapping[str, Any]) -> str:
@@ -149,30 +95,37 @@ def _networks(result: Mapping[str, Any]) -> str:
     return f"{result['networks']} networks, " if result["networks"] > 1 else ""
 
 
-def print_scores(result: Mapping[str, Any], console: Console) -> None:
-    """Print the scores, and those of each class or the quantiles of the residuals."""
-    held_out = result.get("test_rows", True)
-    title = "On the held-out rows" if held_out else "In the cross-validation"
-    console.print(_score_table(result["scores"], title))
+def print_scores(
+    result: Mapping[str, Any], comparison: Comparison, where: str, console: Console
+) -> None:
+    """Print the scores and the verdict, and those of each class or the quantiles of residuals."""
+    console.print(_score_table(comparison, f"{where} ({comparison.n_rows:,})"))
     if "classes" in result:
         console.print(_class_table(result["classes"]))
     else:
         console.print(_residual_table(result["residual_quantiles"]))
+    if result["verdict"]:
+        console.print(f"[bold]{escape(result['verdict'])}[/]", highlight=False)
 
 
-def _score_table(scores: Mapping[str, Scores], title: str) -> Table:
-    names = list(next(iter(scores.values())))
-    table = _table("", *(name.replace("_", " ") for name in names), title=title)
-    for model, values in scores.items():
-        style = "bold" if model == "deltaprop" else None
-        table.add_row(model, *(_formatted(values[name]) for name in names), style=style)
+def _score_table(comparison: Comparison, title: str) -> Table:
+    """A row for each metric, a column for each model; ± is half of a 95 % interval."""
+    table = _table("", *comparison.scores, title=title)
+    for metric in comparison.metrics:
+        cells = (
+            with_margin(values[metric.name], comparison.margins[model][metric.name])
+            for model, values in comparison.scores.items()
+        )
+        style = "bold" if metric is comparison.headline else None
+        arrow = "" if metric.greater_is_better else " ↓"
+        table.add_row(metric.label + arrow, *cells, style=style)
     return table
 
 
-def _class_table(classes: Mapping[str, Scores]) -> Table:
+def _class_table(classes: Mapping[str, Mapping[str, float]]) -> Table:
     table = _table("class", "precision", "recall", "f1", "rows")
     for label, values in classes.items():
-        table.add_row(label, *(_formatted(value) for value in values.values()))
+        table.add_row(escape(label), *(_formatted(value) for value in values.values()))
     return table
 
 

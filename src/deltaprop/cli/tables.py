@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import warnings
 from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +14,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.multiclass import check_classification_targets
 
 from deltaprop.cli.options import DEFAULT_MEMORY, DataOptions
-from deltaprop.data.reading import TableError, read_table
+from deltaprop.cli.reading_options import for_streams, read_table
+from deltaprop.data.overview.describing import describe
+from deltaprop.data.reading import ReadingOptions, TableError, is_database
 from deltaprop.data.streams.opening import stream
 from deltaprop.data.task import recognise_task, require_columns, split_target
 from deltaprop.estimators.fitted import as_labels
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
     from deltaprop.cli.models import Tabular
+    from deltaprop.data.overview.describing import Overview
 
     Rows = tuple[pd.DataFrame, pd.Series]
 
@@ -33,8 +38,10 @@ SAMPLE = 20_000  # rows of a stream from which the task is recognised and baseli
 class TrainingData(NamedTuple):
     """Rows to train and test on.
 
-    `fit` contains the arguments of the estimator's ``fit``: X, y and weights, or a Stream. `test`
+    `fit` contains the arguments of the estimator's ``fit``: X, y, weights and groups, or a Stream.
+    `test`
     are the held-out rows, if there are any, `baseline` the rows on which the baselines are fitted.
+    `label_words` are the words of the table for True and False, if these are the labels.
     """
 
     task: str
@@ -43,6 +50,13 @@ class TrainingData(NamedTuple):
     baseline: Rows
     n_rows: int
     n_without_target: int
+    label_words: dict[bool, str] | None = None
+    overview: Overview | None = None  # of a table in memory
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """The group of each row to train on."""
+        return self.fit[3] if len(self.fit) > 3 else None
 
 
 def training_data(options: DataOptions) -> TrainingData:
@@ -59,18 +73,22 @@ def training_data(options: DataOptions) -> TrainingData:
 
 
 def is_streamed(table: str) -> bool:
-    """Return whether a table is a folder, a glob or a URL rather than one local file."""
-    return "://" in table or Path(table).is_dir() or (has_magic(table) and not Path(table).exists())
+    """Return whether a table is a folder, a glob or in an object store."""
+    if "://" in table:
+        return not table.startswith(("http://", "https://")) and not is_database(table)
+    return Path(table).is_dir() or (has_magic(table) and not Path(table).exists())
 
 
-def rows_with_target(model: Tabular, path: str, table: Path) -> Rows:
+def rows_with_target(
+    model: Tabular, path: str, table: str, reading: ReadingOptions | None = None
+) -> Rows:
     """Return the rows of a table that have a target; errors name the model's file by `path`."""
     if model.target_name_ is None:
         raise TableError(
             f"The model in {path!r} was fitted to an array, so the name of its target is unknown; "
             "fit it to a pandas Series with a name."
         )
-    X, y, _ = split_target(read_table(table), model.target_name_)
+    X, y, _ = split_target(read_table(table, reading), model.target_name_)
     if is_classifier(model):
         _require_labels(y, model.classes_)
     else:
@@ -119,20 +137,42 @@ def _require_classes(y: pd.Series) -> None:
 
 
 def _in_memory(options: DataOptions) -> TrainingData:
-    frame = read_table(options.table)
+    frame = _in_order(read_table(options.table, options.reading), options.time_column)
     features, y, n_without_target = _features_and_target(frame, options)
     X, weights = _without_weights(features, options.weight)
+    X, groups = _without_groups(X, options.groups)
     task = _task(options.task, y)
-    train, test = _split(y, task, options)
+    y = _whole(y) if task == "classification" else y
+    train, test = _split(y, task, options, groups)
     rows = X.iloc[train], y.iloc[train]
     return TrainingData(
         task,
-        fit=(*rows, None if weights is None else weights[train]),
+        fit=(*rows, *(None if part is None else part[train] for part in (weights, groups))),
         test=(X.iloc[test], y.iloc[test]) if len(test) else None,
         baseline=rows,
         n_rows=len(frame),
         n_without_target=n_without_target,
+        label_words=_label_words(options, y),
+        overview=describe(frame.drop(columns=list(options.drop)), options.target, leakage=False),
     )
+
+
+def _label_words(options: DataOptions, y: pd.Series) -> dict[bool, str] | None:
+    """The words for True and False in a text file, such as TRUE; None if they are not known."""
+    import pandas as pd
+
+    if pd.api.types.infer_dtype(y) != "boolean" or not Path(options.table).is_file():
+        return None
+    try:
+        column = pd.read_csv(
+            options.table, sep=None, engine="python", usecols=[options.target], dtype=str,
+            nrows=SAMPLE,
+        )[options.target]  # fmt: skip
+    except (ValueError, OSError, csv.Error):  # not a text file, or one of an unusual kind
+        return None
+    words = {word.strip() for word in column.dropna()}
+    found = {word.lower() == "true": word for word in words if word.lower() in ("true", "false")}
+    return found if len(found) == len(words) == 2 else None
 
 
 def _features_and_target(
@@ -145,6 +185,46 @@ def _features_and_target(
     if target in drop or target == options.weight:
         raise TableError(f"--target {target!r} cannot also be dropped or be the weight.")
     return split_target(frame.drop(columns=drop), target)
+
+
+def _in_order(frame: pd.DataFrame, time_column: str | None) -> pd.DataFrame:
+    """Return the rows in the order of a column of times or numbers."""
+    if time_column is None:
+        return frame
+    import pandas as pd
+
+    require_columns(frame, [time_column], "--time-column")
+    times = frame[time_column]
+    if not pd.api.types.is_numeric_dtype(times):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of several formats in one column
+            times = pd.to_datetime(times, errors="coerce", format="mixed", utc=True)
+    unknown = times.isna()
+    if unknown.any():
+        value = frame[time_column][unknown].iloc[0]
+        raise TableError(
+            f"--time-column {time_column!r} must hold a time or a number in every row; "
+            f"{int(unknown.sum())} row(s) have none, such as {value!r}."
+        )
+    order = np.argsort(times.to_numpy(), kind="stable")
+    return frame.iloc[order].reset_index(drop=True)
+
+
+def _without_groups(
+    features: pd.DataFrame, groups: str | None
+) -> tuple[pd.DataFrame, np.ndarray | None]:
+    """Return the features without the column of groups, and the group of each row."""
+    if groups is None:
+        return features, None
+    require_columns(features, [groups], "--groups")
+    column = features[groups]
+    if column.isna().any():
+        raise TableError(f"--groups {groups!r} must name a group in every row; some are missing.")
+    if column.nunique() < 2:
+        raise TableError(f"--groups {groups!r} must name at least two groups.")
+    if features.shape[1] == 1:
+        raise TableError("The table has no column besides the target and the groups.")
+    return features.drop(columns=groups), column.astype(str).to_numpy()
 
 
 def _without_weights(
@@ -172,11 +252,15 @@ def _without_weights(
 
 def _streamed(options: DataOptions) -> TrainingData:
     """Return a stream to train on; held-out rows and rows for baselines are read into memory."""
+    for name, column in (("groups", options.groups), ("time-column", options.time_column)):
+        if column is not None:
+            raise TableError(f"--{name} needs a table in memory: one file, without --memory.")
     everything = stream(
         options.table,
         options.target,
         weight=options.weight,
         memory=options.memory or DEFAULT_MEMORY,
+        **for_streams(options.reading),
     ).without(options.drop)
     rows = everything.with_target_known()
     task = _task(options.task, rows.sample(SAMPLE)[options.target])
@@ -210,8 +294,15 @@ def _task(task: str, y: pd.Series) -> str:
     return task
 
 
+def _whole(y: pd.Series) -> pd.Series:
+    """Return labels such as 0.0 and 1.0, which beside a missing one are not read as 0 and 1."""
+    if y.dtype.kind != "f" or (y != np.floor(y)).any():
+        return y
+    return y.astype(np.int64)
+
+
 def _split(
-    y: pd.Series, task: str, options: DataOptions
+    y: pd.Series, task: str, options: DataOptions, groups: np.ndarray | None
 ) -> tuple[Int[np.ndarray, " train"], Int[np.ndarray, " test"]]:
     """The indices of the rows to train on and of the held-out ones."""
     if len(y) < FEWEST_ROWS:
@@ -219,17 +310,29 @@ def _split(
             f"The table has {len(y)} row(s) with a target; at least {FEWEST_ROWS} are needed."
         )
     rows = np.arange(len(y))
-    if task == "regression":
-        return _random_split(rows, None, options)
-    labels = y.astype(str).to_numpy()
-    is_rare = _is_rare(labels, str(y.name))
+    labels = None if task == "regression" else y.astype(str).to_numpy()
+    is_rare = np.zeros(len(y), bool) if labels is None else _is_rare(labels, str(y.name))
     if options.test_size is None:
         return rows, rows[:0]
+    if options.time_column is not None:
+        n_test = min(len(y) - 1, max(1, round(options.test_size * len(y))))
+        return _of_classes(rows[:-n_test], rows[-n_test:], labels, options)
+    if groups is not None:
+        return _of_classes(*_group_split(groups, options), labels, options)
+    if labels is None:
+        return _random_split(rows, None, options)
     common = labels[~is_rare]
     too_few_to_stratify = int(options.test_size * len(common)) < len(set(common))
     train, test = _random_split(rows[~is_rare], None if too_few_to_stratify else common, options)
     train = np.concatenate([train, rows[is_rare]])  # rare classes are trained on, never held out
-    if len(set(labels[train])) < 2:
+    return _of_classes(train, test, labels, options)
+
+
+def _of_classes(
+    train: np.ndarray, test: np.ndarray, labels: np.ndarray | None, options: DataOptions
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows as they are, if those to train on are of two classes or more."""
+    if labels is not None and len(set(labels[train])) < 2:
         raise TableError(
             f"--test-size {options.test_size:g} leaves rows of only one class to train on; choose "
             "a smaller fraction."
@@ -249,6 +352,20 @@ def _is_rare(labels: np.ndarray, target: str) -> np.ndarray:
         )
     rare: np.ndarray = counts[index] < FEWEST_ROWS_OF_A_CLASS
     return rare
+
+
+def _group_split(groups: np.ndarray, options: DataOptions) -> tuple[np.ndarray, np.ndarray]:
+    """Hold out about the fraction of the rows, in whole groups."""
+    from sklearn.model_selection import GroupShuffleSplit
+
+    splitter = GroupShuffleSplit(1, test_size=options.test_size, random_state=options.seed)
+    try:
+        train, test = next(splitter.split(groups, groups=groups))
+    except ValueError as error:
+        raise TableError(
+            f"--test-size {options.test_size:g} does not suit {len(set(groups))} groups: {error}"
+        ) from error
+    return train, test
 
 
 def _random_split(

@@ -11,17 +11,23 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import typer
 
 from deltaprop.cli import report
+from deltaprop.cli.metrics import checked_metric
 from deltaprop.cli.models import save_model
 from deltaprop.cli.options import DataOptions, ModelOptions, OutputOptions, RunOptions
 from deltaprop.cli.output import note, print_json, require_writable
 from deltaprop.cli.tables import TrainingData, is_streamed, training_data
 from deltaprop.errors import InputError
 from deltaprop.estimators import TabularClassifier, TabularRegressor
+from deltaprop.estimators.tabular.folds import folds_for
+from deltaprop.inspect.comparison import Comparison, Judged, in_cross_validation, on_rows
 from deltaprop.inspect.leakage import suspected_leaks
+from deltaprop.training.callbacks import Callback
 from deltaprop.training.checkpoint import Checkpoint
+from deltaprop.training.history import Epoch
 from deltaprop.training.progress import Progress
 
 if TYPE_CHECKING:
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
 
 
 TEST_SIZE = 0.2
+BASELINE_FOLDS = 3
 
 
 class Trained(NamedTuple):
@@ -69,11 +76,17 @@ def train_and_report(
         If a signal interrupted the training; the exit code is 128 + its number, as in shells.
     """
     _check(run, outputs)
+    _check_options(data_options, model_options, run)
     data_options = _with_test_size(data_options, model_options, run, outputs)
     data = training_data(data_options)
-    model = _new_model(data.task, model_options, run)
+    if data.overview is not None and not outputs.quiet:
+        note(str(data.overview))
+    checked_metric(outputs.metric, data.task)
+    model = _new_model(data, model_options, run)
     watch = _watch(model, data) if run.watch else None
-    trained = _fit(model, data, run, [] if outputs.quiet else [_progress(data.task)], watch)
+    trained = _fit(model, data, run, _shown(data.task, outputs), watch)
+    if data.label_words is not None:
+        model.label_words_ = data.label_words
     if trained.n_epochs > 0 or not trained.interrupted:
         save_model(model, outputs.model)
     if trained.interrupted:
@@ -90,7 +103,8 @@ def _with_test_size(
     """Hold rows out if the scores do not come from a cross-validation on all rows."""
     streamed = data.memory is not None or is_streamed(data.table)
     shows_rows = run.watch or outputs.report is not None
-    from_all = model.cross_validates and not streamed and not shows_rows and run.cluster is None
+    everywhere = model.cross_validates and not streamed and run.cluster is None
+    from_all = everywhere and not shows_rows and data.time_column is None
     if data.test_size is not None or from_all:
         return data
     return replace(data, test_size=TEST_SIZE)
@@ -111,6 +125,19 @@ def _check(run: RunOptions, outputs: OutputOptions) -> None:
         raise InputError("--cluster needs Ray. Install it with: pip install 'deltaprop[cluster]'")
 
 
+def _check_options(data: DataOptions, model: ModelOptions, run: RunOptions) -> None:
+    """Raise InputError for options that cannot be combined."""
+    if run.cluster is not None and data.groups is not None:
+        raise InputError("--groups cannot be combined with --cluster; leave out one of them.")
+    if model.class_weight is None:
+        return
+    if data.memory is not None or is_streamed(data.table):
+        raise InputError(
+            "--class-weight needs a table in memory. For a stream, give a column of weights: "
+            "--weight."
+        )
+
+
 def _check_report(page: str, model: str) -> None:
     from deltaprop.inspect.displays import require_matplotlib
 
@@ -126,25 +153,55 @@ def _check_report(page: str, model: str) -> None:
 # ---------------------------------------------------------------- training
 
 
-def _new_model(task: str, options: ModelOptions, run: RunOptions) -> Tabular:
-    estimator = TabularClassifier if task == "classification" else TabularRegressor
+def _new_model(data: TrainingData, options: ModelOptions, run: RunOptions) -> Tabular:
+    classifies = data.task == "classification"
+    estimator = TabularClassifier if classifies else TabularRegressor
     checkpoint = None
     if run.checkpoint is not None:
         checkpoint = Checkpoint(run.checkpoint, seconds=run.checkpoint_seconds)
-    return estimator(**options.parameters(), checkpoint=checkpoint)
+    model = estimator(**options.parameters(), checkpoint=checkpoint)
+    if not classifies:
+        _refuse_for_numbers(options)
+        return model
+    if options.class_weight is not None:
+        model.set_params(class_weight=options.class_weights(np.unique(data.fit[1])))
+    model.set_params(**options.decision())
+    return model
 
 
-def _progress(task: str) -> Progress:
-    return Progress("accuracy" if task == "classification" else "R²")
+def _refuse_for_numbers(options: ModelOptions) -> None:
+    """Raise InputError if an option for classes is given for a regression."""
+    for name in ("class_weight", "cost", "threshold"):
+        if getattr(options, name) is not None:
+            option = name.replace("_", "-")
+            raise InputError(f"--{option} is for classes, but the task is a regression.")
+
+
+def _shown(task: str, outputs: OutputOptions) -> list[Callback]:
+    """Return what shows the progress of the training."""
+    if outputs.quiet:
+        return []
+    if outputs.verbose:
+        return [_print_epoch]
+    return [Progress("accuracy" if task == "classification" else "R²")]
+
+
+def _print_epoch(event: Epoch) -> None:
+    network = f"network {event.member + 1}/{event.n_members}, " if event.n_members > 1 else ""
+    text = f"{network}epoch {event.epoch}: loss {event.loss:.6g}"
+    if event.validation_loss is not None:
+        text += f", validation loss {event.validation_loss:.6g}"
+    note(text)
 
 
 def _fit(
-    model: Tabular, data: TrainingData, run: RunOptions, progress: list[Progress],
+    model: Tabular, data: TrainingData, run: RunOptions, progress: list[Callback],
     watch: Watch | None,
 ) -> Trained:  # fmt: skip
     started = time.perf_counter()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the report shows why the training stopped
+        if _print_epoch not in progress:
+            warnings.simplefilter("ignore")  # the report shows why the training stopped
         if run.cluster is None:
             model.set_params(callbacks=[*progress, *([] if watch is None else [watch])])
             model.fit(*data.fit)
@@ -154,7 +211,7 @@ def _fit(
 
 
 def _fit_on_cluster(
-    model: Tabular, X: Any, y: Any = None, w: Any = None, *, run: RunOptions
+    model: Tabular, X: Any, y: Any = None, w: Any = None, groups: Any = None, *, run: RunOptions
 ) -> None:
     from deltaprop import cluster
 
@@ -175,16 +232,34 @@ def _report(trained: Trained, options: DataOptions, outputs: OutputOptions) -> N
     if outputs.report is not None and not trained.interrupted:
         _write_page(trained, outputs.report)
         result["report"] = outputs.report
-    data = trained.data
-    if data.test is None:
-        result["scores"] |= report.cv_baseline_scores(trained.model, *data.baseline)
-    else:
-        result["scores"] |= report.baseline_scores(trained.model, data.baseline, data.test)
-    result["suspected_leakage"] = suspected_leaks(trained.model, *data.baseline)
+    comparison = _compare(trained, options.seed, outputs)
+    result |= report.comparison_facts(comparison)
+    result["suspected_leakage"] = suspected_leaks(trained.model, *trained.data.baseline)
     if outputs.as_json:
         print_json(result)
     elif not outputs.quiet:
-        report.print_training(result, sum(net.theta.size for net in trained.model.networks_))
+        n_parameters = sum(net.theta.size for net in trained.model.networks_)
+        report.print_training(result, comparison, n_parameters)
+
+
+def _compare(trained: Trained, seed: int, outputs: OutputOptions) -> Comparison:
+    """Compare the model with its baselines, and keep these in its file for ``evaluate``."""
+    model, data, judged = trained.model, trained.data, Judged(trained.model)
+    X, y = data.baseline
+    truth = judged.truth(y)
+    model.baseline_ = judged.baseline(X, truth)
+    if data.test is not None:
+        comparison = on_rows(model, *data.test, outputs.metric)
+    else:
+        folds = folds_for(
+            BASELINE_FOLDS, truth, groups=data.groups, stratify=judged.is_classifier,
+            rng=np.random.RandomState(seed),
+        )  # fmt: skip
+        comparison = in_cross_validation(model, X, y, folds, outputs.metric)
+    if model.privacy is not None:
+        model.baseline_ = None  # it is learned from the rows without noise
+    save_model(model, outputs.model)
+    return comparison
 
 
 def _result(trained: Trained, options: DataOptions, outputs: OutputOptions) -> dict[str, Any]:
@@ -202,15 +277,15 @@ def _result(trained: Trained, options: DataOptions, outputs: OutputOptions) -> d
         "seconds": round(trained.seconds, 3),
         "model": outputs.model,
         **_privacy(trained),
-        **_scores(trained),
+        **_details(trained),
     }
 
 
-def _scores(trained: Trained) -> dict[str, Any]:
+def _details(trained: Trained) -> dict[str, Any]:
     test = trained.data.test
     if test is None:
-        return report.cv_scores(trained.model, trained.data.baseline[1])
-    return report.scores(trained.model, *test)
+        return report.cv_details(trained.model, trained.data.baseline[1])
+    return report.details(trained.model, *test)
 
 
 def _privacy(trained: Trained) -> dict[str, Any]:

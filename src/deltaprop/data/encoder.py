@@ -120,6 +120,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         self
+
+        Warns
+        -----
+        UnparsedCells
+            If a column looks numeric but contains words that are no numbers.
         """
         self._learn(as_frame(X))
         return self
@@ -150,6 +155,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of float32 (N, n_encoded)
+
+        Warns
+        -----
+        UnparsedCells
+            If a column of numbers or dates contains words that are neither. They are missing.
         """
         return self.encode(X)
 
@@ -182,10 +192,14 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def _parts(self, X: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """The first row and the columns of each part of a table, part by part."""
+        from deltaprop.data.columns.unparsed import warn_of_unparsed
+
         for start in range(0, max(len(X), 1), ROWS_AT_A_TIME):
             frame = as_frame(_part(X, start))
             columns = OneRow(frame) if len(X) == 1 else dict(frame.items())
             require_known_columns(columns, self.columns_)
+            for column in self.columns_.values():
+                warn_of_unparsed(column, columns[column.name])
             yield start, columns
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:

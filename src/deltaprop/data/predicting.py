@@ -1,23 +1,31 @@
-"""Predictions as columns of a table, or, for a stream, as a Parquet file."""
+"""Predictions as columns of a table, in memory or written part by part."""
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deltaprop.data.reading import TableError
-from deltaprop.storage.places import replacing
+from deltaprop.data.task import require_columns
+from deltaprop.data.writing import WritePart, written_to
 
 if TYPE_CHECKING:
     from deltaprop.data.streams.stream import Stream
 
-ROWS_PER_GROUP = 131_072  # of the Parquet file
+ROWS_AT_ONCE = 131_072  # also of a row group of a Parquet file
 
 
-def predictions(model: Any, frame: Any, proba: bool = False) -> Any:
+def predictions(
+    model: Any,
+    frame: Any,
+    proba: bool = False,
+    *,
+    keep: Sequence[str] = (),
+    interval: float | None = None,
+) -> Any:
     """Predict for the rows of a DataFrame.
 
     Parameters
@@ -28,19 +36,25 @@ def predictions(model: Any, frame: Any, proba: bool = False) -> Any:
         Columns that the model does not need are ignored.
     proba : bool, default=False
         Add the probability of each class.
+    keep : sequence of str, default=()
+        Columns of the frame that come first in the result, such as an identifier.
+    interval : float in (0, 1), optional
+        Add the lower and upper end of an interval that contains the target with this probability.
 
     Returns
     -------
     pandas.DataFrame
-        One column with the name of the target, or ``prediction`` if it has none. With
-        ``loss="gaussian_nll"`` a second one, ``NAME_std``, contains the standard deviation. With
-        several quantiles there is one column ``NAME_qLEVEL`` for each. Probabilities are in
-        ``probability_LABEL``.
+        The columns of `keep`, and one column with the name of the target, or ``prediction`` if it
+        has none; ``predicted_NAME`` if the target is kept as well. With ``loss="gaussian_nll"`` a
+        second one, ``NAME_std``, contains the standard deviation. With several quantiles there is
+        one column ``NAME_qLEVEL`` for each. Probabilities are in ``probability_LABEL``, intervals
+        in ``NAME_low`` and ``NAME_high``.
 
     Raises
     ------
     TableError
-        If a column is missing, or if a regressor is asked for probabilities.
+        If a column is missing, a regressor is asked for probabilities, or a classifier for
+        intervals.
 
     Examples
     --------
@@ -48,22 +62,39 @@ def predictions(model: Any, frame: Any, proba: bool = False) -> Any:
     >>> table = dp.tables.read_table("data/penguins.csv")
     >>> X, y = table.drop(columns="species"), table["species"]
     >>> model = dp.TabularClassifier(random_state=0, max_iter=20).fit(X, y)
-    >>> list(dp.tables.predictions(model, X, proba=True).columns[:2])
-    ['species', 'probability_Adelie']
+    >>> list(dp.tables.predictions(model, table, proba=True, keep=["island"]).columns[:3])
+    ['island', 'species', 'probability_Adelie']
     """
     import pandas as pd
     from sklearn.base import is_classifier
 
+    require_columns(frame.columns, keep, "to keep")
     name = model.target_name_ or "prediction"
+    name = f"predicted_{name}" if name in keep else name
     if is_classifier(model):
-        return pd.DataFrame(_class_columns(model, frame, name, proba))
-    if proba:
+        if interval is not None:
+            raise TableError("Intervals need a regressor; ask this classifier for probabilities.")
+        columns = _class_columns(model, frame, name, proba)
+    elif proba:
         raise TableError("Probabilities need a classifier; this model is a regressor.")
-    return pd.DataFrame(_number_columns(model, frame, name))
+    else:
+        columns = _number_columns(model, frame, name, interval)
+    predicted = pd.DataFrame(columns)
+    if not keep:
+        return predicted
+    return pd.concat([frame[list(keep)].reset_index(drop=True), predicted], axis=1)
 
 
-def predict_stream(model: Any, rows: Stream, output: str | Path, proba: bool = False) -> int:
-    """Predict for each row of a stream, in order, and write a Parquet file.
+def predict_stream(
+    model: Any,
+    rows: Stream,
+    output: str | Path,
+    proba: bool = False,
+    *,
+    keep: Sequence[str] = (),
+    interval: float | None = None,
+) -> int:
+    """Predict for each row of a stream, in order, and write a file.
 
     Parameters
     ----------
@@ -72,10 +103,10 @@ def predict_stream(model: Any, rows: Stream, output: str | Path, proba: bool = F
     rows : Stream
         Columns that the model does not need are ignored.
     output : str or Path
-        A path, or a URL such as ``"s3://bucket/species.parquet"``. An existing file is replaced
-        only once the new one is complete.
-    proba : bool, default=False
-        Add the probability of each class.
+        A path, or a URL such as ``"s3://bucket/species.parquet"``, that ends in .csv, .tsv, .jsonl,
+        .ndjson, .parquet or .pq. An existing file is replaced only once the new one is complete.
+    proba, keep, interval
+        As for :func:`predictions`.
 
     Returns
     -------
@@ -97,35 +128,70 @@ def predict_stream(model: Any, rows: Stream, output: str | Path, proba: bool = F
     >>> dp.tables.predict_stream(model, rows, "/tmp/species.parquet")
     344
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    frames = frames_of_stream(model, rows, keep)
+    with written_to(output) as write:
+        return write_predictions(model, frames, write, proba, keep=keep, interval=interval)
 
-    rows, written = rows.only(model.feature_names_in_), 0
-    with replacing(output) as file, contextlib.ExitStack() as opened:
-        writer: Any = None
-        for frame in rows.as_frames(ROWS_PER_GROUP):
-            table = pa.Table.from_pandas(predictions(model, frame, proba), preserve_index=False)
-            if writer is None:
-                writer = opened.enter_context(pq.ParquetWriter(file, table.schema))
-            writer.write_table(table)
-            written += len(frame)
-    return written
+
+def frames_of_stream(model: Any, rows: Stream, keep: Sequence[str] = ()) -> Iterator[Any]:
+    """The rows of a stream as DataFrames, with the columns that predictions need."""
+    require_columns(rows.schema.names, keep, "to keep")
+    names = list(dict.fromkeys([*model.feature_names_in_, *keep]))
+    return rows.only(names).as_frames(ROWS_AT_ONCE)
+
+
+def frames_of_table(frame: Any) -> Iterator[Any]:
+    """The rows of a DataFrame, in parts."""
+    for start in range(0, len(frame), ROWS_AT_ONCE):
+        yield frame.iloc[start : start + ROWS_AT_ONCE]
+
+
+def write_predictions(
+    model: Any,
+    frames: Iterable[Any],
+    write: WritePart,
+    proba: bool = False,
+    *,
+    keep: Sequence[str] = (),
+    interval: float | None = None,
+) -> int:
+    """Write the predictions for each part of a table. Returns the number of rows."""
+    n = 0
+    for frame in frames:
+        write(predictions(model, frame, proba, keep=keep, interval=interval))
+        n += len(frame)
+    return n
 
 
 def _class_columns(model: Any, frame: Any, name: str, proba: bool) -> dict[str, np.ndarray]:
     if not proba:
-        return {name: model.predict(frame)}
+        return {name: _as_written(model, model.predict(frame))}
     P, labels = model.predict_proba(frame), model.classes_
-    columns = {f"probability_{label}": P[:, i] for i, label in enumerate(labels)}
-    return {name: model.decide(P), **columns}
+    words = _as_written(model, labels)
+    columns = {f"probability_{word}": P[:, i] for i, word in enumerate(words)}
+    return {name: _as_written(model, model.decide(P)), **columns}
 
 
-def _number_columns(model: Any, frame: Any, name: str) -> dict[str, np.ndarray]:
+def _as_written(model: Any, labels: np.ndarray) -> np.ndarray:
+    """Labels as the table that the model was trained on writes them: TRUE rather than True."""
+    words = model.label_words_
+    if words is None or labels.ndim != 1:
+        return labels
+    return np.array([words[bool(label)] for label in labels], dtype=object)
+
+
+def _number_columns(
+    model: Any, frame: Any, name: str, interval: float | None
+) -> dict[str, np.ndarray]:
     loss = model.mlp_.network_.loss_function
+    ends = {}
+    if interval is not None:
+        low, high = model.predict_interval(frame, coverage=interval).T
+        ends = {f"{name}_low": low, f"{name}_high": high}
     if loss.encoding.predicts == "mean_variance":
         mean, std = model.predict(frame, return_std=True)
-        return {name: mean, f"{name}_std": std}
+        return {name: mean, f"{name}_std": std, **ends}
     predicted = np.asarray(model.predict(frame))
     if predicted.ndim == 1:
-        return {name: predicted}
+        return {name: predicted, **ends}
     return {f"{name}_q{q:g}": predicted[:, i] for i, q in enumerate(loss.settings["quantiles"])}

@@ -34,6 +34,10 @@ class TrainingRows(Protocol):
     def dtype(self) -> np.dtype:
         """The dtype of X."""
 
+    @property
+    def total_weight(self) -> float:
+        """The sum of the sample weights; the number of rows if they have none."""
+
     def split(
         self, network: Expects, fraction: float, rng: np.random.RandomState
     ) -> tuple[Self, Rows]:
@@ -102,6 +106,10 @@ class Rows:
     @property
     def dtype(self) -> np.dtype:
         return cast(np.dtype, self.X.dtype)
+
+    @property
+    def total_weight(self) -> float:
+        return float(len(self)) if self.w is None else float(self.w[self.numbers()].sum())
 
     @property
     def used(self) -> Rows:

@@ -44,6 +44,10 @@ class StreamedRows:
     def dtype(self) -> np.dtype:
         return self.stream.dtype
 
+    @property
+    def total_weight(self) -> float:
+        return self.stream.total_weight()
+
     def split(
         self, network: Expects, fraction: float, rng: np.random.RandomState
     ) -> tuple[StreamedRows, Rows]:

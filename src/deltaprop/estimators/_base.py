@@ -29,6 +29,7 @@ from deltaprop.estimators._saving import (
     restore_attributes,
     state_of,
 )
+from deltaprop.estimators.glass_box import GlassBox
 from deltaprop.estimators.parameters import OwnParameters, SklearnParameters
 from deltaprop.estimators.plain import INPUT_DTYPES, is_plain, missing_targets
 from deltaprop.functions.activations import Activation
@@ -88,7 +89,7 @@ def keeps_fit_on_failure(method: M) -> M:
     return cast(M, guarded)
 
 
-class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstimator, ABC):
+class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstimator, ABC):
     """The common part of :class:`MLPClassifier` and :class:`MLPRegressor`."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]]
@@ -456,7 +457,7 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
             validation_scores=self.validation_scores_,
             n_epochs=self.n_iter_,
             stop_reason=self.stop_reason_.replace("max_iter", "max_epochs"),
-            best_epoch=self.n_iter_ if self.early_stopping else None,
+            best_epoch=self.best_epoch_,
             progress=self._progress,
             records=getattr(self, "records_", None) or [],
         )
@@ -600,7 +601,10 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         self._signal = history.signal
         self.t_ += N * history.n_epochs
         self.loss_curve_ = [*self.loss_curve_, *history.loss_curve]
-        self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else float("nan")
+        if history.loss_curve:
+            self.loss_ = history.loss_curve[(history.best_epoch or len(history.loss_curve)) - 1]
+        else:
+            self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else float("nan")
         reasons = {"max_epochs": "max_iter"}
         self.stop_reason_ = reasons.get(history.stop_reason, history.stop_reason)
         if validated:
@@ -615,6 +619,16 @@ class BaseMLP(OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstima
         if validated:
             best = max(self.validation_scores_ or [float("-inf")])
             self.best_validation_score_ = self._plateau.best if stopping else best
+
+    @property
+    def best_epoch_(self) -> int | None:
+        """The epoch whose weights early stopping kept, counted from 1; None without it."""
+        losses = self.validation_loss_curve_
+        if not self.early_stopping or not losses:
+            return None
+        by_loss = self.scoring == "loss" or not self.validation_scores_
+        values = -np.asarray(losses) if by_loss else np.asarray(self.validation_scores_)
+        return int(np.nanargmax(values)) + 1 if np.isfinite(values).any() else None
 
     def privacy_epsilon(self, delta: float) -> float:
         """ε of the (ε, δ)-differential privacy of the fitted weights.

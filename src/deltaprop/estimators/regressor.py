@@ -43,13 +43,16 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
     network_ : Network
         The fitted network, with methods such as ``trace`` and ``check``.
     loss_ : float
-        Training loss of the last epoch.
+        Training loss of the epoch whose weights were kept: with early stopping, of the best one,
+        otherwise of the last one.
     loss_curve_ : list of float
         Training loss of each epoch.
     best_loss_ : float or None
         Minimum of ``loss_curve_``; None with early stopping.
     validation_scores_, validation_loss_curve_ : list of float or None
         Score and loss on the validation data after each epoch; None without validation data.
+    best_epoch_ : int or None
+        Number of the epoch whose weights early stopping kept; None without early stopping.
     best_validation_score_ : float or None
         Maximum of ``validation_scores_``.
     n_iter_ : int

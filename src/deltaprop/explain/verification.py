@@ -58,13 +58,15 @@ def verify(
         return Verification(with_causes(setting, list(check_all(setting))))
 
 
-def verify_members(networks: Sequence[Model], X: Any, y: Any) -> Verification:
+def verify_members(
+    networks: Sequence[Model], X: Any, y: Any, sample_weight: Any = None
+) -> Verification:
     """Verify the equations of the members of an ensemble, in the time that one network takes.
 
     Parameters
     ----------
     networks : sequence of Network
-    X, y
+    X, y, sample_weight
         As for :func:`verify`.
 
     Returns
@@ -75,9 +77,11 @@ def verify_members(networks: Sequence[Model], X: Any, y: Any) -> Verification:
     """
     n = len(networks)
     if n == 1:
-        return verify(networks[0], X, y)
+        return verify(networks[0], X, y, sample_weight)
     return Verification.worst_of({
-        f"members_[{i}]": verify(network, X, y, most_entries=-(-MAX_ENTRIES // n))
+        f"members_[{i}]": verify(
+            network, X, y, sample_weight, most_entries=-(-MAX_ENTRIES // n)
+        )
         for i, network in enumerate(networks)
     })  # fmt: skip
 

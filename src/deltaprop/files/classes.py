@@ -34,10 +34,20 @@ NAMED = {
         "skrub._to_datetime": ("ToDatetime",),
         "skrub._to_float": ("ToFloat",),
         "skrub._to_str": ("ToStr",),
-        "sklearn.preprocessing": ("OneHotEncoder", "RobustScaler", "StandardScaler"),
+        "sklearn.preprocessing": (
+            "MaxAbsScaler",
+            "MinMaxScaler",
+            "Normalizer",
+            "OneHotEncoder",
+            "PowerTransformer",
+            "QuantileTransformer",
+            "RobustScaler",
+            "StandardScaler",
+        ),
+        "sklearn.feature_selection": ("VarianceThreshold",),
         "sklearn.impute": ("SimpleImputer", "MissingIndicator"),
         "sklearn.feature_extraction.text": ("TfidfVectorizer", "TfidfTransformer"),
-        "sklearn.decomposition": ("TruncatedSVD",),
+        "sklearn.decomposition": ("PCA", "TruncatedSVD"),
         "deltaprop.data.encoder": ("TableEncoder",),
         "deltaprop.data.columns.bins": ("Bins",),
         "deltaprop.data.columns.categories": ("CategoryColumn",),
@@ -48,7 +58,9 @@ NAMED = {
         "deltaprop.data.columns.squashing": ("Squash",),
         "deltaprop.data.columns.text": ("TextColumn",),
         "deltaprop.engines.xla_engine": ("Xla",),
+        "deltaprop.estimators.tabular.baseline": ("Baseline",),
         "deltaprop.estimators.tabular.calibration": ("Conformal",),
+        "deltaprop.estimators.tabular.fingerprint": ("Fingerprint",),
         "deltaprop.optim.privacy": ("Privacy",),
     }.items()
     for name in names
@@ -140,7 +152,7 @@ def _sizes_are_consistent(column: Any) -> bool:
 # NumPy would repeat an array of one entry.
 CHECKS: dict[str, Callable[[Any], bool]] = {
     **{name: _sizes_are_consistent for name in NAMED if name.endswith("Column")},
-    "Conformal": _sizes_are_consistent,
+    **dict.fromkeys(("Baseline", "Conformal", "Fingerprint"), _sizes_are_consistent),
     "OneHotEncoder": _categories_are_consistent,
     "StringEncoder": _width_is_consistent,
     "TfidfVectorizer": _vocabulary_is_consistent,

@@ -11,6 +11,7 @@ import numpy as np
 
 from deltaprop._version import __version__
 from deltaprop.files.classes import storable
+from deltaprop.files.searches import best_of_search
 from deltaprop.network import Dense, Layout, Network
 from deltaprop.storage.codec import ModelFileError, Reader, Writer
 from deltaprop.storage.format import pack, unpack
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from deltaprop.functions.activations import Activation
     from deltaprop.functions.losses import Loss
 
-FORMAT = 2  # the newest; networks and MLP estimators are written in format 1
-NETWORK = "Network"
+FORMAT = 3  # the newest; each kind of model is written in the oldest format that has it
+NETWORK, PIPELINE = "Network", "Pipeline"
 
 
 class Part(NamedTuple):
@@ -38,8 +39,8 @@ ESTIMATORS = {
     "TabularRegressor": Part("members", "MLPRegressor"),
 }
 SINGLE = "mlp"  # in format 1, the key of the only member
-KINDS = (NETWORK, *ESTIMATORS)
-WITH_PREPROCESSING = ("TabularClassifier", "TabularRegressor")
+KINDS = (NETWORK, *ESTIMATORS, PIPELINE)
+WITH_PREPROCESSING = ("TabularClassifier", "TabularRegressor", PIPELINE)
 
 
 def save(model: Any, path: Place) -> None:
@@ -47,8 +48,10 @@ def save(model: Any, path: Place) -> None:
 
     Parameters
     ----------
-    model : Network, MLPClassifier, MLPRegressor, TabularClassifier or TabularRegressor
-        Estimators must be fitted.
+    model : Network, estimator, Pipeline or search
+        An MLPClassifier, MLPRegressor, TabularClassifier or TabularRegressor; a Pipeline of
+        scikit-learn that ends in one; or a search, such as ``GridSearchCV``, whose best estimator
+        is written. Estimators must be fitted.
     path : str or Path
         Usually ends in ``.dp``. May be a URL that fsspec supports, such as
         ``"s3://bucket/model.dp"``. An existing file is replaced in one step: if saving fails, it
@@ -63,7 +66,9 @@ def save(model: Any, path: Place) -> None:
     Notes
     -----
     Custom activations and losses are stored by name only; pass them to :func:`load`. Callbacks and
-    a `scoring` function are not stored.
+    a `scoring` function are not stored. The steps of a Pipeline before the last one may be scalers
+    of scikit-learn, QuantileTransformer, PowerTransformer, Normalizer, SimpleImputer,
+    VarianceThreshold, PCA or TruncatedSVD.
 
     Examples
     --------
@@ -74,14 +79,13 @@ def save(model: Any, path: Place) -> None:
     >>> dp.load(path)
     Network(2 → 1 identity, loss='huber', l2=0, reduction='sum', 3 parameters)
     """
-    kind = type(model).__name__
-    if kind not in KINDS:
-        raise ModelFileError(f"A model must be one of {', '.join(KINDS)} to be saved, got {kind}.")
+    model = best_of_search(model)
+    kind = _kind_of(model)
     writer = Writer(storable)
     body = _encode(model, writer)
     header = {"format": 1, "deltaprop": __version__, "kind": kind, "model": body}
     if kind in WITH_PREPROCESSING:
-        header |= {"format": FORMAT, "versions": _versions()}
+        header |= {"format": 3 if kind == PIPELINE else 2, "versions": _versions()}
     write_bytes(path, pack(writer.tensors, {"deltaprop": json.dumps(header, allow_nan=False)}))
 
 
@@ -142,6 +146,60 @@ def describe(path: Place) -> dict[str, Any]:
     return _read(path)[0]
 
 
+def _kind_of(model: Any) -> str:
+    """The name of the model's class; ModelFileError if it cannot be saved."""
+    kind = type(model).__name__
+    if kind not in KINDS:
+        raise ModelFileError(f"A model must be one of {', '.join(KINDS)} to be saved, got {kind}.")
+    return kind
+
+
+# ---------------------------------------------------------------- pipelines
+
+
+def _encode_pipeline(model: Any, writer: Writer) -> dict[str, Any]:
+    from sklearn.utils.validation import check_is_fitted
+
+    check_is_fitted(model)
+    *steps, (name, last) = model.steps
+    last = best_of_search(last)
+    kind = _kind_of(last)
+    before = [[own, writer.encode(step, f"step {own!r}")] for own, step in steps]
+    return {"steps": before, "last": name, "kind": kind, "estimator": _encode(last, writer)}
+
+
+def _decode_pipeline(body: dict[str, Any], reader: Reader) -> Any:
+    from sklearn.pipeline import Pipeline
+
+    if body["kind"] == NETWORK or body["kind"] not in KINDS:
+        raise ModelFileError(f"its last step cannot be a {body['kind']!r}")
+    steps = [(name, reader.decode(step)) for name, step in body["steps"]]
+    if not all(isinstance(name, str) for name, _ in steps):
+        raise ModelFileError("the names of its steps are not text")
+    last = _decode(body["kind"], body["estimator"], reader)
+    model = Pipeline([*steps, (str(body["last"]), last)])
+    first = next((step for _, step in steps if not isinstance(step, str)), None)
+    if first is not None:
+        _require_prediction(model, first)
+    return model
+
+
+def _require_prediction(model: Any, first: Any) -> None:
+    """Predict once, so that a pipeline with inconsistent parts fails when it is loaded.
+
+    `first` is the first step that looks at the rows.
+    """
+    from deltaprop.estimators._saving import require_prediction
+
+    X: Any = np.ones((1, first.n_features_in_))
+    names = getattr(first, "feature_names_in_", None)
+    if names is not None:
+        import pandas as pd
+
+        X = pd.DataFrame(X, columns=names)
+    require_prediction(model, X)
+
+
 # ---------------------------------------------------------------- estimators
 
 
@@ -149,6 +207,8 @@ def _encode(model: Any, writer: Writer) -> dict[str, Any]:
     """The entry ``model`` of the header."""
     if isinstance(model, Network):
         return _encode_network(model, writer)
+    if type(model).__name__ == PIPELINE:
+        return _encode_pipeline(model, writer)
     from sklearn.utils.validation import check_is_fitted
 
     check_is_fitted(model)
@@ -164,6 +224,8 @@ def _encode(model: Any, writer: Writer) -> dict[str, Any]:
 def _decode(kind: str, body: dict[str, Any], reader: Reader) -> Any:
     if kind == NETWORK:
         return _decode_network(body, reader)
+    if kind == PIPELINE:
+        return _decode_pipeline(body, reader)
     from deltaprop import estimators
 
     parameters = {name: reader.decode(value) for name, value in body["parameters"].items()}

@@ -100,7 +100,7 @@ class LossCurveDisplay:
             mlp.loss_curve_,
             validation_loss_curve=mlp.validation_loss_curve_,
             validation_scores=mlp.validation_scores_,
-            best_epoch=_best_epoch(mlp),
+            best_epoch=mlp.best_epoch_,
         ).plot(ax, kind=kind)
 
     @classmethod
@@ -416,16 +416,6 @@ def _rms_of(trace: Trace) -> dict[str, list[float]]:
 def _whole_ticks(n: int) -> list[int]:
     """Return at most six whole numbers from 0 to n - 1."""
     return sorted({round(i) for i in np.linspace(0, n - 1, min(n, 6))})
-
-
-def _best_epoch(mlp: Any) -> int | None:
-    """Return the epoch whose weights early stopping restored, or None."""
-    losses = mlp.validation_loss_curve_
-    if not mlp.early_stopping or not losses:
-        return None
-    by_loss = mlp.scoring == "loss" or not mlp.validation_scores_
-    values = -np.asarray(losses) if by_loss else np.asarray(mlp.validation_scores_)
-    return int(np.nanargmax(values)) + 1 if np.isfinite(values).any() else None
 
 
 def _axes(ax: Any) -> tuple[Any, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.data.leakage import ROWS, Leak, find_leaks
 from deltaprop.inspect.opening import OpenedModel, open_model
 
 if TYPE_CHECKING:
@@ -14,25 +15,7 @@ if TYPE_CHECKING:
 
     from deltaprop.model import Model
 
-# A single column scores 99 %: the strongest column of the usual tables (iris, wine, breast cancer,
-# penguins) scores 96 %.
-LEAK = 0.99
-ROWS = 1000  # evenly spaced rows that are looked at
-FEWEST_ROWS = 50  # with fewer rows, some column of many predicts y by chance
-MOST_COLUMNS = 500  # that are looked at: those with the largest covariance with y
 CLASS_LOSSES = ("cross_entropy", "focal", "binary_cross_entropy", "hinge")
-
-
-class Leak(NamedTuple):
-    """A column, by the index of its group, and its score on held-out rows."""
-
-    group: int
-    score: float
-    what: str
-
-    def in_words(self, column: str) -> str:
-        """The same as a sentence."""
-        return f"{column} alone predicts y with {self.what} {self.score:.3f} on held-out rows."
 
 
 def suspected_leaks(model: Any, X: Any, y: Any) -> dict[str, str]:
@@ -87,36 +70,10 @@ def leaks_of(
     groups : sequence of sequence of int
         The columns that belong together.
     """
-    from sklearn.model_selection import cross_val_score
-
     t = net.encode(y)
     is_known = np.isfinite(t).all(axis=1)
     X, t = X[is_known], t[is_known]
-    labels = _classes(t, net.loss_function.name)
-    kept, target = (np.arange(len(t)), t) if labels is None else _frequent(labels)
-    if len(kept) < FEWEST_ROWS or (labels is not None and len(np.unique(target)) < 2):
-        return
-    tree, scoring, what = _tree(target, labels is not None)
-    X, t = X[kept], t[kept]
-    for g in _candidates(X, t, groups):
-        x = X[:, list(groups[g])]
-        x = x.toarray() if hasattr(x, "toarray") else x
-        if tree.fit(x, target).score(x, target) < LEAK:
-            continue
-        score = float(np.mean(cross_val_score(tree, x, target, scoring=scoring, cv=3)))
-        if score >= LEAK:
-            yield Leak(g, score, what)
-
-
-def _tree(target: np.ndarray, is_classes: bool) -> tuple[Any, str, str]:
-    """Return a tree for a column that determines y, its scoring, and the name of the score."""
-    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
-
-    if not is_classes:
-        return DecisionTreeRegressor(min_samples_leaf=5, random_state=0), "r2", "R²"
-    # Two leaves for each class suffice.
-    tree = DecisionTreeClassifier(max_leaf_nodes=2 * len(np.unique(target)), random_state=0)
-    return tree, "balanced_accuracy", "balanced accuracy"
+    yield from find_leaks(X, t, _classes(t, net.loss_function.name), groups)
 
 
 def _classes(t: Float[np.ndarray, "N K"], loss: str) -> Num[np.ndarray, " N"] | None:
@@ -125,18 +82,3 @@ def _classes(t: Float[np.ndarray, "N K"], loss: str) -> Num[np.ndarray, " N"] | 
         return None
     labels: np.ndarray = t.argmax(axis=1) if t.shape[1] > 1 else (t[:, 0] > 0.5).astype(int)
     return labels
-
-
-def _frequent(labels: Num[np.ndarray, " N"]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of the classes that have a row in each of three folds, and their classes."""
-    kept = np.flatnonzero(np.bincount(labels)[labels] >= 3)
-    return kept, labels[kept]
-
-
-def _candidates(X: Any, t: Float[np.ndarray, "N K"], groups: Sequence[Any]) -> Sequence[int]:
-    """Return all groups, or those with the largest covariance with y."""
-    if len(groups) <= MOST_COLUMNS:
-        return range(len(groups))
-    covariance = np.abs(X.T @ (t - t.mean(axis=0))).max(axis=1)
-    largest = np.array([covariance[list(places)].max() for places in groups])
-    return [int(g) for g in np.argsort(-largest)[:MOST_COLUMNS]]

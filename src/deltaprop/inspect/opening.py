@@ -12,6 +12,7 @@ import numpy as np
 from deltaprop.errors import InputError, InputTypeError
 from deltaprop.estimators.fitted import Fitted
 from deltaprop.estimators.tabular import BaseTabular
+from deltaprop.files.searches import best_of_search
 from deltaprop.functions.checks import is_int
 from deltaprop.model.inputs import check_X, check_X_y
 from deltaprop.network import Network
@@ -24,11 +25,12 @@ if TYPE_CHECKING:
 
 KINDS = (
     "a deltaprop.Network, a fitted MLPClassifier, MLPRegressor, TabularClassifier or "
-    "TabularRegressor, a Pipeline that ends in one, or the path of a model file"
+    "TabularRegressor, a Pipeline that ends in one, a fitted search for one, or the path of a "
+    "model file"
 )
 NEEDS_ESTIMATOR = (
-    "model must be an MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor or a "
-    "Pipeline that ends in one, or the path of their model file; got {}."
+    "model must be an MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor, a Pipeline "
+    "that ends in one, a fitted search for one, or the path of their model file; got {}."
 )
 
 
@@ -101,8 +103,9 @@ def open_model(
 
     Parameters
     ----------
-    model : Network, estimator, Pipeline or path
-        An estimator must be fitted; a Pipeline must end in one. A path names a file that
+    model : Network, estimator, Pipeline, search or path
+        An estimator must be fitted; a Pipeline must end in one. Of a search, such as
+        ``GridSearchCV``, its best estimator is opened. A path names a file that
         :func:`deltaprop.save` wrote.
     X : array-like, sparse matrix or DataFrame (N, D), optional
         Rows as the model's ``predict`` takes them.
@@ -158,12 +161,15 @@ def open_model(
 
 
 def loaded(model: Any) -> Any:
-    """Return the model in the file that a path names; return anything else unchanged."""
-    if not isinstance(model, (str, PathLike)):
-        return model
-    from deltaprop.files import load
+    """Return the model in the file that a path names, or the best one that a search has found.
 
-    return load(model)
+    Any other model is returned unchanged.
+    """
+    if isinstance(model, (str, PathLike)):
+        from deltaprop.files import load
+
+        return load(model)
+    return best_of_search(model)
 
 
 def split_pipeline(model: Any) -> tuple[Any | None, Fitted]:
@@ -172,19 +178,22 @@ def split_pipeline(model: Any) -> tuple[Any | None, Fitted]:
     Raises
     ------
     TypeError
-        If `model` is neither a deltaprop estimator nor a Pipeline that ends in one.
+        If `model` is neither a deltaprop estimator nor a Pipeline or search that ends in one.
     """
-    from sklearn.pipeline import Pipeline
+    from sklearn.pipeline import Pipeline, make_pipeline
 
-    last = model[-1] if isinstance(model, Pipeline) else model
+    steps: list[Any] = []
+    last = best_of_search(model)
+    while isinstance(last, Pipeline):
+        steps += [step for _, step in last.steps[:-1]]
+        last = best_of_search(last[-1])
     if not isinstance(last, Fitted):
-        raise InputTypeError(f"model must be {KINDS}; got {type(model).__name__}.")
-    steps = model[:-1] if isinstance(model, Pipeline) and len(model) > 1 else None
-    return steps, last
+        raise InputTypeError(f"model must be {KINDS}; got {type(last).__name__}.")
+    return make_pipeline(*steps) if steps else None, last
 
 
 def fitted_estimator(model: Any) -> Fitted:
-    """Return the fitted estimator of a model, which may be a Pipeline.
+    """Return the fitted estimator of a model, which may be a Pipeline or a search.
 
     Raises
     ------
@@ -193,11 +202,10 @@ def fitted_estimator(model: Any) -> Fitted:
     sklearn.exceptions.NotFittedError
         If it has not been fitted.
     """
-    from sklearn.pipeline import Pipeline
-
-    last = model[-1] if isinstance(model, Pipeline) else model
-    if not isinstance(last, Fitted):
-        raise InputTypeError(NEEDS_ESTIMATOR.format(type(model).__name__))
+    try:
+        _, last = split_pipeline(model)
+    except InputTypeError as error:
+        raise InputTypeError(NEEDS_ESTIMATOR.format(type(model).__name__)) from error
     last.fitted_mlp()
     return last
 

@@ -6,6 +6,7 @@ import it. Users work with its subclass :class:`deltaprop.Network`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -20,6 +21,7 @@ from deltaprop.functions.arrays import Array, as_dtype
 from deltaprop.functions.losses import Loss
 from deltaprop.model.inputs import check_weights, check_X_y, check_y
 from deltaprop.model.layers import Dense, check_layers, check_positive_int
+from deltaprop.model.outputs import doubt
 from deltaprop.model.parameters import Gradient, Layout
 from deltaprop.model.reduction import REDUCTIONS, scaled
 from deltaprop.model.trace import Trace
@@ -70,6 +72,9 @@ class Model:
         self.init = _one_of("init", init, initializers.NAMES)
         self._bind(np.zeros(self.layout.size, dtype=self.dtype))
         self.initialize(seed)
+        reason = doubt(self.loss_function, self.f[-1], self.n_outputs)
+        if reason is not None:
+            warnings.warn(f"The {reason}", stacklevel=2)
 
     def initialize(self, seed: int | np.random.RandomState | None = None) -> Self:
         """Draw new weights in place and return the network itself.

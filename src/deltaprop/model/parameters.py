@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from deltaprop.derivation.equations import NO_VECTORS, Vectors
 
@@ -144,11 +145,27 @@ def _alternating(first: Iterable[Array], second: Iterable[Array]) -> list[Array]
     return [part for pair in zip(first, second, strict=True) for part in pair]
 
 
-@dataclass(frozen=True)
-class Gradient:
+@dataclass(frozen=True, eq=False)
+class Gradient(NDArrayOperatorsMixin):
     """∂L/∂θ: flat, and as ∂L/∂W_l, ∂L/∂b_l, ∂L/∂r_l and ∂L/∂α_l, which are views into it.
 
-    `dr` and `dalpha` contain None for layers without such a vector.
+    In calculations it stands for the flat vector, such as in ``net.theta -= 0.1 * gradient``.
+
+    Attributes
+    ----------
+    flat : ndarray (P,)
+    dW, db : tuples of ndarrays (D_l, H_l) and (H_l,)
+    dr, dalpha : tuples of ndarrays (D_l,) and (H_l,) or None
+        None for layers without such a vector.
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> net = dp.Network(1, [dp.Dense(1)], loss="squared_error")
+    >>> net.theta = [2.0, 1.0]
+    >>> net.theta -= 0.1 * net.gradient([[1.0], [2.0]], [3.0, 6.0])
+    >>> net.theta
+    array([2.2, 1.1])
     """
 
     flat: Float[np.ndarray, " P"]
@@ -156,3 +173,18 @@ class Gradient:
     db: tuple[Float[np.ndarray, " H"], ...]
     dr: tuple[Float[np.ndarray, " D"] | None, ...] = field(default=())
     dalpha: tuple[Float[np.ndarray, " H"] | None, ...] = field(default=())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Float[np.ndarray, " P"]:
+        return np.array(self.flat, dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
+        arrays = [part.flat if isinstance(part, Gradient) else part for part in inputs]
+        return getattr(ufunc, method)(*arrays, **settings)
+
+    def __len__(self) -> int:
+        return len(self.flat)
+
+    def __repr__(self) -> str:
+        sizes = " → ".join(str(n) for n in (self.dW[0].shape[0], *map(len, self.db)))
+        norm = float(np.linalg.norm(self.flat))
+        return f"Gradient({sizes}, {self.flat.size} parameters, norm {norm:.4g})"

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from deltaprop.model.signals import Signals
 
 
-@dataclass(frozen=True)
+MOST_LAYERS, HEAD = 16, 6  # of a deeper network, a printed trace shows the first and last layers
+
+
+@dataclass(frozen=True, repr=False)
 class Trace:
     """Every quantity of one pass, with the names of the derivation.
 
@@ -42,6 +45,16 @@ class Trace:
         Copies of r_l (D_l,) and α_l (H_l,); None in layers without them.
     dr, dalpha : lists of L arrays or None
         ∂L/∂r_l and ∂L/∂α_l.
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> net = dp.Network(2, [dp.Dense(3, "relu"), dp.Dense(1)], loss="squared_error", seed=0)
+    >>> print(net.trace([[1.0, 2.0], [3.0, 4.0]], [0.5, 1.5]))
+    Trace(2 → 3 → 1, 2 rows, loss 1.03876)
+    layer  f               X            a, δ         ∂W           ∂b
+    0      relu            (2, 2)       (2, 3)       (2, 3)       (3,)
+    1      identity        (2, 3)       (2, 1)       (3, 1)       (1,)
     """
 
     X: list[Array]
@@ -57,6 +70,24 @@ class Trace:
     alpha: Sequence[Float[np.ndarray, " H"] | None]
     dr: Sequence[Float[np.ndarray, " D"] | None]
     dalpha: Sequence[Float[np.ndarray, " H"] | None]
+
+    def __str__(self) -> str:
+        lines = [repr(self), "layer  f               X            a, δ         ∂W           ∂b"]
+        numbers = range(len(self.W))
+        shown = [*numbers] if len(self.W) <= MOST_LAYERS else [*numbers[:HEAD], *numbers[-HEAD:]]
+        for l in shown:
+            if l and l - 1 not in shown:
+                lines.append(f"…      {shown[HEAD] - HEAD} more")
+            shapes = (self.X[l].shape, self.a[l].shape, self.dW[l].shape, self.db[l].shape)
+            cells = "".join(f"{tuple(map(int, shape))!s:<13}" for shape in shapes)
+            lines.append(f"{l:<6} {self.f[l].name:<15} {cells}".rstrip())
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        sizes = [str(self.W[0].shape[0]), *(str(W.shape[1]) for W in self.W)]
+        if len(sizes) > MOST_LAYERS:
+            sizes = [*sizes[:HEAD], "…", *sizes[-HEAD:]]
+        return f"Trace({' → '.join(sizes)}, {self.X[0].shape[0]} rows, loss {self.loss:.6g})"
 
     def summary(self) -> Signals:
         """RMS and range, dead and saturated units, ratios and signal-to-noise of each layer.

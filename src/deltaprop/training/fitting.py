@@ -155,7 +155,10 @@ def train(
         try:
             if validation is not None:
                 validation = validation.over(engine.processes)
-            loop = TrainingLoop(model, settings, state, plateau, callbacks, validation)
+            loop = TrainingLoop(
+                model, settings, state, plateau, callbacks, validation,
+                _loss_scale(model, rows, validation),
+            )  # fmt: skip
             _restore_checkpoint(loop, rows, engine)
             _prepare_privacy(loop, rows, engine)
             loop.average.begin()
@@ -216,6 +219,12 @@ def _rows(net: Model, X: Any, y: Any, sample_weight: Any, index: Any) -> Trainin
     assert isinstance(X, Stream)
     refuse_with_stream(y=y, sample_weight=sample_weight, rows=index)
     return StreamedRows(X)
+
+
+def _loss_scale(model: Model, rows: TrainingRows, validation: Validation | None) -> float:
+    """By which a mean loss is multiplied to be on the scale of the training loss."""
+    sums = model.reduction == "sum" and validation is not None
+    return rows.total_weight if sums else 1.0
 
 
 def _restore_checkpoint(loop: TrainingLoop, rows: TrainingRows, engine: Engine) -> None:

@@ -45,6 +45,8 @@ class TrainingLoop:
     plateau : Plateau
     callbacks : Callbacks
     validation : Validation, optional
+    loss_scale : float, default=1.0
+        By which a mean loss is multiplied to be on the scale of the training loss.
     """
 
     def __init__(
@@ -55,10 +57,12 @@ class TrainingLoop:
         plateau: Plateau,
         callbacks: Callbacks,
         validation: Validation | None,
+        loss_scale: float = 1.0,
     ) -> None:
         self.model, self.settings, self.state = model, settings, state
         self.history = History(progress=state)
         self.plateau, self.callbacks, self.validation = plateau, callbacks, validation
+        self._loss_scale = loss_scale
         self.checkpoints: Checkpoints = NoCheckpoints()
         self.average = Average(model.theta, state, settings.ema_decay)
         self._started = time.perf_counter()
@@ -137,10 +141,11 @@ class TrainingLoop:
     def _report(self, loss: float, learning_rate: float | None) -> None:
         """Validate the network, keep θ if it is the best, and call the callbacks."""
         state, history, validation = self.state, self.history, self.validation
-        validation_loss, score = validation.evaluate() if validation else (None, None)
+        mean_loss, score = validation.evaluate() if validation else (None, None)
+        validation_loss = None if mean_loss is None else self._loss_scale * mean_loss
         history.add(loss, validation_loss, score)
         if validation is not None and validation.stops:
-            if self.plateau.update(validation.monitored(validation_loss, score)):
+            if self.plateau.update(validation.monitored(mean_loss, score)):
                 self.checkpoints.in_progress.best_theta = self.model.theta.copy()
                 history.best_epoch = state.epoch
         elif self._monitors_loss:

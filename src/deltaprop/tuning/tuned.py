@@ -60,6 +60,11 @@ class Tuned:
     default_loss: float
     trials: pd.DataFrame
 
+    @property
+    def best_estimator_(self) -> Any:
+        """The same as `model`, by the name that searches of scikit-learn use."""
+        return self.model
+
     def __repr__(self) -> str:
         states = self.trials["state"].value_counts()
         counts = ", ".join(f"{n} {state}" for state, n in states.items())

@@ -22,6 +22,7 @@ from deltaprop.data.columns.description import Description
 from deltaprop.data.columns.numbers import DurationColumn, NumberColumn
 from deltaprop.data.columns.protocol import EncodedColumn
 from deltaprop.data.columns.text import TextColumn
+from deltaprop.data.columns.unparsed import warn_if_numeric
 
 REPEATED = 10  # times that a category occurs on average, if there are many
 
@@ -111,7 +112,14 @@ def _guessed(name: str, column: pd.Series, random_state: int | None) -> EncodedC
         return NumberColumn.of_values(name, np.append(known, np.nan)[codes])
     except (ValueError, OverflowError):  # no number, or one with hundreds of digits
         pass
-    known = np.isin(codes, [i for i, word in enumerate(labels) if word is not None])
-    if len(words) < FEW or np.count_nonzero(known) >= REPEATED * len(words):
+    warn_if_numeric(name, words)
+    if are_categories(labels, codes):
         return CategoryColumn.of_values(name, labels, codes, missing_words=True)
     return TextColumn.of_values(name, labels, codes, random_state)
+
+
+def are_categories(labels: list[str | None], codes: np.ndarray) -> bool:
+    """Whether words are few or repeated, so that they are categories rather than text."""
+    words = {word for word in labels if word is not None}
+    known = np.isin(codes, [i for i, word in enumerate(labels) if word is not None])
+    return len(words) < FEW or bool(np.count_nonzero(known) >= REPEATED * len(words))

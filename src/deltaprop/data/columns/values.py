@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ MISSING_WORDS = frozenset({
 })  # fmt: skip
 """Strings that stand for a missing value, as in pandas' and skrub's readers."""
 
+GERMAN_DATE = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}\.")
 TRUTH = {"True": "1", "False": "0"}  # how booleans are written among values of other types
 NUMBERS = ("boolean", "integer", "floating", "mixed-integer-float", "decimal")
 DATES = ("date", "datetime", "datetime64")
@@ -225,28 +227,30 @@ def _parsed(words: pd.Series, pattern: str | None) -> pd.Series:
 def date_pattern(words: list[str]) -> str | None:
     """The one format that all of these strings have; None if they are no dates.
 
-    If the order of day and month is not certain, the month comes first.
+    If the order of day and month is not certain, the month comes first, except in dates with dots.
     """
     sample = [words[i] for i in np.linspace(0, len(words) - 1, 30).astype(int)]
-    for day_first in (False, True):
-        pattern = _common_pattern(sample, day_first)
-        if pattern is not None and _parsed(pd.Series(words, dtype=object), pattern).notna().all():
-            return pattern
+    day_first = GERMAN_DATE.match(words[0]) is not None
+    for order in (day_first, not day_first):
+        for pattern in _patterns(sample, order):
+            if _parsed(pd.Series(words, dtype=object), pattern).notna().all():
+                return pattern
     return None
 
 
-def _common_pattern(words: list[str], day_first: bool) -> str | None:
+def _patterns(words: list[str], day_first: bool) -> list[str]:
+    """The formats that these strings may have: several if May is among the months."""
     from pandas.tseries.api import guess_datetime_format
 
-    first = None
+    found: dict[str, None] = {}
     for word in words:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the day comes first although we did not say so
             pattern = guess_datetime_format(word, dayfirst=day_first)
-        if pattern is None or first not in (None, pattern):
-            return None
-        first = str(pattern)
-    return first
+        if pattern is None or len(found) > 2:
+            return []
+        found[str(pattern)] = None
+    return list(found)
 
 
 def seconds(column: pd.Series) -> Float[np.ndarray, " N"]:

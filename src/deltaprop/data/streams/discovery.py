@@ -7,13 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from deltaprop.data.reading import ARROW, PARQUET, TEXT, TableError, first_line
+from deltaprop.data.reading import (
+    ARROW,
+    PARQUET,
+    TEXT,
+    ReadingOptions,
+    TableError,
+    first_line,
+    is_database,
+)
+from deltaprop.data.streams.text_files import text_format
 
+STREAMED_TEXT = (".csv", ".tsv", ".txt")
 Source = str | Path | Sequence[str | Path]
-FORMATS = (("parquet", PARQUET), ("ipc", ARROW), ("csv", (".csv",)))
+FORMATS = (("parquet", PARQUET), ("ipc", ARROW), ("csv", STREAMED_TEXT))
 
 
-def find_dataset(source: Source) -> Any:
+def find_dataset(source: Source, options: ReadingOptions) -> Any:
     """The files as a pyarrow Dataset.
 
     Raises
@@ -30,8 +40,12 @@ def find_dataset(source: Source) -> Any:
             f"{described(source)} contains files of several kinds ({', '.join(sorted(formats))}); "
             "select files of one kind, for example with a glob."
         )
+    kind = formats.pop()
     try:
-        return ds.dataset(paths, format=formats.pop(), filesystem=filesystem)
+        format = text_format(paths[0], filesystem, options) if kind == "csv" else kind
+        return ds.dataset(paths, format=format, filesystem=filesystem)
+    except TableError:
+        raise
     except Exception as error:
         raise TableError(f"{described(source)} cannot be read: {first_line(error)}") from error
 
@@ -49,6 +63,8 @@ def _find(source: Source) -> tuple[Any, list[str]]:
     if not isinstance(source, (str, Path)):
         return None, [str(Path(path).absolute()) for path in source]
     text = str(source)
+    if text == "-" or is_database(text):
+        raise TableError(f"{text!r} cannot be streamed; read it into memory, without --memory.")
     filesystem, paths = _remote(text) if "://" in text else (None, _local(text))
     if not paths:
         raise TableError(f"There is no file {text!r}, or no table in that folder.")
@@ -71,8 +87,9 @@ def _remote(url: str) -> tuple[Any, list[str]]:
     try:
         import fsspec
     except ImportError as error:
-        raise ImportError(
-            f"Reading {url!r} needs fsspec; install it with: python -m pip install fsspec"
+        raise TableError(
+            f"Reading {url!r} needs fsspec. Install it with: "
+            "python -m pip install 'deltaprop[remote]'"
         ) from error
     from pyarrow.fs import FSSpecHandler, PyFileSystem
 
@@ -106,5 +123,6 @@ def _format_of(path: str) -> str:
             return name
     raise TableError(
         f"{path!r} cannot be streamed. Known endings are "
-        f"{', '.join((*PARQUET, *ARROW, '.csv', '.csv.gz'))}."
+        f"{', '.join((*PARQUET, *ARROW, *STREAMED_TEXT, '.csv.gz'))}; other tables must fit into "
+        "memory."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from deltaprop.data.reading import TableError
+from deltaprop.data.reading import ReadingOptions, TableError
 from deltaprop.data.streams.discovery import Source, described, find_dataset
 from deltaprop.data.streams.fragments import pieces_of
 from deltaprop.data.streams.stream import Stream
@@ -24,8 +24,12 @@ def stream(
     columns: Sequence[str] | None = None,
     weight: str | None = None,
     memory: int | str = "400MB",
+    sep: str | None = None,
+    decimal: str | None = None,
+    encoding: str | None = None,
+    na: str | Sequence[str] = (),
 ) -> Stream:
-    """Open Parquet, Arrow or CSV files whose rows need not fit in memory.
+    """Open Parquet, Arrow or text files whose rows need not fit in memory.
 
     Parameters
     ----------
@@ -41,6 +45,10 @@ def stream(
     memory : int or str, default="400MB"
         Upper bound on the memory for rows that are shuffled, read ahead and decoded: a number of
         bytes, or a text such as "300MB" or "2GB". More memory shuffles more rows together.
+    sep, decimal, encoding : str, optional
+        Of text files, as in :func:`read_table`; by default as detected in the first file.
+    na : str or sequence of str, optional
+        Words in text files that stand for missing values, besides the usual ones.
 
     Returns
     -------
@@ -50,7 +58,13 @@ def stream(
     Raises
     ------
     TableError
-        If no file is found, a file is damaged or of an unknown format, or a column is missing.
+        If no file is found, a file is damaged or of an unknown format, a column is missing, or
+        the numbers of a text file have marks between thousands.
+
+    Warns
+    -----
+    TableWarning
+        If the separator, decimal mark or encoding of text is an unusual one.
     ValueError
         If `memory` is less than 1 MB or not a size.
 
@@ -68,7 +82,9 @@ def stream(
     (344, 7)
     >>> model = dp.TabularClassifier(random_state=0, max_iter=20).fit(rows)
     """
-    dataset = find_dataset(source)
+    markers = (na,) if isinstance(na, str) else tuple(na)
+    options = ReadingOptions(sep, decimal, encoding=encoding, na=markers)
+    dataset = find_dataset(source, options)
     names = [str(name) for name in dataset.schema.names]
     features = _features(names, target, weight, columns)
     pieces = pieces_of(dataset)

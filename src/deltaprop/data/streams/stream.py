@@ -158,6 +158,14 @@ class Stream(RowSource):
         assert self.target is not None
         return mean_and_deviation(self.frames(columns=[self.target]), self.target)
 
+    def total_weight(self) -> float:
+        """The sum of the sample weights; the number of rows if there is no column of weights."""
+        if self.weight is None:
+            return float(len(self))
+        batches = self.frames(columns=[*([self.target] if self.target else []), self.weight])
+        weights = (self._weights_of(batch) for batch in batches)
+        return float(sum(w.sum() for w in weights if w is not None))
+
     def sample(self, n: int, seed: int = 0, *, every_category: bool = False) -> Any:
         """A uniform random sample of about n rows, as a DataFrame.
 

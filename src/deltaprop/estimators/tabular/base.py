@@ -23,6 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from deltaprop.data.encoder import TableEncoder
 from deltaprop.data.frames import as_frame
+from deltaprop.data.reading import UnparsedCells
 from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
 from deltaprop.engines.fused.processors import available
@@ -36,9 +37,12 @@ from deltaprop.estimators._saving import (
     state_of,
 )
 from deltaprop.estimators.fitted import TargetKind
+from deltaprop.estimators.glass_box import GlassBox
 from deltaprop.estimators.parameters import AUTO, RunParameters, TabularParameters
 from deltaprop.estimators.plain import missing_targets
+from deltaprop.estimators.tabular.baseline import Baseline
 from deltaprop.estimators.tabular.calibration import Conformal
+from deltaprop.estimators.tabular.fingerprint import Fingerprint
 from deltaprop.estimators.tabular.folds import Fold, folds_for, most_folds
 from deltaprop.estimators.tabular.members import (
     INTERRUPTED,
@@ -70,7 +74,7 @@ FEWEST_TO_STOP = 10  # rows: a share of fewer is no validation data for a single
 OWN = ("preset", "time_limit", "cv", "refit", "n_bins", "decision_threshold", "cost")
 
 
-class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
+class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
     """The common part of both tabular estimators."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]]
@@ -82,6 +86,8 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     cv_score_: float | None
     cv_prediction_: np.ndarray | None
     held_out_: list[Conformal] | None
+    fingerprint_: Fingerprint | None
+    baseline_: Baseline | None
     _signal: int | None
 
     # ------------------------------------------------------------ differs between the subclasses
@@ -117,14 +123,22 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
     @property
     def mlp_(self) -> Any:
         """The first member, which is the only one if there is no cross-validation."""
-        if "members_" not in self.__dict__:
-            raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
-        return self.members_[0]
+        return self._fitted_members()[0]
+
+    @property
+    def network_(self) -> Network:
+        """The network of the first member, which is the only one without a cross-validation."""
+        return self.networks_[0]
 
     @property
     def networks_(self) -> list[Network]:
         """The networks of all members."""
-        return [member.fitted_network() for member in self.members_]
+        return [member.fitted_network() for member in self._fitted_members()]
+
+    def _fitted_members(self) -> list[Any]:
+        if "members_" not in self.__dict__:
+            raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
+        return self.members_
 
     def member(self, index: int) -> Self:
         """The model that has only one of the members.
@@ -161,7 +175,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         one._set(self.encoder_, [self.members_[index]])
         return one
 
-    def check(self, X: Any, y: Any) -> Verification:
+    def check(self, X: Any, y: Any, sample_weight: Any = None) -> Verification:
         """Verify the equations of each member's network numerically, on at most 100 rows.
 
         Parameters
@@ -170,6 +184,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
             A table with the columns that the model was fitted to.
         y : array-like of shape (n_samples,)
             The target, as ``fit`` takes it.
+        sample_weight : array-like of shape (n_samples,), optional
 
         Returns
         -------
@@ -188,7 +203,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         """
         from deltaprop.explain.verification import verify_members
 
-        return verify_members(self.networks_, self.encode_rows(X), self.encode_target(y))
+        return verify_members(self.networks_, *self._encoded(X, y), sample_weight)
 
     def _fit_members(self, X: Any, y: np.ndarray, sample_weight: Any, groups: Any) -> None:
         """Encode the rows of X and train the members on them; `y` as the MLP estimators take it."""
@@ -307,6 +322,12 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         self.members_ = members
         self._signal = None
         self.cv_score_, self.cv_prediction_, self.held_out_ = None, None, None
+        self.fingerprint_, self.baseline_ = None, None
+
+    def _remember(self, X: Any, y: Any, share: float = 1.0) -> None:
+        """Keep a fingerprint of the rows, unless their privacy is to be protected."""
+        if self.privacy is None:
+            self.fingerprint_ = Fingerprint.of(X, y, share)
 
     # ------------------------------------------------------------ parameters
 
@@ -447,7 +468,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
 
     _saved_attributes: ClassVar[tuple[str, ...]] = (
         "n_features_in_", "feature_names_in_", "encoder_", "target_name_", "cv_score_",
-        "held_out_",
+        "held_out_", "fingerprint_", "baseline_",
     )  # fmt: skip
     """The fitted attributes that a model file may contain; the members are stored beside them."""
 
@@ -459,6 +480,7 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         """Restore what `__deltaprop_state__` returned; ModelFileError if it is inconsistent."""
         # Earlier versions did not store these, and no version stores a prediction for each row.
         self.cv_score_, self.cv_prediction_, self.held_out_ = None, None, None
+        self.fingerprint_, self.baseline_ = None, None
         restore_attributes(self, fitted, self._saved_attributes)
         self.members_ = members
         if not isinstance(fitted.get("encoder_"), TableEncoder):
@@ -467,7 +489,9 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         self._require_consistent()
         # A row of missing values and a row of strings go through every step.
         columns = self.encoder_.columns_
-        require_prediction(self, pd.DataFrame({name: [None, "1"] for name in columns}))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnparsedCells)
+            require_prediction(self, pd.DataFrame({name: [None, "1"] for name in columns}))
 
     def _require_consistent(self) -> None:
         """Raise ModelFileError if the fitted attributes do not fit the parts."""
@@ -478,6 +502,11 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
             isinstance(errors, list) and errors and all(isinstance(e, Conformal) for e in errors)
         ):
             raise ModelFileError("its held_out_ is not of the expected kind")
+        for name, kind in (("fingerprint_", Fingerprint), ("baseline_", Baseline)):
+            if not isinstance(getattr(self, name), (kind, type(None))):
+                raise ModelFileError(f"its {name} is not of the expected kind")
+        if self.baseline_ is not None and len(self.baseline_.coef) != self.mlp_.n_features_in_:
+            raise ModelFileError("its baseline_ does not fit its columns")
 
     def _require_equal(self, name: str, part: Any) -> None:
         if not np.array_equal(getattr(self, name), getattr(part, name)):
@@ -497,19 +526,25 @@ class BaseTabular(RunParameters, TabularParameters, BaseEstimator):
         refuse_with_stream(y=y, sample_weight=sample_weight)
         self._check_own_parameters()
         preset = self._preset(len(X), len(X.features))
-        rows = self._encoded_stream(X, preset)
+        rows, drawn = self._encoded_stream(X, preset)
         self._set(self.encoder_, [self._new_mlp(preset, len(rows))])
         self._check_decision(single=True)
         with self._as_planned():
             self.mlp_.fit(rows if encode_y is None else rows.encoded(None, encode_y))
+        self._remember(*drawn)
 
-    def _encoded_stream(self, X: Stream, preset: Preset) -> Stream:
-        """The rows of the stream, with an encoding that is learned from a random sample."""
+    def _encoded_stream(self, X: Stream, preset: Preset) -> tuple[Stream, tuple[Any, Any, float]]:
+        """The rows of the stream, with an encoding that is learned from a random sample.
+
+        Also returns the sample: its features, its target, and its share of the rows.
+        """
         self.target_name_ = X.target
-        sample = X.sample(SAMPLE, every_category=True)[list(X.features)]
+        drawn = X.sample(SAMPLE, every_category=True)
+        sample = drawn[list(X.features)]
         sample = sample.astype(dict.fromkeys(X.category_features(), "category"))
         self._set_encoder(TableEncoder(n_bins=preset.n_bins).fit(sample))
-        return X.encoded(self.encoder_.encode, None, self.encoder_.layout.width)
+        encoded = X.encoded(self.encoder_.encode, None, self.encoder_.layout.width)
+        return encoded, (sample, drawn.get(X.target), min(1.0, len(drawn) / len(X)))
 
     def _encode(self, X: Any) -> Float[np.ndarray, "N D"]:
         self._require_fitted()

@@ -54,6 +54,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         mean of their probabilities.
     networks_ : list of Network
         Their networks.
+    network_ : Network
+        The network of the first member, with methods such as ``trace`` and ``check``.
     mlp_ : MLPClassifier
         The first member.
     cv_score_ : float or None
@@ -64,11 +66,16 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         them did. With loss="hinge" they are margins. Model files do not contain them.
     temperature_ : float
         By which the inputs of the output layers' activations were divided; 1 if that did not help.
+    label_words_ : dict of bool to str or None
+        How the table that ``deltaprop train`` read writes True and False, if these are the labels.
     threshold_ : float or ndarray of shape (n_labels,) or None
         The probability above which the positive class, ``classes_[1]``, is predicted; of several
         labels per row, that of each. None for more than two classes and with loss="hinge".
     classes_ : ndarray
         The class labels, in the order of the columns of ``predict_proba``.
+    fingerprint_ : Fingerprint or None
+        Recognizes the rows that the model was fitted to, when it is evaluated; None with
+        `privacy`.
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : ndarray of str
@@ -91,6 +98,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
     _mlp: ClassVar = MLPClassifier
 
     temperature_: float
+    label_words_: dict[bool, str] | None
     threshold_: float | np.ndarray | None
 
     @keeps_fit_on_failure
@@ -125,7 +133,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         ValueError
             If a label is missing, or if a parameter or the data is invalid.
         """
-        self.temperature_, self.threshold_ = 1.0, None
+        self.temperature_, self.threshold_, self.label_words_ = 1.0, None, None
         if isinstance(X, Stream):
             self._fit_stream(X, y, sample_weight)
         else:
@@ -133,13 +141,14 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
             labels = _labels(y)
             sample_weight = weights_of_known_rows(labels, sample_weight)
             self._fit_members(X, labels, sample_weight, groups)
+            self._remember(X, labels)
         self.classes_ = self.mlp_.classes_
         if self.threshold_ is None:
             self.threshold_ = self._default_threshold()
         return self
 
     _saved_attributes: ClassVar = (
-        *BaseTabular._saved_attributes, "classes_", "temperature_", "threshold_"
+        *BaseTabular._saved_attributes, "classes_", "temperature_", "threshold_", "label_words_"
     )  # fmt: skip
 
     def _require_consistent(self) -> None:
@@ -148,6 +157,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
             self._require_equal("classes_", member)
         if not isinstance(getattr(self, "temperature_", 1.0), float):
             raise ModelFileError("its temperature is not a number")
+        self.label_words_ = self.__dict__.get("label_words_")  # earlier versions did not store it
+        if self.label_words_ is not None and not _are_words(self.label_words_):
+            raise ModelFileError("its label_words_ are not two words")
         if "threshold_" not in self.__dict__:  # earlier versions did not store it
             self.threshold_ = self._default_threshold()
         if not self._has_thresholds():
@@ -404,6 +416,15 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
             return None
         P = self.mlp_.probabilities(z)
         return [Conformal.of(1 - P[np.arange(len(P)), _index(rows.y)], rows.w)]
+
+
+def _are_words(words: Any) -> bool:
+    """Whether these are the words for True and False."""
+    return (
+        isinstance(words, dict)
+        and set(words) == {False, True}
+        and all(isinstance(word, str) for word in words.values())
+    )
 
 
 def _labels(y: Any) -> np.ndarray:

@@ -61,6 +61,8 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
         (y - y_mean_) / y_scale_. The prediction is the mean of theirs.
     networks_ : list of Network
         Their networks.
+    network_ : Network
+        The network of the first member, with methods such as ``trace`` and ``check``.
     mlp_ : MLPRegressor
         The first member.
     cv_score_ : float or None
@@ -71,6 +73,9 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
         files do not contain it.
     y_mean_, y_scale_ : float or ndarray of shape (n_targets,)
         Location and scale of the target, from the weighted rows; of several targets, one each.
+    fingerprint_ : Fingerprint or None
+        Recognizes the rows that the model was fitted to, when it is evaluated; None with
+        `privacy`.
     n_features_in_ : int
         Number of columns of X.
     feature_names_in_ : ndarray of str
@@ -132,6 +137,7 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
         sample_weight = weights_of_known_rows(values, sample_weight)
         self._set_scale(*_moments(values, sample_weight))
         self._fit_members(X, self._scaled(values), sample_weight, groups)
+        self._remember(X, values)
         return self
 
     _saved_attributes: ClassVar = (*BaseTabular._saved_attributes, "y_mean_", "y_scale_")

@@ -8,6 +8,23 @@ If a loss and the activation of the output layer belong together (softmax with c
 with Poisson, ...), ``closed`` holds a numerically stable form of the loss and of δ in terms of the
 pre-activation a. Every other pair goes through the general chain of equation (1.8).
 
+======================  ==================================================================
+loss                    settings, with their defaults: ``get(name, setting=…)``
+======================  ==================================================================
+`squared_error`         none; half the squared error
+`absolute_error`        none
+`huber`                 ``delta=1.0``: beyond this residual, the loss is linear
+`log_cosh`              none
+`quantile`              ``quantiles=0.5``: one level or several, each in (0, 1)
+`poisson`, `gamma`      none; half the deviance
+`tweedie`               ``power=1.5``: of the variance; > 1, not 2
+`gaussian_nll`          none; predicts a mean and a variance
+`binary_cross_entropy`  ``label_smoothing=0.0``: in [0, 1); ``class_weight=None``: a pair
+`cross_entropy`         ``label_smoothing=0.0``; ``class_weight=None``: one for each class
+`focal`                 ``gamma=2.0``: how much less sure predictions count
+`hinge`                 none
+======================  ==================================================================
+
 To add a built-in loss, write a function that returns it in the module of its family, decorate it
 with ``@register(name)``, and list it in that module's ``__all__``. A new family is a new module,
 imported below.

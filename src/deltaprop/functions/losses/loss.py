@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
+from inspect import signature
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
@@ -331,4 +332,20 @@ def get(loss: str | Loss, **params: Any) -> Loss:
         near = get_close_matches(loss, names(), n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise InputError(f"loss must be one of {', '.join(names())}; got {loss!r}.{hint}")
+    known = signature(_factories[loss]).parameters
+    for name in params:
+        if name not in known:
+            near = get_close_matches(name, known, n=1, cutoff=0.5) or [
+                n for n in known if n.startswith(name)
+            ]
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise InputTypeError(
+                f"loss {loss!r} has no setting {name!r}.{hint} {_settings_of(loss)}"
+            )
     return _factories[loss](**params)
+
+
+def _settings_of(loss: str) -> str:
+    known = signature(_factories[loss]).parameters.values()
+    settings = ", ".join(f"{p.name}={p.default!r}" for p in known)
+    return f"Its settings, with their defaults, are: {settings}." if settings else "It has none."

@@ -21,6 +21,7 @@ from deltaprop.inspect.markup import (
     table,
     text_of,
 )
+from deltaprop.inspect.opening import split_pipeline
 from deltaprop.inspect.report_data import Case
 from deltaprop.inspect.sections.members import curves, held_out
 
@@ -32,7 +33,8 @@ def model(case: Case) -> Markup:
     net = case.inside.network
     parts: list[Markup] = []
     if case.estimator is not case.model:
-        before = ", ".join(type(step).__name__ for _, step in case.model.steps[:-1])
+        steps, _ = split_pipeline(case.model)
+        before = ", ".join(type(step).__name__ for _, step in steps.steps) if steps else "no steps"
         parts.append(paragraph(f"A pipeline: {before}, then a {type(case.estimator).__name__}."))
     parts += [paragraph(_training(case)), scrolling(layers_html(net))]
     changed = _changed_settings(case.estimator)

@@ -1,0 +1,6 @@
+"""``python -m deltaprop``."""
+
+from deltaprop.cli import main
+
+if __name__ == "__main__":
+    main()

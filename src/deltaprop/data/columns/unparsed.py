@@ -1,0 +1,77 @@
+"""Cells among numbers and dates that are neither."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from deltaprop.data.columns import values
+from deltaprop.data.columns.protocol import EncodedColumn
+from deltaprop.data.reading import UnparsedCells
+from deltaprop.data.reading.number_words import is_number
+
+SHOWN = 3  # cells in a warning
+SAMPLE = 500  # words that are looked at
+LOOKS_NUMERIC = 0.8  # fraction of words that are numbers in some format
+
+
+def warn_of_unparsed(column: EncodedColumn, cells: pd.Series) -> None:
+    """Warn if words in a column of numbers or dates are read as missing because they are neither.
+
+    Warns
+    -----
+    UnparsedCells
+    """
+    if column.kind not in ("numeric", "date") or _is_typed(cells.dtype):
+        return
+    labels, codes = values.distinct(cells)
+    labels = values.without_missing_words(labels)
+    known = [i for i, word in enumerate(labels) if word is not None]
+    if not known:
+        return
+    found = column.read(pd.Series([labels[i] for i in known], dtype=object))
+    bad = [
+        i
+        for i, row in zip(known, found.reshape(len(known), -1), strict=True)
+        if np.isnan(row).all()
+    ]
+    if bad:
+        n = int(np.isin(codes, bad).sum())
+        shown = ", ".join(repr(labels[i]) for i in bad[:SHOWN]) + ", …" * (len(bad) > SHOWN)
+        what = "numbers" if column.kind == "numeric" else "dates like those in the training data"
+        warnings.warn(
+            f"Column {column.name!r}: {n} of {len(cells)} cells are not {what} and are treated as "
+            f"missing ({shown}).",
+            UnparsedCells,
+            stacklevel=2,
+        )
+
+
+def warn_if_numeric(name: str, words: Sequence[str]) -> None:
+    """Warn if most words of a column that is not encoded as numbers look like numbers.
+
+    Warns
+    -----
+    UnparsedCells
+    """
+    sample = words[:: -(-len(words) // SAMPLE)]
+    if sum(map(is_number, sample)) < LOOKS_NUMERIC * len(sample):
+        return
+    others = [word for word in sample if np.isnan(values.parsed_numbers([word])[0])]
+    if others:
+        warnings.warn(
+            f"Column {name!r} looks numeric but is encoded as words, as some cells do not parse "
+            f"({', '.join(map(repr, others[:SHOWN]))}). Correct them, or read the table with "
+            "deltaprop.tables.read_table, which knows other formats of numbers.",
+            UnparsedCells,
+            stacklevel=2,
+        )
+
+
+def _is_typed(dtype: Any) -> bool:
+    """Whether values of this dtype are no words."""
+    return isinstance(dtype, np.dtype) and dtype.kind in "biufmM"
