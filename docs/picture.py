@@ -17,7 +17,9 @@ printed = subprocess.run(
     capture_output=True, text=True, check=True, cwd=root,
 ).stdout.replace("/dev/shm/", "")  # fmt: skip
 console = Console(record=True, width=80, file=io.StringIO())
-console.print(Text("$ deltaprop train data/diamonds.csv.gz --target price --preset fast", style="bold"))
+console.print(
+    Text("$ deltaprop train data/diamonds.csv.gz --target price --preset fast", style="bold")
+)
 console.print(Text(printed.rstrip()))
 svg = console.export_svg(title="deltaprop")
 svg = re.sub(r"@font-face {.*?}", "", svg, flags=re.DOTALL)  # no fonts from elsewhere
