@@ -14,11 +14,16 @@ import numpy as np
 import scipy.special
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "exp": np.exp, "log": np.log, "tanh": np.tanh, "cosh": np.cosh, "sign": np.sign,
+    "exp": np.exp, "log": np.log, "tanh": np.tanh, "cosh": np.cosh, "sinh": np.sinh,
+    "sign": np.sign,
     "erf": scipy.special.erf, "max": np.maximum, "√": np.sqrt, "sin": np.sin, "cos": np.cos,
 }  # fmt: skip
-NAME = r"∂L/∂[Wbrα]_\d+|Σ_[nh]|[^\W\d_ᵀ²³½]+(?:_\d+)?"
-TOKEN = re.compile(rf"\s*(\d+\.?\d*(?:e[+-]?\d+)?|{NAME}|\S)")
+ITEM = r"\([^\W\d_]+_\d+ᵀ?\)_[ndhkjim]+|[^\W\d_Σ]+_[ndhkjim]{1,2}(?![A-Za-z0-9])"
+PARTIAL = rf"∂(?:{ITEM}|[LP])/∂(?:{ITEM})"
+INDEXED = rf"{PARTIAL}|{ITEM}|\[[ndhkjim] = [ndhkjim]\]"
+INDICES = "ndhkjim"
+NAME = r"∂L/∂[Wbrα]_\d+|Σ_[ndhkjim]|[^\W\d_ᵀ²³½]+(?:_\d+)?"
+TOKEN = re.compile(rf"\s*(\d+\.?\d*(?:e[+-]?\d+)?|{INDEXED}|{NAME}|\S)")
 SHAPE = re.compile(r"[\dN×]+")
 SOURCE = re.compile(
     r"\s{2,}\(((?:1\.\d|L2|bias|scale|activation)(?:, (?:L2|scale|activation))?)\)$"
@@ -98,7 +103,8 @@ class Reader:
         if self.next in ("|", "‖"):
             return self.next != self.bars[-1]
         word = bool(re.fullmatch(r"[^\Wᵀ²³]+.*|∂.*", self.next))
-        return (word and self.next not in ("if", "otherwise")) or self.next in ("(", "[", "{", "√")
+        opening = self.next.startswith(("(", "[", "{", "√"))
+        return (word and self.next not in ("if", "otherwise")) or opening
 
     def raised(self) -> Any:
         value = self.atom()
@@ -174,6 +180,151 @@ class Reader:
         return result
 
 
+class IndexedReader(Reader):
+    """Computes index notation: every index is an axis, in the order of INDICES.
+
+    A derivative is looked up by the names of its two quantities, as an array with the axes of both.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        values: dict[str, Any],
+        derivative: Callable[[str, str], np.ndarray],
+        sizes: dict[str, int],
+    ) -> None:
+        super().__init__(text, values)
+        self.derivative, self.sizes = derivative, sizes
+
+    def side_by_side(self) -> Any:
+        value = self.raised()
+        while self.starts_a_factor():
+            other = self.raised()
+            value = np.where((value == 0) | (other == 0), 0.0, value * other)
+        return value
+
+    def atom(self) -> Any:
+        if re.fullmatch(r"\[. = .\]", self.next):
+            i, j = self.take()[1:-1].split(" = ")
+            return along_axes(np.eye(self.sizes[i], self.sizes[j]), i + j)
+        if self.next.startswith("Σ_"):
+            index = self.take()[2]
+            x, axis = self.product(), INDICES.index(index)
+            assert np.ndim(x) == len(INDICES), f"Σ_{index} of a constant"
+            assert x.shape[axis] == self.sizes[index], f"nothing in Σ_{index} has the index {index}"
+            return np.sum(x, axis=axis, keepdims=True)
+        if re.fullmatch(PARTIAL, self.next):
+            of, by = self.take()[1:].split("/∂")
+            (of, i), (by, j) = parse_item(of), parse_item(by)
+            return along_axes(self.derivative(of, by), i + j)
+        if re.fullmatch(ITEM, self.next):
+            name, indices = parse_item(self.take())
+            return along_axes(array_of(self.values, name), indices)
+        return super().atom()
+
+
+def parse_item(text: str) -> tuple[str, str]:
+    """Return the name and the indices of (W_0)_dh or y_nh; a transposed entry is turned around."""
+    if text in ("L", "P"):
+        return text, ""
+    name, _, indices = text.rpartition("_")
+    name = name.strip("()")
+    return (name[:-1], indices[::-1]) if name.endswith("ᵀ") else (name, indices)
+
+
+def array_of(values: dict[str, Any], name: str) -> np.ndarray:
+    assert name in values, f"{name!r} has no value here"
+    return values[name][:, 0] if name == "w" else np.asarray(values[name])
+
+
+def along_axes(x: np.ndarray, indices: str) -> np.ndarray:
+    """Return x with its axes in the order of INDICES; a repeated index takes the diagonal."""
+    assert x.ndim == len(indices), f"{indices} for an array of shape {x.shape}"
+    letters = "".join(sorted(set(indices), key=INDICES.index))
+    x = np.einsum(f"{indices}->{letters}", x)
+    shape = [1] * len(INDICES)
+    for letter, size in zip(letters, x.shape, strict=True):
+        shape[INDICES.index(letter)] = size
+    return x.reshape(shape)
+
+
+def sizes_of(text: str, values: dict[str, Any]) -> dict[str, int]:
+    """Return the size of each index; every array that has the index must have this size."""
+    sizes: dict[str, int] = {}
+    for found in re.findall(ITEM, text):
+        name, indices = parse_item(found)
+        for index, size in zip(indices, array_of(values, name).shape, strict=True):
+            assert sizes.setdefault(index, size) == size, f"{found}: {index} is out of range"
+    return sizes
+
+
+def is_indexed(equation: Printed) -> bool:
+    return bool(re.search(INDEXED, f"{equation.left} = {equation.right}"))
+
+
+class Derivatives:
+    """Derivatives of printed quantities, by central differences of the printed forward pass."""
+
+    def __init__(self, equations: list[Printed], given: dict[str, Any], h: float = 1e-5) -> None:
+        self.equations, self.given, self.h = equations, given, h
+        self.values = run(equations, given)
+        self.found: dict[tuple[str, str], np.ndarray] = {}
+
+    def __call__(self, of: str, by: str) -> np.ndarray:
+        if (of, by) not in self.found:
+            self.found[of, by] = self._computed(of, by)
+        return self.found[of, by]
+
+    def _computed(self, of: str, by: str) -> np.ndarray:
+        lefts = [equation.left for equation in self.equations]
+        start = lefts.index(by) + 1 if by in lefts else 0
+        between = self.equations[start : lefts.index(of) + 1]
+        at = np.asarray(self.values[by], float)
+        columns = []
+        for place in np.ndindex(at.shape):
+            sides = []
+            for step in (self.h, -self.h):
+                moved = at.copy()
+                moved[place] += step
+                sides.append(run(between, self.values | {by: moved})[of])
+            columns.append((sides[0] - sides[1]) / (2 * self.h))
+        return np.stack(columns, axis=-1).reshape(*np.shape(self.values[of]), *at.shape)
+
+
+def verify_indexed(equations: list[Printed], given: dict[str, Any]) -> int:
+    """Check every line in index notation against the values of the matrices; return their number.
+
+    A line that begins with = has the left side of the line before it.
+    """
+    matrices = [equation for equation in equations if not is_indexed(equation)]
+    derivative = Derivatives(matrices, given)
+    left, count = "", 0
+    for equation in equations:
+        left = equation.left or left
+        if not is_indexed(Printed(left, equation.right, "", [])):
+            continue
+        text = f"{left} = {equation.right}"
+        sizes = sizes_of(text, derivative.values)
+        with np.errstate(all="ignore"):
+            expected, got = (
+                np.atleast_1d(IndexedReader(side, derivative.values, derivative, sizes).whole())
+                for side in (left, equation.right)
+            )
+        if left == "L":
+            expected = expected.reshape([1] * len(INDICES))
+        assert np.broadcast_shapes(expected.shape, got.shape) == expected.shape, text
+        size = max(1.0, float(np.max(np.abs(expected))))
+        np.testing.assert_allclose(
+            np.broadcast_to(got, expected.shape),
+            expected,
+            atol=1e-6 * size,
+            rtol=1e-6,
+            err_msg=text,
+        )
+        count += 1
+    return count
+
+
 def run(equations: list[Printed], given: dict[str, Any]) -> dict[str, Any]:
     """Compute the equations in order; printed shapes must be those of the values."""
     values = dict(given) | {"π": np.pi}
@@ -204,6 +355,8 @@ def from_unicode(text: str) -> Iterator[Printed]:
     """Yield the equations of a printed derivation (without numbers)."""
     for block in text.split("\n\n"):
         lines = block.rstrip("\n").split("\n")
+        while re.match(r"  \S", lines[0]):  # the rule above a line
+            lines.pop(0)
         if not lines[0].startswith("    "):
             continue
         found = SOURCE.search(lines[0])
@@ -217,7 +370,7 @@ def from_unicode(text: str) -> Iterator[Printed]:
             following = lines[i + 1] if i + 1 < len(lines) else ""
             if re.fullmatch(r"[\s\dN×]*", following):
                 shapes += list(_below(line, following))
-        left, right = formula.split("=")
+        left, _, right = formula.partition("=")
         yield Printed(left.strip(), right, found[1], shapes)
 
 
@@ -247,7 +400,7 @@ def from_latex(text: str) -> Iterator[Printed]:
                 continue
             formula, source = re.fullmatch(r"(.*) \\tag\{(.*)\}", line, re.S).groups()
             shapes: list[tuple[str, str]] = []
-            left, right = (_plain(side, shapes) for side in formula.split(" &= "))
+            left, right = (_plain(side, shapes) for side in formula.split("&= "))
             yield Printed(left.strip(), right, source, shapes)
 
 
@@ -288,8 +441,9 @@ def _command(tex: str) -> tuple[str, list[str], str]:
 
 
 def _translated(command: str, arguments: list[str], shapes: list[tuple[str, str]]) -> str:
-    if command == r"\frac" and arguments[0] == r"\partial L":
-        return "∂L/∂" + _plain(arguments[1].replace(r"\partial ", ""), shapes)
+    if command == r"\frac" and arguments[0].startswith(r"\partial "):
+        above, below = (_plain(x.replace(r"\partial ", ""), shapes) for x in arguments)
+        return f"∂{above}/∂{below}"
     if command == r"\underset":
         name = _plain(arguments[1], shapes)
         shapes.append((name, arguments[0].replace(r"\times ", "×")))
@@ -331,7 +485,7 @@ def from_html(text: str) -> Iterator[Printed]:
         if formula is None:
             continue
         shapes: list[tuple[str, str]] = []
-        left, right = _walk(formula, shapes).split("=")
+        left, _, right = _walk(formula, shapes).partition("=")
         yield Printed(left.strip(), right, block.find("span").text.strip("()"), shapes)
 
 
@@ -343,7 +497,7 @@ def from_math(text: str) -> str:
 def _walk(x: ET.Element, shapes: list[tuple[str, str]]) -> str:
     inner = [_walk(child, shapes) for child in x]
     if x.tag in ("mi", "mn", "mo", "mtext"):
-        return {"⊤": "ᵀ", "∑": "Σ", "+": " + "}.get(x.text, x.text)
+        return {"⊤": "ᵀ", "∑": "Σ", "+": " + ", "=": " = "}.get(x.text, x.text)
     if x.tag == "mspace":
         return " "
     if x.tag == "msub":
@@ -354,8 +508,10 @@ def _walk(x: ET.Element, shapes: list[tuple[str, str]]) -> str:
         shapes.append((inner[0], inner[1]))
         return inner[0]
     if x.tag == "mfrac":
-        derivative = inner[0] == "∂L"
-        return f"∂L/{inner[1]}" if derivative else f"(({inner[0]}) / ({inner[1]}))"
+        derivative = inner[0].startswith("∂")
+        return f"{inner[0]}/{inner[1]}" if derivative else f"(({inner[0]}) / ({inner[1]}))"
+    if x.tag == "msup" and x[0].tag == "msub":  # the transpose of an entry
+        return "".join(inner)
     if x.tag == "msup":
         return f"({inner[0]})ᵀ" if inner[1] == "ᵀ" else f"({inner[0]})^({inner[1]})"
     if x.tag == "msqrt":

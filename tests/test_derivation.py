@@ -20,10 +20,11 @@ from deltaprop import equations
 from deltaprop.explain import entry, formulas
 from deltaprop.explain.derivation import Derivation
 from deltaprop.explain.entry import matrix_of
-from deltaprop.explain.expressions import Writer, evaluate
+from deltaprop.explain.expressions import evaluate
 from deltaprop.explain.latex import Latex
 from deltaprop.explain.steps import steps_of
 from deltaprop.explain.values import batch_of
+from deltaprop.explain.writer import Writer
 
 from . import interpreter, katex
 from .oracles import Problem, encode

@@ -89,3 +89,27 @@ def test_bad_arguments_are_named():
         dp.diagnose("net.dp", X, y)
     with pytest.raises(ValueError, match="X has 105 row"):
         dp.diagnose(net, X, y[:-1])
+
+
+@pytest.mark.parametrize("solver", [dp.SGD(5.0), dp.Adam(3.0)], ids=["SGD", "Adam"])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_a_learning_rate_that_is_far_too_high_is_the_first_finding(solver, activation):
+    """The loss leaps in the first epoch; the dead or saturated units are its effect."""
+    X, _, y, _ = table("digits")
+    layers = [dp.Dense(32, activation), dp.Dense(16, activation), dp.Dense(10, "softmax")]
+    net = dp.Network(X.shape[1], layers, loss="cross_entropy", seed=0, reduction="mean")
+    history = dp.fit(net, X, y, solver=solver, max_epochs=40)
+    findings = dp.diagnose(net, X, y, history)
+    assert findings.faults[0] == "learning rate too high"
+    assert {"dead units", "saturated units"} & set(findings.faults)
+
+
+def test_large_initial_weights_are_not_a_learning_rate():
+    """The loss is large, but training does not change it."""
+    X, _, y, _ = table("digits")
+    layers = [dp.Dense(32, "tanh"), dp.Dense(10, "softmax")]
+    net = dp.Network(X.shape[1], layers, loss="cross_entropy", seed=0, reduction="mean")
+    net.W[0][...] *= 100
+    net.W[1][...] *= 10
+    history = dp.fit(net, X, y, solver=dp.SGD(1e-5), max_epochs=10)
+    assert "learning rate too high" not in dp.diagnose(net, X, y, history).faults

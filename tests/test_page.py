@@ -469,6 +469,21 @@ def test_stepping_forward_and_back_shows_the_numbers_of_net_trace(page, tab):
     )
 
 
+def test_the_way_to_an_equation_unfolds_line_by_line(page, tab):
+    ways = {step["key"]: step["way"] for step in ask(page.url, "api/network")[2]["steps"]}
+    assert {key for key, way in ways.items() if way} == {
+        f"{name}_{l}" for name in ("delta", "dW", "db") for l in range(2)
+    }
+    assert "Chain rule: " in ways["dW_1"][0]["rule"]
+    assert ways["delta_1"][-1]["rule"] == "Each row of y sums to 1."
+    tab.goto(page.url + "?")
+    tab.locator("[data-key=delta_1]").click()
+    tab.locator(".way summary").click()
+    assert tab.locator(".way li").count() == len(ways["delta_1"])
+    assert "Quotient rule" in tab.locator(".way").inner_text()
+    assert tab.locator(".way sub").count() > 0
+
+
 def test_stepping_by_keyboard(page, tab):
     keys = steps_of(page)
     tab.goto(page.url)
@@ -703,6 +718,7 @@ def test_epochs_and_layers_are_recorded_during_training():
         assert [e["validation_loss"] for e in news["epochs"]] == history.validation_loss_curve
         assert [e["epoch"] for e in ask(watch.url, "api/epochs?after=5")[2]["epochs"]] == [6, 7]
         layers = news["epochs"][0]["layers"]
+        assert all("layers" in epoch for epoch in news["epochs"]), "a short training has curves"
         assert len(layers) == 2
         assert set(layers[0]) == {"W", "delta", "dW"}
         assert ask(watch.url, "api/epochs?after=7")[2] == {

@@ -25,6 +25,7 @@ from deltaprop.inspect import (
     PermutationImportanceDisplay,
     SignalFlowDisplay,
     WeightsDisplay,
+    report_data,
 )
 
 from .browser import chromium_page
@@ -36,6 +37,11 @@ SECTIONS = ["Model", "Scores", "Learning curves", "Mistakes", "Calibration", "Im
             "Signal flow", "Partial dependence", "Worst rows", "Weights",
             "Verification"]  # fmt: skip
 OF_AN_ENSEMBLE = [*SECTIONS[:3], "Members", *SECTIONS[3:]]
+
+
+def without_calibration(names):
+    """Of a model that predicts no probabilities."""
+    return [name for name in names if name != "Calibration"]
 
 
 def sections(page):
@@ -116,24 +122,28 @@ CASES = {
     "no probabilities": (
         TWO,
         dp.MLPClassifier(loss="hinge", **SMALL),
-        [name for name in SECTIONS if name != "Calibration"],
+        without_calibration(SECTIONS),
     ),
     "sparse rows": ((sparse.csr_array(TWO[0]), TWO[1]), dp.MLPClassifier(**SMALL), SECTIONS),
     "quantiles": (
         NUMBERS,
         dp.MLPRegressor(loss=dp.losses.Quantile([0.1, 0.5, 0.9]), **SMALL),
-        SECTIONS,
+        without_calibration(SECTIONS),
     ),
-    "mean and deviation": (NUMBERS, dp.MLPRegressor(loss="gaussian_nll", **SMALL), SECTIONS),
+    "mean and deviation": (
+        NUMBERS,
+        dp.MLPRegressor(loss="gaussian_nll", **SMALL),
+        without_calibration(SECTIONS),
+    ),
     "a pipeline": (
         NUMBERS,
         make_pipeline(StandardScaler(), dp.MLPRegressor(solver="lbfgs", **SMALL)),
-        SECTIONS,
+        without_calibration(SECTIONS),
     ),
     "a table of numbers": (
         (pd.DataFrame(NUMBERS[0], columns=list("abcd")), pd.Series(NUMBERS[1], name="price")),
         dp.TabularRegressor(4, max_iter=10, random_state=0),
-        OF_AN_ENSEMBLE,
+        without_calibration(OF_AN_ENSEMBLE),
     ),
 }
 
@@ -316,3 +326,111 @@ def test_weights_and_importances(small):
     shown = PermutationImportanceDisplay.from_estimator(model, X, y, most=4)
     assert shown.importances[3].max() == 0
     assert len(shown.ax_.patches) == 4
+
+
+# ---------------------------------------------------------------- what the page says
+
+
+@pytest.fixture(scope="module")
+def penguins():
+    """A table with missing cells, a repeated row and a constant column, and a model of it."""
+    frame = pd.read_csv("data/penguins.csv").dropna(subset="sex").iloc[::2].reset_index(drop=True)
+    frame["planet"] = "Earth"
+    frame.loc[0, ["species", "body_mass_g"]] = None
+    frame = pd.concat([frame, frame.iloc[[5]]], ignore_index=True)
+    y = frame.pop("sex")
+    model = dp.TabularClassifier((6, 4), cv=1, max_iter=20, random_state=0).fit(frame, y)
+    return model, frame, y
+
+
+@pytest.fixture(scope="module")
+def penguin_page(penguins):
+    return dp.report(*penguins)
+
+
+def section(page, name):
+    return re.search(f'<section id="{name}">(.*?)</section>\n', page.html, re.S)[1]
+
+
+def test_the_calibration_of_two_classes_is_explained_on_both_sides_of_one_half(penguin_page):
+    caption = re.search("<figcaption>(.*?)</figcaption>", section(penguin_page, "calibration"))[1]
+    assert "Below the line P(male) is too high, above it too low." in caption
+    assert "Right of ½, where male is predicted" in caption
+    assert "left of ½, where female is predicted, it is overconfident above the line" in caption
+
+
+def test_the_calibration_of_several_classes_is_that_of_the_predicted_one():
+    page = dp.report(*of(FOUR, dp.MLPClassifier(**SMALL)))
+    assert "How often the predicted class is right" in section(page, "calibration")
+
+
+def test_the_data_are_described(penguins, penguin_page):
+    model = section(penguin_page, "model")
+    found = re.findall('class="fact"><b>(.*?)</b><span>(.*?)</span>', model)
+    assert {name: value for value, name in found} == {
+        "rows here": f"{len(penguins[1])}", "columns": "8",
+        "of the cells missing": f"{2 / penguins[1].size:.1%}", "duplicate rows": "1",
+        "columns with one value": "1", "of the rows in the rarest class": found_share(penguins[2]),
+    }  # fmt: skip
+    heads = re.findall("<th.*?>(.*?)</th>", model)
+    assert heads.index("missing here") < heads.index("missing in training")
+    row = re.search("<tr><td>body_mass_g</td>.*?</tr>", model)[0]
+    assert re.findall("<td.*?>(.*?)</td>", row)[:3] == ["body_mass_g", "numeric", "1"]
+
+
+def found_share(y):
+    return f"{y.value_counts(normalize=True).min():.1%}"
+
+
+def test_rows_of_arrays_are_described_too():
+    X = np.array(TWO[0])
+    X[0, 0] = np.nan
+    for rows in (X, sparse.csr_array(np.nan_to_num(X))):
+        model = dp.MLPClassifier(**SMALL).fit(np.nan_to_num(X), TWO[1])
+        case = report_data.Case(model, rows, TWO[1])
+        assert sum(case.missing) == (rows is X)
+        assert case.constant_columns == 0
+
+
+def test_symbols_have_subscripts(penguin_page):
+    text = re.sub(r"<svg.*?</svg>|<style.*?</style>", "", penguin_page.html, flags=re.S)
+    assert "forward X<sub>l</sub> and a<sub>l</sub>" in text
+    assert "The weights W<sub>0</sub>:" in text
+    assert "(δ<sub>1</sub> W<sub>1</sub>ᵀ)" in text
+    assert "<td>a<sub>0</sub> = X<sub>0</sub> W<sub>0</sub> + b<sub>0</sub></td>" in text
+    assert not re.search(r"(?<![\w])[XWabδ]_\w", re.sub("<[^>]*>", "", text))
+    assert "W₀ (" in section(penguin_page, "weights")
+
+
+def test_rows_of_w_0_have_the_names_of_their_columns(penguins, penguin_page):
+    drawn = section(penguin_page, "weights").split("<figcaption>")[0]
+    for name in penguins[1].columns:
+        assert f">{name}<" in drawn
+    W = np.arange(8.0).reshape(4, 2)
+    display = WeightsDisplay(W, input_names=["a", "b", "a", "c"]).plot()
+    assert [label.get_text() for label in display.ax_.get_yticklabels()] == ["a", "b", "c"]
+    np.testing.assert_array_equal(display.im_.get_array(), W[[0, 2, 1, 3]])
+    np.testing.assert_allclose(display.ax_.get_yticks(), [0.5, 2, 3])
+    many = WeightsDisplay(np.ones((100, 2)), input_names=[f"x{i}" for i in range(100)]).plot()
+    assert 20 <= len(many.ax_.get_yticklabels()) <= 30
+
+
+def test_the_report_derives_its_equations(penguin_page):
+    html = section(penguin_page, "equations")
+    assert "<details><summary>How each equation follows" in penguin_page.html
+    assert "Chain rule: " in penguin_page.html
+    assert html
+
+
+def test_no_column_is_cut_off_on_a_laptop(penguin_page, tmp_path):
+    penguin_page.save(tmp_path / "page.html")
+    with chromium_page(tmp_path / "profile", width=1280) as page:
+        page.goto((tmp_path / "page.html").as_uri())
+        page.locator("details summary").click()
+        wide = page.evaluate(
+            "[...document.querySelectorAll('.scroll, .equations')]"
+            ".filter(box => box.scrollWidth > box.clientWidth)"
+            ".map(box => [box.closest('section').id, box.scrollWidth, box.clientWidth])"
+        )
+        assert wide == []
+        assert page.complaints == []

@@ -145,7 +145,13 @@ class Network(Model):
         return explore(subject, **options)
 
     def derivation(
-        self, X: Any = None, y: Any = None, sample_weight: Any = None, *, format: str = "unicode"
+        self,
+        X: Any = None,
+        y: Any = None,
+        sample_weight: Any = None,
+        *,
+        format: str = "unicode",
+        steps: bool = False,
     ) -> Derivation:
         """Every equation of this network, with its sizes, functions and settings filled in.
 
@@ -157,6 +163,10 @@ class Network(Model):
         format : {"unicode", "latex", "html"}, default="unicode"
             The format that ``str`` and ``print`` use. The attributes ``.unicode``, ``.latex`` and
             ``.html`` of the result contain all formats, and notebooks show it as HTML.
+        steps : bool, default=False
+            Also write the lines that lead to each equation: the chain rule, the derivatives of the
+            loss and the activations, and the algebra between, in index notation. The rule that
+            leads to a line stands above it.
 
         Returns
         -------
@@ -190,7 +200,7 @@ class Network(Model):
         """
         from deltaprop.explain.derivation import derive
 
-        return derive(self, X, y, sample_weight, format)
+        return derive(self, X, y, sample_weight, format, steps=steps)
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in super().__getstate__().items() if k != "predictor"}

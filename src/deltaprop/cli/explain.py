@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,6 +35,10 @@ def explain(
         ),
     ] = None,
     member: Member = None,
+    steps: Annotated[
+        bool,
+        typer.Option("--steps", help="Also write the lines that lead to each equation."),
+    ] = False,
     format: Annotated[str, one_of("format", FORMATS, "How it is written")] = "unicode",
     output: Annotated[
         str | None,
@@ -51,7 +55,7 @@ def explain(
     """
     if output is not None:
         require_writable(output)
-    text, shown = _derivation(model, table, reading, member, format)
+    text, shown = _derivation(model, table, reading, member, format=format, steps=steps)
     if format == "html":
         title = Path(model).name if shown is None else f"{Path(model).name}: {shown}"
         text = f'<!doctype html>\n<meta charset="utf-8">\n<title>{title}</title>\n{text}'
@@ -65,7 +69,7 @@ def explain(
 
 
 def _derivation(
-    model: str, table: str | None, reading: ReadingOptions, member: int | None, format: str
+    model: str, table: str | None, reading: ReadingOptions, member: int | None, **how: Any
 ) -> tuple[str, str | None]:
     """Return the derivation, and which member of an ensemble it is of."""
     from deltaprop.cli.models import load_tabular
@@ -74,8 +78,8 @@ def _derivation(
 
     if table is None:
         opened = open_model(model, member=member)
-        return str(opened.network.derivation(format=format)), opened.member
+        return str(opened.network.derivation(**how)), opened.member
     fitted = load_tabular(model)
     X, y = rows_with_target(fitted, model, table, reading)
     opened = open_model(fitted, X.head(N_ROWS), y.head(N_ROWS), member=member)
-    return str(opened.network.derivation(*opened.data, format=format)), opened.member
+    return str(opened.network.derivation(*opened.data, **how)), opened.member

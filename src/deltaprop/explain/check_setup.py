@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +62,54 @@ class Setting:
         """Return X_l ⊙ r_l, or X_l if layer l has no r_l; `r` replaces r_l."""
         r = self.vectors.r[l] if r is None else r
         return X_l if r is None else X_l * r
+
+    def losses_along(self, l: int, columns: np.ndarray, change: Array) -> Array:
+        """Return the weighted loss of each sample if one column of a_l changes.
+
+        Parameters
+        ----------
+        columns : ndarray (K,)
+            The column that changes, in each of K cases that are computed together.
+        change : ndarray (K, N)
+            What is added to it.
+
+        Returns
+        -------
+        ndarray (K, N)
+
+        Notes
+        -----
+        If f_l works on each column by itself, only that column of X_{l+1} changes, and a_{l+1} by
+        a product with one row of W_{l+1}: the cost does not depend on the size of layer l.
+        """
+        m, X, a = l + 1, self.computed.X, self.computed.a
+        if m < self.net.n_layers and self.columns_apart[l]:
+            z = self.net.f[l].f(a[l].T[columns] + change, np) - X[m].T[columns]
+            V = self.scaled(m, self.W[m].T).T[columns]
+            l, a_l = m, a[m] + z[:, :, None] * V[:, None, :]
+        else:
+            a_l = np.tile(a[l].astype(np.result_type(a[l], change)), (len(columns), 1, 1))
+            a_l[np.arange(len(columns)), :, columns] += change
+        return (
+            self._repeated(len(columns)).losses_from(l, np.concatenate(a_l)).reshape(change.shape)
+        )
+
+    def _repeated(self, K: int) -> Setting:
+        """The setting with every sample K times, for `losses_from`."""
+        weights = np.broadcast_to(np.squeeze(np.asarray(self.weights)), len(self.t))
+        return replace(self, t=np.tile(self.t, (K, 1)), weights=np.tile(weights, K))
+
+    @cached_property
+    def columns_apart(self) -> list[bool]:
+        """Whether each f_l gives a column the same values alone as among the others."""
+        layers = zip(self.net.f, self.computed.a, self.vectors.alpha, strict=True)
+        return [alpha is None and _is_columnwise(f.f, a) for f, a, alpha in layers]
+
+
+def _is_columnwise(f: Callable[[Array, Any], Array], a: Float[np.ndarray, "N H"]) -> bool:
+    with np.errstate(all="ignore"):
+        alone = [f(a[:, [h]], np) for h in range(a.shape[1])]
+        return np.allclose(np.hstack(alone), f(a, np), rtol=1e-14, atol=0, equal_nan=True)
 
 
 def setting_of(net: Model, X: Any, y: Any, sample_weight: Any) -> Setting:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from deltaprop.explain.differences import (
     along,
     by_columns,
     column_by_column,
+    joined,
     stack,
 )
 from deltaprop.explain.verdicts import Equation
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 TOLERANCE = {"complex step": 1e-9, "central": 1e-4, "exact": 1e-12, "two forms": 1e-9}
 BOTH_FORMS = 10.0  # the largest |a| at which both forms of a loss are compared
 SATURATED = 1e-4  # a δ that is smaller than the slope of the loss by this factor has lost digits
+MOST_AT_ONCE = 200_000  # numbers in an array of perturbed pre-activations
 LARGE = 1e6  # a larger slope is near a pole of the loss
 
 Row = tuple[str, int, Equation]  # the kind of quantity, and the layer
@@ -197,26 +200,27 @@ def _weights(s: Setting, l: int) -> Equation:
 
     X_l = s.scaled(l, s.computed.X[l])
 
-    def total(W_l: Array) -> Array:
-        data = np.sum(s.losses_from(l, X_l @ W_l + s.b[l]))
-        return data + equations.penalty([W_l], s.l2)
+    def total(d: np.ndarray, h: np.ndarray, w: Array) -> Array:
+        moved = X_l.T[d] * (w - W[d, h])[:, None]
+        return np.sum(s.losses_along(l, h, moved), axis=1) + 0.5 * s.l2 * w * w
 
-    parts = [along(total, W, _one_hot(W, entry)) for entry in entries]
+    found = _slopes(total, W, entries, _at_once(s, l))
     penalty = f" + λ W_{l}" if s.l2 else ""
     equation = f"∂L/∂W_{l} = {_inputs(s, l)}ᵀ δ_{l}{penalty}"
     summands = np.abs(X_l).T @ _summands(s, l)
-    return _entry_verdict(equation, l, s.computed.dW[l], parts, entries, summands)
+    return _entry_verdict(equation, l, s.computed.dW[l], found, entries, summands)
 
 
 def _bias(s: Setting, l: int) -> Equation:
     b, entries = s.b[l], _entries(s, s.b[l].shape)
 
-    def total(b_l: Array) -> Array:
-        return np.sum(s.losses_from(l, s.scaled(l, s.computed.X[l]) @ s.W[l] + b_l))
+    def total(h: np.ndarray, b_h: Array) -> Array:
+        moved = np.ones(len(s.t)) * (b_h - b[h])[:, None]
+        return np.sum(s.losses_along(l, h, moved), axis=1)
 
-    parts = [along(total, b, _one_hot(b, entry)) for entry in entries]
+    found = _slopes(total, b, entries, _at_once(s, l))
     summands = _summands(s, l).sum(axis=0)
-    return _entry_verdict(f"∂L/∂b_{l} = Σ_n δ_{l}", l, s.computed.db[l], parts, entries, summands)
+    return _entry_verdict(f"∂L/∂b_{l} = Σ_n δ_{l}", l, s.computed.db[l], found, entries, summands)
 
 
 def _scale(s: Setting, l: int) -> Equation:
@@ -227,12 +231,12 @@ def _scale(s: Setting, l: int) -> Equation:
     def total(r_l: Array) -> Array:
         return np.sum(s.losses_from(l, s.scaled(l, X_l, r_l) @ s.W[l] + s.b[l]))
 
-    parts = [along(total, r, _one_hot(r, entry)) for entry in entries]
+    found = stack([along(total, r, np.eye(len(r))[d]) for (d,) in entries], axis=0)
     claimed = s.computed.vectors.r[l]
     assert claimed is not None
     summands = np.sum(np.abs(X_l) * (_summands(s, l) @ np.abs(s.W[l]).T), axis=0)
     equation = f"∂L/∂r_{l} = Σ_n X_{l} ⊙ (δ_{l} W_{l}ᵀ)"
-    return _entry_verdict(equation, l, claimed, parts, entries, summands)
+    return _entry_verdict(equation, l, claimed, found, entries, summands)
 
 
 def _mixture(s: Setting, l: int) -> Equation:
@@ -243,12 +247,12 @@ def _mixture(s: Setting, l: int) -> Equation:
     def total(alpha_l: Array) -> Array:
         return np.sum(s.losses_of_output(l, a, s.outputs(l, a, alpha_l)))
 
-    parts = [along(total, alpha, _one_hot(alpha, entry)) for entry in entries]
+    found = stack([along(total, alpha, np.eye(len(alpha))[h]) for (h,) in entries], axis=0)
     claimed = s.computed.vectors.alpha[l]
     assert claimed is not None
     summands = np.sum(_before_slope(s, l) * np.abs(s.net.f[l].f(a, np) - a), axis=0)
     equation = f"∂L/∂α_{l} = Σ_n {_incoming(s, l)} ⊙ (f(a_{l}) − a_{l})"
-    return _entry_verdict(equation, l, claimed, parts, entries, summands)
+    return _entry_verdict(equation, l, claimed, found, entries, summands)
 
 
 def _penalty(s: Setting, l: int) -> Equation:
@@ -260,22 +264,40 @@ def _penalty(s: Setting, l: int) -> Equation:
         dW = equations.through_scales(dV, s.W, s.vectors, s.l2)
     else:
         dW, db = equations.gradients(s.computed.X, zeros, s.W, s.l2)
-    parts = [
-        along(lambda W_l: equations.penalty([W_l], s.l2), W, _one_hot(W, entry))
-        for entry in entries
-    ]
+
+    def total(d: np.ndarray, h: np.ndarray, w: Array) -> Array:
+        rows = W[d].astype(w.dtype)  # the other rows of W_l stay the same
+        rows[np.arange(len(d)), h] = w
+        return np.array([equations.penalty([row[None]], s.l2) for row in rows])
+
+    found = _slopes(total, W, entries, len(entries))
     equation = f"∂(λ/2 ‖W_{l}‖²)/∂W_{l} = λ W_{l}"
-    row = _entry_verdict(equation, l, dW[l], parts, entries, np.abs(s.l2 * W))
+    row = _entry_verdict(equation, l, dW[l], found, entries, np.abs(s.l2 * W))
     return row if not db[l].any() else Equation(row.equation, row.method, 1.0, False, f"b_{l}")
 
 
 # ---------------------------------------------------------------- verdicts
 
 
-def _one_hot(x: Float[np.ndarray, "..."], entry: tuple[int, ...]) -> Float[np.ndarray, "..."]:
-    direction = np.zeros_like(x)
-    direction[entry] = 1
-    return direction
+def _slopes(
+    total: Callable[..., Array],
+    x: Float[np.ndarray, "..."],
+    entries: list[tuple[int, ...]],
+    at_once: int,
+) -> Numerical:
+    """Return the derivatives of total(*indices, values) in some entries of x, each by itself."""
+    groups = np.array_split(np.array(entries), max(1, -(-len(entries) // at_once)))
+    parts = []
+    for group in groups:
+        places = tuple(group.T)
+        parts.append(along(partial(total, *places), x[places], np.ones(len(group))))
+    return joined(parts)
+
+
+def _at_once(s: Setting, l: int) -> int:
+    """Return how many perturbed entries are computed together."""
+    widest = max(W.shape[1] for W in s.W[l:])
+    return max(1, MOST_AT_ONCE // (len(s.t) * widest))
 
 
 def _entries(s: Setting, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -290,12 +312,11 @@ def _entry_verdict(
     equation: str,
     l: int,
     claimed: Float[np.ndarray, "..."],
-    parts: list[Numerical],
+    found: Numerical,
     entries: list[tuple[int, ...]],
     summands: Float[np.ndarray, "..."],
 ) -> Equation:
     picked = np.array([claimed[entry] for entry in entries])
-    found = stack(parts, axis=0)
     row = _verdict(equation, f"layer {l}", picked, found, entries, float(np.max(summands)))
     count = f", {len(entries)} of {claimed.size} entries" if len(entries) < claimed.size else ""
     return Equation(row.equation, row.method + count, row.error, row.ok, row.where)

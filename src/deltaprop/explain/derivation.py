@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from deltaprop.errors import InputError
 from deltaprop.explain import latex, mathml, unicode
 from deltaprop.explain.expressions import Name
+from deltaprop.explain.path import path_of
 from deltaprop.explain.steps import Step, steps_of
 from deltaprop.explain.values import batch_of
 
@@ -75,7 +76,13 @@ class Derivation:
 
 
 def derive(
-    net: Model, X: Any = None, y: Any = None, sample_weight: Any = None, format: str = "unicode"
+    net: Model,
+    X: Any = None,
+    y: Any = None,
+    sample_weight: Any = None,
+    format: str = "unicode",
+    *,
+    steps: bool = False,
 ) -> Derivation:
     """Write every equation of `net`: see :meth:`deltaprop.Network.derivation`.
 
@@ -92,13 +99,14 @@ def derive(
     if (X is None) != (y is None):
         missing = "X" if X is None else "y"
         raise InputError(f"{missing} is missing: give both X and y, or neither.")
+    write = path_of if steps else steps_of
     if X is None:
         if sample_weight is not None:
             raise InputError("sample_weight needs a batch: give X and y as well.")
-        return Derivation(steps_of(net), {}, format)
+        return Derivation(write(net), {}, format)
     batch = batch_of(net, X, y, sample_weight)
-    steps = steps_of(net, batch.form)
-    return Derivation(steps, batch.values(steps), format)
+    written = write(net, batch.form)
+    return Derivation(written, batch.values(written), format)
 
 
 __all__ = ["FORMATS", "Derivation", "derive"]

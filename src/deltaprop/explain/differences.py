@@ -134,14 +134,24 @@ def column_by_column(fun: Callable[[Array], Array], a: Float[np.ndarray, "N H"])
 
 
 def stack(parts: list[Numerical], axis: int) -> Numerical:
-    """Stack derivatives along an axis; the method is "central" unless all are complex steps."""
+    """Stack derivatives along a new axis."""
+    return _combined(parts, partial(np.stack, axis=axis))
+
+
+def joined(parts: list[Numerical]) -> Numerical:
+    """Concatenate derivatives along their first axis."""
+    return _combined(parts, np.concatenate)
+
+
+def _combined(parts: list[Numerical], combine: Callable[..., np.ndarray]) -> Numerical:
+    """Combine derivatives; the method is "central" unless all are complex steps."""
     methods = {part.method for part in parts}
     return Numerical(
-        np.stack([part.value for part in parts], axis=axis),
+        combine([part.value for part in parts]),
         "complex step" if methods == {"complex step"} else "central",
-        np.stack([part.smooth for part in parts], axis=axis),
-        np.stack([part.low for part in parts], axis=axis),
-        np.stack([part.high for part in parts], axis=axis),
+        combine([part.smooth for part in parts]),
+        combine([part.low for part in parts]),
+        combine([part.high for part in parts]),
     )
 
 

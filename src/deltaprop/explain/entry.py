@@ -22,12 +22,12 @@ from deltaprop.explain.expressions import (
     Row,
     Symbol,
     Transpose,
-    Writer,
     evaluate,
     is_matrix_product,
     is_scalar,
     parts,
 )
+from deltaprop.explain.writer import Writer
 
 MOST_TERMS = 5  # terms of a sum that are written out
 SUPERSCRIPTS = {2.0: "²", 3.0: "³"}
@@ -71,7 +71,7 @@ def write_entry(equation: Equation, values: Mapping[Name, Any], row: int, column
     result = short(matrix_of(evaluate(equation.left, values))[row, column])
     picked = _Picker(values)
     try:
-        right = _Line().write(picked.pick(equation.right, row, column))
+        right = Line().write(picked.pick(equation.right, row, column))
     except KeyError:
         return Entry(result, {})
     return Entry(f"{right} = {result}", picked.used)
@@ -170,19 +170,14 @@ class _Picker:
         ]
 
     def _row(self, x: Expression, n: int) -> list[Expression]:
-        return self._first_and_last(self._shape(x)[1], lambda k: self.pick(x, n, k))
+        size = self._shape(x)[1]
+        return first_and_last(size, lambda k: self.pick(x, n, k), self.most_terms)
 
     def _sum(self, count: int, term: Callable[[int], Expression]) -> Expression:
-        total, *others = self._first_and_last(count, term)
+        total, *others = first_and_last(count, term, self.most_terms)
         for other in others:
             total = Binary("+", total, other)
         return total
-
-    def _first_and_last(self, count: int, term: Callable[[int], Expression]) -> list[Expression]:
-        if count <= self.most_terms:
-            return [term(k) for k in range(count)]
-        first = [term(k) for k in range(self.most_terms - 1)]
-        return [*first, ELLIPSIS, term(count - 1)]
 
     def _number(self, x: Symbol, n: int, h: int) -> Expression:
         array = matrix_of(self.values[x.key])
@@ -221,17 +216,24 @@ class _Picker:
 ELLIPSIS = Symbol("…", None, ())
 
 
+def first_and_last(count: int, term: Callable[[int], Expression], most: int) -> list[Expression]:
+    """Return the terms of a sum; of a long one, the first ones, an ellipsis and the last one."""
+    if count <= most:
+        return [term(k) for k in range(count)]
+    return [*(term(k) for k in range(most - 1)), ELLIPSIS, term(count - 1)]
+
+
 def _times(x: Expression, y: Expression) -> Expression:
     return Binary("⊙", x, y)
 
 
 def _entry_of_row(name: str, rows: list[list[Expression]], h: int) -> Expression:
-    write = _Line().write
+    write = Line().write
     listed = "; ".join(", ".join(write(number) for number in row) for row in rows)
     return Symbol(f"{name}({listed}){str(h).translate(SUBSCRIPTS)}", None, ())
 
 
-class _Line(Writer[str]):
+class Line(Writer[str]):
     """Numbers and signs on one line of plain text."""
 
     def number(self, value: float) -> str:
@@ -259,4 +261,4 @@ class _Line(Writer[str]):
         return f"|{inner}|" if name == "abs" else f"{name}({inner})"
 
 
-__all__ = ["Entry", "matrix_of", "short", "write_entry"]
+__all__ = ["Entry", "Line", "first_and_last", "matrix_of", "short", "write_entry"]

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from html import escape
 from typing import Any
 
 import numpy as np
 
 from deltaprop.explain.expressions import (
+    Equal,
     Equation,
     Expression,
+    Item,
     Name,
+    Partial,
     Shape,
     Symbol,
-    Writer,
-    digits,
-    grid,
 )
+from deltaprop.explain.indexed import numbers_at_first
 from deltaprop.explain.steps import Step
 from deltaprop.explain.substitution import numbers_below
+from deltaprop.explain.writer import Writer, digits, grid
 
-SUMS = {"Σ_n": "n", "Σ_h": "h"}
 BLOCK = "display: flex; gap: 2em; align-items: baseline; margin: 0.8em 1em"
 FORMULAS = "flex: 1; min-width: 0; overflow: auto hidden"
 FIRST, FURTHER = "margin: 0", "margin: 0.4em 0 0 2em"
+NUMBERS = "margin: 0.3em 0 0 2em; font-size: 0.85em; opacity: 0.75"
+RULE = "margin: 0.6em 1em 0; font-style: italic"
 EQUALS = "<mo>=</mo>"
-INDEX = re.compile(r"\b([XWabMδΣ])_(\w+)")
+INDEX = re.compile(r"((?<!\w)[^\W\d_]|\))_(\d+|[a-z]+)(?![A-Za-z0-9_])")  # X_0, (X_0)_nd, W_1ᵀ
 
 
 def document(steps: Iterable[Step], values: dict[Name, Any]) -> str:
@@ -36,31 +40,47 @@ def document(steps: Iterable[Step], values: dict[Name, Any]) -> str:
     return f'<div class="deltaprop-derivation">{inner}</div>\n'
 
 
-def formula(equation: Equation, *, shapes: bool = True) -> str:
-    """Write one equation, without its number, as the inside of a ``<math>`` element."""
+def formula(equation: Equation, *, shapes: bool = True, continues: bool = False) -> str:
+    """Write one equation, without its number, as the inside of a ``<math>`` element.
+
+    If it continues the equation before it, its left side is left out.
+    """
     write = MathML(shapes=shapes).write
+    if continues:
+        return _row(EQUALS + write(equation.right))
     return _row(f"{write(equation.left)}{EQUALS}{write(equation.right)}")
 
 
 def _step(step: Step, values: dict[Name, Any]) -> str:
     blocks = [f"<section><h4>{words(step.title)}</h4>"]
     blocks += [f"<p>{words(note)}</p>" for note in step.notes]
+    before: Expression | None = None
     for equation in step.equations:
-        lines = [formula(equation)]
-        written, result = numbers_below(equation, values)
-        if written:
-            lines.append(_row(EQUALS + MathML(values).write(equation.right)))
-        if result is not None:
-            lines.append(_row(EQUALS + matrix(result)))
-        formulas = "".join(
-            f'<div style="{FURTHER if i else FIRST}"><math displaystyle="true">{line}</math></div>'
-            for i, line in enumerate(lines)
-        )
-        blocks.append(
-            f'<div style="{BLOCK}"><div style="{FORMULAS}">{formulas}</div>'
-            f"<span>({escape(equation.source)})</span></div>"
-        )
+        continues, before = equation.left is before, equation.left
+        blocks.append(_equation(equation, values, continues=continues))
     return "\n".join([*blocks, "</section>"])
+
+
+def _equation(equation: Equation, values: dict[Name, Any], *, continues: bool) -> str:
+    """The rule that leads to an equation, the equation, and its numbers."""
+    lines = [formula(equation, continues=continues)]
+    written, result = numbers_below(equation, values)
+    if written:
+        lines.append(_row(EQUALS + MathML(values).write(equation.right)))
+    if result is not None:
+        lines.append(_row(EQUALS + matrix(result)))
+    formulas = "".join(
+        f'<div style="{FURTHER if i or continues else FIRST}"><math displaystyle="true">{line}'
+        "</math></div>"
+        for i, line in enumerate(lines)
+    )
+    if numbers := numbers_at_first(equation, values):
+        formulas += f'<div style="{NUMBERS}">{words(numbers)}</div>'
+    rule = f'<p style="{RULE}">{words(equation.rule)}</p>' if equation.rule else ""
+    return (
+        f'{rule}<div style="{BLOCK}"><div style="{FORMULAS}">{formulas}</div>'
+        f"<span>({escape(equation.source)})</span></div>"
+    )
 
 
 def words(text: str) -> str:
@@ -120,11 +140,29 @@ class MathML(Writer[str]):
             return half if value > 0 else _row(f"<mo>−</mo>{half}")
         return _number(digits(value).replace("-", "−"))
 
+    def indexed(self, x: Item | Partial | Equal) -> str:
+        match x:
+            case Equal(left, right):
+                return _row(f"<mo>[</mo><mi>{left}</mi>{EQUALS}<mi>{right}</mi><mo>]</mo>")
+            case Partial(of, by):
+                above, below = (_row(f"<mi>∂</mi>{self._plain(part)}") for part in (of, by))
+                return f"<mfrac>{above}{below}</mfrac>"
+        return self._plain(x)
+
+    def _plain(self, x: Item | Symbol) -> str:
+        """A symbol without its shape, or an entry."""
+        if isinstance(x, Symbol):
+            text = f"<mi>{x.name}</mi>"
+            return text if x.index is None else f"<msub>{text}<mn>{x.index}</mn></msub>"
+        name = self._plain(x.symbol)
+        name = f"<msup>{name}<mo>⊤</mo></msup>" if x.transposed else name
+        if x.symbol.index is not None:
+            name = _row(f'<mo stretchy="false">(</mo>{name}<mo stretchy="false">)</mo>')
+        return f"<msub>{name}<mi>{x.indices}</mi></msub>"
+
     def symbol(self, x: Symbol) -> str:
         letter = x.name.removeprefix("∂L/∂")
-        text = f"<mi>{letter}</mi>"
-        if x.index is not None:
-            text = f"<msub>{text}<mn>{x.index}</mn></msub>"
+        text = self._plain(replace(x, name=letter))
         if letter != x.name:
             above = _row("<mi>∂</mi><mi>L</mi>")
             text = f"<mfrac>{above}{_row(f'<mi>∂</mi>{text}')}</mfrac>"
@@ -154,7 +192,7 @@ class MathML(Writer[str]):
     def prefix(self, sign: str, x: str) -> str:
         if sign == "−":
             return _row(f"<mo>−</mo>{x}")
-        return _row(f"<munder><mo>∑</mo><mi>{SUMS[sign]}</mi></munder>{x}")
+        return _row(f"<munder><mo>∑</mo><mi>{sign.removeprefix('Σ_')}</mi></munder>{x}")
 
     def power(self, base: str, exponent: Expression) -> str:
         return f"<msup>{_row(base)}{_row(self.write(exponent))}</msup>"

@@ -113,10 +113,10 @@ def steps_of(model: Model, form: BatchForm | None = None) -> tuple[Step, ...]:
     >>> [(step.phase, step.layer) for step in steps_of(net)][1:]
     [('forward', 0), ('forward', 1), ('loss', None), ('backward', 1), ('backward', 0)]
     """
-    return tuple(_StepWriter(model, form or BatchForm()).steps())
+    return tuple(StepWriter(model, form or BatchForm()).steps())
 
 
-class _StepWriter:
+class StepWriter:
     """Writes the steps of one network."""
 
     def __init__(self, model: Model, form: BatchForm) -> None:
@@ -175,11 +175,12 @@ class _StepWriter:
         self.f, self.slope = [f for f, _ in written], [slope for _, slope in written]
 
     def steps(self) -> Iterator[Step]:
-        forward = [self._forward(l) for l in range(self.L)]
-        loss = self._loss()
-        backward = [self._backward(l) for l in reversed(range(self.L))]
+        passed = [self.forward(l) for l in range(self.L)]
+        passed.append(self.loss_step())
+        for l in reversed(range(self.L)):
+            passed += self.backward(l)
         yield self._setup()  # built last: the other steps define the constants
-        yield from [*forward, loss, *backward]
+        yield from passed
 
     # ------------------------------------------------------------ setup
 
@@ -188,9 +189,9 @@ class _StepWriter:
         sizes = [layer.description for layer in model.layers]
         chain = " → ".join([str(model.n_features), *sizes])
         title = f"Network {chain}, loss {self.loss.name}, reduction {model.reduction}"
-        return Step(title, "setup", None, tuple(self._constants()), tuple(self._notes()))
+        return Step(title, "setup", None, tuple(self._constants()), tuple(self.notes()))
 
-    def _notes(self) -> Iterator[str]:
+    def notes(self) -> Iterator[str]:
         yield READING
         yield f"{self.N} rows: X_0 is the input, y the target{self._target_text()}."
         if self.loss.note:
@@ -225,10 +226,10 @@ class _StepWriter:
 
     # ------------------------------------------------------------ forward and loss
 
-    def _forward(self, l: int) -> Step:
+    def forward(self, l: int) -> Step:
         layer = self.model.layers[l]
         lines = [self._sums(l)]
-        lines += [line for line in self.scopes[l].lines if _mentions(self.f[l], line)]
+        lines += [line for line in self.scopes[l].lines if mentions(self.f[l], line)]
         f, alpha = self.f[l], self.alpha[l]
         if alpha is not None:
             lines.append(Equation(self.z[l], f, "1.1"))
@@ -252,16 +253,17 @@ class _StepWriter:
             return Equation(self.a[l], self.X[l] @ self.W[l] + self.b[l], "1.2")
         return Equation(self.a[l], (self.X[l] * r) @ self.W[l] + self.b[l], "1.2, scale")
 
-    def _loss(self) -> Step:
+    def loss_step(self) -> Step:
         summands, slope = formulas.loss(self.loss, self.y, self.yhat, self.scope)
-        rows, self.loss_slope = sum_h(self._of_known(summands)), self._of_known(slope)
+        self.summands, self.loss_slope = self._of_known(summands), self._of_known(slope)
+        rows = sum_h(self.summands)
         data: Expression = sum_n(self.w * rows if self.form.weighted else rows)
-        penalty = self._penalty()
+        penalty = self.penalty()
         if self.model.reduction == "sklearn":
             total_loss = data if penalty is None else data + penalty
-            L: Expression = self._mean(total_loss)
+            L: Expression = self.mean(total_loss)
         else:
-            L = data if self.model.reduction == "sum" else self._mean(data)
+            L = data if self.model.reduction == "sum" else self.mean(data)
             L = L if penalty is None else L + penalty
         source = "1.3" if penalty is None else "1.3, L2"
         equation = Equation(Symbol("L", None, ()), L, source)
@@ -275,7 +277,7 @@ class _StepWriter:
             return Row(tuple(self._of_known(item) for item in x.items))
         return cases((x, self.K > 0), otherwise=0)
 
-    def _penalty(self) -> Expression | None:
+    def penalty(self) -> Expression | None:
         if not self.model.l2:
             return None
         total, *others = [Power(call("norm", W), Number(2)) for W in self.W]
@@ -284,13 +286,17 @@ class _StepWriter:
             sum_of_squares = sum_of_squares + square
         return 0.5 * self.λ * sum_of_squares
 
-    def _mean(self, x: Expression) -> Expression:
+    def mean(self, x: Expression) -> Expression:
         return (1 / self.total) * x
 
     # ------------------------------------------------------------ backward
 
-    def _backward(self, l: int) -> Step:
-        lines = [line for line in self.scopes[l].lines if not _mentions(self.f[l], line)]
+    def backward(self, l: int) -> Iterator[Step]:
+        yield self.matrix_step(l)
+
+    def matrix_step(self, l: int) -> Step:
+        """The error signal and the gradients of one layer, as equations of matrices."""
+        lines = [line for line in self.scopes[l].lines if not mentions(self.f[l], line)]
         if l == self.L - 1:
             title, more = self._output_error(lines)
         else:
@@ -299,34 +305,42 @@ class _StepWriter:
             g = g if r is None else g * r
             if self.model.layers[l].dropout:
                 g = g * Symbol("M", l, self.a[l].shape)
-            alpha, slope = self.alpha[l], f"f′(a_{l})"
+            alpha, f = self.alpha[l], f"f′(a_{l})"
             if alpha is None:
                 more = self._hidden_error(l, g)
             else:
                 more = self._mixed_error(l, g, alpha)
-                slope = f"(1 + α_{l} ⊙ ({slope} − 1))"
+                f = f"(1 + α_{l} ⊙ ({f} − 1))"
             scale = "" if r is None else f" ⊙ r_{l + 1}"
-            title = f"Backward, layer {l}: δ_{l} = {slope} ⊙ (δ_{l + 1} W_{l + 1}ᵀ){scale}"
+            product = self._product(l, f"δ_{l + 1} W_{l + 1}ᵀ", f)
+            title = f"Backward, layer {l}: δ_{l} = {product}{scale}"
         lines += [*more, *self._gradients(l), *self._gradient_of_scale(l)]
         return Step(title, "backward", l, tuple(lines))
 
     def _output_error(self, lines: list[Equation]) -> tuple[str, list[Equation]]:
         """The title and the equations of the last δ; clears `lines` if f′ is not needed."""
         l, f = self.L - 1, self.model.f[-1]
-        title = f"Backward, layer {l}: δ_{l} = loss′(y, ŷ) ⊙ f′(a_{l})"
+        title = f"Backward, layer {l}: δ_{l} = {self._product(l, 'loss′(y, ŷ)')}"
         scope = Scope(l, self.yhat.shape, self.loss.settings, self.scope.proper)
         delta = formulas.collapsed(self.loss, f, self.a[l], self.y, self.yhat, scope)
         if delta is None:
             slope = self.slope[l]
             if callable(slope):
                 return title, self._coupled(l, self.loss_slope, slope, "1.8")
-            product = self._weigh(times(self.loss_slope, slope))
+            product = self.weigh(times(self.loss_slope, slope))
             return title, [Equation(self.delta[l], product, "1.8")]
         lines.clear()
-        definitions = [Equation(left, right, "1.8") for left, right, _ in scope.lines]
+        definitions = [Equation(left, right, "1.8") for left, right, *_ in scope.lines]
         title += f", which collapses for {f.name} with {self.loss.name}"
-        delta = self._weigh(self._of_known(delta))
+        delta = self.weigh(self._of_known(delta))
         return title, [*definitions, Equation(self.delta[l], delta, "1.8")]
+
+    def _product(self, l: int, g: str, slope: str | None = None) -> str:
+        """Words for ∂L/∂a_l: g = ∂L/∂f(a_l) times f′, which is a Jacobian if f couples a row."""
+        f = self.model.f[l]
+        if f.coupling == "elementwise":
+            return f"{g} ⊙ f′(a_{l})" if slope is None else f"{slope} ⊙ ({g})"
+        return f"{g} times the Jacobian of {f.name} in each row"
 
     def _hidden_error(self, l: int, g: Expression) -> list[Equation]:
         slope = self.slope[l]
@@ -355,14 +369,15 @@ class _StepWriter:
         name = Symbol("g", l, self.a[l].shape)
         delta = pull_back(name)
         if l == self.L - 1:
-            delta = self._weigh(delta)
+            delta = self.weigh(delta)
         return [Equation(name, g, source), Equation(self.delta[l], delta, source)]
 
-    def _weigh(self, delta: Expression) -> Expression:
+    def weigh(self, delta: Expression, w: Expression | None = None) -> Expression:
         """Apply the reduction and the sample weights to the last layer's error signal."""
+        w = self.w if w is None else w
         if self.model.reduction == "sum":
-            return self.w * delta if self.form.weighted else delta
-        return self._mean(self.w) * delta if self.form.weighted else self._mean(delta)
+            return w * delta if self.form.weighted else delta
+        return self.mean(w) * delta if self.form.weighted else self.mean(delta)
 
     def _gradients(self, l: int) -> Iterator[Equation]:
         r = self.r[l]
@@ -382,9 +397,9 @@ class _StepWriter:
             yield Equation(replace(r, name="∂L/∂r"), dr, "scale")
 
 
-def _mentions(x: Expression, line: Equation) -> bool:
+def mentions(x: Expression, line: Equation) -> bool:
     named = {symbol.key for symbol in symbols(line.left)}
     return any(symbol.key in named for symbol in symbols(x))
 
 
-__all__ = ["READING", "BatchForm", "Phase", "Step", "steps_of"]
+__all__ = ["READING", "BatchForm", "Phase", "Step", "StepWriter", "mentions", "steps_of"]

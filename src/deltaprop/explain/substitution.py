@@ -8,6 +8,7 @@ from typing import Any
 from deltaprop.explain.expressions import (
     Cases,
     Equation,
+    Item,
     Name,
     Number,
     Symbol,
@@ -22,9 +23,11 @@ MOST_ARRAYS = 4  # arrays in a formula that is repeated with numbers
 
 def numbers_below(equation: Equation, values: Mapping[Name, Any]) -> tuple[bool, Any]:
     """Return whether to repeat the right side with numbers, and the result (or None)."""
-    left, right, _ = equation
+    left, right, *_ = equation
     constant = all(isinstance(part, Number) for part in parts(right) or (right,))
     if not isinstance(left, Symbol) or left.key not in values or constant:
+        return False, None
+    if any(isinstance(node, Item) for node in nodes(right)):  # its numbers are those of one entry
         return False, None
     arrays = [symbol for symbol in symbols(right) if not is_scalar(symbol)]
     known = all(symbol.key in values for symbol in symbols(right))

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from textwrap import wrap
 from typing import Any
 
 import numpy as np
 
 from deltaprop.explain.expressions import (
+    Equal,
     Equation,
     Expression,
+    Item,
     Name,
     Number,
+    Partial,
     Shape,
     Symbol,
-    Writer,
-    digits,
-    grid,
 )
+from deltaprop.explain.indexed import numbers_at_first
 from deltaprop.explain.steps import Step
 from deltaprop.explain.substitution import numbers_below
+from deltaprop.explain.writer import Writer, digits, grid
 
 WIDTH = 92
 SOURCE_COLUMN = 72
+RULE = "  "  # the indent of a rule
 SUPERSCRIPTS = {2: "²", 3: "³"}
 SIGNS = {" ": " "} | {sign: f" {sign} " for sign in ("·", "+", "−", "⊙", "/", "<", ">", "≤", "≥")}
 
@@ -51,14 +54,9 @@ def document(steps: Iterable[Step], values: dict[Name, Any]) -> str:
     blocks = []
     for step in steps:
         blocks.append("\n".join([step.title, *_notes(step.notes)]))
-        for equation in step.equations:
-            lines = formula(equation)
-            written, result = numbers_below(equation, values)
-            if written:
-                lines += _numbers(Unicode(values).write(equation.right))
-            if result is not None:
-                lines += _numbers([matrix(result)])
-            blocks.append("\n".join(lines))
+        for before, equation in pairwise((None, *step.equations)):
+            continues = before is not None and equation is not None and before.left is equation.left
+            blocks.append("\n".join(_equation(equation, values, continues=continues)))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -67,11 +65,31 @@ def _notes(notes: Iterable[str]) -> list[str]:
                                                     subsequent_indent="    ")]  # fmt: skip
 
 
-def formula(equation: Equation) -> list[str]:
-    """The lines of one equation, with its number at the end of the first line."""
-    left, right, source = equation
-    pieces = [*Unicode().write(left), word(" = "), *Unicode().write(right)]
-    lines = _set(pieces, indent=4, further=8)
+def _equation(equation: Equation, values: dict[Name, Any], *, continues: bool) -> list[str]:
+    """The rule that leads to an equation, the equation, and its numbers."""
+    lines = wrap(equation.rule, WIDTH, initial_indent=RULE, subsequent_indent=RULE)
+    lines += formula(equation, continues=continues)
+    written, result = numbers_below(equation, values)
+    if written:
+        lines += _numbers(Unicode(values).write(equation.right))
+    if result is not None:
+        lines += _numbers([matrix(result)])
+    if numbers := numbers_at_first(equation, values):
+        lines += wrap(numbers, WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 10)
+    return lines
+
+
+def formula(equation: Equation, *, continues: bool = False) -> list[str]:
+    """The lines of one equation, with its number at the end of the first line.
+
+    If it continues the equation before it, its left side is left out.
+    """
+    left, right, source, _ = equation
+    if continues:
+        lines = _set([word("= "), *Unicode().write(right)], indent=8, further=10)
+    else:
+        pieces = [*Unicode().write(left), word(" = "), *Unicode().write(right)]
+        lines = _set(pieces, indent=4, further=8)
     lines[0] = f"{lines[0]:<{SOURCE_COLUMN}}  ({source})"
     return lines
 
@@ -150,8 +168,10 @@ class Unicode(Writer[Pieces]):
         return [word(digits(value))]
 
     def symbol(self, x: Symbol) -> Pieces:
-        text = x.name if x.index is None else f"{x.name}_{x.index}"
-        return [word(text, shape_below(x.shape))]
+        return [word(indexed_text(x), shape_below(x.shape))]
+
+    def indexed(self, x: Item | Partial | Equal) -> Pieces:
+        return [word(indexed_text(x))]
 
     def matrix(self, value: Any) -> Pieces:
         return [matrix(value)]
@@ -160,8 +180,8 @@ class Unicode(Writer[Pieces]):
         return _enclosed("(", x, ")")
 
     def binary(self, sign: str, left: Pieces, right: Pieces) -> Pieces:
-        if sign == " " and right[0].lines[0][:1].isdigit():
-            sign = "·"  # "3 4" would read as one number
+        if sign == " " and _needs_a_dot(left[-1], right[0]):
+            sign = "·"
         return [*left, word(SIGNS[sign], depth={"+": 0, "−": 0, "⊙": 0, " ": 1}.get(sign)), *right]
 
     def prefix(self, sign: str, x: Pieces) -> Pieces:
@@ -187,6 +207,25 @@ class Unicode(Writer[Pieces]):
         for value, condition in branches:
             pieces += [*value, word(" if "), *condition, word(", ", depth=0)]
         return _enclosed("{", [*pieces, *otherwise], " otherwise}")
+
+
+def _needs_a_dot(left: Piece, right: Piece) -> bool:
+    """Whether a product would read as one number, "3 4", or as one derivative."""
+    before, after = left.lines[0], right.lines[0]
+    return after[:1].isdigit() or before.startswith("∂") or after.startswith("∂")
+
+
+def indexed_text(x: Item | Partial | Equal | Symbol) -> str:
+    """(W_0)_dh, ∂L/∂(W_0)_dh or [h = k] in plain text."""
+    match x:
+        case Equal(left, right):
+            return f"[{left} = {right}]"
+        case Partial(of, by):
+            return f"∂{indexed_text(of)}/∂{indexed_text(by)}"
+        case Item(symbol, indices, transposed):
+            name = indexed_text(symbol) + ("ᵀ" if transposed else "")
+            return f"{name}_{indices}" if symbol.index is None else f"({name})_{indices}"
+    return x.name if x.index is None else f"{x.name}_{x.index}"
 
 
 def _enclosed(opening: str, inner: Pieces, closing: str) -> Pieces:

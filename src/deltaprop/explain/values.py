@@ -110,7 +110,7 @@ def _target(model: Model, y: Any) -> Any:
 
 
 def _add_value(values: dict[Name, Any], equation: Equation) -> None:
-    left, right, _ = equation
+    left, right, *_ = equation
     if isinstance(left, Symbol) and left.key not in values:
         value = evaluate(right, values)
         values[left.key] = value if left.shape else value.reshape(())

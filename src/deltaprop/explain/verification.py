@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +12,14 @@ import numpy as np
 
 from deltaprop.explain.causes import with_causes
 from deltaprop.explain.check_setup import MAX_ENTRIES, setting_of
-from deltaprop.explain.checks import check_all
+from deltaprop.explain.checks import Row, check_all
 from deltaprop.explain.verdicts import Equation, Verification
 
 if TYPE_CHECKING:
     from deltaprop.model import Model
+
+
+QUIET = 1.0  # seconds before a terminal shows the progress
 
 
 def verify(
@@ -40,7 +45,8 @@ def verify(
     -----
     The computation runs in float64 whatever the dtype of the network, because it concerns the
     equations and not rounding. At a corner any slope between the two sides is accepted; jumps and
-    poles are skipped.
+    poles are skipped. Entries of a W_l are perturbed many at a time, each in a copy of the sums of
+    its layer. A verification that takes longer than a second shows its progress on a terminal.
 
     Examples
     --------
@@ -55,7 +61,20 @@ def verify(
     setting = replace(setting_of(net, X, y, sample_weight), most_entries=most_entries)
     # Threads would only slow down thousands of tiny products.
     with threadpool_limits(1), np.errstate(all="ignore"):
-        return Verification(with_causes(setting, list(check_all(setting))))
+        return Verification(with_causes(setting, list(_with_progress(check_all(setting)))))
+
+
+def _with_progress(rows: Iterator[Row]) -> Iterator[Row]:
+    """Pass rows on; if they take longer than a second, a terminal shows how many are done."""
+    started, shown, terminal = time.monotonic(), False, sys.stderr
+    for count, row in enumerate(rows, 1):
+        yield row
+        if time.monotonic() - started > QUIET and terminal.isatty():
+            shown = True
+            terminal.write(f"\r\033[K{count} equations verified, the last: {row[2].equation}")
+            terminal.flush()
+    if shown:
+        terminal.write("\r\033[K")
 
 
 def verify_members(

@@ -26,7 +26,7 @@ OF_DATA = ("unscaled inputs", "label leakage")  # faults that do not depend on t
 
 
 class Diagnosis(list[Finding]):
-    """The findings, worst first; ``str`` returns the text. Empty if nothing was found."""
+    """The findings, causes before effects; ``str`` returns the text. Empty if there are none."""
 
     @property
     def faults(self) -> list[str]:
@@ -129,13 +129,13 @@ def _findings(
         yield finding("exploding error signals", None, seen)
         yield from unscaled
         return
-    # If one fault explains another, only the first is reported.
+    # If one fault explains another, it comes first, or alone.
     units = [*signals.dead_units(case), *signals.saturated_units(case)]
     too_high = [*training.rate_too_high(case)]
     exploding = [] if too_high else [*signals.exploding(case)]
     vanishing = [] if units else [*signals.vanishing(case)]
     outputs = [] if exploding else [*signals.saturated_outputs(case)]
-    found = [*exploding, *vanishing, *units, *outputs, *unscaled, *too_high]
+    found = [*unscaled, *too_high, *exploding, *vanishing, *units, *outputs]
     slow = [] if found else [*training.rate_too_low(case)]
     found += [*slow, *leaks, *training.overfitting(case)]
     yield from found or training.plateau(case)

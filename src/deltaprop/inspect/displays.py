@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop.errors import InputError
+from deltaprop.explain.entry import SUBSCRIPTS
 from deltaprop.model.signals import spread
 
 if TYPE_CHECKING:
@@ -220,10 +221,10 @@ class SignalFlowDisplay:
         """Draw a line for each quantity over the layers."""
         self.ax_, self.figure_ = _axes(ax)
         for name, label, color, style in (
-            ("X", "X_l", "C0", "o-"),
-            ("a", "a_l", "C0", "s--"),
-            ("delta", "δ_l", "C1", "o-"),
-            ("dW", "∂L/∂W_l", "C1", "s--"),
+            ("X", "Xₗ", "C0", "o-"),
+            ("a", "aₗ", "C0", "s--"),
+            ("delta", "δₗ", "C1", "o-"),
+            ("dW", "∂L/∂Wₗ", "C1", "s--"),
         ):
             values = np.asarray(self.rms[name], float)
             # A logarithmic axis cannot show 0.
@@ -244,6 +245,8 @@ class WeightsDisplay:
     W : ndarray (D, H)
     layer : int, default=0
     input_names : sequence of str (D,), optional
+        The names of the rows. Rows with the same name, such as those of one column of a table, are
+        drawn together under one name.
 
     Attributes
     ----------
@@ -256,7 +259,7 @@ class WeightsDisplay:
     >>> from deltaprop.inspect import WeightsDisplay
     >>> net = dp.Network(2, [dp.Dense(3, "tanh"), dp.Dense(1)], loss="squared_error", seed=0)
     >>> WeightsDisplay(net.W[0]).plot().ax_.get_title()
-    'W_0 (2 × 3)'
+    'W₀ (2 × 3)'
     """
 
     def __init__(
@@ -299,22 +302,43 @@ class WeightsDisplay:
         """Draw the heat map; white is zero, and both signs have the same scale."""
         self.ax_, self.figure_ = _axes(ax)
         D, H = self.W.shape
+        groups = _groups(self.input_names or [])
+        order = [d for _, rows in groups for d in rows] or list(range(D))
         most = float(np.abs(self.W).max()) or 1.0
         self.im_ = self.ax_.imshow(
-            self.W, aspect="auto", cmap="RdBu", vmin=-most, vmax=most, interpolation="nearest"
-        )
+            self.W[order], aspect="auto", cmap="RdBu", vmin=-most, vmax=most,
+            interpolation="nearest",
+        )  # fmt: skip
         self.figure_.colorbar(self.im_, ax=self.ax_)
         self.ax_.grid(False)
         self.ax_.set(
-            title=f"W_{self.layer} ({D} × {H})",
+            title=f"W{str(self.layer).translate(SUBSCRIPTS)} ({D} × {H})",
             xlabel=f"unit of layer {self.layer}",
             ylabel="input" if self.layer == 0 else f"unit of layer {self.layer - 1}",
         )
         self.ax_.set_xticks(_whole_ticks(H))
         self.ax_.set_yticks(_whole_ticks(D))
-        if self.input_names is not None and len(self.input_names) <= MOST_TICKS:
-            self.ax_.set_yticks(range(D), self.input_names)
+        if groups:
+            self._name_rows(groups)
         return self
+
+    def _name_rows(self, groups: list[tuple[str, list[int]]]) -> None:
+        """Write names in the middle of their rows, with lines between; at most MOST_TICKS."""
+        sizes = [len(rows) for _, rows in groups]
+        ends = np.cumsum(sizes) - 0.5
+        step = -(-len(groups) // MOST_TICKS)
+        middles = ends - np.asarray(sizes) / 2
+        self.ax_.set_yticks(middles[::step], [name for name, _ in groups[::step]])
+        if max(sizes) > 1:
+            self.ax_.hlines(ends[:-1], *self.ax_.get_xlim(), color="#808080", linewidth=0.6)
+
+
+def _groups(names: Sequence[str]) -> list[tuple[str, list[int]]]:
+    """Return each distinct name with its places, in the order of the first ones."""
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name, []).append(place)
+    return list(places.items())
 
 
 class PermutationImportanceDisplay:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from html import escape
+from html import escape, unescape
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
+from deltaprop.explain.mathml import words
 from deltaprop.inspect.figures import inline_svg
 
 LONGEST_CELL, LONGEST_LABEL = 80, 20
@@ -65,9 +67,29 @@ def scrolling(html: str, tall: bool = False) -> Markup:
 
 
 def figure(draw: Any, caption: str, height: float = 3.2) -> Markup:
-    """Return what `draw(ax)` draws, with a caption below it."""
-    svg = inline_svg(draw, caption, height)
-    return Markup(f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>")
+    """Return what `draw(ax)` draws, with a caption below it.
+
+    The caption may be :func:`mathematics`.
+    """
+    shown, plain = escape(caption), caption
+    if isinstance(caption, Markup):
+        shown, plain = caption, unescape(re.sub("<[^>]*>", "", caption))
+    svg = inline_svg(draw, plain, height)
+    return Markup(f"<figure>{svg}<figcaption>{shown}</figcaption></figure>")
+
+
+def mathematics(text: str) -> Markup:
+    """Return text in which X_0, a_l or (W_0)_dh are written with subscripts.
+
+    Names that come from data must not be in it.
+
+    Examples
+    --------
+    >>> from deltaprop.inspect.markup import mathematics
+    >>> mathematics("δ_0 = f′(a_0) ⊙ (δ_1 W_1ᵀ)")
+    'δ<sub>0</sub> = f′(a<sub>0</sub>) ⊙ (δ<sub>1</sub> W<sub>1</sub>ᵀ)'
+    """
+    return Markup(words(text))
 
 
 def figures(parts: Iterable[Markup]) -> Markup:

@@ -117,6 +117,40 @@ class Case:
         return (labels[:, :, None] == self.mlp.classes_).astype(float), y
 
     @cached_property
+    def missing(self) -> list[int]:
+        """The number of missing values in each column."""
+        if hasattr(self.X, "isna"):
+            return [int(n) for n in self.X.isna().sum()]
+        if hasattr(self.X, "tocsr") or self.X.dtype.kind not in "fO":
+            return [0] * self.X.shape[1]
+        return [int(n) for n in (self.X != self.X).sum(axis=0)]  # NaN differs from itself
+
+    @cached_property
+    def duplicates(self) -> int | None:
+        """The number of rows that an earlier row repeats; None for sparse rows."""
+        import pandas as pd
+
+        if hasattr(self.X, "tocsr"):
+            return None
+        frame = self.X if hasattr(self.X, "duplicated") else pd.DataFrame(self.X)
+        try:
+            return int(frame.duplicated().sum())
+        except TypeError:  # cells that cannot be compared, such as lists
+            return None
+
+    @cached_property
+    def constant_columns(self) -> int:
+        """The number of columns with at most one distinct value, apart from missing ones."""
+        import pandas as pd
+
+        if hasattr(self.X, "tocsr"):
+            low, high = self.X.min(axis=0), self.X.max(axis=0)
+            return int((low.toarray() == high.toarray()).sum())
+        frame = self.X if hasattr(self.X, "iloc") else pd.DataFrame(self.X)
+        columns = (frame.iloc[:, i].dropna() for i in range(frame.shape[1]))
+        return sum(column.astype(str).nunique() <= 1 for column in columns)
+
+    @cached_property
     def leaks(self) -> dict[str, str]:
         """What is said of each column that alone predicts the target."""
         return suspected_leaks(self.model, *self.sample(SAMPLE))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,8 @@ import numpy as np
 from deltaprop.errors import InputError
 from deltaprop.explain.entry import matrix_of, write_entry
 from deltaprop.explain.expressions import Equation, Expression, Name, Row, Symbol, evaluate, symbols
-from deltaprop.explain.mathml import MathML, formula
+from deltaprop.explain.mathml import MathML, formula, words
+from deltaprop.explain.path import ways_of
 from deltaprop.explain.steps import BatchForm, Phase, Step, steps_of
 from deltaprop.explain.values import Batch, batch_of
 from deltaprop.page.labels import words_for
@@ -59,16 +60,16 @@ class Line:
 
     def describe(self) -> dict[str, Any]:
         """Return the parts that stay the same while the user steps and edits."""
-        words = words_for(next(symbols(self.equation.left)))
+        texts = words_for(next(symbols(self.equation.left)))
         math = formula(self.equation, shapes=False)
         return {
             "key": self.key,
             "phase": self.phase,
-            "title": "The outputs of the network" if self.is_output else words.title,
+            "title": "The outputs of the network" if self.is_output else texts.title,
             "formula": f"<math><mrow><mi>ŷ</mi><mo>=</mo>{math}</mrow></math>"
             if self.is_output
             else f"<math>{math}</math>",
-            "note": words.note,
+            "note": texts.note,
             "operands": [symbol.code for symbol in self.operands],
         }
 
@@ -116,6 +117,7 @@ def _steps(subject: Subject) -> tuple[Step, ...]:
 def describe(subject: Subject) -> dict[str, Any]:
     """Return everything that stays the same while the user steps and edits."""
     net = subject.network()
+    ways = ways_of(net, BatchForm(proper=subject.targets.are_classes))
     return {
         "title": _title(net) if subject.member is None else f"{subject.member}: {_title(net)}",
         "loss": net.loss_function.name,
@@ -124,8 +126,25 @@ def describe(subject: Subject) -> dict[str, Any]:
         "outputs": subject.outputs,
         "n_rows": subject.inputs.n_rows,
         "most_rows": MOST_ROWS,
-        "steps": [line.describe() for line in lines_of(_steps(subject))],
+        "steps": [
+            line.describe() | {"way": _way(ways, line)} for line in lines_of(_steps(subject))
+        ],
     }
+
+
+def _way(ways: Mapping[Name, Sequence[Equation]], line: Line) -> list[dict[str, str]]:
+    """Return the lines that lead to an equation: the rule of each, in words, and its MathML."""
+    lines = ways.get(next(symbols(line.equation.left)).key, ())
+    before: Expression | None = None
+    found = []
+    for each in lines:
+        inner = formula(each, shapes=False, continues=each.left is before)
+        before = each.left
+        found.append(
+            {"rule": words(each.rule), "formula": f'<math displaystyle="true">{inner}</math>',
+             "source": each.source}
+        )  # fmt: skip
+    return found
 
 
 def trace(subject: Subject, request: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,9 @@ from deltaprop.training.history import Epoch
 if TYPE_CHECKING:
     from deltaprop.model import Model
 
-SECONDS = 0.1  # between two measurements of the layers while training
+# The layers are measured in the first epochs, so that a training of a tenth of a second has curves,
+# and then as often as it takes at most a tenth of the time.
+FIRST_EPOCHS, SHARE = 50, 0.1
 SAMPLE = 100  # rows on which the layers are measured
 MOST_POINTS = 1000  # epochs in one response
 
@@ -76,7 +78,7 @@ class LivePage(Page):
             self._open()
         self._lock = threading.Lock()
         self._epochs: list[dict[str, Any]] = []
-        self._measured = float("-inf")
+        self._spent = 0.0  # seconds in which the layers were measured
         self._finished = False
         routes = {
             "api/network": lambda _: self._describe(),
@@ -93,11 +95,10 @@ class LivePage(Page):
             return
         if event.network is not self._network:
             self._open()
-            self._network = event.network
+            self._network, self._spent = event.network, 0.0
             if event.n_members > 1 and self._subject is not None:
                 shown = f"members_[0], one of {event.n_members}"
                 self._subject = replace(self._subject, member=shown)
-        now = time.monotonic()
         entry = {
             "epoch": event.epoch,
             "loss": contents.plain(event.loss),
@@ -106,9 +107,11 @@ class LivePage(Page):
             "seconds": event.seconds,
             "max_epochs": event.max_epochs,
         }
-        if now - self._measured >= SECONDS or event.epoch == event.max_epochs:
-            self._measured = now
+        is_due = event.epoch <= FIRST_EPOCHS or self._spent <= SHARE * event.seconds
+        if is_due or event.epoch == event.max_epochs:
+            started = time.monotonic()
             entry["layers"] = _layers(event.network, *self._sample)
+            self._spent += time.monotonic() - started
         with self._lock:
             self._epochs.append(entry)
             self._finished = False

@@ -15,6 +15,11 @@ from deltaprop.inspect.faults.finding import Finding, finding
 CLIMB, OFTEN = 0.05, 0.2
 # The size of a step relative to that of the weights; 1e-3 is usual.
 MOVED = 0.1
+# Steps that are far too long throw the weights away within an epoch: the loss leaps above that of
+# the constant prediction and settles where units are dead or saturated. Weights begin with an RMS
+# of about 1/√D; networks that have learned stay below 7 times that. Large initial weights alone
+# give a large loss that hardly changes.
+LEAPT, GROWN = 1.5, 10.0
 # Training that slows down near its end falls little in its last quarter. If the last quarter brings
 # more than half of a quarter of the decrease, the loss still falls in a straight line.
 STRAIGHT = 0.5
@@ -42,11 +47,28 @@ def rate_too_high(case: Examination) -> Iterator[Finding]:
             )
             yield finding("learning rate too high", None, seen)
             return
+    l, grown = _grown(case)
+    leapt = len(curve) > 0 and curve.max() > LEAPT * max(1.0, float(curve.min()))
+    if leapt and grown > GROWN:
+        seen = (
+            f"the loss was {curve.max():.3g} in epoch {int(np.argmax(curve)) + 1} and ended at "
+            f"{curve[-1]:.3g} (1 is the loss of the best constant prediction), and the weights of "
+            f"layer {l} are {grown:.2g} times as large as usual initial weights."
+        )
+        yield finding("learning rate too high", None, seen)
+        return
     moved = _moved(case)
     moved = moved[len(moved) // 2 :]
     if moved and np.median(moved) > MOVED and case.loss > case.constant / 2:
         seen = f"a step moved the weights by {np.median(moved):.2g} of their norm; 1e-3 is usual."
         yield finding("learning rate too high", None, seen)
+
+
+def _grown(case: Examination) -> tuple[int, float]:
+    """Return the layer with the largest weights, and RMS(W_l) √D_l."""
+    sizes = [float(np.sqrt(np.mean(np.square(W)) * W.shape[0])) for W in case.net.W]
+    l = int(np.argmax(sizes))
+    return l, sizes[l]
 
 
 def _moved(case: Examination) -> list[float]:

@@ -10,6 +10,10 @@ from deltaprop.inspect.markup import Markup, figure, figures, label_of, paragrap
 from deltaprop.inspect.report_data import SAMPLE, Case
 
 WORST_ROWS, WORST_COLUMNS = 10, 8
+OF_SEVERAL_CLASSES = (
+    "How often the predicted class is right, against its predicted probability. Below the line the "
+    "model is overconfident, above it underconfident."
+)
 CLASSES_WITH_NUMBERS, CLASSES_WITH_NAMES = 12, 30
 
 
@@ -39,39 +43,31 @@ def _confusion(case: Case) -> Markup:
 
 
 def _residuals(case: Case) -> Markup:
-    return figures([_errors(case, "residual_vs_predicted", (
-        "The residual y − ŷ against the prediction. A pattern is something that the model misses; "
-        "a cloud around the line is noise."
-    ))])  # fmt: skip
-
-
-def _errors(case: Case, kind: str, caption: str) -> Markup:
     from sklearn.metrics import PredictionErrorDisplay
 
-    return figure(
+    return figures([figure(
         lambda ax: PredictionErrorDisplay.from_predictions(
-            case.y, case.predicted, kind=kind, subsample=SAMPLE, random_state=0, ax=ax,
-            scatter_kwargs={"color": "C0", "alpha": 0.5, "s": 14},
+            case.y, case.predicted, kind="residual_vs_predicted", subsample=SAMPLE, random_state=0,
+            ax=ax, scatter_kwargs={"color": "C0", "alpha": 0.5, "s": 14},
         ),
-        caption,
-    )  # fmt: skip
+        "The residual y − ŷ against the prediction. A pattern is something that the model misses; "
+        "a cloud around the line is noise.",
+    )])  # fmt: skip
 
 
 def calibration(case: Case) -> Markup | None:
-    """Return a calibration curve, or true against predicted values for a regressor."""
-    if not case.is_classifier:
-        return figures([_errors(case, "actual_vs_predicted", (
-            "True against predicted values. On the line they agree."
-        ))])  # fmt: skip
+    """Return the calibration curve of a classifier that predicts probabilities."""
     if case.probabilities is None:
         return None
     from sklearn.calibration import CalibrationDisplay
 
     P, classes = case.probabilities, case.mlp.classes_
     if P.shape[1] == 2:
-        observed, probability, name = case.y == classes[1], P[:, 1], f"P({label_of(classes[1])})"
+        observed, probability = case.y == classes[1], P[:, 1]
+        name, caption = f"P({label_of(classes[1])})", _of_two_classes(*map(label_of, classes))
     else:
-        observed, probability, name = case.predicted == case.y, P.max(axis=1), "P(predicted class)"
+        observed, probability = case.predicted == case.y, P.max(axis=1)
+        name, caption = "P(predicted class)", OF_SEVERAL_CLASSES
 
     def draw(ax: Any) -> None:
         CalibrationDisplay.from_predictions(
@@ -81,10 +77,17 @@ def calibration(case: Case) -> Markup | None:
         ax.set(xlabel=name, ylabel="observed frequency")
         ax.legend(loc="best")
 
-    return figures([figure(draw, (
-        "Observed frequency against predicted probability. Below the line the model is "
-        "overconfident, above it underconfident."
-    ))])  # fmt: skip
+    return figures([figure(draw, caption)])
+
+
+def _of_two_classes(first: str, second: str) -> str:
+    """The caption of P(second), which says something else on each side of one half."""
+    return (
+        f"The observed frequency of {second} against the predicted P({second}). Below the line "
+        f"P({second}) is too high, above it too low. Right of ½, where {second} is predicted, the "
+        f"model is therefore overconfident below the line; left of ½, where {first} is predicted, "
+        "it is overconfident above the line."
+    )
 
 
 def worst_rows(case: Case) -> Markup:

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from deltaprop.explain.verification import verify_members
 from deltaprop.inspect import displays
-from deltaprop.inspect.markup import Markup, figure, figures, label_of, paragraph, table
+from deltaprop.inspect.markup import (
+    Markup,
+    figure,
+    figures,
+    label_of,
+    mathematics,
+    paragraph,
+    table,
+)
 from deltaprop.inspect.report_data import Case
 
 CHECKED_ROWS = 20
@@ -26,10 +34,12 @@ def signal_flow(case: Case) -> Markup:
         [
             figure(
                 lambda ax: displays.SignalFlowDisplay.from_trace(trace, ax=ax),
-                f"One pass over {len(y):,} of these rows: forward X_l and a_l, "
-                "backward the error signals δ_l and the gradients. Level lines are healthy. Error "
-                "signals that shrink from layer to layer towards the input vanish; growing ones "
-                "explode.",
+                mathematics(
+                    f"One pass over {len(y):,} of these rows: forward X_l and a_l, backward the "
+                    "error signals δ_l and the gradients. Level lines are healthy. Error signals "
+                    "that shrink from layer to layer towards the input vanish; growing ones "
+                    "explode."
+                ),
             )
         ]
     )
@@ -39,21 +49,47 @@ def signal_flow(case: Case) -> Markup:
 def weights(case: Case) -> Markup:
     """Return a heat map of the weights of each of the first layers."""
     net = case.inside.network
-    names = [label_of(name) for name in case.names] if case.mlp is case.model else None
-    maps = figures(
-        figure(
-            displays.WeightsDisplay(net.W[l], layer=l, input_names=names if l == 0 else None).plot,
-            f"The weights W_{l}: a row for each input, a column for each unit; white is zero.",
-        )
-        for l in range(min(net.n_layers, HEAT_MAPS))
-    )
+    maps = figures(_heat_map(case, l) for l in range(min(net.n_layers, HEAT_MAPS)))
     return Markup(_of_member(case) + maps)
 
 
+def _heat_map(case: Case, l: int) -> Markup:
+    names, height = None if l else _column_names(case), 3.2
+    what = "a row for each input"
+    if names is not None:
+        shown = min(len(set(names)), displays.MOST_TICKS)
+        height = max(3.2, 0.9 + 0.2 * shown)
+        what = "a row for each encoded input, at the name of its column"
+    return figure(
+        displays.WeightsDisplay(case.inside.network.W[l], layer=l, input_names=names).plot,
+        mathematics(f"The weights W_{l}: {what}, a column for each unit; white is zero."),
+        height,
+    )
+
+
+def _column_names(case: Case) -> list[str] | None:
+    """The column of the data that each row of W_0 belongs to, where it is known."""
+    if case.estimator is not case.model:  # a pipeline's other steps change the columns
+        return None
+    encoder = getattr(case.estimator, "encoder_", None)
+    if encoder is None:
+        return [label_of(name) for name in case.names]
+    names = [""] * case.inside.network.n_features
+    for name, (others, bins) in zip(encoder.columns_, encoder.layout.parts(), strict=True):
+        for place in (*others, *bins):
+            names[place] = label_of(name)
+    return names
+
+
 def equations(case: Case) -> Markup:
-    """Return the derivation of the network."""
-    html = case.inside.network.derivation().html
-    return Markup(f'{_of_member(case)}<div class="equations">{html}</div>')
+    """Return the derivation of the network, and the lines that lead to each equation."""
+    net = case.inside.network
+    path = net.derivation(steps=True).html
+    return Markup(
+        f'{_of_member(case)}<div class="equations">{net.derivation().html}'
+        "<details><summary>How each equation follows: the chain rule and the algebra, line by "
+        f"line</summary>{path}</details></div>"
+    )
 
 
 def verification(case: Case) -> Markup:
@@ -63,7 +99,10 @@ def verification(case: Case) -> Markup:
     report = verify_members(networks, X[:CHECKED_ROWS], y[:CHECKED_ROWS])
     verdicts = {True: Markup('<span class="holds">holds</span>'),
                 False: Markup('<span class="fails">FAILS</span>')}  # fmt: skip
-    rows = [(e.equation, verdicts[e.ok], f"{e.error:.1e}", e.method, e.where) for e in report.rows]
+    rows = [
+        (mathematics(e.equation), verdicts[e.ok], f"{e.error:.1e}", e.method, e.where)
+        for e in report.rows
+    ]
     what, n = "this network", len(networks)
     if n > 1:
         what = f"the networks of all {n} members, of which the worst is shown"

@@ -71,7 +71,7 @@ def _changed_settings(estimator: Any) -> list[tuple[str, str]]:
 
 
 def _data(case: Case) -> list[Markup]:
-    """Return a table of the target and the columns, and warnings of suspected leakage."""
+    """Return an overview of the rows, a table of the columns, and warnings of suspected leakage."""
     encoder = getattr(case.estimator, "encoder_", None)
     if encoder is None:
         heads, rows = ["column", "kind"], [[name, "numeric"] for name in case.names]
@@ -79,9 +79,30 @@ def _data(case: Case) -> list[Markup]:
         heads, rows = column_table(encoder)
         if case.estimator is case.model:
             rows += [[name, "not used"] for name in case.names if name not in encoder.columns_]
+        heads = ["missing in training" if head == "missing" else head for head in heads]
     rows = [[*row, *[""] * (len(heads) - len(row))] for row in [_target(case), *rows]]
+    missing = dict(zip(case.names, case.missing, strict=True))
+    here = [0, *(missing.get(str(row[0]), "") for row in rows[1:])]
+    rows = [[*row[:2], count, *row[2:]] for row, count in zip(rows, here, strict=True)]
+    heads = [*heads[:2], "missing here", *heads[2:]]
     leaks = (paragraph(f"Suspected leakage: {text}") for text in case.leaks.values())
-    return [table(heads, rows, tall=True), *leaks]
+    return [facts(_counts(case)), table(heads, rows, tall=True), *leaks]
+
+
+def _counts(case: Case) -> dict[str, object]:
+    """Return what the rows of the report are, in numbers."""
+    cells = len(case.y) * len(case.names)
+    counts: dict[str, object] = {
+        "rows here": f"{len(case.y):,}",
+        "columns": f"{len(case.names):,}",
+        "of the cells missing": f"{sum(case.missing) / cells:.1%}",
+        "duplicate rows": "" if case.duplicates is None else f"{case.duplicates:,}",
+        "columns with one value": f"{case.constant_columns:,}",
+    }
+    if case.is_classifier:
+        _, sizes = np.unique(case.y, return_counts=True)
+        counts["of the rows in the rarest class"] = f"{sizes.min() / len(case.y):.1%}"
+    return {name: value for name, value in counts.items() if value != ""}
 
 
 def _target(case: Case) -> list[str]:

@@ -41,10 +41,23 @@ class Stage extends HTMLElement {
       make("h2", { id: "title" }, step.title),
       formula,
       make("p", { className: "note" }, step.note),
+      ...(step.way.length ? [way(step.way)] : []),
       make("section", { className: "result", "aria-label": "Result" }, this.result, this.line),
       make("section", { className: "operands", "aria-label": "Computed from" },
         make("h3", {}, "Computed from"), ...step.operands.map(matrix)));
   }
+}
+
+// The lines that lead to an equation, each below the rule that leads to it; closed at first.
+function way(lines) {
+  const shown = lines.map(({ rule, formula, source }) => {
+    const why = make("p", { className: "rule" });
+    why.innerHTML = rule;
+    const equation = make("p", { className: "line" });
+    equation.innerHTML = `${formula} <span class="source">(${source})</span>`;
+    return make("li", {}, ...(rule ? [why] : []), equation);
+  });
+  return make("details", { className: "way" }, make("summary", {}, "How this follows, line by line"), make("ol", {}, ...shown));
 }
 
 customElements.define("dp-stage", Stage);
