@@ -206,6 +206,14 @@ def test_a_stream_and_a_single_network_have_no_held_out_predictions(tmp_path: Pa
         scored.set_params(cv=1).fit(X, y)
 
 
+@pytest.mark.parametrize("options", [{"cost": COST}, {"decision_threshold": "f1"}])
+def test_a_single_class_is_always_predicted(options: dict[str, Any]) -> None:
+    X, _ = table(60)
+    model = dp.TabularClassifier(**FAST, **options).fit(X, ["yes"] * 60)
+    assert model.threshold_ == 0.5
+    assert set(model.predict(X)) == {"yes"}
+
+
 def test_margins_are_no_probabilities() -> None:
     X, y = table()
     assert dp.TabularClassifier(**FAST, loss="hinge").fit(X, y).threshold_ is None

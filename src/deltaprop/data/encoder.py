@@ -40,7 +40,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     The dtype of a column decides how it is encoded. Strings may be of any kind, so their values
     decide: they are dates if all have one format, numbers if all spell numbers, categories if there
-    are fewer than 40 or if each occurs ten times on average, and text otherwise.
+    are fewer than 40 or if each occurs five times on average, and text otherwise.
 
     - Numbers, booleans and durations are kept.
     - A category becomes one column per value. A column of the dtype category may have up to 1,000;

@@ -58,8 +58,8 @@ class Dense:
     units: int
     activation: Activation
     dropout: float
-    input_scale: bool
-    trainable_activation: bool
+    input_scale: bool = False  # the default of layers that were pickled before it existed
+    trainable_activation: bool = False
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 The dtype decides, where there is one: numbers, booleans, dates, durations and categories. Strings
 may be any of these, as CSV files contain nothing else, so their values decide. They are dates if
 all have one format, numbers if all of them are numbers, categories if there are fewer than 40 or if
-each occurs ten times on average, and text otherwise.
+each occurs five times on average, and text otherwise.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from deltaprop.data.columns.protocol import EncodedColumn
 from deltaprop.data.columns.text import TextColumn
 from deltaprop.data.columns.unparsed import warn_if_numeric
 
-REPEATED = 10  # times that a category occurs on average, if there are many
+REPEATED = 5  # times that a category occurs on average, if there are many
 
 
 @dataclass

@@ -99,7 +99,8 @@ LAYER = np.dtype([
     ("a", PLACE),  # a_l (slab, H); the place of z where f works in place
     ("z", PLACE),  # X_{l+1} = f(a_l) (slab, H)
     ("delta", PLACE),  # δ_l (slab, H)
-    ("mixed", PLACE),  # ∂L/∂X_{l+1} ⊙ (f(a_l) - a_l) of a trainable activation (slab, H)
+    ("f", PLACE),  # f(a_l) of a trainable activation, which is not X_{l+1} (slab, H)
+    ("mixed", PLACE),  # ∂L/∂X_{l+1}, and then its product with f(a_l) - a_l (slab, H)
     ("in_place", FLAG),  # products read W_l and δ_l in place, not from panels
     ("W_panels", PLACE),  # copies of W_l, of W_lᵀ and of δ_l in panels: see products.py
     ("W_transposed_panels", PLACE),

@@ -344,12 +344,17 @@ def through_scales(one, f, layer, low, high):
 
 @plain
 def mix(one, f, l, tile):
-    """z ← a + α ⊙ (z - a) for a tile of the outputs of layer l, where z = f(a)."""
+    """z ← a + α ⊙ (f(a) - a) for a tile of the outputs of layer l; f(a) is kept for training."""
     layer, N = layer_at(f.layers, l), tile.n
     H, alpha = layer.H, vector(one, parameters_at(one, f, layer.alpha), layer.H)
     rows, columns = (H, N) if f.by_unit else (N, H)
     a = matrix(one, row_at(one, f, layer.a, tile.low, H), rows, columns)
     z = matrix(one, row_at(one, f, layer.z, tile.low, H), rows, columns)
+    if f.backward:
+        kept = vector(one, row_at(one, f, layer.f, tile.low, H), N * H)
+        values = vector(one, row_at(one, f, layer.z, tile.low, H), N * H)
+        for i in range(N * H):
+            kept[i] = values[i]
     for i in range(rows):
         if f.by_unit:
             part = alpha[i]
@@ -387,7 +392,7 @@ def after_pull_back(one, f, l, tile):
     H, alpha = layer.H, vector(one, parameters_at(one, f, layer.alpha), layer.H)
     rows, columns = (H, N) if f.by_unit else (N, H)
     a = matrix(one, row_at(one, f, layer.a, tile.low, H), rows, columns)
-    z = matrix(one, row_at(one, f, layer.z, tile.low, H), rows, columns)
+    f_of_a = matrix(one, row_at(one, f, layer.f, tile.low, H), rows, columns)
     delta = matrix(one, row_at(one, f, layer.delta, tile.low, H), rows, columns)
     kept = matrix(one, row_at(one, f, layer.mixed, tile.low, H), rows, columns)
     for i in range(rows):
@@ -396,12 +401,12 @@ def after_pull_back(one, f, l, tile):
             for j in range(columns):
                 g = kept[i, j]
                 delta[i, j] += g - part * g
-                kept[i, j] = g * (z[i, j] - a[i, j])
+                kept[i, j] = g * (f_of_a[i, j] - a[i, j])
         else:
             for j in range(columns):
                 g = kept[i, j]
                 delta[i, j] += g - alpha[j] * g
-                kept[i, j] = g * (z[i, j] - a[i, j])
+                kept[i, j] = g * (f_of_a[i, j] - a[i, j])
 
 
 # ---------------------------------------------------------------- dropout

@@ -186,10 +186,11 @@ def _places(
     a = [take(0 if shared else rows * H) for shared, H in zip(in_place, outputs, strict=True)]
     layers["a"] = np.where(in_place, layers["z"], a)
     layers["delta"] = [take(rows * H if backward else 0) for H in outputs]
-    mixed = layers["alpha"] >= 0
-    layers["mixed"] = [
-        take(rows * H if backward and here else 0) for H, here in zip(outputs, mixed, strict=True)
-    ]
+    for name in ("f", "mixed"):
+        layers[name] = [
+            take(rows * H if backward and position >= 0 else 0)
+            for H, position in zip(outputs, layers["alpha"], strict=True)
+        ]
     batch_targets, batch_losses, scratch = take(rows * K), take(rows), take(2 * rows)
     for l, (D, H) in enumerate(pairwise(sizes)):
         needed = dense[l] and not read_in_place[l]

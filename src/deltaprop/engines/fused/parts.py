@@ -228,15 +228,16 @@ def _backward(one, f, tile, step):
         z_at = row_at(one, f, below.z, tile.low, H)
         if dropout > 0:
             drop(one, f, l - 1, tile, step, g_at)
-        if dropout > 0 or below.alpha >= 0:
-            # f′ may need f(a) as it was before α and the mask, ∂W_l needs X_l: restored below.
-            call_block(below.forward, a_at, z_at, 0, scratch, n, H, by_unit)
         if below.alpha >= 0:
+            f_at = row_at(one, f, below.f, tile.low, H)
             before_pull_back(one, f, l - 1, tile)
-        call_block(below.pull_back, a_at, z_at, g_at, scratch, n, H, by_unit)
-        if below.alpha >= 0:
+            call_block(below.pull_back, a_at, f_at, g_at, scratch, n, H, by_unit)
             after_pull_back(one, f, l - 1, tile)
-            mix(one, f, l - 1, tile)
+            continue
+        if dropout > 0:
+            # f′ may need f(a) without the mask, ∂W_l needs it with: the mask is restored below.
+            call_block(below.forward, a_at, z_at, 0, scratch, n, H, by_unit)
+        call_block(below.pull_back, a_at, z_at, g_at, scratch, n, H, by_unit)
         if dropout > 0:
             drop(one, f, l - 1, tile, step, z_at)
     if f.norms:

@@ -292,7 +292,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
             return cast(np.ndarray, np.greater(P, threshold).astype(int))
         if threshold is not None and len(classes) == 2:
             index = (P[:, 1] > threshold).astype(int)
-        elif self.cost is None:
+        elif self.cost is None or len(classes) == 1:
             index = P.argmax(axis=1)
         else:
             index = (P @ cost_matrix(self.cost, len(classes))).argmin(axis=1)
@@ -356,7 +356,10 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
 
     def _learn_decision(self, z: Float[np.ndarray, "N H"], rows: Rows) -> None:
         rule = self._rule()
-        if rule is None or len(self.mlp_.classes_) == 1:
+        if rule is None:
+            return
+        if len(self.mlp_.classes_) == 1:
+            self.threshold_ = 0.5
             return
         P = self.mlp_.probabilities(z).astype(np.float64)
         w = np.ones(len(P)) if rows.w is None else rows.w.astype(np.float64)
