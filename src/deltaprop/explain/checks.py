@@ -296,7 +296,7 @@ def _slopes(
 
 def _at_once(s: Setting, l: int) -> int:
     """Return how many perturbed entries are computed together."""
-    widest = max(W.shape[1] for W in s.W[l:])
+    widest = max(int(W.shape[1]) for W in s.W[l:])
     return max(1, MOST_AT_ONCE // (len(s.t) * widest))
 
 

@@ -179,10 +179,10 @@ class _Numbers:
                 return Number(float(_entry(self.values[symbol.key], at)))
             case Symbol(shape=()):
                 return Number(float(np.asarray(self.values[x.key])))
-            case Symbol() | Partial(value=None):
-                raise NotIndexedError
-            case Partial(value=value):
+            case Partial(value=value) if value is not None:
                 return Number(self.value(value, places))
+            case Symbol() | Partial():
+                raise NotIndexedError
             case Equal(left, right):
                 return Number(float(places[left] == places[right]))
             case IndexedSum(index, inner):

@@ -405,7 +405,7 @@ class _PathWriter(StepWriter):
         yield self._weigh(rest), "ŷ_nh cancels.", "1.8"
         yield self._weigh(z_k * IndexedSum("h", t_h) - t_k), PULLED, "1.8"
         if self.scope.proper and not self.loss.settings["class_weight"]:
-            yield self._weigh(z_k - t_k), f"Each row of {_name(t_h.symbol)} sums to 1.", "1.8"
+            yield self._weigh(z_k - t_k), f"Each row of {_target_name(t_h)} sums to 1.", "1.8"
 
     def _final(self, l: int) -> Expression:
         closed = self._closed(l, "k")
@@ -513,6 +513,10 @@ def _key(line: Equation) -> Name:
 
 def _name(x: Symbol) -> str:
     return x.name if x.index is None else f"{x.name}_{x.index}"
+
+
+def _target_name(t: Expression) -> str:
+    return _name(t.symbol) if isinstance(t, Item) else "y"
 
 
 __all__ = ["path_of", "ways_of"]

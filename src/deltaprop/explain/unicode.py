@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from textwrap import wrap
 from typing import Any
 
@@ -54,8 +54,9 @@ def document(steps: Iterable[Step], values: dict[Name, Any]) -> str:
     blocks = []
     for step in steps:
         blocks.append("\n".join([step.title, *_notes(step.notes)]))
-        for before, equation in pairwise((None, *step.equations)):
-            continues = before is not None and equation is not None and before.left is equation.left
+        before: Expression | None = None
+        for equation in step.equations:
+            continues, before = equation.left is before, equation.left
             blocks.append("\n".join(_equation(equation, values, continues=continues)))
     return "\n\n".join(blocks) + "\n"
 

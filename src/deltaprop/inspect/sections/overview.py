@@ -82,7 +82,7 @@ def _data(case: Case) -> list[Markup]:
         heads = ["missing in training" if head == "missing" else head for head in heads]
     rows = [[*row, *[""] * (len(heads) - len(row))] for row in [_target(case), *rows]]
     missing = dict(zip(case.names, case.missing, strict=True))
-    here = [0, *(missing.get(str(row[0]), "") for row in rows[1:])]
+    here = ["0", *(str(missing.get(str(row[0]), "")) for row in rows[1:])]
     rows = [[*row[:2], count, *row[2:]] for row, count in zip(rows, here, strict=True)]
     heads = [*heads[:2], "missing here", *heads[2:]]
     leaks = (paragraph(f"Suspected leakage: {text}") for text in case.leaks.values())
