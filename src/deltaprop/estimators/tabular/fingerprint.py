@@ -101,7 +101,12 @@ def _hashes(X: Any, y: Any) -> UInt32[np.ndarray, " N"]:
     columns += [pd.Series(column).infer_objects() for column in target.reshape(len(frame), -1).T]
     mixed = np.zeros(len(frame), np.uint64)
     for column in columns:
-        mixed = (mixed ^ pd.util.hash_array(_canonical(column))) * FACTOR
+        values = _canonical(column)
+        try:
+            of_column = pd.util.hash_array(values)
+        except UnicodeEncodeError:  # half of a surrogate pair
+            of_column = pd.util.hash_array(np.array([ascii(v) for v in values], dtype=object))
+        mixed = (mixed ^ of_column) * FACTOR
     hashes: np.ndarray = (mixed >> np.uint64(32)).astype(np.uint32)
     return hashes
 
