@@ -200,9 +200,9 @@ BUGS = {
     "short gradients are made long": ("norms > max_norm, norms, max_norm", "norms > 0, norms, 1"),
     "clipped after the sum": ("factors * delta_l", "xp.min(factors) * delta_l"),
     "weighted after clipping": (
-        "dW, db = gradients(*(samples(X, delta) if samples else (X, delta)), W, l2)",
-        "X, delta = samples(X, [d / weights for d in delta])\n"
-        "    dW, db = gradients(X, [weights * d for d in delta], W, l2)",
+        "used, signals = samples(X, delta) if samples else (X, delta)",
+        "used, signals = samples(X, [d / weights for d in delta])\n"
+        "    signals = [weights * d for d in signals]",
     ),
     "not divided by the rows": ("g / batch.full, l2", "g, l2"),
     "λ divided by the rows": ('if batch.reduction == "sklearn" else batch.l2',

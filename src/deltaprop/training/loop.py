@@ -111,7 +111,11 @@ class TrainingLoop:
     def has_diverged(self) -> bool:
         """Whether θ, or the last loss of a θ that no validation data chose, is not finite."""
         history = self.history
-        trusted = history.best_epoch is not None or history.stop_reason == "interrupted"
+        trusted = (
+            history.best_epoch is not None
+            or history.stop_reason == "interrupted"
+            or self.settings.privacy is not None  # which clips a gradient, but not a loss
+        )
         finite = trusted or not history.loss_curve or math.isfinite(history.loss_curve[-1])
         return not (finite and np.isfinite(self.model.theta).all())
 
