@@ -273,6 +273,21 @@ def test_training_writes_the_report_beside_the_model(tmp_path):
 # ---------------------------------------------------------------- displays
 
 
+def test_the_report_has_the_linear_model_and_says_which_rows_were_trained_on(tmp_path):
+    command = [sys.executable, "-m", "deltaprop", "train", "data/penguins.csv", "--target",
+               "species", "--preset", "fast", "-q", "-o", str(tmp_path / "m.dp"),
+               "--report", str(tmp_path / "r.html")]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    page = (tmp_path / "r.html").read_text()
+    assert "linear model</th>" in page
+    assert "he linear model" in page.partition("most frequent</th>")[2]  # the verdict
+    assert "The model was trained on" not in page
+    table = dp.tables.read_table("data/penguins.csv")
+    X, y = table.drop(columns="species"), table["species"]
+    dp.report(tmp_path / "m.dp", X, y, tmp_path / "all.html")
+    assert "The model was trained on" in (tmp_path / "all.html").read_text()
+
+
 def test_the_loss_curve_display_draws_what_was_recorded():
     model, *_ = of(FOUR, dp.MLPClassifier(early_stopping=True, **SMALL))
     display = LossCurveDisplay.from_estimator(model)

@@ -229,10 +229,10 @@ def _fit_on_cluster(
 def _report(trained: Trained, options: DataOptions, outputs: OutputOptions) -> None:
     """Print the scores and, unless the training was interrupted, write the HTML report."""
     result = _result(trained, options, outputs)
-    if outputs.report is not None and not trained.interrupted:
-        _write_page(trained, outputs.report)
-        result["report"] = outputs.report
     comparison = _compare(trained, options.seed, outputs)
+    if outputs.report is not None and not trained.interrupted:
+        _write_page(trained, outputs.report)  # with the baselines that the comparison has learned
+        result["report"] = outputs.report
     result |= report.comparison_facts(comparison)
     result["suspected_leakage"] = suspected_leaks(trained.model, *trained.data.baseline)
     if outputs.as_json:

@@ -10,6 +10,7 @@ import numpy as np
 from deltaprop.estimators.tabular.summaries import column_table
 from deltaprop.explain.layers import layers_html
 from deltaprop.inspect import displays
+from deltaprop.inspect.comparison import Comparison, with_margin
 from deltaprop.inspect.markup import (
     Markup,
     facts,
@@ -114,7 +115,39 @@ def _target(case: Case) -> list[str]:
 
 
 def scores(case: Case) -> Markup:
-    """Return the scores of the predictions."""
+    """Return the scores of the predictions, beside those of a linear model if there is one."""
+    if case.comparison is None:
+        return _scores(case)
+    return Markup(_compared(case.comparison, case.trained_on) + _scores(case))
+
+
+def _compared(comparison: Comparison, trained_on: float | None) -> Markup:
+    """A row for each metric, a column for each model, and what follows from them."""
+    rows = [
+        [
+            metric.label + ("" if metric.greater_is_better else " ↓"),
+            *(
+                with_margin(values[metric.name], comparison.margins[model][metric.name])
+                for model, values in comparison.scores.items()
+            ),
+        ]
+        for metric in comparison.metrics
+    ]
+    parts = [table(("", *comparison.scores), rows)]
+    if trained_on:
+        parts.append(
+            paragraph(
+                f"The model was trained on {max(trained_on, 0.01):.0%} of these rows: on new rows "
+                "it is usually less accurate."
+            )
+        )
+    elif comparison.verdict:
+        parts.append(paragraph(comparison.verdict))
+    parts.append(paragraph("± is half of a 95 % interval; ↓ means that lower is better."))
+    return Markup("".join(parts))
+
+
+def _scores(case: Case) -> Markup:
     scores = dict(case.scores["scores"]["deltaprop"])
     names = {
         "accuracy": "accuracy",
