@@ -7,6 +7,8 @@ import sys
 
 from hypothesis import HealthCheck, settings
 
+collect_ignore = ["tables/make.py"]  # doctests would run it, and it rewrites its folder
+
 # Compilation and busy machines are slow, so that no example has a deadline.
 settings.register_profile(
     "deltaprop", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=False

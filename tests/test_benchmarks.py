@@ -222,7 +222,8 @@ def test_our_default_is_compared_with_the_better_of_one_and_two_threads():
 
 def test_a_process_is_stopped_at_the_limit():
     options = argparse.Namespace(threads=1, fits=1, seconds=1, limit=0.01)
-    tiny = busy.fresh_process("scikit-learn-1", "tiny", options)
+    started = busy.Processes("tiny", options).fresh("scikit-learn-1")
+    tiny = busy.result(*started, options.limit)
     assert tiny == {"first": 0.01, "seconds": [0.01], "stopped": True}
     assert busy.at_least(busy.summary([tiny, process(1, 1)])) == "≥ "
     assert busy.at_least(busy.summary([process(1, 1)])) == ""

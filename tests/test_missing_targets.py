@@ -130,7 +130,7 @@ def test_the_written_equations_are_true(loss: str, output: str) -> None:
     values = batch.values(steps)
     checked = set()
     for step in steps:
-        for left, right, _ in step.equations:
+        for left, right, *_ in step.equations:
             if isinstance(left, Symbol) and left.name in ("L", "δ", "g", "∂L/∂W", "∂L/∂b"):
                 checked.add(left.name)
                 np.testing.assert_allclose(evaluate(right, values), values[left.key], atol=1e-9)

@@ -131,7 +131,7 @@ def numbers_at_first(equation: Equation, values: Mapping[Name, Any]) -> str | No
     >>> from deltaprop.explain.indexed import numbers_at_first
     >>> weights = next(step for step in d.steps if "gradient of the weights" in step.title)
     >>> numbers_at_first(weights.equations[-1], d.values)
-    'd = 0, h = 0: 1 · (−0.756) = −0.756'
+    'd = 0, h = 0: 1 · (−0.757) = −0.757'
     """
     indices = _indices(equation.left)
     if indices is None or not values or next(items(equation.right), None) is None:

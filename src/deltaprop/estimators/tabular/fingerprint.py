@@ -10,7 +10,7 @@ import numpy as np
 from deltaprop.data.frames import as_frame
 
 if TYPE_CHECKING:
-    from jaxtyping import UInt32
+    from jaxtyping import UInt32, UInt64
 
 MOST_HASHES = 4096  # 16 KB in a model file
 MOST_COLUMNS = 64  # that are hashed
@@ -92,22 +92,26 @@ class Fingerprint:
 
 def _hashes(X: Any, y: Any) -> UInt32[np.ndarray, " N"]:
     """One hash for each row, which does not depend on how its values are stored."""
-    import pandas as pd
 
     frame = as_frame(X)
     chosen = np.linspace(0, frame.shape[1] - 1, min(frame.shape[1], MOST_COLUMNS)).astype(int)
     target = np.asarray(y)
-    columns = [frame.iloc[:, i] for i in chosen]
-    columns += [pd.Series(column).infer_objects() for column in target.reshape(len(frame), -1).T]
+    columns = [*(frame.iloc[:, i] for i in chosen), *target.reshape(len(frame), -1).T]
     mixed = np.zeros(len(frame), np.uint64)
     for column in columns:
-        values = _canonical(column)
-        try:
-            of_column = pd.util.hash_array(values)
-        except UnicodeEncodeError:  # half of a surrogate pair
-            of_column = pd.util.hash_array(np.array([ascii(v) for v in values], dtype=object))
-        mixed = (mixed ^ of_column) * FACTOR
+        mixed = (mixed ^ _hashes_of(column)) * FACTOR
     hashes: np.ndarray = (mixed >> np.uint64(32)).astype(np.uint32)
+    return hashes
+
+
+def _hashes_of(column: Any) -> UInt64[np.ndarray, " N"]:
+    import pandas as pd
+
+    try:
+        hashes: np.ndarray = pd.util.hash_array(_canonical(pd.Series(column).infer_objects()))
+    except UnicodeEncodeError:  # half of a surrogate pair
+        texts = [ascii(value) for value in np.asarray(column, dtype=object)]
+        hashes = pd.util.hash_array(np.array(texts, dtype=object))
     return hashes
 
 
