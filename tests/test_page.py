@@ -778,7 +778,7 @@ def test_train_watch_ends_without_a_terminal(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["epochs"] == 8 * 5  # of eight networks
-    assert re.fullmatch(r"Watch the training at http://127.0.0.1:\d+/\S+/\n", done.stderr)
+    assert re.search(r"Watch the training at http://127.0.0.1:\d+/\S+/\n\Z", done.stderr)
     assert (tmp_path / "model.dp").exists()
 
 
