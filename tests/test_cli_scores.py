@@ -259,7 +259,14 @@ def test_classes_can_be_weighted(folder):
 def test_the_cost_of_wrong_decisions_moves_the_threshold(folder):
     options = ("--preset", "fast", "--epochs", 2, "--cost", "false_positive=1,false_negative=9")
     trained(folder, "inside", *options, "-o", folder / "cost.dp")
-    assert dp.load(folder / "cost.dp").threshold_ == pytest.approx(0.1)
+    model, new = dp.load(folder / "cost.dp"), pd.read_csv(folder / "new.csv")
+    assert model.threshold_ == pytest.approx(0.1)
+    found = json.loads(run("evaluate", folder / "cost.dp", folder / "new.csv", "--json"))
+    predicted, known = model.predict(new) == "yes", new["inside"] == "yes"
+    cost = np.mean(1.0 * (predicted & ~known) + 9.0 * (~predicted & known))
+    assert found["scores"]["deltaprop"]["cost"] == pytest.approx(cost)
+    assert set(found["scores"]["most frequent"]) == set(found["scores"]["deltaprop"])
+    assert "cost per row" in found["verdict"]
     trained(folder, "inside", *options[:4], "--threshold", 0.7, "-o", folder / "cost.dp")
     model, new = dp.load(folder / "cost.dp"), pd.read_csv(folder / "new.csv")
     assert model.threshold_ == 0.7

@@ -80,6 +80,15 @@ def test_nothing_is_said_without_reason():
     assert describe(frame).findings == []
 
 
+def test_measurements_with_remarks_among_them_are_no_identifier():
+    cells = [f"{i / 7:.4f}" for i in range(60)] + ["<0.01", "n.d."]
+    names = [f"P{i}" for i in range(62)]
+    found = str(describe(pd.DataFrame({"Fe": cells, "sample": names})))
+    line = next(line for line in found.splitlines() if "identifier" in line)
+    assert "sample" in line
+    assert "Fe" not in line
+
+
 def test_unbalanced_classes_are_reported():
     frame = pd.DataFrame({"x": RNG.normal(size=200), "y": ["a"] * 190 + ["b"] * 10})
     assert "always predicting a is right in 95 % of the rows" in str(describe(frame, "y"))

@@ -11,10 +11,12 @@ import numpy as np
 
 from deltaprop.estimators.fitted import as_labels
 from deltaprop.estimators.tabular.baseline import Baseline
+from deltaprop.estimators.tabular.decisions import cost_matrix
 from deltaprop.inspect.metrics import (
     HEADLINE,
     Metric,
     Predicted,
+    metric_of_cost,
     metrics_of_classes,
     metrics_of_numbers,
     quick,
@@ -216,12 +218,15 @@ class Judged:
         settings = {} if self.is_classifier else model.mlp_.network_.loss_function.settings
         levels = settings.get("quantiles", ())
         self.levels = tuple(levels) if len(levels) > 1 else None
+        cost = getattr(model, "cost", None)
+        self.cost = None if cost is None else cost_matrix(cost, len(model.classes_))
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
         if not self.is_classifier:
             return metrics_of_numbers(self.levels)
-        return metrics_of_classes(hasattr(self.model.mlp_, "predict_proba"))
+        found = metrics_of_classes(hasattr(self.model.mlp_, "predict_proba"))
+        return found if self.cost is None else (metric_of_cost(self.cost), *found)
 
     def truth(self, y: Any) -> np.ndarray:
         """The target as the metrics take it."""
@@ -252,11 +257,17 @@ class Judged:
             return Baseline.of_numbers(Z, truth, self.levels)
         return Baseline.of_classes(Z, truth, len(self.model.classes_))
 
+    def _decided(self, P: Float[np.ndarray, "N C"]) -> Predicted:
+        """The most probable classes, or those of the least expected cost, as for the model."""
+        if self.cost is None:
+            return Predicted.of_probabilities(P)
+        return Predicted((P @ self.cost).argmin(axis=1), P)
+
     def with_baselines(
         self, ours: Predicted, linear: np.ndarray, trivial: np.ndarray
     ) -> dict[str, Predicted]:
         """The predictions of all models, by name."""
-        make = Predicted.of_probabilities if self.is_classifier else Predicted.of_numbers
+        make = self._decided if self.is_classifier else Predicted.of_numbers
         return {MODEL: ours, LINEAR: make(linear), self.trivial: make(trivial)}
 
 

@@ -13,7 +13,13 @@ import numpy as np
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-HEADLINE = ("roc_auc", "pinball", "r2", "accuracy")  # the first that a model has is compared
+HEADLINE = (
+    "cost",
+    "roc_auc",
+    "pinball",
+    "r2",
+    "accuracy",
+)  # the first that a model has is compared
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,16 @@ def metrics_of_classes(with_probabilities: bool) -> tuple[Metric, ...]:
         Metric("log_loss", "log-loss", _of_probabilities("log_loss"), False),
         Metric("brier", "Brier score", _of_probabilities("brier_score_loss"), False),
     )
+
+
+def metric_of_cost(cost: Float[np.ndarray, "C C"]) -> Metric:
+    """The mean cost of a decision; cost[i, j] is that of class j for a row of class i."""
+
+    def value(truth: np.ndarray, predicted: Predicted) -> float:
+        known = truth >= 0
+        return float(cost[truth[known], predicted.values[known]].mean()) if known.any() else np.nan
+
+    return Metric("cost", "cost per row", value, False)
 
 
 def metrics_of_numbers(levels: tuple[float, ...] | None = None) -> tuple[Metric, ...]:

@@ -13,6 +13,7 @@ from deltaprop.data.columns import values
 from deltaprop.data.columns.recognition import are_categories
 
 FEWEST_ROWS = 20  # with fewer rows, distinct values do not make an identifier
+MOSTLY = 0.5  # of the texts are numbers: a column of measurements with remarks among them
 UNIQUE = 0.95  # fraction of the rows; some rows may occur twice
 PAIRS = frozenset(
     frozenset(pair.split())
@@ -117,7 +118,9 @@ def _is_identifier(plain: pd.Series, kind: str, words: list[str]) -> bool:
     if n < FEWEST_ROWS or len(words) < UNIQUE * n:
         return False
     if kind == "text":
-        return not any(" " in word.strip() for word in words[:100])
+        some = pd.Series(words[:100])
+        are_numbers = pd.to_numeric(some, errors="coerce").notna().mean() > MOSTLY
+        return not are_numbers and not some.str.strip().str.contains(" ", regex=False).any()
     if kind != "numeric" or not is_numeric_dtype(plain.dtype) or plain.dtype.kind == "f":
         return False
     steps = np.diff(plain.to_numpy())

@@ -150,7 +150,7 @@ class Converter:
         self.problems.append(
             f"Column {column.name!r} looks numeric but was read as text: {n} of {len(column)} "
             f"cells do not parse ({shortened(words)}). Correct them, or name them as missing: "
-            f"--na {words[0]!r}."
+            f"{' '.join(f'--na {word!r}' for word in words[:3])}."
         )
 
     # ------------------------------------------------------------ dates
