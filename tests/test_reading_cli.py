@@ -50,7 +50,8 @@ def test_a_german_export_is_read_and_reported_in_one_line(german, run, tmp_path)
     code, printed, messages = run("train", german, "--target", "Käufer", "-o", out, *SMALL)
     assert code == 0, messages
     assert (
-        "';' as separator and ',' as decimal mark and '.' between thousands (latin-1)" in messages
+        "';' as separator and ',' as decimal mark and '.' between thousands (latin-1; if"
+        in messages
     )
     assert "200 rows, 2 columns: 1 numeric, 1 boolean." in messages
     assert "Käufer has 2 classes" in messages

@@ -18,6 +18,7 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+LATIN1 = "latin-1"
 ONE_BYTE = (  # the first of equals
     "cp1252", "iso8859_15", "cp1250", "iso8859_2", "cp1251", "mac_roman", "cp850", "cp1253",
 )  # fmt: skip
@@ -77,7 +78,7 @@ def _one_byte(data: bytes, name: str) -> str:
             "encoding='gb18030'."
         )
     is_latin1 = best == "cp1252" and not any(0x80 <= byte <= 0x9F for byte in data)
-    return "latin-1" if is_latin1 else best
+    return LATIN1 if is_latin1 else best
 
 
 def _score(text: str) -> float:

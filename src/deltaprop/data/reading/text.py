@@ -217,7 +217,9 @@ class Text:
         words = f" with {' and '.join(parts)}" if parts else ""
         if given.encoding is not None or self.encoding in ("utf-8", "utf-8-sig"):
             return words
-        return f"{words} ({encodings.shown(self.encoding)})"
+        guessed = self.encoding in (encodings.LATIN1, *encodings.ONE_BYTE)
+        hint = "; if letters are wrong, set --encoding" if guessed else ""
+        return f"{words} ({encodings.shown(self.encoding)}{hint})"
 
 
 def _first_lines(content: Content) -> tuple[bytes, bool]:
