@@ -1,8 +1,10 @@
 """The xla engine against the reference engine: every function, many devices, many processes."""
 
 import contextlib
+import itertools
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -37,6 +39,17 @@ SOLVERS = [
 ]  # fmt: skip
 NAMES = sorted(set(activations.NAMES) - {"sigmoid"})
 RTOL = {"float64": 1e-9, "float32": 3e-4}
+
+
+tests_run = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def few_compiled_programs():
+    """JAX keeps what it compiled: after 900 tests, no memory map is left to the process."""
+    yield
+    if next(tests_run) % 200 == 0:
+        jax.clear_caches()
 
 
 def both(layers, loss, y, dtype="float64", network=None, X=X, engines=("reference", "xla"), **fit):
