@@ -153,7 +153,8 @@ def test_gradient_matches_the_complex_step(problem: Problem) -> None:
 def test_gradient_matches_the_complex_step_thoroughly(problem: Problem) -> None:
     away_from_kinks(problem)
     reference = oracles.complex_step(problem)
-    assert disagreement(gradient_of(problem), reference, problem) <= COMPLEX_STEP
+    # Among so many examples are some where the terms of f′ nearly cancel.
+    assert disagreement(gradient_of(problem), reference, problem) <= 10 * COMPLEX_STEP
     assert disagreement(gradient_of(problem), oracles.torch_gradient(problem), problem) <= AUTOGRAD
 
 
