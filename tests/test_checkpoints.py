@@ -290,7 +290,7 @@ BENT = {
     "a number of epochs that is none": ("history", {"n_epochs": True}, "'n_epochs'"),
     "patience": ("plateau", {"patience": 10**9}, "unknown entry, 'patience'"),
     "a best value that is text": ("plateau", {"best": "1"}, "'best'"),
-    "no steps": ("under_way", {"steps": 0}, "'steps' of its under way"),
+    "no steps": ("under_way", {"steps": 0}, "'steps' of its position in the epoch"),
     "an unknown counter": ("progress", {"evil": 1}, "unknown entry, 'evil'"),
 }
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from sklearn.base import is_classifier
 
 from deltaprop.estimators.fitted import as_labels
-from deltaprop.inspect.comparison import Comparison, with_margin
+from deltaprop.inspect.comparison import Comparison
 from deltaprop.inspect.scores import classification, of_labels, of_numbers, regression
 
 if TYPE_CHECKING:
@@ -111,14 +111,8 @@ def print_scores(
 def _score_table(comparison: Comparison, title: str) -> Table:
     """A row for each metric, a column for each model; ± is half of a 95 % interval."""
     table = _table("", *comparison.scores, title=title)
-    for metric in comparison.metrics:
-        cells = (
-            with_margin(values[metric.name], comparison.margins[model][metric.name])
-            for model, values in comparison.scores.items()
-        )
-        style = "bold" if metric is comparison.headline else None
-        arrow = "" if metric.greater_is_better else " ↓"
-        table.add_row(metric.label + arrow, *cells, style=style)
+    for metric, row in zip(comparison.metrics, comparison.rows(), strict=True):
+        table.add_row(*row, style="bold" if metric is comparison.headline else None)
     return table
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,17 @@ class Comparison:
         """By how much the model is better than another one, in the headline's metric."""
         name = self.headline.name
         return self.headline.gain(self.scores[MODEL][name], self.scores[other][name])
+
+    def rows(self) -> Iterator[list[str]]:
+        """For each metric its label, ↓ if lower is better, and its value and margin per model."""
+        for metric in self.metrics:
+            yield [
+                metric.label + ("" if metric.greater_is_better else " ↓"),
+                *(
+                    with_margin(values[metric.name], self.margins[model][metric.name])
+                    for model, values in self.scores.items()
+                ),
+            ]
 
     @property
     def verdict(self) -> str:

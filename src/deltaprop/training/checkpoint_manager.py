@@ -35,14 +35,18 @@ PARTS: dict[str, dict[str, schema.Kind]] = {
     "progress": dict.fromkeys(vars(TrainingState()), schema.anything),  # see `require_sound`
     "under_way": {
         "steps": schema.whole(1), "first": schema.whole(), "done": schema.whole(),
-        "loss": schema.number(),
+        "loss": schema.number,
     },
-    "plateau": {"best": schema.number(), "count": schema.whole()},
+    "plateau": {"best": schema.number, "count": schema.whole()},
     "history": {
         "loss_curve": CURVE, "validation_loss_curve": schema.optional(CURVE),
         "validation_scores": schema.optional(CURVE), "n_epochs": schema.whole(),
         "stop_reason": schema.one_of(STOP_REASONS), "best_epoch": schema.optional(schema.whole()),
     },
+}  # fmt: skip
+IN_WORDS = {
+    "progress": "training state", "under_way": "position in the epoch",
+    "plateau": "early stopping", "history": "history",
 }  # fmt: skip
 
 
@@ -197,7 +201,7 @@ class CheckpointManager:
         for name, fields in PARTS.items():
             # Earlier versions did not write all parts of the training state.
             known = vars(TrainingState()) if name == "progress" else {}
-            schema.require({**known, **contents[name]}, fields, name.replace("_", " "))
+            schema.require({**known, **contents[name]}, fields, IN_WORDS[name])
 
     def _require_fitting(self, state: TrainingState, current: EpochInProgress) -> None:
         N = self._identity[ROWS]

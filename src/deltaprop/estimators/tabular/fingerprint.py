@@ -92,7 +92,6 @@ class Fingerprint:
 
 def _hashes(X: Any, y: Any) -> UInt32[np.ndarray, " N"]:
     """One hash for each row, which does not depend on how its values are stored."""
-
     frame = as_frame(X)
     chosen = np.linspace(0, frame.shape[1] - 1, min(frame.shape[1], MOST_COLUMNS)).astype(int)
     target = np.asarray(y)

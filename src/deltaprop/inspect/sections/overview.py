@@ -10,7 +10,7 @@ import numpy as np
 from deltaprop.estimators.tabular.summaries import column_table
 from deltaprop.explain.layers import layers_html
 from deltaprop.inspect import displays
-from deltaprop.inspect.comparison import Comparison, with_margin
+from deltaprop.inspect.comparison import Comparison
 from deltaprop.inspect.markup import (
     Markup,
     facts,
@@ -123,17 +123,7 @@ def scores(case: Case) -> Markup:
 
 def _compared(comparison: Comparison, trained_on: float | None) -> Markup:
     """A row for each metric, a column for each model, and what follows from them."""
-    rows = [
-        [
-            metric.label + ("" if metric.greater_is_better else " ↓"),
-            *(
-                with_margin(values[metric.name], comparison.margins[model][metric.name])
-                for model, values in comparison.scores.items()
-            ),
-        ]
-        for metric in comparison.metrics
-    ]
-    parts = [table(("", *comparison.scores), rows)]
+    parts = [table(("", *comparison.scores), list(comparison.rows()))]
     if trained_on:
         parts.append(
             paragraph(
