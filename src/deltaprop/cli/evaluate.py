@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from deltaprop.cli.models import Tabular
 
 NEARLY_ALL = 0.95  # of the rows
 
@@ -46,7 +45,7 @@ def evaluate(
     from deltaprop.cli.metrics import checked_metric
     from deltaprop.cli.models import load_tabular
     from deltaprop.cli.tables import rows_with_target
-    from deltaprop.inspect.comparison import on_rows
+    from deltaprop.inspect.comparison import on_rows, trained_on
 
     fitted = load_tabular(model)
     X, y = rows_with_target(fitted, model, table, reading)
@@ -54,7 +53,7 @@ def evaluate(
     if is_classifier(fitted) and not quiet:
         _note_unknown_classes(y, fitted.classes_)
     comparison = on_rows(fitted, X, y, metric)
-    seen = _seen(fitted, X, y)
+    seen = trained_on(fitted, X, y)
     result = {
         "table": str(table),
         "rows": len(y),
@@ -75,12 +74,6 @@ def evaluate(
             f"The model was trained on rows that equal {max(seen, 0.01):.0%} of these rows; on new "
             "rows, the scores may be worse.", highlight=False,
         )  # fmt: skip
-
-
-def _seen(model: Tabular, X: pd.DataFrame, y: pd.Series) -> float | None:
-    """Return the share of rows that the model was trained on; None if that is not known."""
-    fingerprint = model.fingerprint_
-    return None if fingerprint is None else fingerprint.seen(X[list(model.feature_names_in_)], y)
 
 
 def _of_training_rows(model: Any) -> str:

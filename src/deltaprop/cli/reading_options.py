@@ -22,76 +22,32 @@ if TYPE_CHECKING:
 PANEL = "Reading the table"
 
 
-def _option(*names: str, help: str, metavar: str) -> Any:
-    return typer.Option(
-        *names, help=help, metavar=metavar, rich_help_panel=PANEL, show_default=False
+def _option(name: str, help: str, metavar: str, kind: Any = str) -> tuple[Any, None]:
+    """The type of an option that is None if it is not given, and this default."""
+    option = typer.Option(
+        name, help=help, metavar=metavar, rich_help_panel=PANEL, show_default=False
     )
+    return Annotated[kind | None, option], None
 
 
 OPTIONS: dict[str, tuple[Any, Any]] = {
-    "sep": (
-        Annotated[
-            str | None,
-            _option("--sep", metavar="MARK", help="Separator of cells, such as ';' or tab."),
-        ],
-        None,
+    "sep": _option("--sep", "Separator of cells, such as ';' or tab.", "MARK"),
+    "decimal": _option("--decimal", "Decimal mark: '.' or ','.", "MARK"),
+    "thousands": _option(
+        "--thousands",
+        "Mark between groups of three digits: '.', ',', an apostrophe, or space.",
+        "MARK",
     ),
-    "decimal": (
-        Annotated[
-            str | None, _option("--decimal", metavar="MARK", help="Decimal mark: '.' or ','.")
-        ],
-        None,
+    "encoding": _option("--encoding", "Such as utf-8, latin-1 or utf-16.", "NAME"),
+    "na": _option(
+        "--na",
+        "A word that stands for a missing value, such as -999. May be given several times.",
+        "WORD",
+        list[str],
     ),
-    "thousands": (
-        Annotated[
-            str | None,
-            _option(
-                "--thousands",
-                metavar="MARK",
-                help="Mark between groups of three digits: '.', ',', an apostrophe, or space.",
-            ),
-        ],
-        None,
-    ),
-    "encoding": (
-        Annotated[
-            str | None,
-            _option("--encoding", metavar="NAME", help="Such as utf-8, latin-1 or utf-16."),
-        ],
-        None,
-    ),
-    "na": (
-        Annotated[
-            list[str] | None,
-            _option(
-                "--na",
-                metavar="WORD",
-                help="A word that stands for a missing value, such as -999. May be given several "
-                "times.",
-            ),
-        ],
-        None,
-    ),
-    "date_format": (
-        Annotated[
-            str | None,
-            _option("--date-format", metavar="PATTERN", help="Of dates, such as %d.%m.%Y."),
-        ],
-        None,
-    ),
-    "sheet": (
-        Annotated[
-            str | None, _option("--sheet", metavar="NAME", help="Sheet of an Excel or ODS file.")
-        ],
-        None,
-    ),
-    "query": (
-        Annotated[
-            str | None,
-            _option("--query", metavar="SQL", help="Query, if the table is a database."),
-        ],
-        None,
-    ),
+    "date_format": _option("--date-format", "Of dates, such as %d.%m.%Y.", "PATTERN"),
+    "sheet": _option("--sheet", "Sheet of an Excel or ODS file.", "NAME"),
+    "query": _option("--query", "Query, if the table is a database.", "SQL"),
     "strict": (
         Annotated[
             bool,

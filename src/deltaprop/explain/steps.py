@@ -193,7 +193,8 @@ class StepWriter:
 
     def notes(self) -> Iterator[str]:
         yield READING
-        yield f"{self.N} rows: X_0 is the input, y the target{self._target_text()}."
+        rows = "1 row" if self.N == 1 else f"{self.N} rows"
+        yield f"{rows}: X_0 is the input, y the target{self._target_text()}."
         if self.loss.note:
             yield self.loss.note
         if self.form.missing:

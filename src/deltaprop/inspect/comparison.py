@@ -303,6 +303,15 @@ def on_rows(model: Any, X: Any, y: Any, metric: str | None = None) -> Comparison
     return compare(judged.truth(y), models, judged.metrics, metric)
 
 
+def trained_on(model: Any, X: Any, y: Any) -> float | None:
+    """Return the share of rows that a model was trained on; None if that is not known."""
+    fingerprint = getattr(model, "fingerprint_", None)
+    if fingerprint is None or not hasattr(X, "columns"):
+        return None
+    share: float | None = fingerprint.seen(X[list(model.feature_names_in_)], y)
+    return share
+
+
 def in_cross_validation(
     model: Any, X: Any, y: Any, folds: Sequence[Fold], metric: str | None = None
 ) -> Comparison:

@@ -9,7 +9,7 @@ import numpy as np
 
 from deltaprop.errors import InputError, raised_as_input_error
 from deltaprop.estimators.fitted import as_labels
-from deltaprop.inspect.comparison import Comparison, on_rows
+from deltaprop.inspect.comparison import Comparison, on_rows, trained_on
 from deltaprop.inspect.leakage import suspected_leaks
 from deltaprop.inspect.opening import (
     OpenedModel,
@@ -106,12 +106,7 @@ class Case:
     @cached_property
     def trained_on(self) -> float | None:
         """The share of the rows that the model was trained on; None if that is unknown."""
-        estimator: Any = self.estimator
-        fingerprint = getattr(estimator, "fingerprint_", None)
-        X = self.before_estimator(self.X)
-        if fingerprint is None or not hasattr(X, "columns"):
-            return None
-        return float(fingerprint.seen(X[list(estimator.feature_names_in_)], self.y))
+        return trained_on(self.estimator, self.before_estimator(self.X), self.y)
 
     @cached_property
     def inside(self) -> OpenedModel:
