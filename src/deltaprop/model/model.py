@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -324,6 +325,35 @@ class Model:
         last = Dense(self.n_outputs, input_scale=self.layers[-1].input_scale)
         twin.layers = (*self.layers[:-1], last)
         twin.loss_function = losses.get("squared_error")
+        return twin
+
+    def on_basis(self, B: Float[Array, "K D"]) -> Model:
+        """A model of the coordinates S of rows X_0 = S B, with the same outputs; for predictions.
+
+        Its first weights are B diag(r_0) W_0, because X_0 W_0 = S (B W_0).
+
+        Parameters
+        ----------
+        B : ndarray or CSR matrix (K, D)
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> import numpy as np
+        >>> net = dp.Network(2, [dp.Dense(1)], loss="squared_error")
+        >>> net.theta = [1.0, 2.0, 0.5]
+        >>> twin = net.on_basis(np.array([[1.0, 1.0], [1.0, 0.0], [0.0, 4.0]]))
+        >>> twin.W[0].ravel()
+        array([3., 1., 8.])
+        """
+        V, _ = equations.in_effect(self.W, self.f, self.vectors)
+        twin = object.__new__(Model)
+        twin.__dict__.update(self.__dict__)
+        twin.n_features = B.shape[0]
+        twin.layers = (replace(self.layers[0], input_scale=False), *self.layers[1:])
+        W = ((B @ V[0].astype(np.float64)).astype(self.dtype), *self.W[1:])
+        vectors = self.vectors._replace(r=(None, *self.r[1:]))
+        twin._bind(Layout.flat(W, self.b, vectors))
         return twin
 
     # ------------------------------------------------------------ data
