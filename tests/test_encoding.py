@@ -21,6 +21,7 @@ import deltaprop as dp
 from deltaprop.data import encoder as encoder_module
 from deltaprop.data import sparse_layout as sparse_layout_module
 from deltaprop.data.columns.text import n_grams
+from deltaprop.data.frames import Columns
 from deltaprop.tables import TableEncoder, TableError
 
 # ---------------------------------------------------------------- a plain implementation
@@ -404,7 +405,7 @@ def test_rows_of_a_hostile_column_are_combinations(name):
     frame = pd.DataFrame({"x": column, "other": I / N, "day": DAYS})
     encoder = TableEncoder(n_bins=5).fit(frame[:40])
     for new in (frame, frame[::-1], frame.assign(x=None), frame.assign(other=np.inf, day=None)):
-        S = encoder.lookup.rows(dict(new.items()), len(new))
+        S = encoder.lookup.rows(Columns(new), len(new))
         assert S.nnz == encoder.lookup.entries * N
         np.testing.assert_allclose(
             (S @ encoder.lookup.basis).toarray(), encoder.encode(new), atol=2e-6
@@ -418,7 +419,7 @@ def test_rows_of_a_hostile_column_are_combinations(name):
 def test_rows_of_any_numbers_are_combinations(fitted, new, n_bins):
     encoder = TableEncoder(n_bins=n_bins).fit(pd.DataFrame({"x": fitted}))
     frame = pd.DataFrame({"x": [*new, *fitted]})  # the ends of bins are among them
-    S = encoder.lookup.rows(dict(frame.items()), len(frame))
+    S = encoder.lookup.rows(Columns(frame), len(frame))
     np.testing.assert_allclose(
         (S @ encoder.lookup.basis).toarray(), encoder.encode(frame), atol=2e-6
     )

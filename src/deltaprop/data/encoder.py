@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from deltaprop.data.columns.bins import Bins
-from deltaprop.data.frames import OneRow, as_frame
+from deltaprop.data.frames import Columns, OneRow, as_frame
 from deltaprop.data.layout import Layout
 from deltaprop.data.lookup import Lookup
 from deltaprop.data.reading import TableError
@@ -196,7 +196,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             return self.encode_compactly(X), None
         return self._joined(self.lookup.rows, X), self.lookup.basis
 
-    def _joined(self, encoded: Callable[[Any, int], sp.csr_array], X: Any) -> sp.csr_array:
+    def _joined(self, encoded: Callable[[Columns, int], sp.csr_array], X: Any) -> sp.csr_array:
         """The encoded parts of a table as one matrix."""
         parts = [
             encoded(columns, min(ROWS_AT_A_TIME, len(X) - start))
@@ -208,16 +208,16 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if "columns_" not in self.__dict__:  # faster than check_is_fitted
             check_is_fitted(self)
 
-    def _parts(self, X: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    def _parts(self, X: Any) -> Iterator[tuple[int, Columns]]:
         """The first row and the columns of each part of a table, part by part."""
         from deltaprop.data.columns.unparsed import warn_of_unparsed
 
         for start in range(0, max(len(X), 1), ROWS_AT_A_TIME):
             frame = as_frame(_part(X, start))
-            columns = OneRow(frame) if len(X) == 1 else dict(frame.items())
+            columns = OneRow(frame) if len(X) == 1 else Columns(frame)
             require_known_columns(columns, self.columns_)
             for column in self.columns_.values():
-                warn_of_unparsed(column, columns[column.name])
+                warn_of_unparsed(column, columns)
             yield start, columns
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
@@ -296,11 +296,11 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return Lookup(list(self.columns_.values()), self.bins_)
 
     def _learn(self, frame: Any) -> None:
-        from deltaprop.data.columns.recognition import learned
+        from deltaprop.data.columns.recognition import all_learned
 
         if not is_int(self.n_bins, 0):
             raise InputError(f"n_bins must be an int >= 0, got {self.n_bins!r}.")
-        columns = {name: learned(name, column, self.random_state) for name, column in frame.items()}
+        columns = all_learned(frame, self.random_state)
         if not any(column.names() for column in columns.values()):
             raise TableError("X has no column that could be used: all of them are empty.")
         self._set_columns(columns)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deltaprop.data.columns.dates import DateColumn
 from deltaprop.data.columns.numbers import NumberColumn, Numbers
-from deltaprop.data.frames import OneRow
+from deltaprop.data.frames import Columns, OneRow
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -93,7 +93,7 @@ class Layout:
             for i, (features, flags) in enumerate(zip(self.features, self._flags, strict=True))
         ]
 
-    def write(self, columns: Mapping[str, Any], out: Float[np.ndarray, "N D"]) -> None:
+    def write(self, columns: Columns, out: Float[np.ndarray, "N D"]) -> None:
         """Encode the columns of a table, block by block."""
         read = self.read(columns)
         rows = max(FEWEST_ROWS, BLOCK // max(1, self.width))
@@ -101,10 +101,12 @@ class Layout:
             block = slice(start, start + rows)
             self.write_rows(read, block, out[block])
 
-    def read(self, columns: Mapping[str, Any]) -> Read:
+    def read(self, columns: Columns) -> Read:
         """The values of numbers, and of the other columns, which `write_rows` encodes."""
+        names = (column.name for column in self._numbers if type(column) is NumberColumn)
+        known = columns.numbers(names)
         return (
-            [_read(column, columns) for column in self._numbers],
+            [known[c.name] if c.name in known else _read(c, columns) for c in self._numbers],
             [_read(column, columns) for column, *_ in self._others],
         )
 
@@ -125,7 +127,7 @@ class Layout:
             out[:, flags] = marks
 
 
-def _read(column: EncodedColumn, columns: Mapping[str, Any]) -> Any:
+def _read(column: EncodedColumn, columns: Columns) -> Any:
     if isinstance(columns, OneRow) and hasattr(column, "read_cell"):
         found = column.read_cell(columns.cells[column.name])
         if found is not None:

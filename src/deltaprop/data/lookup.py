@@ -14,9 +14,9 @@ or two rows of B W_0 instead of a row of W_0 for each bin, and X_0 is never writ
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,6 +24,7 @@ import scipy.sparse as sp
 from deltaprop.data.columns.bins import Bins
 from deltaprop.data.columns.categories import CategoryColumn
 from deltaprop.data.columns.squashing import BOUND
+from deltaprop.data.frames import Columns
 from deltaprop.data.layout import Layout
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Lookup:
         """Whether looking up rows of B W_0 takes less time than the product X_0 W_0."""
         return bool(self.entries * PRODUCTS <= self.basis.shape[1])
 
-    def rows(self, columns: Mapping[str, Any], n_rows: int) -> sp.csr_array:
+    def rows(self, columns: Columns, n_rows: int) -> sp.csr_array:
         """S for a table of pandas Series."""
         numbers = self._others.read(columns)
         slots = [(column.read(columns[column.name]), k) for column, k in self._categories]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 
 from deltaprop.data.columns.categories import CategoryColumn
+from deltaprop.data.frames import Columns
 from deltaprop.data.layout import Layout
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class SparseLayout:
         """Whether networks train and predict faster with a CSR matrix than with an array."""
         return self.width >= WIDE and self.entries * SPARSE <= self.width
 
-    def encoded(self, columns: Mapping[str, Any], n_rows: int) -> sp.csr_array:
+    def encoded(self, columns: Columns, n_rows: int) -> sp.csr_array:
         """The encoded rows of a table of pandas Series."""
         dense = np.empty((n_rows, self._others.width), np.float32)
         self._others.write(columns, dense)

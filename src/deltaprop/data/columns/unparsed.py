@@ -11,6 +11,7 @@ import pandas as pd
 
 from deltaprop.data.columns import values
 from deltaprop.data.columns.protocol import EncodedColumn
+from deltaprop.data.frames import Columns
 from deltaprop.data.reading import UnparsedCells
 from deltaprop.data.reading.number_words import is_number
 
@@ -19,15 +20,16 @@ SAMPLE = 500  # words that are looked at
 LOOKS_NUMERIC = 0.8  # fraction of words that are numbers in some format
 
 
-def warn_of_unparsed(column: EncodedColumn, cells: pd.Series) -> None:
+def warn_of_unparsed(column: EncodedColumn, columns: Columns) -> None:
     """Warn if words in a column of numbers or dates are read as missing because they are neither.
 
     Warns
     -----
     UnparsedCells
     """
-    if column.kind not in ("numeric", "date") or _is_typed(cells.dtype):
+    if column.kind not in ("numeric", "date") or _is_typed(columns.dtypes[column.name]):
         return
+    cells = columns[column.name]
     labels, codes = values.distinct(cells)
     labels = values.without_missing_words(labels)
     known = [i for i, word in enumerate(labels) if word is not None]

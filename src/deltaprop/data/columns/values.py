@@ -90,11 +90,11 @@ def _as_float(value: Any) -> float:
 
 def numbers(column: pd.Series) -> Num[np.ndarray, " N"]:
     """The numbers of a column, in any dtype; NaN for everything that is not a number."""
-    if not _is_numeric(column.dtype):  # most columns are, and need not be looked at further
+    if not is_numeric(column.dtype):  # most columns are, and need not be looked at further
         column = plain(column)
     dtype: Any = column.dtype
     found: np.ndarray
-    if _is_numeric(dtype):
+    if is_numeric(dtype):
         found = column.to_numpy()
     elif isinstance(dtype, pd.CategoricalDtype):
         known = numbers(pd.Series(dtype.categories)).astype(np.float64)
@@ -119,7 +119,8 @@ def parsed_numbers(labels: list[str | None], strict: bool = False) -> Num[np.nda
     return numbers
 
 
-def _is_numeric(dtype: Any) -> bool:
+def is_numeric(dtype: Any) -> bool:
+    """Whether it is a dtype of NumPy for booleans or real numbers."""
     return isinstance(dtype, np.dtype) and dtype.kind in "biuf"
 
 
