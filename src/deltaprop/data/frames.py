@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse
 
 from deltaprop.data.columns.values import is_numeric
 from deltaprop.data.reading import TableError
+
+if TYPE_CHECKING:
+    from deltaprop.data.columns.protocol import EncodedColumn
 
 FEW_ROWS = 4096  # whose numbers may be copied
 
@@ -65,6 +68,13 @@ class Columns(Mapping[str, Any]):
 
     def __init__(self, frame: Any) -> None:
         self._frame = frame
+        self._read: dict[str, Any] = {}
+
+    def read(self, column: EncodedColumn) -> Any:
+        """What the method `read` of an encoded column returns, which is called once."""
+        if column.name not in self._read:
+            self._read[column.name] = column.read(self[column.name])
+        return self._read[column.name]
 
     @cached_property
     def dtypes(self) -> dict[str, Any]:

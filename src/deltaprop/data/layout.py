@@ -132,7 +132,7 @@ def _read(column: EncodedColumn, columns: Columns) -> Any:
         found = column.read_cell(columns.cells[column.name])
         if found is not None:
             return found
-    return column.read(columns[column.name])
+    return columns.read(column)
 
 
 def _consecutive(widths: list[int], start: int) -> tuple[list[range], int]:

@@ -79,7 +79,7 @@ class Lookup:
     def rows(self, columns: Columns, n_rows: int) -> sp.csr_array:
         """S for a table of pandas Series."""
         numbers = self._others.read(columns)
-        slots = [(column.read(columns[column.name]), k) for column, k in self._categories]
+        slots = [(columns.read(column), k) for column, k in self._categories]
         indices = np.empty((n_rows, self.entries), np.int32)
         values = np.empty((n_rows, self.entries), np.float32)
         for start in range(0, n_rows, ROWS):
@@ -151,7 +151,8 @@ class _Basis:
     """The rows of B, as they are added."""
 
     def __init__(self, width: int) -> None:
-        self._width, self._parts, self._n = width, [], 0
+        self._parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        self._width, self._n = width, 0
 
     def add(self, rows: Float[np.ndarray, "k m"], places: Sequence[int]) -> int:
         """Add rows with entries in these columns. Returns the number of the first one."""

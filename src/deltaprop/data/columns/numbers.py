@@ -57,11 +57,12 @@ class NumberColumn:
     def of_table(cls, names: Sequence[str], numbers: Num[np.ndarray, "k N"]) -> list[Self]:
         """Several columns, which are the rows of an array."""
         N, missing = numbers.shape[1], np.count_nonzero(np.isnan(numbers), axis=1)
-        flags = Squash.of_flags(missing, N).ends()
+        low, high = Squash.of_flags(missing, N).ends()
         scales = Squash.of_table(numbers).parts()
+        own = [slice(j, j + min(n, 1)) for j, n in enumerate(missing.tolist())]
         return [
-            cls(name, scale, *(end[j : j + min(n, 1)] for end in flags), n_missing=n)
-            for j, (name, scale, n) in enumerate(zip(names, scales, missing.tolist(), strict=True))
+            cls(name, scale, low[flag], high[flag], n_missing=n)
+            for name, scale, flag, n in zip(names, scales, own, missing.tolist(), strict=True)
         ]
 
     @staticmethod

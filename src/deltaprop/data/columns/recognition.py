@@ -60,11 +60,12 @@ class DroppedColumn:
 def all_learned(frame: pd.DataFrame, random_state: int | None) -> dict[str, EncodedColumn]:
     """The encoding of each column of a table. Columns of numbers are learned many at a time."""
     plain = [i for i, dtype in enumerate(frame.dtypes) if values.is_numeric(dtype)]
-    at_a_time, found = max(1, BLOCK // len(frame)), {}
+    found: dict[str, EncodedColumn] = {}
+    at_a_time = max(1, BLOCK // len(frame))
     for start in range(0, len(plain), at_a_time):
         part = frame.iloc[:, plain[start : start + at_a_time]]
         columns = NumberColumn.of_table(list(part.columns), part.to_numpy(np.float64).T)
-        found |= {column.name: column for column in columns if column.n_missing < len(frame)}
+        found |= {column.name: column for column in columns if column.n_missing != len(frame)}
     return {
         name: found[name] if name in found else learned(name, frame[name], random_state)
         for name in frame.columns
@@ -104,9 +105,11 @@ def _of_categories(name: str, column: pd.Series, random_state: int | None) -> En
 
 
 def _is_empty(column: pd.Series) -> bool:
-    """Whether all values are missing. Infinite numbers are not."""
+    """Whether all values are missing. Infinite numbers are not; words are looked at later."""
     dtype = column.dtype
-    if isinstance(dtype, np.dtype) and dtype.kind in "biu":
+    if isinstance(dtype, pd.CategoricalDtype):
+        return bool((column.array.codes < 0).all())
+    if isinstance(dtype, pd.StringDtype) or (isinstance(dtype, np.dtype) and dtype.kind in "biuO"):
         return False
     return bool(column.isna().all())
 

@@ -107,9 +107,9 @@ class Squash:
 
     def ends(self) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
         """What 0 and 1 become, for columns of zeros and ones."""
-        k = len(self.center)
-        low, high = self.apply(np.zeros((k, 1))), self.apply(np.ones((k, 1)))
-        return low[:, 0].astype(np.float32), high[:, 0].astype(np.float32)
+        found = self.apply(np.tile([0.0, 1.0], (len(self.center), 1)))
+        low, high = np.ascontiguousarray(found.T, np.float32)
+        return low, high
 
     def has_width(self, k: int) -> bool:
         """Whether this is a finite scale of k columns."""
@@ -133,26 +133,18 @@ def _center_and_scale(
     infinite = N - n - np.count_nonzero(np.isnan(values), axis=1) > 0
     missing, half = N - n, n // 2
 
-    def place(i: Int[np.ndarray, " k"]) -> Int[np.ndarray, " k"]:
-        """Where the i-th known value of each row is."""
-        return np.minimum(below + np.clip(i, 0, np.maximum(n - 1, 0)), N - 1)
-
-    def place_of_rank(i: int) -> Int[np.ndarray, " k"]:
-        """Where rank i of all values is, if it is not that of a missing or infinite one."""
-        return place(np.where(i < half, i, i - missing))
-
-    rows, ranks = np.arange(len(values)), [i for q in (0.25, 0.75) for i in _neighbours(N, q)]
-    special = place((n - 1) // 2), place(half), place(np.zeros_like(n)), place(n - 1)
-    _sort_partially(values, np.unique([*special, *map(place_of_rank, ranks)]))
-    low, high, lowest, highest = (values[rows, places] for places in special)
+    ranks = np.array([i for q in (0.25, 0.75) for i in _neighbours(N, q)])[:, None]
+    wanted = [(n - 1) // 2, half, np.zeros_like(n), n - 1]  # numbers of known values
+    wanted += list(np.where(ranks < half, ranks, ranks - missing))
+    places = below + np.minimum(np.maximum(wanted, 0), np.maximum(n - 1, 0))
+    places = np.minimum(places, N - 1)
+    _sort_partially(values, np.unique(places))
+    low, high, lowest, highest, *of_ranks = values[np.arange(len(n)), places]
     median = low / 2 + high / 2
-
-    def at(i: int) -> Float[np.ndarray, " k"]:
-        counts_as_median = (i >= half) & (i < half + missing)
-        return np.where(counts_as_median, median, values[rows, place_of_rank(i)])
-
+    counts_as_median = (half <= ranks) & (ranks < half + missing)
+    at = dict(zip(ranks[:, 0], np.where(counts_as_median, median, of_ranks), strict=True))
     with np.errstate(invalid="ignore"):  # of rows without known values
-        q1, q3 = _quantile(at, N, 0.25), _quantile(at, N, 0.75)
+        q1, q3 = _quantile(at.__getitem__, N, 0.25), _quantile(at.__getitem__, N, 0.75)
         scale = _factors(q1, q3, lowest, highest)
     scale = np.where(n > 0, scale, 0.0)
     return np.where(n > 0, median, 0.0), np.where(infinite & (scale == 0), 1.0, scale)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from deltaprop.data.columns import values
 from deltaprop.data.columns.protocol import EncodedColumn
@@ -30,20 +29,17 @@ def warn_of_unparsed(column: EncodedColumn, columns: Columns) -> None:
     if column.kind not in ("numeric", "date") or _is_typed(columns.dtypes[column.name]):
         return
     cells = columns[column.name]
-    labels, codes = values.distinct(cells)
-    labels = values.without_missing_words(labels)
-    known = [i for i, word in enumerate(labels) if word is not None]
-    if not known:
+    found = columns.read(column)
+    missing = np.isnan(found.reshape(len(found), -1)).all(axis=1)
+    if not missing.any():
         return
-    found = column.read(pd.Series([labels[i] for i in known], dtype=object))
-    bad = [
-        i
-        for i, row in zip(known, found.reshape(len(known), -1), strict=True)
-        if np.isnan(row).all()
-    ]
+    labels, codes = values.distinct(cells[missing])
+    labels = values.without_missing_words(labels)
+    bad = [i for i, word in enumerate(labels) if word is not None]
     if bad:
         n = int(np.isin(codes, bad).sum())
-        shown = ", ".join(repr(labels[i]) for i in bad[:SHOWN]) + ", …" * (len(bad) > SHOWN)
+        words = list(dict.fromkeys(labels[i] for i in bad))
+        shown = ", ".join(map(repr, words[:SHOWN])) + ", …" * (len(words) > SHOWN)
         what = "numbers" if column.kind == "numeric" else "dates like those in the training data"
         warnings.warn(
             f"Column {column.name!r}: {n} of {len(cells)} cells are not {what} and are treated as "

@@ -142,7 +142,7 @@ def distinct(column: pd.Series) -> tuple[list[str | None], Int[np.ndarray, " N"]
         # Values of several types may be unhashable, or equal although they are written differently.
         column = pd.Series([label(value) for value in column], dtype=object)
     codes, values = pd.factorize(column)
-    return [label(value) for value in values], codes
+    return [label(value) for value in values.to_numpy(object).tolist()], codes
 
 
 def label(value: Any) -> str | None:
@@ -230,6 +230,8 @@ def date_pattern(words: list[str]) -> str | None:
 
     If the order of day and month is not certain, the month comes first, except in dates with dots.
     """
+    if not any(letter.isdigit() for letter in words[0]):  # a date has at least a year
+        return None
     sample = [words[i] for i in np.linspace(0, len(words) - 1, 30).astype(int)]
     day_first = GERMAN_DATE.match(words[0]) is not None
     for order in (day_first, not day_first):
