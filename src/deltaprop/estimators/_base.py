@@ -330,6 +330,7 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
             **shared | {
                 "solver": solver,
                 "schedule": self._schedule(),
+                "dropout_schedule": schedules.get(self.dropout_schedule),
                 "max_epochs": 1 if incremental else int(self.max_iter),
                 "horizon": int(self.max_iter),
                 "patience": self.n_iter_no_change,
@@ -369,8 +370,7 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
         for setting in fields(solver):
             name = SKLEARN_NAMES.get(setting.name, setting.name)
             if name in parameters:
-                number: type[Any] = type(setting.default)  # a NumPy scalar could promote float32
-                settings[setting.name] = number(parameters[name])
+                settings[setting.name] = _as_setting(setting.default, parameters[name])
         return solver(**settings)
 
     def _schedule(self) -> schedules.Schedule:
@@ -723,6 +723,14 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
 
 
 @functools.cache
+def _as_setting(default: Any, value: Any) -> Any:
+    """A parameter as the setting of a solver that has this default."""
+    if isinstance(default, schedules.Schedule):
+        return schedules.get(value)
+    number: type[Any] = type(default)  # a NumPy scalar could promote float32
+    return number(value)
+
+
 def _parameter_names(cls: type[BaseMLP]) -> list[str]:
     """The names of the parameters, which scikit-learn would read from the signature each time."""
     names: list[str] = cast(Any, super(BaseMLP, cls))._get_param_names()

@@ -175,6 +175,11 @@ class OwnParameters:
         "Probability with which a training step sets an output of a hidden layer to zero: one for "
         "all layers or one for each.",
     )
+    dropout_schedule: str | Schedule = parameter(
+        "constant", "str or Schedule", [StrOptions(set(schedules.NAMES) - {"adaptive"}), Schedule],
+        'By which the dropout is multiplied over time: a schedule as for `learning_rate`, such as '
+        '"flat_cosine", except for "adaptive".',
+    )
     clip_norm: float | None = parameter(
         None, "float > 0 or None", [None, POSITIVE],
         "Maximum Euclidean norm of the gradient over all weights and biases. A longer gradient is "
@@ -183,6 +188,11 @@ class OwnParameters:
     weight_decay: float = parameter(
         0.01, "float >= 0", [NON_NEGATIVE],
         'Decoupled weight decay of the solvers "adamw" and "muon".',
+    )
+    weight_decay_schedule: str | Schedule = parameter(
+        "constant", "str or Schedule", [StrOptions(set(schedules.NAMES) - {"adaptive"}), Schedule],
+        'By which the weight decay is multiplied over time: a schedule as for `learning_rate`, '
+        'such as "flat_cosine", except for "adaptive".',
     )
     input_scale: float = parameter(
         0.0, "float >= 0", [NON_NEGATIVE],
@@ -344,6 +354,7 @@ class TabularParameters:
         AUTO, 'float >= 0 or "auto"', [StrOptions({AUTO}), NON_NEGATIVE],
         'Decoupled weight decay of the solvers "adamw" and "muon".',
     )
+    weight_decay_schedule: str | Schedule = "constant"
     batch_size: int | str = parameter(
         AUTO, 'int >= 1 or "auto"', [StrOptions({AUTO}), COUNT],
         'Number of rows of a mini-batch; "auto" is a twentieth of the rows, between 16 and 256.',
@@ -368,6 +379,7 @@ class TabularParameters:
         "Probability with which a training step sets an output of a hidden layer to zero: one for "
         "all layers or one for each.",
     )
+    dropout_schedule: str | Schedule = "constant"
     ema_decay: float | str = parameter(
         AUTO, 'float in [0, 1) or "auto"', [StrOptions({AUTO}), FRACTION],
         "Decay per step of the moving average of all weights and biases, which is validated and "

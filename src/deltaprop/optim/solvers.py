@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from deltaprop.errors import InputError
 from deltaprop.functions.checks import is_real
+from deltaprop.optim.schedules import Constant, Schedule, check_factors
 from deltaprop.optim.transforms import (
     AdamMoments,
     Chain,
@@ -84,6 +85,11 @@ class FirstOrder(Solver, ABC):
         super().__post_init__()
         if self.rate_factors is not None:
             object.__setattr__(self, "rate_factors", _checked_factors(self.rate_factors))
+
+    @property
+    def decay_schedule(self) -> Schedule:
+        """By which the weight decay is multiplied over time."""
+        return Constant()
 
     def scaling(self) -> tuple[Transformation, ...]:
         """The last transformation, if some parameters have a learning rate of their own."""
@@ -214,7 +220,11 @@ class AdamW(Adam):
     Parameters
     ----------
     weight_decay : float, default=0.01
-        ≥ 0; biases do not decay. The other parameters are those of :class:`Adam`.
+        ≥ 0; biases do not decay.
+    weight_decay_schedule : Schedule, default=Constant()
+        Multiplies the weight decay over time, in addition to the schedule of the learning rate, by
+        which it is multiplied in any case. RealMLP uses ``dp.schedules.FlatCosine()``. The other
+        parameters are those of :class:`Adam`.
 
     References
     ----------
@@ -225,13 +235,25 @@ class AdamW(Adam):
     >>> import deltaprop as dp
     >>> dp.AdamW(weight_decay=0.1).weight_decay
     0.1
+    >>> dp.AdamW(weight_decay_schedule=dp.schedules.FlatCosine()).decay_schedule
+    FlatCosine(flat=0.5)
     """
 
     name: ClassVar = "adamw"
 
     weight_decay: float = 0.01
+    weight_decay_schedule: Schedule = field(default=Constant(), kw_only=True, repr=False)
 
     _ranges: ClassVar = {**Adam._ranges, "weight_decay": _NOT_NEGATIVE}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_factors("weight_decay_schedule", self.weight_decay_schedule)
+
+    @property
+    def decay_schedule(self) -> Schedule:
+        """By which the weight decay is multiplied over time."""
+        return self.weight_decay_schedule
 
     def _links(self) -> tuple[Transformation, ...]:
         return (*super()._links(), DecayWeights(self.weight_decay))

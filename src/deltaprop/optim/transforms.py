@@ -65,6 +65,8 @@ class Step(NamedTuple):
         A_0, G_0, A_1, … of :func:`deltaprop.derivation.fisher.factors`, if `needs_fisher`.
     layout : Layout
         The order of the parameters in θ.
+    decay : float
+        The factor by which the schedule multiplies the weight decay in this step.
     """
 
     theta: Float[Array, " P"]
@@ -74,6 +76,7 @@ class Step(NamedTuple):
     total: Any = 1.0
     factors: tuple[Float[Array, "n n"], ...] = ()
     layout: Layout = Layout(())
+    decay: Any = 1.0
 
 
 class Transformation(ABC):
@@ -164,14 +167,17 @@ class AdamMoments(Transformation):
 
 @dataclass(frozen=True)
 class DecayWeights(Transformation):
-    """step ← step - η · weight_decay · W: decay that is decoupled from the gradient."""
+    """step ← step - η · weight_decay · W: decay that is decoupled from the gradient.
+
+    A schedule may multiply `weight_decay` by another factor in each step: ``Step.decay``.
+    """
 
     weight_decay: float
 
     def update(
         self, g: Float[Array, " P"], state: State, step: Step
     ) -> tuple[Float[Array, " P"], State]:
-        decay = step.learning_rate * self.weight_decay
+        decay = step.learning_rate * self.weight_decay * step.decay
         return g - decay * (step.penalised * step.theta), state
 
 

@@ -194,7 +194,7 @@ LOOP = [
     ("step", COUNT),  # updates of θ before this call
     ("updates", COUNT),  # of θ so far
     ("next", COUNT),  # how many of the n_steps have been taken
-    ("rates", ADDRESS),  # the learning rate of each step (n_steps,)
+    ("rates", ADDRESS),  # of each step: learning rate, factors of decay and dropout (n_steps, 3)
     ("seed", COUNT),  # of dropout's masks
     ("result", ADDRESS),  # updates of θ so far, then the loss of each epoch
     ("out", ADDRESS),  # predictions (N, H)
@@ -202,7 +202,8 @@ LOOP = [
 
 PHASE = [  # the step and the slab of the open phase, written by the leader: see Step and Slab
     ("step_start", COUNT), ("step_size", COUNT), ("step_number", COUNT), ("step_scale", REAL),
-    ("step_l2", REAL), ("step_rate", REAL), ("step_gain", REAL), ("clip_factor", REAL),
+    ("step_l2", REAL), ("step_gain", REAL), ("step_decay", REAL), ("step_dropout", REAL),
+    ("clip_factor", REAL),
     ("slab_first", COUNT), ("slab_in_batch", COUNT), ("slab_n", COUNT), ("slab_last", FLAG),
 ]  # fmt: skip
 

@@ -115,7 +115,7 @@ class WholeGradient:
         self._result, self._G = np.zeros(2), np.zeros_like(model.theta)
         given = {
             "G": self._G, "first": self._G, "second": self._G, "result": self._result,
-            "rates": np.zeros(1), "order": rows.numbers(), "n_steps": 1,
+            "rates": np.zeros(3), "order": rows.numbers(), "n_steps": 1,
             "rule": constants.GRADIENT,
         }  # fmt: skip
         self._frame.set(**given | fields)

@@ -431,7 +431,7 @@ def drop(one, f, l, tile, step, values_at):
     unit, so it does not depend on which thread computes it.
     """
     layer, N = layer_at(f.layers, l), tile.n
-    H, p = layer.H, layer.dropout
+    H, p = layer.H, layer.dropout * f.step_dropout
     values, scale = vector(one, values_at, N * H), number(one, 1 / (1 - p))
     step_n, step_h = (1, N) if f.by_unit else (H, 1)
     key = _mix(uint32(f.seed))
