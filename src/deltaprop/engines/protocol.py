@@ -92,9 +92,7 @@ class Trainer(Protocol):
     def epochs_per_call(self) -> int:
         """How many epochs one call of `run` should run, if nothing happens between them."""
 
-    def run(
-        self, orders: Sequence[Order], rates: Sequence[Rates], first: int = 0
-    ) -> list[float]:
+    def run(self, orders: Sequence[Order], rates: Sequence[Rates], first: int = 0) -> list[float]:
         """Run whole epochs, or a part of one.
 
         Parameters
@@ -179,8 +177,8 @@ def begin(model: Model, run: Run) -> None:
     if model.vectors and (chain.needs_fisher or not isinstance(run.gradient, ExactGradient)):
         what = "KFAC has no Fisher factors for" if chain.needs_fisher else "privacy cannot clip"
         raise InputError(
-            f"{what} the vectors of input_scale and trainable_activation, which the network has. "
-            "Create its Dense layers without them, or use dp.Adam() without privacy."
+            f"{what} layers with input_scale, trainable_activation or groups, which the network "
+            "has. Create its Dense layers without them, or use dp.Adam() without privacy."
         )
     fresh = chain.init(model.theta, model.layout.shapes)
     if not state.solver_state:

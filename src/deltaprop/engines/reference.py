@@ -76,9 +76,7 @@ class ReferenceTrainer:
         self._rows_per_epoch = run.rows_per_epoch or len(rows)
         self._penalised = model.penalised
 
-    def run(
-        self, orders: Sequence[Order], rates: Sequence[Rates], first: int = 0
-    ) -> list[float]:
+    def run(self, orders: Sequence[Order], rates: Sequence[Rates], first: int = 0) -> list[float]:
         return [
             self._epoch(order, of_epoch, first)
             for order, of_epoch in zip(orders, rates, strict=True)

@@ -90,9 +90,7 @@ class StreamedTrainer:
             inside[:] = inside if shuffled is None else inside[shuffled]
         return places
 
-    def run(
-        self, orders: Sequence[Order], rates: Sequence[Rates], first: int = 0
-    ) -> list[float]:
+    def run(self, orders: Sequence[Order], rates: Sequence[Rates], first: int = 0) -> list[float]:
         """As for every trainer, but an order is the seed from which the row order is drawn.
 
         A call that starts where the last one ended continues with its chunk.

@@ -62,7 +62,7 @@ class Model:
         seed: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_features = check_positive_int("n_features", n_features)
-        self.layers = check_layers(layers)
+        self.layers = check_layers(self.n_features, layers)
         self.loss_function = losses.get(loss)
         if not isinstance(l2, Real) or not 0 <= float(l2) < float("inf"):
             raise InputError(f"l2 must be a finite number >= 0, got {l2!r}.")
@@ -87,13 +87,17 @@ class Model:
         1.0
         """
         rng = initializers.random_state(seed)
-        for l, (D, H) in enumerate(self.layout.shapes):
+        for l, layer in enumerate(self.layers):
             # As in scikit-learn, the hidden activation determines the scale of every layer.
             hidden = self.layers[max(0, min(l, self.n_layers - 2))].activation.name
-            self.W[l][...], self.b[l][...] = initializers.draw_layer(self.init, rng, D, H, hidden)
-        for vector in (*self.r, *self.alpha):
-            if vector is not None:
-                vector[...] = 1
+            r, alpha = self.r[l], self.alpha[l]
+            self.W[l][...], self.b[l][...], start = layer.draw(
+                self.init, rng, len(self.W[l]), hidden
+            )
+            if r is not None:
+                r[...] = 1
+            if alpha is not None:
+                alpha[...] = start
         return self
 
     # ------------------------------------------------------------ parameters
@@ -191,10 +195,13 @@ class Model:
             X, t, self.W, self.b, self.f, self.loss_function, l2, weights, vectors=self.vectors
         )
         W = [W_l.copy() for W_l in self.W]
-        r, alpha = ([None if v is None else v.copy() for v in each] for each in self.vectors)
+        r, alpha = (
+            [None if v is None else v.copy() for v in each] for each in (self.r, self.alpha)
+        )
         return Trace(
             result.X, result.a, result.delta, result.dW, result.db, float(result.loss), W, self.f,
             l2, r, alpha, list(result.vectors.r), list(result.vectors.alpha),
+            self.vectors.connected,
         )  # fmt: skip
 
     def loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -235,8 +242,8 @@ class Model:
     def as_gradient(self, flat: Float[np.ndarray, " P"]) -> Gradient:
         """∂L/∂θ with views of its parts."""
         layout = self.layout
-        dr, dalpha = map(tuple, layout.vectors(flat))
-        return Gradient(flat, *layout.views(flat), dr, dalpha)
+        vectors = layout.vectors(flat)
+        return Gradient(flat, *layout.views(flat), tuple(vectors.r), tuple(vectors.alpha))
 
     def sample_norms(self, X: Any, y: Any) -> Float[np.ndarray, " N"]:
         """‖∂loss_n/∂θ‖ of each sample: how strongly it influences the gradient.

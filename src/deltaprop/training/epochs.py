@@ -14,13 +14,14 @@ import numpy as np
 from deltaprop.data.rows import TrainingRows
 from deltaprop.engines.protocol import RATES, Order, Rates, Trainer
 from deltaprop.errors import InputError
-from deltaprop.optim.schedules import Clock
+from deltaprop.optim.schedules import Clock, Constant
 from deltaprop.optim.solvers import FirstOrder
 from deltaprop.training.loop import TrainingLoop
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
+CONSTANT = Constant()
 # Limits of one part of an epoch. Checkpoints and signals are handled between parts.
 MOST_STEPS, MOST_MULTIPLICATIONS = 1000, 5e9
 
@@ -50,6 +51,7 @@ class Epochs:
         self._trainer, self._rows, self._rng = trainer, rows, rng
         self._solver = solver
         self._steps = -(-trainer.n_samples // trainer.batch_size)
+        self._unscheduled = np.ones(self._steps, RATES)
         self._before: Any = None
 
     def advance(self, loop: TrainingLoop) -> bool:
@@ -85,11 +87,13 @@ class Epochs:
         samples = state.samples + ahead * self._trainer.n_samples
         clock = Clock(samples, loop.horizon * self._steps)
         steps = np.arange(first, first + self._steps)
-        settings, solver, rates = loop.settings, self._solver, np.empty(self._steps, RATES)
+        settings, solver, rates = loop.settings, self._solver, self._unscheduled.copy()
         factors = settings.schedule.factors(steps, clock)
         rates["learning_rate"] = solver.learning_rate * state.scale * factors
-        rates["weight_decay"] = solver.decay_schedule.factors(steps, clock)
-        rates["dropout"] = _probabilities(settings.dropout_schedule.factors(steps, clock))
+        if solver.decay_schedule != CONSTANT:
+            rates["weight_decay"] = solver.decay_schedule.factors(steps, clock)
+        if settings.dropout_schedule != CONSTANT:
+            rates["dropout"] = _probabilities(settings.dropout_schedule.factors(steps, clock))
         return rates
 
     def _run(self, loop: TrainingLoop, n: int) -> list[float]:

@@ -83,8 +83,8 @@ def gradient(
     """
     if net.vectors:
         raise InputError(
-            "the norms of gradients are not compiled for layers with input_scale or "
-            "trainable_activation. Use net.gradient and net.sample_norms."
+            "the norms of gradients are not compiled for layers with input_scale, "
+            "trainable_activation or groups. Use net.gradient and net.sample_norms."
         )
     rows, fields = Rows.checked(net, X, y, sample_weight), {}
     total = float(len(rows)) if rows.w is None else float(rows.w.sum())

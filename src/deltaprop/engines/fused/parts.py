@@ -35,6 +35,7 @@ from deltaprop.engines.fused.layer import (
     delta_to_panels,
     drop,
     frame_at,
+    keep_existing,
     layer_at,
     mix,
     parameters_at,
@@ -98,8 +99,14 @@ def part(dtype: str) -> Any:
 @plain
 def _present_step(f):
     return Step(
-        f.step_start, f.step_size, f.step_number, f.step_scale, f.step_l2, f.step_gain,
-        f.step_decay, f.step_dropout,
+        f.step_start,
+        f.step_size,
+        f.step_number,
+        f.step_scale,
+        f.step_l2,
+        f.step_gain,
+        f.step_decay,
+        f.step_dropout,
     )
 
 
@@ -292,7 +299,7 @@ def updates_together(f, step):
     """Whether one loop updates all parameters, which is faster for small networks."""
     # W_l and b_l are updated by the same rule.
     alike = step.l2 == 0 and f.decay == 0 and f.max_norm == 0 and f.scales == 0
-    alike = alike and f.scaled == 0 and f.grouped == 0
+    alike = alike and f.scaled == 0 and f.by_layer == 0
     return f.by_unit and alike and not _needs_whole_gradient(f)
 
 
@@ -335,6 +342,8 @@ def _finish_piece(one, f, k, step, l, piece, low, high):
     layer = layer_at(f.layers, l)
     parts = vector(1.0, f.parts, 1)
     at, size = layer.W + low * layer.H, (high - low) * layer.H
+    if layer.unit_groups != 0:
+        keep_existing(one, f, layer, low, high)
     if layer.r >= 0:
         through_scales(one, f, layer, low, high)
     if step.l2 > 0:

@@ -70,9 +70,7 @@ class SteppedTrainer:
         )  # fmt: skip
         self._frame = frame
 
-    def run(
-        self, orders: Sequence[Order], rates: Sequence[Rates], first: int = 0
-    ) -> list[float]:
+    def run(self, orders: Sequence[Order], rates: Sequence[Rates], first: int = 0) -> list[float]:
         (order,), (of_epoch,) = orders, rates
         numbers = self._rows.numbers(order)
         self._frame.at["order"][0] = address(numbers)

@@ -15,7 +15,7 @@ from deltaprop.engines.fused.frame import Frame, address
 from deltaprop.engines.fused.interrupts import interrupt_between_calls
 from deltaprop.engines.fused.private import kernel_gradient, kernel_noise
 from deltaprop.engines.fused.rules import kernel_rule
-from deltaprop.engines.protocol import Order, Rates, Run, begin
+from deltaprop.engines.protocol import RATES, Order, Rates, Run, begin
 from deltaprop.model import Model
 from deltaprop.optim.transforms import ScaleSteps
 
@@ -79,22 +79,19 @@ class FusedTrainer:
         by_time = int(SECONDS_OF_EPOCHS / max(self._pace * steps, 1e-9))
         return max(1, min(by_time, ROWS_OF_EPOCHS // self.n_samples))
 
-    def run(
-        self, orders: Sequence[Order], rates: Sequence[Rates], first: int = 0
-    ) -> list[float]:
+    def run(self, orders: Sequence[Order], rates: Sequence[Rates], first: int = 0) -> list[float]:
         self._before = None
         state = self._state
         if len(orders) > 1:
             kept = [part.copy() for part in (self._model.theta, *state.solver_state)]
             self._before = (kept, state.step, orders, rates)
         order = self._joined([self._row_numbers(each) for each in orders])
-        of_steps = rates[0] if len(rates) == 1 else np.concatenate(rates)
+        numbers = np.concatenate([each.view(np.float64) for each in rates])
+        of_steps: Rates = numbers.view(RATES)  # joining records would take 25 times as long
         result = np.zeros(1 + len(orders))
         result[0] = state.step
         at = self._frame.at
-        at["order"][0], at["rates"][0], at["result"][0] = map(
-            address, (order, of_steps.view(np.float64), result)
-        )
+        at["order"][0], at["rates"][0], at["result"][0] = map(address, (order, numbers, result))
         self._place_moments(state.solver_state)
         with ExitStack() as stack:
             check = _nothing

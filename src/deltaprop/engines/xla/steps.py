@@ -264,7 +264,7 @@ def _two_precisions(
     wide_X, wide_a = [*Xs[:-1], yhat], [*a[:-1], a_last]
     dW, db, dr, dalpha = (
         [None if each is None else each.astype(wide) for each in parts]
-        for parts in (dW, db, *dvectors)
+        for parts in (dW, db, dvectors.r, dvectors.alpha)
     )
     return equations.Pass(wide_X, wide_a, delta, dW, db, loss, equations.Vectors(dr, dalpha))
 

@@ -56,9 +56,7 @@ class XlaTrainer:
         self._on_devices: Any = None  # θ and the solver's state, and their copies in NumPy
         self._check_agreement()
 
-    def run(
-        self, orders: Sequence[Order], rates: Sequence[Rates], first: int = 0
-    ) -> list[float]:
+    def run(self, orders: Sequence[Order], rates: Sequence[Rates], first: int = 0) -> list[float]:
         (order,), (of_epoch,) = orders, rates
         order = np.arange(self.n_samples) if order is None else order
         total, done, S = 0.0, 0, len(of_epoch)
