@@ -30,7 +30,11 @@ class Times(Schedule):
 
 
 def network(dropout=0.0, dtype="float64") -> dp.Network:
-    layers = [dp.Dense(7, "tanh", dropout), dp.Dense(5, "silu", dropout / 2), dp.Dense(3, "softmax")]
+    layers = [
+        dp.Dense(7, "tanh", dropout),
+        dp.Dense(5, "silu", dropout / 2),
+        dp.Dense(3, "softmax"),
+    ]
     return dp.Network(
         D, layers, loss="cross_entropy", reduction="mean", seed=0, dtype=dtype
     )  # fmt: skip
@@ -163,8 +167,8 @@ def test_estimators_train_with_schedules_and_keep_them_in_files(tmp_path):
     )  # fmt: skip
     plain = dp.MLPClassifier((7,), solver="adamw", dropout=0.3, weight_decay=0.4, max_iter=4,
                              random_state=0)  # fmt: skip
-    with pytest.warns(UserWarning, match="Maximum iterations"):
-        for model in (by_name, by_object, plain):
+    for model in (by_name, by_object, plain):
+        with pytest.warns(UserWarning, match="Maximum iterations"):
             model.fit(X, y)
     np.testing.assert_array_equal(by_name.network_.theta, by_object.network_.theta)
     assert (by_name.network_.theta != plain.network_.theta).any()

@@ -35,7 +35,7 @@ from deltaprop.estimators.plain import INPUT_DTYPES, is_plain, missing_targets
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.losses import Loss
 from deltaprop.model.inputs import check_domain
-from deltaprop.network import Dense, Network
+from deltaprop.network import Dense, Network, Periodic
 from deltaprop.optim import schedules, solvers
 from deltaprop.optim.solvers import FirstOrder, Solver
 from deltaprop.optim.state import TrainingState
@@ -54,6 +54,10 @@ if TYPE_CHECKING:
 
 SKLEARN_NAMES = {"learning_rate": "learning_rate_init", "nesterov": "nesterovs_momentum"}
 """The settings of solvers that scikit-learn calls by other names."""
+
+UNITS_PER_INPUT = 4
+PERIODIC_RATES = {"W_0": 0.5, "b_0": 0.1, "alpha_0": 0.1}
+"""Learning rates of frequencies, phases and mixtures, relative to the others: as RealMLP's."""
 
 UNFINISHED = (
     "Stochastic Optimizer: Maximum iterations ({}) reached and the optimization hasn't converged "
@@ -371,6 +375,10 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
             name = SKLEARN_NAMES.get(setting.name, setting.name)
             if name in parameters:
                 settings[setting.name] = _as_setting(setting.default, parameters[name])
+        if self.periodic and issubclass(solver, FirstOrder):
+            settings["rate_factors"] = dict(PERIODIC_RATES)
+            if self._scales_inputs():  # of what follows the periodic features
+                settings["rate_factors"]["r"] = settings.pop("input_scale")
         return solver(**settings)
 
     def _schedule(self) -> schedules.Schedule:
@@ -388,7 +396,7 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
         out = out_activation if self.out_activation == "auto" else self.out_activation
         return Network(
             n_features,
-            [*self._hidden_layers(), Dense(n_outputs, out)],
+            [*self._first_layers(n_features), *self._hidden_layers(), Dense(n_outputs, out)],
             loss=loss, l2=float(self.alpha), reduction="sklearn", dtype=dtype,
             init=self.init, seed=rng,
         )  # fmt: skip
@@ -399,7 +407,21 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
             raise InputError(f"hidden_layer_sizes must be > 0 integers, got {sizes}.")
         functions = _per_layer("activation", self.activation, len(sizes), (str, Activation))
         dropout = _per_layer("dropout", self.dropout, len(sizes), Real)
-        return [Dense(size, f, p) for size, f, p in zip(sizes, functions, dropout, strict=True)]
+        scaled = self.periodic > 0 and self._scales_inputs()  # after the periodic features
+        return [
+            Dense(size, f, p, input_scale=scaled and l == 0)
+            for l, (size, f, p) in enumerate(zip(sizes, functions, dropout, strict=True))
+        ]
+
+    def _first_layers(self, n_features: int) -> list[Dense]:
+        """Periodic features of the inputs, which are mapped to a few units of each input."""
+        if not self.periodic:
+            return []
+        first = Periodic(n_features, self.periodic_columns, self.periodic)
+        return [first, first.mapped(UNITS_PER_INPUT)]
+
+    def _scales_inputs(self) -> bool:
+        return bool(self.input_scale) and self.solver in ("adam", "adamw", "muon")
 
     def _known_network(self, rows: TrainingRows) -> Network:
         """A network with the settings of the current parameters and the fitted weights."""
@@ -412,6 +434,8 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
                 f"{sizes}. Keep the sizes to continue training (warm_start, partial_fit), or fit "
                 "with warm_start=False to start over."
             )
+        if hasattr(self, "network_") and net.layout == self.network_.layout:
+            net.theta = self.network_.theta  # which contains r and α as well
         for l in range(net.n_layers):
             net.W[l][...], net.b[l][...] = self.coefs_[l], self.intercepts_[l]
         return net

@@ -199,6 +199,16 @@ class OwnParameters:
         'If not 0, the solvers "adam", "adamw" and "muon" optimize a factor of each input as well, '
         "with a learning rate that is larger by `input_scale`; see :class:`deltaprop.Adam`.",
     )
+    periodic: int = parameter(
+        0, "int >= 0", [WHOLE],
+        "Number of periodic features of each input: cosines of frequencies that are trained. They "
+        "and the input are mapped to 4 units, before the hidden layers; see "
+        ":class:`deltaprop.Periodic`. 0 for none.",
+    )
+    periodic_columns: Sequence[int] | None = parameter(
+        None, "array-like of int or None", [None, "array-like"],
+        "Columns of X that get periodic features; None for all of them.",
+    )
     ema_decay: float = parameter(
         0.0, "float in [0, 1)", [FRACTION],
         "If not 0, the decay per step of an exponential moving average of the weights, which takes "
@@ -347,6 +357,11 @@ class TabularParameters:
         "Largest number of bins of the piecewise-linear encoding of a number; see "
         ":class:`deltaprop.tables.TableEncoder`.",
     )
+    numbers: str = parameter(
+        "robust", '{"robust", "normal"}', [StrOptions({"robust", "normal"})],
+        "Scale of numbers: robust, with outliers squashed, or that of a normal distribution with "
+        "the same quantiles; see :class:`deltaprop.tables.TableEncoder`.",
+    )
     loss: str | Loss
     solver: str | Solver = "adamw"
     alpha: float = 0.0
@@ -372,6 +387,12 @@ class TabularParameters:
         AUTO, 'float >= 0 or "auto"', [StrOptions({AUTO}), NON_NEGATIVE],
         'If not 0, the solvers "adam", "adamw" and "muon" optimize a factor of each input as well, '
         "with a learning rate that is larger by `input_scale`; see :class:`deltaprop.Adam`.",
+    )
+    periodic: int = parameter(
+        0, "int >= 0", [WHOLE],
+        "Number of periodic features of each number and part of a date: cosines of frequencies "
+        "that are trained. They and the number are mapped to 4 units, before the hidden layers; "
+        "see :class:`deltaprop.Periodic`. 0 for none.",
     )
     dropout: float | str | Sequence[float] = parameter(
         AUTO, 'float in [0, 1), list of float or "auto"',
