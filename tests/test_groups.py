@@ -329,7 +329,7 @@ def test_tabular_estimators_give_periodic_features_to_numbers_and_dates(tmp_path
          "day": pd.date_range("2024-01-01", periods=60)}
     )  # fmt: skip
     target = np.sin(5 * table["x"])
-    model = dp.TabularRegressor((16,), periodic=5, n_bins=0, cv=2, max_iter=3, random_state=0).fit(
+    model = dp.TabularRegressor((16,), periodic=5, cv=2, max_iter=3, random_state=0).fit(
         table, target
     )
     names = model.encoder_.get_feature_names_out()
@@ -337,6 +337,7 @@ def test_tabular_estimators_give_periodic_features_to_numbers_and_dates(tmp_path
         chosen = [names[j] for j in member.periodic_columns]
         assert chosen == [name for name in names if name[:3] in ("x", "day")]
         assert net.layers[0].columns == tuple(member.periodic_columns)
+    assert not len(model.encoder_.bins_)
     assert model.check(table, target).ok
     dp.save(model, tmp_path / "model.dp")
     np.testing.assert_array_equal(

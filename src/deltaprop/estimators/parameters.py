@@ -355,7 +355,7 @@ class TabularParameters:
     n_bins: int | str = parameter(
         AUTO, 'int >= 0 or "auto"', [StrOptions({AUTO}), WHOLE],
         "Largest number of bins of the piecewise-linear encoding of a number; see "
-        ":class:`deltaprop.tables.TableEncoder`.",
+        ":class:`deltaprop.tables.TableEncoder`. With `periodic`, there are none by default.",
     )
     numbers: str = parameter(
         "robust", '{"robust", "normal"}', [StrOptions({"robust", "normal"})],

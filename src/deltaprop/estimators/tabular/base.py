@@ -358,6 +358,8 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
             for f in fields(preset)
             if f.name not in ("cv", "repeats") and not _is_auto(getattr(self, f.name))
         }
+        if self.periodic:  # instead of bins, unless they are asked for
+            given = {"n_bins": 0, **given}
         if is_full_batch(self.solver):  # it needs no average, and a loss without random masks
             given = {"ema_decay": 0.0, "dropout": 0.0, **given}
         return preset.with_values(**given)
