@@ -135,6 +135,29 @@ def test_norms_are_those_of_the_gradients_of_single_samples():
     np.testing.assert_allclose(xla.sample_norms(net, X, y), alone, rtol=1e-10)
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_weights_drawn_for_rows_give_sums_of_variance_1(sparse):
+    table = X * [1, 10, 100, 0.01]
+    rows = sp.csr_matrix(table) if sparse else table
+    first = dp.Periodic(D, [1, 2], 3)
+    for net in (
+        network(), dp.Network(D, [first, first.mapped(), dp.Dense(5, "relu"), dp.Dense(1)],
+                              loss="huber", dtype="float32"),
+    ):  # fmt: skip
+        again = net.copy().initialize(0)
+        assert net.initialize(0, rows) is net
+        trace = net.trace(rows, np.zeros(N, int))
+        for l, layer in enumerate(net.layers):
+            if isinstance(layer, dp.Periodic):
+                np.testing.assert_array_equal(net.W[l], again.W[l])
+            else:
+                np.testing.assert_allclose(trace.a[l].std(axis=0), 1, rtol=1e-4)
+    constant = dp.Network(1, [dp.Dense(2)], loss="huber").initialize(0, np.ones((3, 1)))
+    assert np.isfinite(constant.W[0]).all()  # sums that do not vary
+    with pytest.raises(ValueError, match="features"):
+        network().initialize(0, X[:, :2])
+
+
 # ---------------------------------------------------------------- what is shown
 
 

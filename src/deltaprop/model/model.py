@@ -19,8 +19,8 @@ from deltaprop.functions import initializers, losses
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.arrays import Array, as_dtype
 from deltaprop.functions.losses import Loss
-from deltaprop.model.inputs import check_weights, check_X_y, check_y
-from deltaprop.model.layers import Dense, check_layers, check_positive_int
+from deltaprop.model.inputs import check_weights, check_X, check_X_y, check_y
+from deltaprop.model.layers import Dense, Periodic, check_layers, check_positive_int
 from deltaprop.model.outputs import doubt
 from deltaprop.model.parameters import Gradient, Layout
 from deltaprop.model.reduction import REDUCTIONS, scaled
@@ -76,8 +76,20 @@ class Model:
         if reason is not None:
             warnings.warn(f"The {reason}", stacklevel=2)
 
-    def initialize(self, seed: int | np.random.RandomState | None = None) -> Self:
+    def initialize(self, seed: int | np.random.RandomState | None = None, X: Any = None) -> Self:
         """Draw new weights in place and return the network itself.
+
+        Parameters
+        ----------
+        seed : int, RandomState or None, default=None
+        X : array-like or SciPy sparse matrix (N, D), optional
+            Rows on which the sums of all units are to have a variance of 1: the weights of each
+            unit are divided by the standard deviation of its sums, layer after layer. Those of
+            :class:`deltaprop.Periodic` layers stay as they are.
+
+        References
+        ----------
+        Holzmüller, Grinsztajn and Steinwart (2024), arXiv:2407.04491, section 3, for the use of X.
 
         Examples
         --------
@@ -98,7 +110,20 @@ class Model:
                 r[...] = 1
             if alpha is not None:
                 alpha[...] = start
+        if X is not None:
+            self._standardize_sums(check_X(self, X, narrow=False))
         return self
+
+    def _standardize_sums(self, X_l: Float[Array, "N D"]) -> None:
+        """Divide the weights of each unit by the standard deviation of its sums."""
+        for l, layer in enumerate(self.layers):
+            one = slice(l, l + 1)
+            if not isinstance(layer, Periodic):
+                V, _ = equations.in_effect(self.W, self.f, self.vectors)
+                spread = np.std(X_l @ V[l], axis=0)
+                self.W[l][...] /= np.where(spread > 0, spread, 1)
+            V, phi = equations.in_effect(self.W, self.f, self.vectors)
+            (_, X_l), _ = equations.forward(X_l, V[one], self.b[one], phi[one])
 
     # ------------------------------------------------------------ parameters
 
