@@ -53,10 +53,13 @@ class Case:
         self._target, self._findings = target, findings
         self._seen: set[str] = set()
         findings.mkdir(parents=True, exist_ok=True)
+        self._running = (findings / "running").open("wb", buffering=0)
         signal.signal(signal.SIGPROF, _stop)
 
     def __call__(self, data: bytes) -> None:
-        (self._findings / "running").write_bytes(data)  # is left behind by a crash of the process
+        self._running.seek(0)
+        self._running.truncate(0)
+        self._running.write(data)  # is left behind if the process crashes
         error = failure(self._target, data)
         if error is not None:
             self._store(data, error)
