@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 NAMES = ("models", "tabular", "checkpoints", "texts", "binaries", "page")
-UNLIMITED = 10**9
+MOST_CASES, MOST_SECONDS = 10**9, 10**6
 START = 300  # seconds that a process may take beyond its time, to start and for a last input
 
 
@@ -65,7 +65,7 @@ def main() -> int:
     )  # fmt: skip
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(NAMES))
     parser.add_argument("--seconds", type=float, help="for each target")
-    parser.add_argument("--cases", type=int, default=UNLIMITED, help="for each target")
+    parser.add_argument("--cases", type=int, default=MOST_CASES, help="for each target")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="targets at a time")
     parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"))
@@ -79,7 +79,7 @@ def main() -> int:
         parser.error(f"unknown target {', '.join(unknown)}; the targets are {', '.join(NAMES)}")
     seconds = given.seconds
     if seconds is None:
-        seconds = 60 * given.jobs / len(names) if given.cases == UNLIMITED else float(UNLIMITED)
+        seconds = 60 * given.jobs / len(names) if given.cases == MOST_CASES else MOST_SECONDS
     with ThreadPoolExecutor(given.jobs) as pool:
         outcomes = list(pool.map(lambda name: fuzz(name, given, seconds), names))
     for outcome in outcomes:

@@ -8,7 +8,7 @@ import os
 import random
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,36 +124,39 @@ def _new_tabular_models() -> list[bytes]:
 
 
 def checkpoints() -> Target:
-    """Checkpoint folders, with a correct digest: an attacker can compute it as well."""
-    X = np.random.RandomState(0).rand(30, 3)
-    where = folder()
-    file = where / "checkpoint-00000001.dp"
+    """Checkpoint folders, with a correct digest: an attacker can compute it as well.
 
-    def fit(**settings: Any) -> None:
+    The first byte chooses the settings of the training run.
+    """
+    X, where = np.random.RandomState(0).rand(30, 3), folder()
+    runs: list[dict[str, Any]] = [
+        {}, {"validation": 0.3}, {"solver": dp.SGD(0.1)}, {"ema_decay": 0.9},
+    ]  # fmt: skip
+
+    def fit(number: int) -> None:
         net = dp.Network(
             3, [dp.Dense(4, "tanh", 0.1), dp.Dense(2, "softmax")], loss="cross_entropy", seed=0
         )
         dp.fit(
             net, X, (X[:, 0] > 0.5).astype(int), engine="reference", batch_size=10, max_epochs=2,
-            checkpoint=dp.Checkpoint(where, seconds=None, keep=50), seed=0, **settings,
+            checkpoint=dp.Checkpoint(where, seconds=None, keep=50), seed=0,
+            **runs[number % len(runs)],
         )  # fmt: skip
 
-    def seed(settings: dict[str, Any]) -> list[bytes]:
-        fit(**settings)
-        found = [path.read_bytes() for path in sorted(where.iterdir())]
-        _empty(where)
-        return found
+    def seeds() -> Iterator[bytes]:
+        for number in range(len(runs)):
+            fit(number)
+            for path in sorted(where.iterdir()):
+                yield bytes([number]) + path.read_bytes()
+            _empty(where)
 
     def run(data: bytes) -> None:
         _empty(where)
-        file.write_bytes(_signed(data))
-        fit()
+        (where / "checkpoint-00000001.dp").write_bytes(_signed(data[1:]))
+        fit(data[0] if data else 0)
 
-    settings: list[dict[str, Any]] = [
-        {}, {"validation": 0.3}, {"solver": dp.SGD(0.1)}, {"ema_decay": 0.9},
-    ]  # fmt: skip
-    seeds = [content for each in settings for content in seed(each)]
-    return Target(seeds, mutations.of_safetensors, run, (InputError,))
+    mutate = _behind_first_byte(mutations.of_safetensors)
+    return Target([*seeds()], mutate, run, (InputError,))
 
 
 def _empty(where: Path) -> None:
@@ -185,7 +188,7 @@ def texts() -> Target:
     def mutate(data: bytes, rng: random.Random) -> bytes:
         is_json = _ending(data, TEXTS).startswith(".json")
         change = mutations.of_json_text if is_json else mutations.of_text
-        return _behind_ending(change)(data, rng)
+        return _behind_first_byte(change)(data, rng)
 
     return _tables(TEXTS, mutate, (TableError,))
 
@@ -195,7 +198,7 @@ def binaries() -> Target:
 
     A small file may describe a large table (SECURITY.md), so that memory may run out.
     """
-    return _tables(BINARIES, _behind_ending(mutations.of_bytes), (TableError, MemoryError))
+    return _tables(BINARIES, _behind_first_byte(mutations.of_bytes), (TableError, MemoryError))
 
 
 def _tables(
@@ -222,7 +225,7 @@ def _ending(data: bytes, endings: tuple[str, ...]) -> str:
     return endings[data[0] % len(endings)] if data else endings[0]
 
 
-def _behind_ending(mutate: mutations.Mutation) -> mutations.Mutation:
+def _behind_first_byte(mutate: mutations.Mutation) -> mutations.Mutation:
     return lambda data, rng: data[:1] + mutate(data[1:], rng)
 
 

@@ -146,7 +146,7 @@ def _unzipped(content: Content) -> Content:
     """The one table of a zip file; spreadsheets remain as they are."""
     try:
         members = zipfile.ZipFile(content.open()).namelist()
-    except zipfile.BadZipFile as error:
+    except Exception as error:  # of many classes, such as NotImplementedError
         raise TableError(f"{content.name} cannot be read as a zip file: {error}.") from error
     if any(name in members for name in SPREADSHEETS):
         return content
