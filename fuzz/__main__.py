@@ -4,8 +4,9 @@
     python -m fuzz models page --seconds 600   some targets, each for ten minutes
     python -m fuzz --cases 200000              a number of cases for each target
 
-Exits with 1 if an input broke a promise. Its bytes and the traceback are then in the folder of findings;
-mend the cause and move the bytes to ``fuzz/found/TARGET/``, where the test suite repeats them.
+Exits with 1 if an input broke a promise. Its bytes and the traceback are then in the folder of
+findings; mend the cause and move the bytes to ``fuzz/found/TARGET/``, where the test suite repeats
+them.
 """
 
 from __future__ import annotations

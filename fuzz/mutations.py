@@ -36,7 +36,16 @@ CELLS = (
     "a" * 5000, "(1)", "1-", "'1", "1e5", "1;2", "1|2", "#", "//", "[1]", '{"a": 1}',
 )  # fmt: skip
 SEPARATORS = (",", ";", "\t", "|", " ", "\n", "\r", "\r\n", '"', "'", ":", "  ")
-ENCODINGS = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig", "latin-1", "cp1252", "gb18030")
+ENCODINGS = (
+    "utf-16",
+    "utf-16-le",
+    "utf-16-be",
+    "utf-32",
+    "utf-8-sig",
+    "latin-1",
+    "cp1252",
+    "gb18030",
+)
 
 
 def of_bytes(data: bytes, rng: random.Random) -> bytes:
@@ -84,7 +93,9 @@ def of_json(value: Any, rng: random.Random) -> Any:
     elif kind == 4 and isinstance(inside, list):
         inside.insert(key, inside[key])
     elif kind == 5 and isinstance(inside[key], (int, float)):
-        inside[key] = rng.choice((inside[key] + 1, -inside[key], inside[key] * 2, 0.5 * inside[key]))
+        inside[key] = rng.choice(
+            (inside[key] + 1, -inside[key], inside[key] * 2, 0.5 * inside[key])
+        )
     else:
         inside[key] = json.loads(json.dumps(rng.choice(VALUES)))
     return value
@@ -147,7 +158,9 @@ def of_text(data: bytes, rng: random.Random) -> bytes:
         return "".join(lines).encode("latin-1")
     separator = rng.choice([mark for mark in SEPARATORS if mark in text] or [","])
     cells = text.split(separator)
-    cells[rng.randrange(len(cells))] = rng.choice(CELLS).encode("utf-8", "replace").decode("latin-1")
+    cells[rng.randrange(len(cells))] = (
+        rng.choice(CELLS).encode("utf-8", "replace").decode("latin-1")
+    )
     return separator.join(cells).encode("latin-1")
 
 

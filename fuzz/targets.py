@@ -259,9 +259,7 @@ class Connection:
 def page() -> Target:
     """Requests to the page. Without the token no request may be answered with content."""
     X = np.random.RandomState(0).rand(6, 3)
-    net = dp.Network(
-        3, [dp.Dense(4, "tanh"), dp.Dense(2, "softmax")], loss="cross_entropy", seed=0
-    )
+    net = dp.Network(3, [dp.Dense(4, "tanh"), dp.Dense(2, "softmax")], loss="cross_entropy", seed=0)
     served = explore(network_subject(net, X, [0, 1] * 3), open_browser=False)
     served.close()
     handler: Any = served._server.RequestHandlerClass

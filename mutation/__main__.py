@@ -200,7 +200,9 @@ def main() -> int:
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--seconds", type=float, default=math.inf, help="stop after this time")
     given = parser.parse_args()
-    every = [(m, mutant) for m in chosen(given.modules) for mutant in mutants(path_of(m).read_text())]
+    every = [
+        (m, mutant) for m in chosen(given.modules) for mutant in mutants(path_of(m).read_text())
+    ]
     if given.list:
         for module in chosen(given.modules):
             print(f"{module:32} {sum(m == module for m, _ in every):5}")

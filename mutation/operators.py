@@ -64,7 +64,9 @@ def mutants(source: str) -> list[Mutant]:
                 continue
             text = lines[node.lineno - 1].strip()
             mutated = ast.unparse(ast.fix_missing_locations(changed))
-            found.append(Mutant(node.lineno, before, after, mutated, f"{text} | {before} -> {after}"))
+            found.append(
+                Mutant(node.lineno, before, after, mutated, f"{text} | {before} -> {after}")
+            )
     return found
 
 

@@ -719,7 +719,9 @@ def test_how_solvers_are_shown():
     assert repr(dp.SGD()) == "SGD(learning_rate=0.001, momentum=0.9, nesterov=True)"
     assert repr(dp.Adam()) == "Adam(learning_rate=0.001, beta_1=0.9, beta_2=0.999, epsilon=1e-08)"
     assert repr(dp.Adam(input_scale=2.0)).endswith("epsilon=1e-08, input_scale=2.0)")
-    assert repr(dp.SGD(rate_factors={"b": 1})).startswith("SGD(learning_rate=0.001, rate_factors={'b': 1.0},")
+    assert repr(dp.SGD(rate_factors={"b": 1})).startswith(
+        "SGD(learning_rate=0.001, rate_factors={'b': 1.0},"
+    )
     assert "weight_decay=0.01" in repr(dp.AdamW())
     assert repr(dp.Muon()).endswith("weight_decay=0.01, hidden_momentum=0.95)")
     assert repr(dp.LBFGS()) == "LBFGS(max_fun=15000)"
@@ -808,7 +810,9 @@ def test_steps_of_muon_are_nearly_orthogonal(shape):
 
 
 def test_a_step_of_muon_leaves_first_and_last_layers_to_adam():
-    net = dp.Network(3, [dp.Dense(4, "tanh"), dp.Dense(2, "tanh"), dp.Dense(3)], loss="huber", seed=0)
+    net = dp.Network(
+        3, [dp.Dense(4, "tanh"), dp.Dense(2, "tanh"), dp.Dense(3)], loss="huber", seed=0
+    )
     rng = np.random.RandomState(0)
     g, M = rng.randn(net.theta.size), rng.randn(net.theta.size)
     inner = Chain((Momentum(0.0, nesterov=False),))
@@ -832,7 +836,9 @@ def test_a_factor_of_a_layer_replaces_that_of_all_layers():
     change, state = link.update(np.ones(net.theta.size), (), step)
     np.testing.assert_array_equal(change, [2] * 4 + [3] * 2 + [0] * 2 + [3])
     assert state == ()
-    with pytest.raises(ValueError, match=r"rate_factors name r, which .* It has W_0, b_0, W_1, b_1"):
+    with pytest.raises(
+        ValueError, match=r"rate_factors name r, which .* It has W_0, b_0, W_1, b_1"
+    ):
         ScaleSteps((("r", 1.0),)).of(net.layout)
 
 
