@@ -1,8 +1,8 @@
 """Small random changes of an input, made with knowledge of its format.
 
-A change of random bytes is nearly always rejected by the first check of a format (a length, a digest,
-a JSON parser). These mutations therefore change what is inside: values of a JSON header, lines and
-cells of a table, the body of a request.
+A change of random bytes is nearly always rejected by the first check of a format (a length, a
+digest, a JSON parser). These mutations therefore change what is inside: values of a JSON header,
+lines and cells of a table, the body of a request.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ VALUES: tuple[Any, ...] = (
     {"$object": "StandardScaler", "state": {"n_features_in_": 1}}, {"$object": [], "state": []},
 )  # fmt: skip
 CELLS = (
-    "", "NaN", "NA", "-", "1,5", "1.5", "1.234,5", "1,234.5", "1 234", "−1", "1e400", "0x1F", "1" * 400,
-    "inf", "12:61", "2020-02-30", "31.12.1999", "1/2/3", "9999999999-01-01", "€5", "5%", "TRUE", "yes",
-    '"', '""', '"a', "a\nb", "a\rb", "\x00", "\ufeff", "\xa0", "ß", "日本", "\U0001f600", "=1+1",
-    "a" * 5000, "(1)", "1-", "'1", "1e5", "1;2", "1|2", "#", "//", "[1]", '{"a": 1}',
+    "", "NaN", "NA", "-", "1,5", "1.5", "1.234,5", "1,234.5", "1 234", "−1", "1e400", "0x1F",
+    "1" * 400, "inf", "12:61", "2020-02-30", "31.12.1999", "1/2/3", "9999999999-01-01", "€5", "5%",
+    "TRUE", "yes", '"', '""', '"a', "a\nb", "a\rb", "\x00", "\ufeff", "\xa0", "ß", "日本",
+    "\U0001f600", "=1+1", "a" * 5000, "(1)", "1-", "'1", "1e5", "1;2", "1|2", "#", "//", "[1]",
+    '{"a": 1}',
 )  # fmt: skip
 SEPARATORS = (",", ";", "\t", "|", " ", "\n", "\r", "\r\n", '"', "'", ":", "  ")
 ENCODINGS = (

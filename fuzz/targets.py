@@ -1,4 +1,4 @@
-"""What is fuzzed: each target takes bytes of a stranger and may raise its documented errors only."""
+"""What is fuzzed: a target takes bytes of a stranger and may raise its documented errors only."""
 
 from __future__ import annotations
 
@@ -178,8 +178,8 @@ def _signed(data: bytes) -> bytes:
 # ---------------------------------------------------------------- tables
 
 TEXTS = (".csv", ".tsv", ".txt", ".dat", ".json", ".jsonl", "")
-BINARIES = (".parquet", ".feather", ".arrow", ".xlsx", ".ods", ".sqlite", ".gz", ".zip", ".zst", ".xz",
-            ".bz2", ".xls")  # fmt: skip
+BINARIES = (".parquet", ".feather", ".arrow", ".xlsx", ".ods", ".sqlite", ".gz", ".zip", ".zst",
+            ".xz", ".bz2", ".xls")  # fmt: skip
 
 
 def texts() -> Target:

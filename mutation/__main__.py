@@ -4,8 +4,8 @@
     python -m mutation activations solvers --all    every mutant of two modules
     python -m mutation --list                       how many mutants each module has
 
-Survivors are printed as ``module:line  before -> after``. Those in ``mutation/equivalent.txt``, each with
-a reason, count as equivalent. Exits with 1 if the score is below 95 %.
+Survivors are printed with their line and change. Those in ``mutation/equivalent.txt``, each with a
+reason, count as equivalent. Exits with 1 if the score is below 95 %.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def run_tests(module: str, source: str) -> int:
 
 
 def _never_compile() -> None:
-    """Skip tests that need compiled code: it is made from the mutated functions, which takes long."""
+    """Skip tests that need compiled code, because compiling mutated functions takes long."""
     import pytest
 
     from deltaprop.engines.fused import compiling, objects

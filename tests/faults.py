@@ -16,8 +16,8 @@ import numpy as np
 class FailingDisk:
     """Operations on files in one folder are counted; one of them fails.
 
-    A write that fails has written a part of its data, as on a disk that becomes full. Reading does not
-    count.
+    A write that fails has written a part of its data, as on a disk that becomes full. Reading does
+    not count.
 
     Parameters
     ----------

@@ -6,13 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-
-pytestmark = pytest.mark.filterwarnings("ignore")
-pytest.importorskip("resource")  # Windows has no limits of processes
-
 from fuzz import child, mutations
 from fuzz.__main__ import NAMES
 from fuzz.targets import TARGETS, Target
+
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 FOUND = Path(child.__file__).parent / "found"
 OPENED = {}
