@@ -50,7 +50,8 @@ class Mutant:
 def mutants(source: str) -> list[Mutant]:
     """All mutants of a module.
 
-    Docstrings, annotations, imports and the text of error messages are left as they are.
+    Left as they are: docstrings, annotations, imports, the text of error messages, and what only
+    guards against mistakes of programmers (``strict=True``, ``@dataclass(frozen=True)``).
     """
     tree, lines = ast.parse(source), source.splitlines()
     found = []
@@ -89,6 +90,10 @@ def _paths(node: ast.AST, path: Path = ()) -> Iterator[Path]:
 
 def _is_left_alone(parent: ast.AST, child: ast.AST) -> bool:
     if isinstance(child, (ast.Import, ast.ImportFrom, ast.Raise)):
+        return True
+    if isinstance(child, ast.keyword) and child.arg == "strict":
+        return True
+    if isinstance(child, ast.Call) and ast.unparse(child.func) == "dataclass":
         return True
     if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
         return True  # a docstring
@@ -173,7 +178,9 @@ def _other_constants(node: ast.Constant) -> Iterator[ast.AST]:
 
 
 def _other_calls(node: ast.Call) -> Iterator[ast.AST]:
-    for k in range(len(node.keywords)):
+    for k, keyword in enumerate(node.keywords):
+        if keyword.arg == "strict":
+            continue
         yield _with(node, keywords=node.keywords[:k] + node.keywords[k + 1 :])
     called = node.func
     if isinstance(called, ast.Name) and called.id in NAMES:

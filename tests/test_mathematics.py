@@ -388,6 +388,9 @@ def test_settings_of_losses_at_the_end_of_their_range():
     assert losses.get("cross_entropy", label_smoothing=0).settings["label_smoothing"] == 0.0
     assert losses.get("binary_cross_entropy").params == (("class_weight", (1.0, 1.0)),)
     assert losses.get("quantile").settings == {"quantiles": (0.5,)}
+    assert losses.get("quantile", quantiles=(0.1, 0.5, 0.9)).outputs_per_target == 3
+    assert losses.get("gamma").encoding == targets.Amounts(positive=True)
+    assert losses.get("poisson").encoding == targets.Amounts()
 
 
 DEFAULTS = {"huber": {"delta": 1.0}, "focal": {"gamma": 2.0}, "tweedie": {"power": 1.5}}
@@ -645,6 +648,94 @@ def test_what_estimators_know_about_encodings(kind):
 # ---------------------------------------------------------------- equations
 
 
+def defined_loss(X, t, W, b, r, alpha, masks, l2, weights):
+    """L of a network with the activations tanh and softmax, from the definition."""
+    for l, name in enumerate(("tanh", "softmax")):
+        a = X * r[l] @ W[l] + b[l]
+        X = a + alpha[l] * (oracles.activate(name, a, oracles.NUMPY) - a)
+        X = X * (1 if masks is None or masks[l] is None else masks[l])
+    data = np.sum(weights * oracles.LOSSES["cross_entropy"](t, X, oracles.NUMPY))
+    return data + l2 / 2 * sum((W_l**2).sum() for W_l in W)
+
+
+@pytest.mark.parametrize("has_vectors", [False, True])
+@pytest.mark.parametrize("l2", [0.0, 0.7])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_a_pass_through_a_network(has_vectors, l2, masked, sparse):
+    import scipy.sparse
+
+    rng = np.random.RandomState(0)
+    X, t, w = rng.randn(5, 3), rng.rand(5, 2), rng.rand(5, 1)
+    W, b = [rng.randn(3, 4), rng.randn(4, 2)], [rng.randn(4), rng.randn(2)]
+    r, alpha = [rng.rand(3), np.ones(4)], [rng.rand(4), np.ones(2)]
+    if not has_vectors:
+        r, alpha = [np.ones(3), np.ones(4)], [np.ones(4), np.ones(2)]
+    masks = [rng.choice([0.0, 1.5], (5, 4)), None] if masked else None
+    f, loss = [activations.get("tanh"), activations.get("softmax")], losses.get("cross_entropy")
+    vectors = equations.Vectors([r[0], None], [alpha[0], None]) if has_vectors else ()
+    X0 = scipy.sparse.csr_matrix(X) if sparse else X
+    done = equations.forward_backward(
+        X0, t, W, b, f, loss, l2, w, masks, vectors=equations.Vectors(*vectors)
+    )
+
+    def slopes(of, k):
+        """∂L/∂(array k of a list), by complex steps."""
+        found = np.empty(of[k].shape)
+        whole = of[k]
+        for i in np.ndindex(whole.shape):
+            of[k] = whole.astype(complex)
+            of[k][i] += 1j * STEP
+            found[i] = defined_loss(X, t, W, b, r, alpha, masks, l2, w).imag / STEP
+        of[k] = whole
+        return found
+
+    close = {"rtol": 1e-11, "atol": 1e-13}
+    expected = defined_loss(X, t, W, b, r, alpha, masks, l2, w)
+    np.testing.assert_allclose(done.loss, expected, rtol=1e-13)
+    for k in range(2):
+        np.testing.assert_allclose(done.dW[k], slopes(W, k), **close)
+        np.testing.assert_allclose(done.db[k], slopes(b, k), **close)
+    if not has_vectors:
+        assert not done.vectors
+        return
+    np.testing.assert_allclose(done.vectors.r[0], slopes(r, 0), **close)
+    np.testing.assert_allclose(done.vectors.alpha[0], slopes(alpha, 0), **close)
+    assert done.vectors.r[1] is done.vectors.alpha[1] is None
+
+
+@pytest.mark.parametrize("has_vectors", [False, True])
+def test_gradients_come_from_the_samples_that_are_given(has_vectors):
+    """Private training scales the rows of X and δ."""
+    rng = np.random.RandomState(0)
+    X, t = rng.randn(5, 3), rng.rand(5, 2)
+    W, b = [rng.randn(3, 2)], [rng.randn(2)]
+    vectors = equations.Vectors([rng.rand(3)] if has_vectors else [None], [None])
+    f, loss, keep = [activations.get("softmax")], losses.get("cross_entropy"), slice(1, 3)
+    chosen = equations.forward_backward(
+        X, t, W, b, f, loss, vectors=vectors,
+        samples=lambda X, delta: ([x[keep] for x in X], [d[keep] for d in delta]),
+    )  # fmt: skip
+    alone = equations.forward_backward(X[keep], t[keep], W, b, f, loss, vectors=vectors)
+    np.testing.assert_allclose(chosen.dW[0], alone.dW[0], rtol=1e-13)
+    np.testing.assert_allclose(chosen.db[0], alone.db[0], rtol=1e-13)
+    assert chosen.delta[0].shape == (5, 2)
+
+
+def test_losses_of_samples_add_up():
+    t, a = SHARES, OTHER
+    loss, f = losses.get("cross_entropy"), activations.get("softmax")
+    z = f.f(a, np)
+    each = equations.sample_losses(t, a, z, f, loss)
+    np.testing.assert_allclose(each, -(t * np.log(z)).sum(1), rtol=1e-13)
+    total = equations.loss(t, a, z, [a], f, loss)
+    np.testing.assert_allclose(total, each.sum(), rtol=1e-14)
+    huber, line = losses.get("huber"), activations.get("identity")
+    value = equations.loss(t, a, a, [a], line, huber, 2.0, 0.5)
+    expected = 0.5 * huber.evaluate(t, a, np).sum() + (a**2).sum()
+    np.testing.assert_allclose(value, expected, rtol=1e-14)
+
+
 def test_norms_of_samples_are_those_of_their_gradients():
     rng = np.random.RandomState(0)
     both = {"input_scale": True, "trainable_activation": True}
@@ -662,7 +753,7 @@ def test_norms_of_samples_are_those_of_their_gradients():
 def test_norms_do_not_overflow_or_underflow(scale, sparse):
     import scipy.sparse
 
-    rows = np.array([[3.0, 4.0], [0.0, 0.0], [-6.0, 8.0]])
+    rows = np.array([[3.0, 4.0, 0.0], [0.0, 0.0, 0.0], [-6.0, 8.0, 0.0]])
     X = scale * rows
     X = scipy.sparse.csr_matrix(X) if sparse else X
     with np.errstate(all="raise"):
