@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from deltaprop.serving.limits import Limits
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+BACKLOG = 2048  # connections that wait to be accepted
 NEEDS = "Serving needs further packages: pip install 'deltaprop[serve]'."
 
 
@@ -129,8 +131,15 @@ def serve(
 
 def _listening(host: str, port: int) -> socket.socket:
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        family, kind, protocol, _, address = found[0]
+        # asyncio sends small packets at once only on sockets that name the protocol.
+        listening = socket.socket(family, kind, protocol)
+        if os.name == "posix":
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+        return listening
     except (OSError, OverflowError) as error:
         raise InputError(f"Cannot listen on {host}:{port}: {error}") from error
 
