@@ -7,6 +7,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,11 @@ class Server:
     ) -> None:  # fmt: skip
         self._current, self._limits, self._access = current, limits, access
         self._metrics, self._reload_seconds = metrics, reload_seconds
-        self._batcher: Batcher | None = None
+
+    @cached_property
+    def _batcher(self) -> Batcher:
+        """Made by the first request: an application that mounts this one may omit its lifespan."""
+        return Batcher(self._limits.batch, self._limits.waiting, self._metrics.batch)
 
     def application(self) -> Starlette:
         """The ASGI application."""
@@ -91,15 +96,13 @@ class Server:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        limits = self._limits
-        self._batcher = Batcher(limits.batch, limits.waiting, self._metrics.batch)
         watching = asyncio.create_task(self._current.watch(self._reload_seconds))
         try:
             yield
         finally:
             watching.cancel()
-            batcher, self._batcher = self._batcher, None
-            await asyncio.to_thread(batcher.close)
+            await asyncio.to_thread(self._batcher.close)
+            del self._batcher
 
     # ------------------------------------------------------------ every request
 
@@ -173,7 +176,6 @@ class Server:
         return _json(v2.response(served, predicted, sent))
 
     async def _predicted(self, served: Served, given: Given, asked: Asked) -> Columns:
-        assert self._batcher is not None
         return await self._batcher.predict(served, given, asked)
 
     async def _body(self, request: Request) -> bytes:
@@ -226,7 +228,6 @@ class Server:
         return _json({"name": self._named(request).name, "ready": True})
 
     async def _show_metrics(self, request: Request) -> Response:
-        assert self._batcher is not None
         self._metrics.waiting.set(self._batcher.waiting)
         return PlainTextResponse(self._metrics.text(), headers={"content-type": CONTENT_TYPE})
 

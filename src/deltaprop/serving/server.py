@@ -29,6 +29,8 @@ def application(
 ) -> Starlette:
     """The ASGI application of :func:`serve`, to be run by any server or mounted in another one.
 
+    An application that mounts it must run its lifespan, if new model files are to be loaded.
+
     Parameters
     ----------
     model, name, token, limits, reload_seconds
