@@ -280,9 +280,10 @@ def _answer_of(predicted: Columns, by_rows: bool, version: str) -> dict[str, Any
 
 def _plain(values: np.ndarray) -> list[Any]:
     """Values as JSON has them: null for numbers that are not finite, such as ends of intervals."""
+    found: list[Any] = values.tolist()
     if values.dtype.kind == "f" and not np.isfinite(values).all():
-        return np.where(np.isfinite(values), values.astype(object), None).tolist()
-    return values.tolist()
+        return [x if np.isfinite(x) else None for x in found]
+    return found
 
 
 def _json(value: Any) -> Response:

@@ -17,7 +17,7 @@ from deltaprop.data.columns import values
 from deltaprop.serving.fields import Field
 from deltaprop.serving.json_bodies import require_count, require_fields
 from deltaprop.serving.problems import BAD_REQUEST, Refused, invalid
-from deltaprop.serving.served import Given, Served
+from deltaprop.serving.served import Columns, Given, Served
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,7 +53,7 @@ def read_arrow(served: Served, body: bytes, most_rows: int) -> Given:
     return Given(columns, table.num_rows)
 
 
-def arrow_stream(columns: dict[str, Any]) -> bytes:
+def arrow_stream(columns: Columns) -> bytes:
     """Columns as a stream of one record batch."""
     import pyarrow as pa
 

@@ -126,7 +126,8 @@ def _durations(cells: list[Any]) -> np.ndarray:
     beyond = np.flatnonzero(np.abs(seconds) > pd.Timedelta.max.total_seconds())
     if len(beyond):
         raise _Unread(int(beyond[0]))
-    return pd.to_timedelta(seconds, unit="s").to_numpy()
+    found: np.ndarray = pd.to_timedelta(seconds, unit="s").to_numpy()
+    return found
 
 
 def _words(cells: list[Any]) -> np.ndarray:
@@ -146,7 +147,8 @@ def _dates(cells: list[Any], column: DateColumn) -> np.ndarray:
     if len(unread):
         raise _Unread(int(unread[0]))
     # Without a zone, as the encoder takes dates: in UTC if the column has one.
-    return found.as_unit("us").to_numpy(dtype="datetime64[us]")
+    in_microseconds: np.ndarray = found.as_unit("us").to_numpy(dtype="datetime64[us]")
+    return in_microseconds
 
 
 def _is_missing(word: str) -> bool:

@@ -123,7 +123,11 @@ def serve(
     )
     if token is None and not is_loopback(host):
         report(f"Anyone who can reach {host} can send requests: there is no token.")
-    settings = {"access_log": False, "log_level": "warning", "server_header": False} | options
+    settings: dict[str, Any] = {
+        "access_log": False,
+        "log_level": "warning",
+        "server_header": False,
+    } | options
     listening = _listening(host, port)
     address = _address(listening, secure="ssl_certfile" in settings)
     report(f"Serving {model} on {address} until Ctrl-C; {address}/docs says how to use it.")

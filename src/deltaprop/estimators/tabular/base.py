@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from deltaprop.data.rows import Rows
+    from deltaprop.estimators.contributing import Output
     from deltaprop.explain.verdicts import Verification
     from deltaprop.functions.arrays import Array
 
@@ -424,6 +425,21 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
 
     def fitted_network(self) -> Network:
         return cast(Network, self.fitted_mlp().fitted_network())
+
+    def _networks(self) -> list[Network]:
+        return self.networks_
+
+    def _columns_of_inputs(self) -> tuple[list[str], np.ndarray]:
+        owners = np.zeros(self.encoder_.layout.width, int)
+        for i, (others, bins) in enumerate(self.encoder_.layout.parts()):
+            owners[[*others, *bins]] = i
+        return list(self.encoder_.columns_), owners
+
+    def _typical_row(self) -> Float[np.ndarray, "1 D"]:
+        return self.encoder_.layout.medians()
+
+    def _outputs(self) -> list[Output]:
+        return cast("list[Output]", self.mlp_._outputs())
 
     def encode_rows(self, X: Any) -> Float[np.ndarray, "N D"]:
         return self._encode(X)
