@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,7 +23,8 @@ MOST_BASELINES = 100
 ROWS = 256  # rows times baselines at a time
 
 
-class Output(NamedTuple):
+@dataclass(frozen=True)
+class Output:
     """An output of an estimator: a class, a target, or a quantile of one.
 
     The prediction is `offset` + `factor` times the output of this index of the network.

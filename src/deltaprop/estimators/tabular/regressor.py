@@ -167,6 +167,9 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
     def encode_target(self, y: Any) -> np.ndarray:
         return self._scaled(self.mlp_.encode_target(y))
 
+    def _target_of(self, y: Any) -> np.ndarray:
+        return self._scaled(_numbers(y))
+
     def _outputs(self) -> list[Output]:
         outputs, n = super()._outputs(), np.size(self.y_mean_)
         means, scales = np.ravel(self.y_mean_), np.ravel(self.y_scale_)
