@@ -30,7 +30,8 @@ OWN = (
     "out_activation='auto', dropout=0.0, clip_norm=None, weight_decay=0.01, "
     "input_scale=0.0, ema_decay=0.0, init='sklearn', "
     "scoring=None, callbacks=None, engine='auto', n_threads=None, reproducible=False, "
-    "precision=None, record=None, checkpoint=None, privacy=None, freeze=None, transform_layer=-1"
+    "precision=None, record=None, checkpoint=None, privacy=None, validation_split=None, "
+    "freeze=None, transform_layer=-1"
 )
 PRESETS = "preset='default', time_limit=None, cv='auto', refit=False, n_bins='auto'"
 TABULAR = (

@@ -170,7 +170,8 @@ def _mlflow_model() -> type[Model]:
         raise InputError(
             "deltaprop.mlflow needs MLflow: pip install 'deltaprop[track]'."
         ) from error
-    return Model
+    found: type[Model] = Model
+    return found
 
 
 def _signature(model: Any) -> ModelSignature | None:

@@ -31,6 +31,7 @@ from deltaprop.estimators._saving import (
 )
 from deltaprop.estimators.glass_box import GlassBox
 from deltaprop.estimators.hidden import HiddenUnits
+from deltaprop.estimators.holding_out import held_out
 from deltaprop.estimators.parameters import OwnParameters, SklearnParameters
 from deltaprop.estimators.plain import INPUT_DTYPES, is_plain, missing_targets
 from deltaprop.functions.activations import Activation
@@ -174,6 +175,7 @@ class BaseMLP(
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        groups: Any = None,
     ) -> Any:
         """Fit the model to X and y.
 
@@ -190,6 +192,9 @@ class BaseMLP(
         X_val, y_val, sample_weight_val : array-like, optional
             Validation data, whose loss and score are recorded after each epoch. With
             ``early_stopping=True`` they decide when training stops, and no rows of X are held out.
+        groups : array-like of shape (n_samples,), optional
+            With ``early_stopping=True``, rows of one group, such as those of one person, are held
+            out together. `validation_split` can name another way to hold them out.
 
         Returns
         -------
@@ -205,11 +210,12 @@ class BaseMLP(
             raise InputError("X_val and y_val must be given together; got only one of them.")
         if not self.warm_start:
             self._forget_target()
-        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=False)
+        validation = X_val, y_val, sample_weight_val
+        return self._fit(X, y, sample_weight, validation, incremental=False, groups=groups)
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, validation: tuple[Any, Any, Any],
-        incremental: bool,
+        incremental: bool, groups: Any = None,
     ) -> Any:  # fmt: skip
         self._validate_params()
         solver = self._solver()
@@ -230,7 +236,7 @@ class BaseMLP(
         if validation[0] is not None:
             held = self._checked(*validation, reset=False, task="within")
         elif stopping:
-            rows, held = self._set_aside(net, rows, state)
+            rows, held = self._set_aside(net, rows, state, groups)
         self._attach(net)
         if known:
             self._plateau = copy.copy(self._plateau)
@@ -274,7 +280,8 @@ class BaseMLP(
         False
         """
         check_is_fitted(self)
-        twin = copy.deepcopy(self).set_params(**parameters, warm_start=True)
+        twin = copy.deepcopy(self)
+        twin.set_params(**parameters, warm_start=True)
         twin.__dict__.pop("_plateau", None)  # early stopping starts anew
         twin.fit(X, y, sample_weight)
         twin.warm_start = self.warm_start
@@ -601,10 +608,15 @@ class BaseMLP(
     # ------------------------------------------------------------ validation
 
     def _set_aside(
-        self, net: Network, rows: TrainingRows, state: TrainingState
+        self, net: Network, rows: TrainingRows, state: TrainingState, groups: Any
     ) -> tuple[TrainingRows, Rows]:
         """The rows to train on, and the held-out rows for early stopping."""
         assert state.rng is not None
+        split = getattr(self, "validation_split", None)  # earlier versions did not have it
+        if split is not None or groups is not None:
+            if not isinstance(rows, Rows):
+                raise InputError("A stream has neither groups nor a validation_split.")
+            return held_out(rows, split, self.validation_fraction, groups, state.rng)
         if isinstance(rows, Rows):
             n_held = int(np.ceil(self.validation_fraction * len(rows)))
             kept, held = rows.split(

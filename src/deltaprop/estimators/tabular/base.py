@@ -522,6 +522,11 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
     def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
         return cast("str | None", self.mlp_.output_in_words(z))
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # encoded rows are float32
+        return tags
+
     # ------------------------------------------------------------ notebooks
 
     def __repr__(self, N_CHAR_MAX: int = 700) -> str:

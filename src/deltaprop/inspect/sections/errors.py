@@ -138,7 +138,8 @@ def _contributions(case: Case, rows: np.ndarray, names: list[str]) -> Markup:
     from sklearn.utils import _safe_indexing
 
     others, _ = case.sample(BASELINES)
-    found = case.estimator.contributions(
+    estimator: Any = case.estimator
+    found = estimator.contributions(
         case.before_estimator(_safe_indexing(case.X, rows)), case.before_estimator(others)
     )
     charts = [_chart(found, k, f"Row {names[k]}") for k in range(len(rows))]
