@@ -378,6 +378,23 @@ def test_a_full_queue_is_refused_until_it_empties(folder):
     assert waiting == 0
 
 
+def test_a_bug_is_counted_and_does_not_end_the_server(folder, monkeypatch):
+    from deltaprop.serving.served import Served
+
+    def fails(*args):
+        raise ZeroDivisionError("a bug")
+
+    app = application(str(folder / "c.dp"))
+    with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr(Served, "predict_together", fails)
+            found = client.post("/predict", json={"rows": [ROW]})
+            assert found.status_code == 500
+            assert "a bug" not in found.text
+        assert answer(client, "/predict", {"rows": [ROW]})["predictions"]
+        assert 'path="/predict",method="POST",status="500"} 1\n' in client.get("/metrics").text
+
+
 # ---------------------------------------------------------------- token, hosts, metrics, pages
 
 

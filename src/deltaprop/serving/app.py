@@ -40,7 +40,7 @@ from deltaprop.serving.reloading import Current
 from deltaprop.serving.served import Asked, Columns, Given, Served
 
 LARGE = 2**16  # bytes: bodies of more are read by another thread
-CLOSED = 499  # the client has gone; only in metrics
+CLOSED, FAILED = 499, 500  # the client has gone; a bug
 Answer = Callable[[Request], Awaitable[Response]]
 
 
@@ -109,10 +109,14 @@ class Server:
     def _route(self, path: str, answer: Answer, method: str = "GET") -> Route:
         async def measured(request: Request) -> Response:
             began = time.perf_counter()
-            response = await self._answered(request, answer)
-            self._count(path, request.method, response.status_code)
-            self._metrics.seconds.observe(time.perf_counter() - began, path)
-            return response
+            status = FAILED
+            try:
+                response = await self._answered(request, answer)
+                status = response.status_code
+                return response
+            finally:
+                self._count(path, request.method, status)
+                self._metrics.seconds.observe(time.perf_counter() - began, path)
 
         return Route(path, measured, methods=[method])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 import time
@@ -36,7 +37,8 @@ class Job:
 
     def finish(self, result: Any) -> None:
         """Give the result, or the exception, to the request; from the worker's thread."""
-        self.loop.call_soon_threadsafe(_resolve, self.future, result)
+        with contextlib.suppress(RuntimeError):  # the loop has been closed
+            self.loop.call_soon_threadsafe(_resolve, self.future, result)
 
 
 class Batcher:

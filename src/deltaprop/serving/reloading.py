@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from deltaprop.files import ModelFileError
 from deltaprop.serving.metrics import Metrics
 from deltaprop.serving.served import Served
 
@@ -57,7 +56,7 @@ class Current:
         self._seen = found
         try:
             served = Served.read(self._path, self._name)
-        except ModelFileError as error:
+        except Exception as error:  # whatever it is, the previous model still works
             self._metrics.reloads.add(1, "failed")
             self._metrics.stale.set(1)
             self._report(f"The new model file is not used: {error} The previous model stays.")
