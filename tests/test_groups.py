@@ -313,6 +313,22 @@ def test_an_estimator_has_periodic_features_of_the_chosen_columns(tmp_path):
         np.testing.assert_allclose(after, kept, atol=0.05)
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic")
+def test_frozen_layers_with_periodic_features_stay_as_they_are():
+    model = dp.MLPClassifier((7,), solver="adamw", input_scale=3.0, periodic=3, max_iter=3,
+                             random_state=0, freeze=[0, 2])  # fmt: skip
+    model.fit(X, y)
+    before = model.network_.copy()
+    model.partial_fit(X, y)
+    net = model.network_
+    for l, frozen in enumerate((True, False, True, False)):
+        assert np.array_equal(net.W[l], before.W[l]) == frozen
+    np.testing.assert_array_equal(net.alpha[0], before.alpha[0])
+    np.testing.assert_array_equal(net.r[2], before.r[2])
+    with pytest.raises(ValueError, match="ints from 0 to 3"):
+        model.set_params(freeze=[4]).partial_fit(X, y)
+
+
 def test_sgd_and_lbfgs_train_periodic_features():
     for solver in ("sgd", "lbfgs", "muon"):
         model = dp.MLPRegressor(
