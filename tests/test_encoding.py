@@ -415,9 +415,10 @@ def test_rows_of_a_hostile_column_are_combinations(name):
 @given(
     fitted=st.lists(number, min_size=1, max_size=30).filter(lambda z: not all(map(math.isnan, z))),
     new=st.lists(number, min_size=1, max_size=50), n_bins=st.integers(0, 6),
+    numbers=st.sampled_from(["robust", "normal"]),
 )  # fmt: skip
-def test_rows_of_any_numbers_are_combinations(fitted, new, n_bins):
-    encoder = TableEncoder(n_bins=n_bins).fit(pd.DataFrame({"x": fitted}))
+def test_rows_of_any_numbers_are_combinations(fitted, new, n_bins, numbers):
+    encoder = TableEncoder(n_bins=n_bins, numbers=numbers).fit(pd.DataFrame({"x": fitted}))
     frame = pd.DataFrame({"x": [*new, *fitted]})  # the ends of bins are among them
     S = encoder.lookup.rows(Columns(frame), len(frame))
     np.testing.assert_allclose(

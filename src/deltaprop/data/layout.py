@@ -93,6 +93,16 @@ class Layout:
             for i, (features, flags) in enumerate(zip(self.features, self._flags, strict=True))
         ]
 
+    def medians(self) -> Float[np.ndarray, "1 D"]:
+        """A row of the median of each encoded column, which is 0 in all but bins.
+
+        Of a number, it is the median; of a category, whether more than half of the rows have it.
+        """
+        row = np.zeros((1, self.width), np.float32)
+        if self.bins is not None:
+            self.bins.write(row, row[:, self.n_plain :])
+        return row
+
     def write(self, columns: Columns, out: Float[np.ndarray, "N D"]) -> None:
         """Encode the columns of a table, block by block."""
         read = self.read(columns)

@@ -23,7 +23,6 @@ import scipy.sparse as sp
 
 from deltaprop.data.columns.bins import Bins
 from deltaprop.data.columns.categories import CategoryColumn
-from deltaprop.data.columns.squashing import BOUND
 from deltaprop.data.frames import Columns
 from deltaprop.data.layout import Layout
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from deltaprop.data.columns.protocol import EncodedColumn
 
 PRODUCTS = 5  # of a number and a row of W_0, which take as long as looking up a row
+BEYOND = 8.0  # all encoded numbers
 ROWS = 2048  # that are written at a time, which fit into the cache
 
 
@@ -139,7 +139,7 @@ def _of_number(place: int, bins: Bins, n_plain: int, basis: _Basis) -> _Linear |
     if len(own) == 0:
         return _Linear(basis.add(np.ones((1, 1), np.float32), [place]))
     of_place = Bins(np.zeros(len(own), np.int64), bins.low[own], bins.high[own])
-    ends = np.array([-BOUND, BOUND], np.float32)
+    ends = np.array([-BEYOND, BEYOND], np.float32)
     knots = np.unique(np.concatenate([ends, of_place.low, of_place.high]))
     rows = np.empty((len(knots), 1 + len(own)), np.float32)
     rows[:, 0] = knots
