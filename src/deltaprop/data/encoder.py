@@ -220,14 +220,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     def _parts(self, X: Any) -> Iterator[tuple[int, Columns]]:
         """The first row and the columns of each part of a table, part by part."""
-        from deltaprop.data.columns.unparsed import warn_of_unparsed
+        from deltaprop.data.columns.unparsed import may_be_unparsed, warn_of_unparsed
 
         for start in range(0, max(len(X), 1), ROWS_AT_A_TIME):
             frame = as_frame(_part(X, start))
             columns = OneRow(frame) if len(X) == 1 else Columns(frame)
             require_known_columns(columns, self.columns_)
             for column in self.columns_.values():
-                warn_of_unparsed(column, columns)
+                if may_be_unparsed(column, columns.dtypes[column.name]):
+                    warn_of_unparsed(column, columns[column.name], columns.read(column))
             yield start, columns
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:

@@ -10,7 +10,6 @@ import numpy as np
 
 from deltaprop.data.columns import values
 from deltaprop.data.columns.protocol import EncodedColumn
-from deltaprop.data.frames import Columns
 from deltaprop.data.reading import UnparsedCells
 from deltaprop.data.reading.number_words import is_number
 
@@ -19,17 +18,26 @@ SAMPLE = 500  # words that are looked at
 LOOKS_NUMERIC = 0.8  # fraction of words that are numbers in some format
 
 
-def warn_of_unparsed(column: EncodedColumn, columns: Columns) -> None:
+def may_be_unparsed(column: EncodedColumn, dtype: Any) -> bool:
+    """Whether a column of numbers or dates may hold words, of which some are neither."""
+    is_typed = isinstance(dtype, np.dtype) and dtype.kind in "biufmM"
+    return column.kind in ("numeric", "date") and not is_typed
+
+
+def warn_of_unparsed(column: EncodedColumn, cells: pd.Series, found: np.ndarray) -> None:
     """Warn if words in a column of numbers or dates are read as missing because they are neither.
+
+    Parameters
+    ----------
+    column : EncodedColumn
+    cells : Series
+    found : ndarray (N,) or (N, k)
+        What the method `read` of the column returned for these cells.
 
     Warns
     -----
     UnparsedCells
     """
-    if column.kind not in ("numeric", "date") or _is_typed(columns.dtypes[column.name]):
-        return
-    cells = columns[column.name]
-    found = columns.read(column)
     missing = np.isnan(found.reshape(len(found), -1)).all(axis=1)
     if not missing.any():
         return
@@ -68,8 +76,3 @@ def warn_if_numeric(name: str, words: Sequence[str]) -> None:
             UnparsedCells,
             stacklevel=2,
         )
-
-
-def _is_typed(dtype: Any) -> bool:
-    """Whether values of this dtype are no words."""
-    return isinstance(dtype, np.dtype) and dtype.kind in "biufmM"
