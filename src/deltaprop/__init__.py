@@ -39,6 +39,8 @@ _HOME = {
     "load": "deltaprop.files",
     "report": "deltaprop.inspect.report",
     "save": "deltaprop.files",
+    "to_c": "deltaprop.export.c_code",
+    "to_python": "deltaprop.export.python_code",
     "tune": "deltaprop.tuning",
 }
 _MODULES = {
@@ -93,6 +95,8 @@ __all__ = [
     "schedules",
     "search",
     "tables",
+    "to_c",
+    "to_python",
     "track",
     "tune",
 ]
@@ -114,6 +118,8 @@ if TYPE_CHECKING:
         TabularClassifier,
         TabularRegressor,
     )
+    from deltaprop.export.c_code import to_c
+    from deltaprop.export.python_code import to_python
     from deltaprop.files import load, save
     from deltaprop.functions.activations import Activation
     from deltaprop.functions.losses import Loss
