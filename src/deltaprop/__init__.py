@@ -39,6 +39,7 @@ _HOME = {
     "load": "deltaprop.files",
     "report": "deltaprop.inspect.report",
     "save": "deltaprop.files",
+    "to_onnx": "deltaprop.export",
     "tune": "deltaprop.tuning",
 }
 _MODULES = {
@@ -93,6 +94,7 @@ __all__ = [
     "schedules",
     "search",
     "tables",
+    "to_onnx",
     "track",
     "tune",
 ]
@@ -114,6 +116,7 @@ if TYPE_CHECKING:
         TabularClassifier,
         TabularRegressor,
     )
+    from deltaprop.export import to_onnx
     from deltaprop.files import load, save
     from deltaprop.functions.activations import Activation
     from deltaprop.functions.losses import Loss
