@@ -1,6 +1,6 @@
 """Models for other programs: ONNX files, and conversion from and to other libraries."""
 
-from deltaprop.export.agreement import Agreement
+from deltaprop.export.agreement import Agreement, inputs_of
 from deltaprop.export.onnx_files import OnnxFile, to_onnx
 
-__all__ = ["Agreement", "OnnxFile", "to_onnx"]
+__all__ = ["Agreement", "OnnxFile", "inputs_of", "to_onnx"]

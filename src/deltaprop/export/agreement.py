@@ -66,7 +66,7 @@ def compare(model: Any, file: bytes, X: Any, y: Any = None) -> Agreement:
     y : array-like, optional
         Their target.
     """
-    found = outputs(file, inputs(model, X))
+    found = outputs(file, inputs_of(model, X))
     ours = _numbers_of(model, X)
     if not hasattr(model, "classes_"):
         theirs = found[0].reshape(ours.shape)
@@ -95,7 +95,7 @@ def _has_score(model: Any) -> bool:
     return not model.fitted_mlp()._has_several_quantiles()
 
 
-def inputs(model: Any, X: Any) -> dict[str, np.ndarray]:
+def inputs_of(model: Any, X: Any) -> dict[str, np.ndarray]:
     """The inputs of an exported model for rows as the model's ``predict`` takes them.
 
     Parameters
