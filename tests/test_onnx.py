@@ -15,7 +15,7 @@ import deltaprop as dp
 from deltaprop.cli.app import app
 from deltaprop.errors import InputError, InputTypeError
 from deltaprop.export import inputs_of
-from deltaprop.export.activations import COMPOSED, OPERATORS
+from deltaprop.export.activations import COMPOSED, OPERATORS, SINGLE
 
 from .strategies import OUTPUT_ACTIVATIONS
 
@@ -60,7 +60,8 @@ def test_activations(f, dtype, tmp_path):
     layers = [dp.Dense(4, f, input_scale=True, trainable_activation=True), dp.Dense(4, f)]
     net = dp.Network(3, layers, loss="squared_error", seed=0)
     net.theta = net.theta + 0.3 * rng.normal(size=net.theta.size)
-    check_close(net.predict(X), exported(net, X, tmp_path, dtype)["prediction"], dtype)
+    found = exported(net, X, tmp_path, dtype)["prediction"]
+    check_close(net.predict(X), found, "float32" if f in SINGLE and dtype == "float64" else dtype)
 
 
 def test_every_built_in_activation_can_be_exported():
@@ -83,7 +84,7 @@ CODES = (X[:, 0] + X[:, 1] > 0).astype(int) + (X[:, 2] > 0.8)
         (np.array([3, 7]), "cross_entropy"),
         (np.array([-1, 1]), "hinge"),
         (np.array(["ä", "b", "c"]), "log_loss"),
-        (np.array([0.5, 1.5, 2.5]), "focal"),
+        (np.array([1.0, 2.0, 4.0]), "focal"),
         (np.array(["a", "b", "c"]), "hinge"),
         (np.array(["only"]), "log_loss"),
     ],
@@ -122,7 +123,7 @@ REGRESSIONS = {
 @pytest.mark.parametrize("case", REGRESSIONS)
 def test_regressors(case, tmp_path):
     loss, y = REGRESSIONS[case]
-    model = dp.MLPRegressor(5, loss=loss, max_iter=20, random_state=0).fit(X, y)
+    model = dp.MLPRegressor(hidden_layer_sizes=5, loss=loss, max_iter=20, random_state=0).fit(X, y)
     found = exported(model, X, tmp_path)
     check_close(model.predict(X), found["prediction"])
     if case == "Gaussian":
@@ -136,7 +137,7 @@ def test_the_best_estimator_of_a_search_is_exported(tmp_path):
 
 
 def test_changed_coefficients_are_exported(tmp_path):
-    model = dp.MLPRegressor(3, max_iter=5, random_state=0).fit(X, X[:, 0])
+    model = dp.MLPRegressor(hidden_layer_sizes=3, max_iter=5, random_state=0).fit(X, X[:, 0])
     model.intercepts_[-1] = np.array([42.0])
     check_close(model.predict(X), exported(model, X, tmp_path)["prediction"])
 
@@ -179,14 +180,14 @@ TARGET = np.nan_to_num(TABLE["missing"]) + (TABLE["label"] == "a") + TABLE["inte
 
 @pytest.mark.parametrize("n_bins", [0, 8])
 def test_tables(n_bins, tmp_path):
-    model = dp.TabularRegressor((8,), cv=3, max_iter=5, n_bins=n_bins, random_state=0)
+    model = dp.TabularRegressor(hidden_layer_sizes=8, cv=3, max_iter=5, n_bins=n_bins, random_state=0)
     model.fit(TABLE, TARGET)
     for rows in (TABLE, NEW, NEW[:1]):
         check_close(model.predict(rows), exported(model, rows, tmp_path)["prediction"])
 
 
 def test_one_input_for_each_column(tmp_path):
-    model = dp.TabularRegressor((2,), cv=1, max_iter=1, random_state=0).fit(TABLE, TARGET)
+    model = dp.TabularRegressor(hidden_layer_sizes=2, cv=1, max_iter=1, random_state=0).fit(TABLE, TARGET)
     dp.to_onnx(model, tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     types = {i.name: i.type for i in session.get_inputs()}
@@ -259,7 +260,7 @@ def test_several_labels_of_tables(tmp_path):
 )
 def test_numbers_of_tables(loss, y, tmp_path):
     rows = TABLE[["plain", "two", "missing"]]
-    model = dp.TabularRegressor((8,), cv=3, max_iter=20, loss=loss, random_state=0).fit(rows, y)
+    model = dp.TabularRegressor(hidden_layer_sizes=8, cv=3, max_iter=20, loss=loss, random_state=0).fit(rows, y)
     found = exported(model, rows, tmp_path)
     check_close(model.predict(rows), found["prediction"])
     if loss == "gaussian_nll":
@@ -298,7 +299,7 @@ def test_smaller_files_report_what_they_lose(penguins, tmp_path):
 
 def test_the_loss_of_a_regression(tmp_path):
     rows = TABLE[["plain", "two", "missing"]]
-    model = dp.TabularRegressor((8,), cv=1, max_iter=20, random_state=0).fit(rows, TARGET)
+    model = dp.TabularRegressor(hidden_layer_sizes=8, cv=1, max_iter=20, random_state=0).fit(rows, TARGET)
     found = dp.to_onnx(model, tmp_path / "model.onnx", X=rows, y=TARGET, quantize=True).agreement
     assert found.score == model.score(rows, TARGET)
     assert 0 < abs(found.exported_score - found.score) < 0.1
@@ -333,11 +334,11 @@ BERLIN = pd.DataFrame({"when": pd.date_range("2024-01-01", periods=300, tz="Euro
         (lambda: "model.dp", InputTypeError, "got str"),
         (lambda: make_pipeline(dp.MLPClassifier()), InputTypeError, "skl2onnx"),
         (
-            lambda: dp.TabularRegressor((2,), cv=1, max_iter=1).fit(TEXT, TARGET),
+            lambda: dp.TabularRegressor(hidden_layer_sizes=2, cv=1, max_iter=1).fit(TEXT, TARGET),
             InputError, "'review' holds text.*Leave the column out",
         ),
         (
-            lambda: dp.TabularRegressor((2,), cv=1, max_iter=1).fit(BERLIN, TARGET),
+            lambda: dp.TabularRegressor(hidden_layer_sizes=2, cv=1, max_iter=1).fit(BERLIN, TARGET),
             InputError, "'when' holds dates in the time zone Europe/Berlin.*Leave the column out",
         ),
     ],

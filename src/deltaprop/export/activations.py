@@ -31,6 +31,10 @@ OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {
 """The activations that are one operator, and its attributes."""
 
 
+SINGLE = ("leaky_relu", "elu", "selu", "softplus", "gelu", "mish")
+"""The activations whose operators onnxruntime does not have in float64; float32 replaces it."""
+
+
 def activated(graph: Graph, f: Activation, a: Value, H: int) -> Value:
     """f(a) of H units.
 
@@ -46,10 +50,19 @@ def activated(graph: Graph, f: Activation, a: Value, H: int) -> Value:
         )
     if f.name == "identity":
         return a
-    if f.name in OPERATORS:
-        kind, attributes = OPERATORS[f.name]
-        return graph.op(kind, a, **attributes)
-    return COMPOSED[f.name](graph, a, H)
+    if graph.dtype == "float64" and f.name in SINGLE:
+        narrow = graph.cast(a, "float32")
+        with graph.computed_in("float32"):
+            z = _operators(graph, f, narrow, H)
+        return graph.cast(z, "float64")
+    return _operators(graph, f, a, H)
+
+
+def _operators(graph: Graph, f: Activation, a: Value, H: int) -> Value:
+    if f.name in COMPOSED:
+        return COMPOSED[f.name](graph, a, H)
+    kind, attributes = OPERATORS[f.name]
+    return graph.op(kind, a, **attributes)
 
 
 def _gelu(graph: Graph, a: Value, H: int) -> Value:

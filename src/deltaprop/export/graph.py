@@ -5,7 +5,8 @@ A value of the graph, which is an input, a constant or the output of a node, is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -50,7 +51,7 @@ class Graph:
     """
 
     def __init__(self, dtype: DType) -> None:
-        self.dtype = dtype
+        self.dtype: DType = dtype
         self.outputs: list[str] = []
         self._helper = onnx_module("onnx.helper")
         self._numpy_helper = onnx_module("onnx.numpy_helper")
@@ -107,6 +108,13 @@ class Graph:
     def parameter(self, array: Shaped[np.ndarray, "..."], name: str) -> Value:
         """A constant in the dtype in which networks are computed."""
         return self.constant(array, self.dtype, name)
+
+    @contextmanager
+    def computed_in(self, dtype: DType) -> Iterator[None]:
+        """A context in which networks are computed in another dtype."""
+        before, self.dtype = self.dtype, dtype
+        yield
+        self.dtype = before
 
     def cast(self, value: Value, dtype: str) -> Value:
         """The value in another dtype."""
