@@ -5,11 +5,12 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from tests.generated_code import C, python_predictions, python_program, words
 
 import deltaprop as dp
 from deltaprop.data.reading import UnparsedCells
 from deltaprop.functions import activations
+
+from .generated_code import C, python_predictions, python_program, words
 
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
 

@@ -40,6 +40,7 @@ _HOME = {
     "report": "deltaprop.inspect.report",
     "save": "deltaprop.files",
     "to_c": "deltaprop.export.c_code",
+    "to_onnx": "deltaprop.export",
     "to_python": "deltaprop.export.python_code",
     "tune": "deltaprop.tuning",
 }
@@ -96,6 +97,7 @@ __all__ = [
     "search",
     "tables",
     "to_c",
+    "to_onnx",
     "to_python",
     "track",
     "tune",
@@ -118,6 +120,7 @@ if TYPE_CHECKING:
         TabularClassifier,
         TabularRegressor,
     )
+    from deltaprop.export import to_onnx
     from deltaprop.export.c_code import to_c
     from deltaprop.export.python_code import to_python
     from deltaprop.files import load, save

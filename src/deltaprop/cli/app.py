@@ -9,7 +9,8 @@ from deltaprop.cli import predict
 from deltaprop.cli import evaluate
 from deltaprop.cli import check
 from deltaprop.cli import explain
+from deltaprop.cli import export
 from deltaprop.cli import info
 from deltaprop.cli import look
 
-__all__ = ["app", "check", "evaluate", "explain", "info", "look", "predict", "train"]
+__all__ = ["app", "check", "evaluate", "explain", "export", "info", "look", "predict", "train"]

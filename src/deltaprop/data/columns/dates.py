@@ -60,7 +60,7 @@ class DateColumn:
         parts = [*PARTS[: 3 if (wall == wall.normalize()).all() else 4], "total_seconds"]
         missing = len(dates) - len(known)
         flags = Squash.of_flags(np.full(len(parts) * bool(missing), missing), len(dates))
-        scale = Squash.fitted(_part(dates, part) for part in parts)
+        scale = Squash.fitted(part_of(dates, part) for part in parts)
         return cls(name, pattern, zone, parts, scale, *flags.ends(), n_missing=missing)
 
     def names(self) -> list[str]:
@@ -71,7 +71,7 @@ class DateColumn:
 
     def read(self, column: Any) -> Float[np.ndarray, "N k"]:
         dates = values.dates(column, self.pattern, self.zone)
-        return np.stack([_part(dates, part) for part in self.parts], axis=1)
+        return np.stack([part_of(dates, part) for part in self.parts], axis=1)
 
     def write(
         self,
@@ -114,7 +114,8 @@ def _zone(column: Any, pattern: str | None) -> str | None:
     return str(zone)
 
 
-def _part(dates: pd.DatetimeIndex, part: str) -> Float[np.ndarray, " N"]:
+def part_of(dates: pd.DatetimeIndex, part: str) -> Float[np.ndarray, " N"]:
+    """A part of dates; NaN for a missing date."""
     if part != "total_seconds":
         found: np.ndarray = getattr(dates, part).to_numpy(dtype=np.float64)
         return found

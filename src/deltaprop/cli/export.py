@@ -1,0 +1,90 @@
+"""``deltaprop export``: write a model for programs that do not use deltaprop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from deltaprop.cli.choices import one_of
+from deltaprop.cli.options import ModelFile, Quiet
+from deltaprop.cli.output import examples, note, require_writable
+from deltaprop.cli.reading_options import reads_a_table
+from deltaprop.cli.registry import app
+from deltaprop.data.reading.options import ReadingOptions
+from deltaprop.errors import InputError
+
+if TYPE_CHECKING:
+    from deltaprop.cli.models import Tabular
+
+Option = typer.Option
+DTYPES = ("float32", "float64", "float16")
+
+
+@app.command(
+    epilog=examples(
+        "deltaprop export model.dp --onnx model.onnx",
+        "deltaprop export model.dp --onnx small.onnx --quantize --compare data.csv",
+    )
+)
+@reads_a_table
+def export(
+    model: ModelFile,
+    reading: ReadingOptions,
+    onnx: Annotated[
+        str | None, Option(metavar="FILE", help="An ONNX file, with the preprocessing inside.")
+    ] = None,
+    dtype: Annotated[
+        str, one_of("dtype", DTYPES, "Of an ONNX file: the dtype of the networks")
+    ] = "float32",
+    quantize: Annotated[
+        bool, Option("--quantize", help="Of an ONNX file: store the weights in 8 bits.")
+    ] = False,
+    compare: Annotated[
+        str | None,
+        Option(
+            metavar="TABLE",
+            help="A table on whose rows the export is compared with the model; with the target, "
+            "by its score too.",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a model for programs that do not use deltaprop.
+
+    The file predicts what the model predicts: it contains the preprocessing and all networks.
+    """
+    places = {"--onnx": onnx}
+    if not any(places.values()):
+        raise InputError(f"Name a file to write: {' or '.join(places)}.")
+    for option, place in places.items():
+        if place is not None:
+            require_writable(place, option)
+    from deltaprop.files import load
+
+    fitted = load(model)
+    rows = _rows(model, fitted, compare, reading) if compare is not None else (None, None)
+    if onnx is not None:
+        from deltaprop.export import to_onnx
+
+        _note(
+            onnx, to_onnx(fitted, onnx, dtype=dtype, quantize=quantize, X=rows[0], y=rows[1]), quiet
+        )
+
+
+def _rows(path: str, model: Tabular, table: str, reading: ReadingOptions) -> tuple[Any, Any]:
+    """The rows of a table, and their target if the table has it."""
+    from deltaprop.cli.models import load_tabular
+    from deltaprop.cli.reading_options import read_table
+    from deltaprop.cli.tables import rows_with_target
+
+    load_tabular(path)  # other models do not know the columns of a table
+    frame = read_table(table, reading)
+    if model.target_name_ in frame.columns:
+        return rows_with_target(model, path, table, reading)
+    return frame, None
+
+
+def _note(place: str, written: Any, quiet: bool) -> None:
+    if not quiet:
+        note(f"{place}: {written}")
