@@ -44,7 +44,7 @@ int main(void)
     return 0;
 }
 """
-LISTED = "for (int i = 0; i < {n}; i++) printf(\"%.17g%c\", {what}[i], 31);"
+LISTED = 'for (int i = 0; i < {n}; i++) printf("%.17g%c", {what}[i], 31);'
 
 
 def words(X):
@@ -105,9 +105,8 @@ class C:
 
     def _predict(self, argument):
         if "model_outputs" in self.header:
-            return (
-                f"double y[MODEL_N_OUTPUTS]; model_predict({argument}, y); "
-                + LISTED.format(n="MODEL_N_OUTPUTS", what="y")
+            return f"double y[MODEL_N_OUTPUTS]; model_predict({argument}, y); " + LISTED.format(
+                n="MODEL_N_OUTPUTS", what="y"
             )
         method = "predict_proba" if "predict_proba" in self.header else "decision_function"
         n = "MODEL_N_CLASSES"

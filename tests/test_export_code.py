@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 
 import deltaprop as dp
+from deltaprop.cli.app import app
 from deltaprop.data.reading import UnparsedCells
 from deltaprop.functions import activations
 
 from .generated_code import C, python_predictions, python_program, words
 
+SLOW = pytest.mark.slow
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
 
 
@@ -123,7 +125,7 @@ def agree_on_numbers(model, folder, X, expected):
 
 def test_an_ensemble_of_three_classes_with_bins_and_a_temperature(tmp_path, signal):
     y = np.array(["low", "mid", "high"])[np.digitize(signal, [2.5, 4.0])]
-    model = fitted("TabularClassifier", y, max_iter=30)
+    model = fitted("TabularClassifier", y, max_iter=15, learning_rate_init=0.02)
     assert len(model.members_) == 2
     assert model.temperature_ != 1
     assert len(model.encoder_.bins_)
@@ -134,12 +136,11 @@ def test_an_ensemble_of_three_classes_with_bins_and_a_temperature(tmp_path, sign
     "parameters",
     [
         {"decision_threshold": 0.3},
-        {"cost": {"false_positive": 1, "false_negative": 4}},
-        {"loss": "focal"},
-        {"refit": True},
-        {"n_bins": 0, "preset": "fast", "activation": "mish"},
+        pytest.param({"cost": {"false_positive": 1, "false_negative": 4}}, marks=SLOW),
+        pytest.param({"loss": "focal"}, marks=SLOW),
+        pytest.param({"refit": True}, marks=SLOW),
+        pytest.param({"n_bins": 0, "preset": "fast", "activation": "mish"}, marks=SLOW),
     ],
-    ids=str,
 )
 def test_two_classes(parameters, tmp_path, signal):
     model = fitted("TabularClassifier", signal > 3.2, **parameters)
@@ -159,7 +160,7 @@ def test_several_labels(tmp_path, signal):
     agree_on_classes(model, tmp_path, new_rows())
 
 
-@pytest.mark.parametrize("loss", ["squared_error", "poisson", "quantile"])
+@pytest.mark.parametrize("loss", ["squared_error", pytest.param("poisson", marks=SLOW)])
 def test_numbers(loss, tmp_path, signal):
     model = fitted("TabularRegressor", 1000 * (signal - signal.min()), loss=loss)
     agree_on_numbers(model, tmp_path, new_rows(), quietly(model.predict, new_rows()))
@@ -170,11 +171,11 @@ def test_several_targets_with_quantiles(tmp_path, signal):
     model = fitted("TabularRegressor", np.stack([signal, 9 - 100 * signal], axis=1), loss=loss)
     agree_on_numbers(model, tmp_path, new_rows(), quietly(model.predict, new_rows()))
     _, file = tmp_path / "model.h", tmp_path / "model.py"
-    (first, *_), = python_predictions(file, records(new_rows()[:1]))
+    ((first, *_),) = python_predictions(file, records(new_rows()[:1]))
     assert list(first) == [f"prediction_{i}_q{q}" for i in (0, 1) for q in (0.1, 0.5, 0.9)]
 
 
-@pytest.mark.parametrize("targets", [1, 2])
+@pytest.mark.parametrize("targets", [pytest.param(1, marks=SLOW), 2])
 def test_means_and_standard_deviations(targets, tmp_path, signal):
     y = 100 * signal if targets == 1 else np.stack([signal, 9 - 100 * signal], axis=1)
     model = fitted("TabularRegressor", y, loss="gaussian_nll")
@@ -233,6 +234,18 @@ def test_a_program_names_a_missing_column(tmp_path, signal):
         python_program(tmp_path / "model.py", table()[0].drop(columns="two"))
 
 
+def test_the_command_writes_both_and_says_how_large_they_are(tmp_path, signal, capsys):
+    model = fitted("TabularRegressor", signal)
+    dp.save(model, tmp_path / "model.dp")
+    files = [str(tmp_path / f"model.{ending}") for ending in ("dp", "h", "py")]
+    app(["export", files[0], "--c", files[1], "--python", files[2]], standalone_mode=False)
+    sizes = [(tmp_path / f"model.{ending}").stat().st_size for ending in ("h", "py")]
+    told = capsys.readouterr().err.splitlines()
+    assert told == [f"{files[1]}: {sizes[0]:,} bytes.", f"{files[2]}: {sizes[1]:,} bytes."]
+    with pytest.raises(ValueError, match="Name a file to write: --onnx or --c or --python"):
+        app(["export", files[0]], standalone_mode=False)
+
+
 # ---------------------------------------------------------------- networks and MLP estimators
 
 
@@ -240,7 +253,7 @@ def rows_of_numbers(n=30, D=3):
     return np.random.default_rng(0).normal(0, 2, (n, D))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=SLOW)])
 def test_every_activation(dtype, tmp_path):
     names = [name for name in activations.NAMES if name != "sigmoid"]
     layers = [
@@ -260,7 +273,7 @@ def test_every_activation(dtype, tmp_path):
     np.testing.assert_allclose(of_python, net.predict(X), rtol=1e-4)
 
 
-@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("n_classes", [pytest.param(2, marks=SLOW), 3])
 def test_margins_of_the_hinge_loss(n_classes, tmp_path):
     X = rows_of_numbers()
     y = np.arange(len(X)) % n_classes
@@ -278,7 +291,7 @@ def test_margins_of_the_hinge_loss(n_classes, tmp_path):
     assert [label for label, P in python_predictions(file, rows)] == y.tolist()
 
 
-@pytest.mark.parametrize("loss", ["log_loss", "cross_entropy"])
+@pytest.mark.parametrize("loss", ["log_loss", pytest.param("cross_entropy", marks=SLOW)])
 def test_mlp_classifiers(loss, tmp_path):
     frame = pd.DataFrame(rows_of_numbers(), columns=["a", "b", "c d"])
     y = np.where(frame["a"] > 0, "+", "-")
@@ -290,7 +303,21 @@ def test_mlp_classifiers(loss, tmp_path):
 
 
 def test_names_of_columns_that_are_no_identifiers_of_c(tmp_path):
-    names = ["int", "NAN", "row", "a b", "a_b", "2", "*/ #error", "é", "e", "y\n", "REAL", "NAME", "x"]
+    names = [
+        "int",
+        "NAN",
+        "row",
+        "a b",
+        "a_b",
+        "2",
+        "*/ #error",
+        "é",
+        "e",
+        "y\n",
+        "REAL",
+        "NAME",
+        "x",
+    ]
     rng = np.random.default_rng(0)
     X = pd.DataFrame(rng.choice(["u", "v", "w"], (60, len(names))), columns=names)
     model = dp.TabularRegressor((3,), cv=1, max_iter=2, random_state=0).fit(X, rng.normal(size=60))

@@ -25,6 +25,7 @@ DTYPES = ("float32", "float64", "float16")
     epilog=examples(
         "deltaprop export model.dp --onnx model.onnx",
         "deltaprop export model.dp --onnx small.onnx --quantize --compare data.csv",
+        "deltaprop export model.dp --c model.h --python model.py",
     )
 )
 @reads_a_table
@@ -33,6 +34,14 @@ def export(
     reading: ReadingOptions,
     onnx: Annotated[
         str | None, Option(metavar="FILE", help="An ONNX file, with the preprocessing inside.")
+    ] = None,
+    c: Annotated[
+        str | None,
+        Option("--c", metavar="FILE", help="A C99 header that needs only the standard library."),
+    ] = None,
+    python: Annotated[
+        str | None,
+        Option(metavar="FILE", help="A Python file that needs only the standard library."),
     ] = None,
     dtype: Annotated[
         str, one_of("dtype", DTYPES, "Of an ONNX file: the dtype of the networks")
@@ -44,8 +53,8 @@ def export(
         str | None,
         Option(
             metavar="TABLE",
-            help="A table on whose rows the export is compared with the model; with the target, "
-            "by its score too.",
+            help="Of an ONNX file: a table on whose rows it is compared with the model; with the "
+            "target, by its score too.",
         ),
     ] = None,
     quiet: Quiet = False,
@@ -54,9 +63,11 @@ def export(
 
     The file predicts what the model predicts: it contains the preprocessing and all networks.
     """
-    places = {"--onnx": onnx}
+    places = {"--onnx": onnx, "--c": c, "--python": python}
     if not any(places.values()):
         raise InputError(f"Name a file to write: {' or '.join(places)}.")
+    if onnx is None and (compare is not None or quantize):
+        raise InputError("--compare and --quantize are for ONNX files: name one with --onnx.")
     for option, place in places.items():
         if place is not None:
             require_writable(place, option)
@@ -70,6 +81,14 @@ def export(
         _note(
             onnx, to_onnx(fitted, onnx, dtype=dtype, quantize=quantize, X=rows[0], y=rows[1]), quiet
         )
+    if c is not None:
+        from deltaprop.export.c_code import to_c
+
+        _note(c, f"{to_c(fitted, c):,} bytes.", quiet)
+    if python is not None:
+        from deltaprop.export.python_code import to_python
+
+        _note(python, f"{to_python(fitted, python):,} bytes.", quiet)
 
 
 def _rows(path: str, model: Tabular, table: str, reading: ReadingOptions) -> tuple[Any, Any]:

@@ -12,6 +12,7 @@ from deltaprop._version import __version__
 from deltaprop.data.columns.words import MISSING_WORDS
 from deltaprop.export import c_functions as functions
 from deltaprop.export.identifiers import identifiers, prefix_of
+from deltaprop.files.searches import best_of_search
 from deltaprop.plan.planning import NotPlain, plan_of
 from deltaprop.plan.steps import CategoryStep, Classes, DateStep, Numbers, NumberStep
 from deltaprop.storage.places import Place, write_bytes
@@ -34,8 +35,9 @@ def to_c(model: Any, path: Place, *, name: str | None = None) -> int:
 
     Parameters
     ----------
-    model : Network, MLP estimator or tabular estimator
-        Estimators must be fitted. Columns may be numbers, booleans, durations, categories, and dates
+    model : Network, MLP estimator, tabular estimator or search
+        Estimators must be fitted. Of a search, such as ``GridSearchCV``, this is its best estimator.
+        Columns may be numbers, booleans, durations, categories, and dates
         without a time zone or in UTC.
     path : str or Path
         Usually ends in ``.h``. May be a URL, as for :func:`deltaprop.save`.
@@ -61,7 +63,7 @@ def to_c(model: Any, path: Place, *, name: str | None = None) -> int:
     >>> dp.to_c(net, path) == os.path.getsize(path)
     True
     """
-    source = c_source(plan_of(model), prefix_of(str(path), name))
+    source = c_source(plan_of(best_of_search(model)), prefix_of(str(path), name))
     data = source.encode()
     write_bytes(path, data)
     return len(data)
@@ -199,9 +201,7 @@ class _Header:
         )
 
     def _empty_row(self) -> str:
-        values = (
-            "-1" if isinstance(step, CategoryStep) else "NAN" for step in self.plan.columns
-        )
+        values = ("-1" if isinstance(step, CategoryStep) else "NAN" for step in self.plan.columns)
         name = self.name
         return (
             f"/* A row whose values are all missing. */\nstatic inline {name}_row "
@@ -216,7 +216,9 @@ class _Header:
         for i, step in enumerate(self.plan.columns):
             field = self.fields[step.name]
             if isinstance(step, CategoryStep):
-                cases.append(f"    case {i}: row->{field} = {self.name}_{field}_code(text); return 1;")
+                cases.append(
+                    f"    case {i}: row->{field} = {self.name}_{field}_code(text); return 1;"
+                )
             else:
                 cases.append(f"    case {i}: return {self.name}_parse(text, &row->{field});")
         yield (
@@ -268,7 +270,9 @@ class _Header:
         lines = ["{", "    double part[5];", f"    $NAME_date({value}, part);"]
         for i, part in enumerate(step.parts):
             scale = f"{float(step.center[i])!r}, {float(step.scale[i])!r}"
-            lines.append(f"    x[{step.at + i}] = $NAME_scaled(part[{PARTS.index(part)}], {scale});")
+            lines.append(
+                f"    x[{step.at + i}] = $NAME_scaled(part[{PARTS.index(part)}], {scale});"
+            )
             if step.flag is not None:
                 ends = f"{self._number(step.low[i])} : {self._number(step.high[i])}"
                 lines.append(f"    x[{step.flag + i}] = isfinite({value}) ? {ends};")
@@ -302,7 +306,9 @@ class _Header:
                 if step.alpha is not None:
                     yield self._array(f"alpha_{m}_{l}", step.alpha)
         rows = [
-            "    {" + ", ".join(self._layer(step, f"{m}_{l}") for l, step in enumerate(layers)) + "}"
+            "    {"
+            + ", ".join(self._layer(step, f"{m}_{l}") for l, step in enumerate(layers))
+            + "}"
             for m, layers in enumerate(plan.networks)
         ]
         n_layers, n_networks = len(plan.networks[0]), len(plan.networks)
@@ -361,7 +367,9 @@ class _Header:
         yield _strings(f"{self.name}_outputs", out.names)
         yield self._doubles("mean", out.mean)
         yield self._doubles("scale", out.scale)
-        value = f"h < {n // 2} ? (double)z[h] : sqrt((double)z[h])" if out.gaussian else "(double)z[h]"
+        value = (
+            f"h < {n // 2} ? (double)z[h] : sqrt((double)z[h])" if out.gaussian else "(double)z[h]"
+        )
         yield self._filled(
             "/* The predictions, one for each of $NAME_outputs. */\n"
             f"static inline void $NAME_predict({self.row}, double *y)\n{{\n    $REAL z[{n}];\n"
@@ -378,7 +386,9 @@ class _Header:
         yield f"#define {name.upper()}_N_CLASSES {C}\n"
         yield _strings(f"{name}_classes", [str(label) for label in out.labels])
         method = "decision_function" if out.margins else "predict_proba"
-        what = "The signed margins." if out.margins else f"The probability of each of {name}_classes."
+        what = (
+            "The signed margins." if out.margins else f"The probability of each of {name}_classes."
+        )
         last = f"    for (int h = 0; h < {H}; h++) p[h] = (double)z[h];\n"
         if out.pair and not out.margins:
             last = "    p[0] = 1;\n" if C == 1 else (

@@ -329,14 +329,20 @@ def _decide(P: list[float]) -> Any:
     if threshold is not None:
         return CLASSES[int(P[-1] > threshold[0])]
     if cost is not None:
-        P = [-sum(p * c for p, c in zip(P, column, strict=True)) for column in zip(*cost, strict=True)]
+        P = [
+            -sum(p * c for p, c in zip(P, column, strict=True))
+            for column in zip(*cost, strict=True)
+        ]
     return CLASSES[P.index(max(P))]
 
 
 MISSING = frozenset(MODEL.get("missing_words", []))
 BINS = list(zip(*map(_unpacked, MODEL["bins"]), strict=True)) if MODEL.get("bins") else []
 NETWORKS = [
-    [(_unpacked(W), _unpacked(b), _activation(f), alpha and _unpacked(alpha)) for W, b, f, alpha in net]
+    [
+        (_unpacked(W), _unpacked(b), _activation(f), alpha and _unpacked(alpha))
+        for W, b, f, alpha in net
+    ]
     for net in MODEL.get("networks", [])
 ]
 

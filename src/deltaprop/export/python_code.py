@@ -11,6 +11,7 @@ import numpy as np
 
 from deltaprop._version import __version__
 from deltaprop.data.columns.words import MISSING_WORDS
+from deltaprop.files.searches import best_of_search
 from deltaprop.plan.planning import plan_of
 from deltaprop.plan.steps import (
     CategoryStep,
@@ -36,8 +37,9 @@ def to_python(model: Any, path: Place) -> int:
 
     Parameters
     ----------
-    model : Network, MLP estimator or tabular estimator
-        Estimators must be fitted. Columns may be numbers, booleans, durations, categories and dates.
+    model : Network, MLP estimator, tabular estimator or search
+        Estimators must be fitted. Of a search, such as ``GridSearchCV``, this is its best estimator.
+        Columns may be numbers, booleans, durations, categories and dates.
     path : str or Path
         Usually ends in ``.py``. May be a URL, as for :func:`deltaprop.save`.
 
@@ -63,6 +65,7 @@ def to_python(model: Any, path: Place) -> int:
     >>> runpy.run_path(path)["predict"]({"x0": 3.0})
     7.0
     """
+    model = best_of_search(model)
     data = python_source(plan_of(model), _words_of(model)).encode()
     write_bytes(path, data)
     return len(data)
@@ -97,7 +100,12 @@ def _data(plan: Plan) -> dict[str, Any]:
         data["bins"] = [_packed(part) for part in (bins.source.astype("i4"), bins.low, bins.high)]
     data["networks"] = [
         [
-            (_packed(s.W), _packed(s.b), s.activation, None if s.alpha is None else _packed(s.alpha))
+            (
+                _packed(s.W),
+                _packed(s.b),
+                s.activation,
+                None if s.alpha is None else _packed(s.alpha),
+            )
             for s in layers
         ]
         for layers in plan.networks
@@ -112,7 +120,11 @@ def _column(step: ColumnStep) -> dict[str, Any]:
     if isinstance(step, DateStep):
         return {"kind": "date", **{name: _plain(value) for name, value in vars(step).items()}}
     values = {name: _plain(value) for name, value in vars(step).items() if name != "labels"}
-    return {"kind": "category", **values, "places": dict(zip(step.labels, step.places, strict=True))}
+    return {
+        "kind": "category",
+        **values,
+        "places": dict(zip(step.labels, step.places, strict=True)),
+    }
 
 
 def _numbers(out: Numbers) -> dict[str, Any]:
