@@ -1,4 +1,4 @@
-"""Runs exported models: the C header with gcc and sanitizers, the Python file in its own process."""
+"""Exported models that are run: C headers with gcc's sanitizers, Python files in a process."""
 
 import csv
 import io
@@ -10,10 +10,10 @@ import sys
 import numpy as np
 import pytest
 
-FLAGS = (
-    "-std=c99 -pedantic -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wconversion -O1 -g"
-    " -fsanitize=address,undefined -fno-sanitize-recover=all"
-).split()
+FLAGS = [
+    "-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wstrict-prototypes",
+    "-Wconversion", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
+]  # fmt: skip
 
 MAIN = r"""
 #include <stdio.h>

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from deltaprop._version import __version__
+from deltaprop.errors import naming_missing_packages
 
 _HOME = {
     "Activation": "deltaprop.functions.activations",
@@ -143,12 +144,13 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        value = getattr(importlib.import_module(_HOME[name]), name)
-    elif name in _MODULES:
-        value = importlib.import_module(_MODULES[name])
-    else:
+    if name not in _HOME and name not in _MODULES:
         raise AttributeError(f"module 'deltaprop' has no attribute {name!r}")
+    with naming_missing_packages(f"deltaprop.{name}"):
+        if name in _HOME:
+            value = getattr(importlib.import_module(_HOME[name]), name)
+        else:
+            value = importlib.import_module(_MODULES[name])
     globals()[name] = value
     return value
 

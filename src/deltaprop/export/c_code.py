@@ -36,8 +36,8 @@ def to_c(model: Any, path: Place, *, name: str | None = None) -> int:
     Parameters
     ----------
     model : Network, MLP estimator, tabular estimator or search
-        Estimators must be fitted. Of a search, such as ``GridSearchCV``, this is its best estimator.
-        Columns may be numbers, booleans, durations, categories, and dates
+        Estimators must be fitted. Of a search, such as ``GridSearchCV``, this is its best
+        estimator. Columns may be numbers, booleans, durations, categories, and dates
         without a time zone or in UTC.
     path : str or Path
         Usually ends in ``.h``. May be a URL, as for :func:`deltaprop.save`.
@@ -224,7 +224,8 @@ class _Header:
         yield (
             f"/* Set the value of a column, an index of {self.name}_columns, from text as in CSV.\n"
             "   Returns 0 if a number is expected and not found, which is then missing. */\n"
-            f"static inline int {self.name}_set({self.name}_row *row, int column, const char *text)\n"
+            f"static inline int {self.name}_set"
+            f"({self.name}_row *row, int column, const char *text)\n"
             "{\n    switch (column) {\n" + "\n".join(cases) + "\n    default: return 0;\n    }\n}\n"
         )
 
@@ -400,10 +401,10 @@ class _Header:
         )
         n_values = H if out.margins else C
         yield from self._decision(out, n_values)
-        many = ", int *y" if out.several else ""
+        kind, many = ("void", ", int *y") if out.several else ("int", "")
         call = f"$NAME_decide(p{', y' if out.several else ''});\n"
         yield self._filled(
-            f"static inline {'void' if out.several else 'int'} $NAME_predict({self.row}{many})\n{{\n"
+            f"static inline {kind} $NAME_predict({self.row}{many})\n{{\n"
             f"    double p[{n_values}];\n    $NAME_{method}({self._given()}, p);\n"
             f"    {'' if out.several else 'return '}{call}}}\n"
         )
@@ -415,7 +416,7 @@ class _Header:
             assert out.threshold is not None
             yield self._doubles("threshold", out.threshold)
             yield self._filled(
-                f"/* 1 for each of $NAME_classes that is predicted, and 0 for others, given {of}. */\n"
+                f"/* 1 for each of $NAME_classes that is predicted, else 0, given {of}. */\n"
                 "static inline void $NAME_decide(const double *p, int *y)\n{\n"
                 f"    for (int k = 0; k < {n}; k++) y[k] = p[k] > $NAME_threshold[k];\n}}\n"
             )
@@ -459,8 +460,8 @@ class _Header:
 def _require_writable(step: ColumnStep) -> None:
     if isinstance(step, DateStep) and step.zone not in (None, "UTC"):
         raise NotPlain(
-            f"Column {step.name!r} holds dates in the time zone {step.zone}, which C does not know. "
-            "Convert them to UTC and fit again, or export the model to Python."
+            f"Column {step.name!r} holds dates in the time zone {step.zone}, which C does not "
+            "know. Convert them to UTC and fit again, or export the model to Python."
         )
     if isinstance(step, CategoryStep) and any("\0" in label for label in step.labels):
         raise NotPlain(

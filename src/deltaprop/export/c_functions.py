@@ -94,7 +94,8 @@ BINS = """\
 static inline void $NAME_write_bins($REAL *x)
 {
     for (int i = 0; i < N_BINS; i++) {
-        $REAL t = (x[$NAME_bin_source[i]] - $NAME_bin_low[i]) / ($NAME_bin_high[i] - $NAME_bin_low[i]);
+        const $REAL low = $NAME_bin_low[i], high = $NAME_bin_high[i];
+        const $REAL t = (x[$NAME_bin_source[i]] - low) / (high - low);
         x[FIRST_BIN + i] = t < 0 ? 0 : t > 1 ? 1 : t;
     }
 }

@@ -11,16 +11,18 @@ from deltaprop.errors import InputError
 
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 C_KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline"
-    " int long register restrict return short signed sizeof static struct switch typedef union"
-    " unsigned void volatile while _Bool _Complex _Imaginary"
-    " alignas alignof and and_eq asm bitand bitor bool catch class compl concept const_cast"
-    " constexpr decltype delete dynamic_cast explicit export false friend mutable namespace new"
-    " noexcept not not_eq nullptr operator or or_eq private protected public reinterpret_cast"
-    " requires static_assert static_cast template this thread_local throw true try typeid typename"
-    " typeof using virtual wchar_t xor xor_eq".split()
+    """
+    auto break case char const continue default do double else enum extern float for goto if inline
+    int long register restrict return short signed sizeof static struct switch typedef union
+    unsigned void volatile while
+    alignas alignof and and_eq asm bitand bitor bool catch class compl concept const_cast constexpr
+    decltype delete dynamic_cast explicit export false friend mutable namespace new noexcept not
+    not_eq nullptr operator or or_eq private protected public reinterpret_cast requires
+    static_assert static_cast template this thread_local throw true try typeid typename typeof using
+    virtual wchar_t xor xor_eq
+    """.split()  # noqa: SIM905
 )  # those of C++ as well, whose programs may include the header
-MACROS = frozenset("NAN INFINITY NULL errno signbit isnan isinf isfinite isnormal".split())
+MACROS = ("NAN", "INFINITY", "NULL", "errno", "signbit", "isnan", "isinf", "isfinite", "isnormal")
 
 
 def identifiers(names: Iterable[str]) -> list[str]:

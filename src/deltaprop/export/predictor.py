@@ -1,8 +1,8 @@
 """Predictions of a model of deltaprop: one file, which needs only Python's standard library.
 
-The model is MODEL. `predict(row)` takes a dict of the values of a row by the names of COLUMNS; a value
-that is None, NaN or absent is missing. `predict_proba(row)`, of a classifier, returns a probability
-for each of CLASSES. As a program, it reads rows as CSV from standard input and writes predictions:
+`predict(row)` takes a dict of the values of a row by the names of COLUMNS; a value that is None,
+NaN or absent is missing. `predict_proba(row)`, of a classifier, returns a probability for each of
+CLASSES. As a program, it reads rows as CSV from standard input and writes predictions:
 
     python FILE.py < rows.csv > predictions.csv
     python FILE.py --proba < rows.csv

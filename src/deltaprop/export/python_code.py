@@ -14,7 +14,6 @@ from deltaprop.data.columns.words import MISSING_WORDS
 from deltaprop.files.searches import best_of_search
 from deltaprop.plan.planning import plan_of
 from deltaprop.plan.steps import (
-    CategoryStep,
     Classes,
     ColumnStep,
     DateStep,
@@ -32,14 +31,14 @@ def to_python(model: Any, path: Place) -> int:
     """Write a model as one Python file, which needs nothing but the standard library.
 
     The file has the functions ``predict(row)`` and ``predict_proba(row)`` of a dict of values. As a
-    program, it reads rows as CSV from standard input and writes predictions as CSV. It runs on
-    Python 3.11 or newer, also on PyPy, and is meant for few rows: numbers are multiplied one by one.
+    program, it reads rows as CSV from standard input and writes predictions as CSV. It needs Python
+    3.11 or newer, and is meant for few rows, because numbers are multiplied one by one.
 
     Parameters
     ----------
     model : Network, MLP estimator, tabular estimator or search
-        Estimators must be fitted. Of a search, such as ``GridSearchCV``, this is its best estimator.
-        Columns may be numbers, booleans, durations, categories and dates.
+        Estimators must be fitted. Of a search, such as ``GridSearchCV``, this is its best
+        estimator. Columns may be numbers, booleans, durations, categories and dates.
     path : str or Path
         Usually ends in ``.py``. May be a URL, as for :func:`deltaprop.save`.
 
@@ -110,7 +109,9 @@ def _data(plan: Plan) -> dict[str, Any]:
         ]
         for layers in plan.networks
     ]
-    return data | (_numbers if isinstance(plan.output, Numbers) else _classes)(plan.output)  # type: ignore[operator]
+    if isinstance(plan.output, Numbers):
+        return data | {name: _plain(value) for name, value in vars(plan.output).items()}
+    return data | _classes(plan.output)
 
 
 def _column(step: ColumnStep) -> dict[str, Any]:
@@ -125,10 +126,6 @@ def _column(step: ColumnStep) -> dict[str, Any]:
         **values,
         "places": dict(zip(step.labels, step.places, strict=True)),
     }
-
-
-def _numbers(out: Numbers) -> dict[str, Any]:
-    return {name: _plain(value) for name, value in vars(out).items()}
 
 
 def _classes(out: Classes) -> dict[str, Any]:

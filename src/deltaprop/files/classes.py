@@ -54,7 +54,7 @@ NAMED = {
         "deltaprop.data.columns.chains": ("ChainColumn",),
         "deltaprop.data.columns.dates": ("DateColumn",),
         "deltaprop.data.columns.numbers": ("DurationColumn", "NumberColumn"),
-        "deltaprop.data.columns.recognition": ("DroppedColumn",),
+        "deltaprop.data.columns.dropped": ("DroppedColumn",),
         "deltaprop.data.columns.squashing": ("Squash",),
         "deltaprop.data.columns.text": ("TextColumn",),
         "deltaprop.engines.xla_engine": ("Xla",),

@@ -116,9 +116,9 @@ def _step(column: Any, at: int, flag: int) -> ColumnStep:
             "versions. Fit the model again with this version, and export that."
         )
     raise NotPlain(
-        f"Column {column.name!r} contains text, which is encoded by its n-grams; this cannot be "
-        "exported. Leave the column out, or replace it by categories or numbers, and fit again; or "
-        "predict with deltaprop: `deltaprop predict`, or dp.load(path).predict(table)."
+        f"Column {column.name!r} contains text, which is encoded by its n-grams; exports and light "
+        "models do not support this. Leave the column out, or replace it by categories or numbers, "
+        "and fit again; or predict with dp.load(path).predict(table) or `deltaprop predict`."
     )
 
 
@@ -162,8 +162,8 @@ def _layers(network: Model) -> tuple[DenseStep, ...]:
     for f in network.f:
         if not f.is_builtin:
             raise NotPlain(
-                f"The activation {f.name!r} is a custom one, which cannot be exported. Use a "
-                "built-in activation, or predict with deltaprop."
+                f"The activation {f.name!r} is a custom one; exports and light models support only "
+                "built-in ones. Predict with dp.load(path, custom=...).predict(X)."
             )
     W, _ = equations.in_effect(network.W, network.f, network.vectors)
     parts = zip(W, network.b, network.f, network.alpha, strict=True)

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import pandas as pd
 
-from deltaprop.data.columns import values
 from deltaprop.data.columns.description import CONSTANT, Description
 from deltaprop.data.columns.squashing import Squash, is_end
 
 if TYPE_CHECKING:
+    import pandas as pd
     from jaxtyping import Float
 
 PARTS = ("year", "month", "day", "hour")
@@ -53,6 +52,8 @@ class DateColumn:
 
     @classmethod
     def fitted(cls, name: str, column: Any, pattern: str | None = None) -> DateColumn:
+        from deltaprop.data.columns import values
+
         zone = _zone(column, pattern)
         dates = values.dates(column, pattern, zone)
         known = dates.dropna()
@@ -70,6 +71,8 @@ class DateColumn:
         return [f"{name} missing" for name in self.names()] if len(self.low) else []
 
     def read(self, column: Any) -> Float[np.ndarray, "N k"]:
+        from deltaprop.data.columns import values
+
         dates = values.dates(column, self.pattern, self.zone)
         return np.stack([part_of(dates, part) for part in self.parts], axis=1)
 
@@ -104,6 +107,10 @@ class DateColumn:
 
 def _zone(column: Any, pattern: str | None) -> str | None:
     """The time zone of a column of dates, or of strings of this format; UTC if it has no name."""
+    import pandas as pd
+
+    from deltaprop.data.columns import values
+
     zone = values.with_zones(column, pattern).tz
     if zone is None:
         return None
