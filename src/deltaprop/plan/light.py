@@ -216,6 +216,9 @@ def _as_parts(cells: np.ndarray, step: DateStep) -> Float[np.ndarray, "N k"]:
             f"Column {step.name!r} holds dates in the time zone {step.zone}, which needs pandas: "
             "load the model without light=True."
         )
+    if cells.dtype.kind in "OU":
+        words = map(label, cells.tolist())
+        cells = np.array([w if w and not is_missing_word(w) else None for w in words], object)
     try:
         dates = cells.astype("datetime64[us]")
     except (TypeError, ValueError) as error:
