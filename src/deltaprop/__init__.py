@@ -36,10 +36,16 @@ _HOME = {
     "diagnose": "deltaprop.inspect.diagnosis",
     "fit": "deltaprop.training.fitting",
     "fit_many": "deltaprop.training.many",
+    "from_keras": "deltaprop.export",
+    "from_onnx": "deltaprop.export",
+    "from_sklearn": "deltaprop.export",
+    "from_torch": "deltaprop.export",
     "load": "deltaprop.files",
     "report": "deltaprop.inspect.report",
     "save": "deltaprop.files",
     "to_onnx": "deltaprop.export",
+    "to_sklearn": "deltaprop.export",
+    "to_torch": "deltaprop.export",
     "tune": "deltaprop.tuning",
 }
 _MODULES = {
@@ -86,6 +92,10 @@ __all__ = [
     "files",
     "fit",
     "fit_many",
+    "from_keras",
+    "from_onnx",
+    "from_sklearn",
+    "from_torch",
     "initializers",
     "load",
     "losses",
@@ -95,6 +105,8 @@ __all__ = [
     "search",
     "tables",
     "to_onnx",
+    "to_sklearn",
+    "to_torch",
     "track",
     "tune",
 ]
@@ -116,7 +128,15 @@ if TYPE_CHECKING:
         TabularClassifier,
         TabularRegressor,
     )
-    from deltaprop.export import to_onnx
+    from deltaprop.export import (
+        from_keras,
+        from_onnx,
+        from_sklearn,
+        from_torch,
+        to_onnx,
+        to_sklearn,
+        to_torch,
+    )
     from deltaprop.files import load, save
     from deltaprop.functions.activations import Activation
     from deltaprop.functions.losses import Loss

@@ -62,7 +62,7 @@ def to_onnx(
     Parameters
     ----------
     model : Network, MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor or search
-        Estimators must be fitted. Of a search, such as ``GridSearchCV``, this is its best estimator.
+        Estimators must be fitted. Of a search, such as ``GridSearchCV``, the best one is written.
     path : str or Path
         Usually ends in ``.onnx``; may be a URL. An existing file is replaced in one step.
     dtype : {"float32", "float64", "float16"}, default="float32"

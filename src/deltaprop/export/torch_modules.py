@@ -43,8 +43,8 @@ def from_torch(module: torch.nn.Module, loss: str | Loss | None = None) -> Netwo
 
     Notes
     -----
-    If the module returns logits, as ``torch.nn.CrossEntropyLoss`` takes them, append the activation:
-    ``torch.nn.Sequential(module, torch.nn.Softmax(dim=1))``.
+    If the module returns logits, as ``torch.nn.CrossEntropyLoss`` takes them, append the
+    activation: ``torch.nn.Sequential(module, torch.nn.Softmax(dim=1))``.
 
     Examples
     --------
@@ -73,7 +73,7 @@ def to_torch(model: Any) -> torch.nn.Sequential:
     Returns
     -------
     torch.nn.Sequential
-        Of Linear layers, activations and Dropout, in evaluation mode, with the dtype of the network.
+        Of Linear layers, activations and Dropout, in evaluation mode, in the network's dtype.
 
     Raises
     ------
