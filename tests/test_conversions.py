@@ -310,5 +310,5 @@ def test_what_onnx_has_and_we_do_not(tmp_path):
         text = f'<ir_version: 8, opset_import: ["" : 15]> {head} {{ {body} }}'
         with pytest.raises(InputError, match=words):
             dp.from_onnx(onnx.parser.parse_model(text))
-    with pytest.raises(InputError, match="the output 'z'.*are 'y'"):
+    with pytest.raises(InputError, match=r"the output 'z'.*are 'y'"):
         dp.from_onnx(onnx.parser.parse_model(text), output="z")

@@ -119,6 +119,6 @@ def test_what_cannot_be_converted():
     hinge = dp.MLPClassifier(2, loss="hinge", max_iter=2, random_state=0).fit(X, CODES)
     with pytest.raises(InputError, match="hinge"):
         run(hinge, X)
-    model = dp.MLPRegressor(2, max_iter=2, random_state=0).fit(X, X[:, 0])
+    model = dp.MLPRegressor(hidden_layer_sizes=2, max_iter=2, random_state=0).fit(X, X[:, 0])
     with pytest.raises(InputError, match="target_opset >= 13, got 12"):
         run(model, X, target_opset=12)

@@ -57,7 +57,7 @@ def from_sklearn(model: Any) -> MLPClassifier | MLPRegressor:
     >>> X, y = load_iris(return_X_y=True)
     >>> theirs = MLPClassifier(8, solver="lbfgs", max_iter=50, random_state=0).fit(X, y)
     >>> ours = dp.from_sklearn(theirs)
-    >>> abs(ours.predict_proba(X) - theirs.predict_proba(X)).max() < 1e-12
+    >>> bool(abs(ours.predict_proba(X) - theirs.predict_proba(X)).max() < 1e-12)
     True
     """
     kind = next((ours for theirs, ours in PAIRS.items() if isinstance(model, theirs)), None)
@@ -133,7 +133,7 @@ def to_sklearn(model: Any) -> Any:
     >>> X, y = load_iris(return_X_y=True)
     >>> ours = dp.MLPClassifier(8, dropout=0.1, max_iter=20, random_state=0).fit(X, y)
     >>> theirs = dp.to_sklearn(ours)
-    >>> abs(ours.predict_proba(X) - theirs.predict_proba(X)).max() < 1e-12
+    >>> bool(abs(ours.predict_proba(X) - theirs.predict_proba(X)).max() < 1e-12)
     True
     """
     kind = next((theirs for theirs, ours in PAIRS.items() if isinstance(model, ours)), None)
