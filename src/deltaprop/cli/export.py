@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deltaprop.cli.choices import one_of
+from deltaprop.cli.choices import ONNX_DTYPES, one_of
 from deltaprop.cli.options import ModelFile, Quiet
 from deltaprop.cli.output import examples, note, require_writable
 from deltaprop.cli.reading_options import reads_a_table
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from deltaprop.cli.models import Tabular
 
 Option = typer.Option
-DTYPES = ("float32", "float64", "float16")
 
 
 @app.command(
@@ -35,7 +34,7 @@ def export(
         str | None, Option(metavar="FILE", help="An ONNX file, with the preprocessing inside.")
     ] = None,
     dtype: Annotated[
-        str, one_of("dtype", DTYPES, "Of an ONNX file: the dtype of the networks")
+        str, one_of("dtype", ONNX_DTYPES, "Of an ONNX file: the dtype of the networks")
     ] = "float32",
     quantize: Annotated[
         bool, Option("--quantize", help="Of an ONNX file: store the weights in 8 bits.")

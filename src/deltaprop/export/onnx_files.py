@@ -9,13 +9,11 @@ from typing import Any
 
 from deltaprop.errors import InputError
 from deltaprop.export.agreement import Agreement, compare
-from deltaprop.export.graph import DType
+from deltaprop.export.graph import DTYPES, DType
 from deltaprop.export.models import graph_of, metadata_of
 from deltaprop.export.optional import onnx_module
 from deltaprop.files.searches import best_of_search
 from deltaprop.storage.places import Place, write_bytes
-
-DTYPES = ("float32", "float64", "float16")
 
 
 @dataclass(frozen=True)
