@@ -351,8 +351,12 @@ BERLIN = pd.DataFrame({"when": pd.date_range("2024-01-01", periods=300, tz="Euro
             lambda: dp.TabularRegressor(hidden_layer_sizes=2, cv=1, max_iter=1).fit(BERLIN, TARGET),
             InputError, "'when' holds dates in the time zone Europe/Berlin.*Leave the column out",
         ),
+        (
+            lambda: dp.load("tests/compatibility/models/tabular_regressor.dp.bin"),
+            InputError, "is encoded as in an earlier version of deltaprop",
+        ),
     ],
-    ids=["activation", "not fitted", "no model", "pipeline", "text", "time zone"],
+    ids=["activation", "not fitted", "no model", "pipeline", "text", "time zone", "old file"],
 )  # fmt: skip
 def test_what_cannot_be_exported(model, error, words, tmp_path):
     path = tmp_path / "model.onnx"

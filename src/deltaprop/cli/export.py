@@ -59,10 +59,14 @@ def export(
     for option, place in places.items():
         if place is not None:
             require_writable(place, option)
+    from deltaprop.cli.models import load_tabular
     from deltaprop.files import load
 
-    fitted = load(model)
-    rows = _rows(model, fitted, compare, reading) if compare is not None else (None, None)
+    if compare is None:
+        fitted, rows = load(model), (None, None)
+    else:
+        fitted = load_tabular(model)
+        rows = _rows(model, fitted, compare, reading)
     if onnx is not None:
         from deltaprop.export import to_onnx
 
@@ -73,11 +77,9 @@ def export(
 
 def _rows(path: str, model: Tabular, table: str, reading: ReadingOptions) -> tuple[Any, Any]:
     """The rows of a table, and their target if the table has it."""
-    from deltaprop.cli.models import load_tabular
     from deltaprop.cli.reading_options import read_table
     from deltaprop.cli.tables import rows_with_target
 
-    load_tabular(path)  # other models do not know the columns of a table
     frame = read_table(table, reading)
     if model.target_name_ in frame.columns:
         return rows_with_target(model, path, table, reading)

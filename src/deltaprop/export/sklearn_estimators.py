@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from deltaprop.estimators import MLPClassifier, MLPRegressor
 from deltaprop.estimators._base import BaseMLP
 from deltaprop.export.assembly import Layer, assembled
 from deltaprop.network import Network
+from deltaprop.training.stopping import Plateau
 
 PAIRS = {
     neural_network.MLPClassifier: MLPClassifier,
@@ -68,9 +70,13 @@ def from_sklearn(model: Any) -> MLPClassifier | MLPRegressor:
         )
     check_is_fitted(model)
     ours = kind(**model.get_params(deep=False))
-    fitted = {name: getattr(model, name) for name in CURVES if hasattr(model, name)}
+    fitted = _curves(model)
     stopped = "max_iter" if model.n_iter_ >= model.max_iter else "converged"
-    fitted |= {"stop_reason_": stopped, "validation_loss_curve_": None, "_progress": {}}
+    plateau = vars(Plateau(model.tol, model.n_iter_no_change))
+    fitted |= {
+        "stop_reason_": stopped, "validation_loss_curve_": None, "_progress": {},
+        "_plateau": plateau,
+    }  # fmt: skip
     for absent in ("loss_curve_", "loss_"):
         fitted.setdefault(absent, [] if absent == "loss_curve_" else float("nan"))
     if kind is MLPClassifier:
@@ -79,6 +85,11 @@ def from_sklearn(model: Any) -> MLPClassifier | MLPRegressor:
         fitted["_n_targets"] = model.n_outputs_
     ours.__deltaprop_restore__(fitted, _network_of(model, ours))
     return ours
+
+
+def _curves(model: Any) -> dict[str, Any]:
+    """Copies of the fitted attributes that both have; warm starts append to the lists."""
+    return {name: copy.copy(getattr(model, name)) for name in CURVES if hasattr(model, name)}
 
 
 def _kind_of(model: Any) -> str:
@@ -143,9 +154,7 @@ def to_sklearn(model: Any) -> Any:
         )
     net = model.fitted_network()
     theirs = kind(**_parameters(model, net, kind))
-    for name in CURVES:
-        if hasattr(model, name):
-            setattr(theirs, name, getattr(model, name))
+    vars(theirs).update(_curves(model))
     theirs.coefs_ = [W.copy() for W in net.W]
     theirs.intercepts_ = [b.copy() for b in net.b]
     theirs.n_layers_, theirs.n_outputs_ = net.n_layers + 1, net.n_outputs
