@@ -9,12 +9,14 @@ import typer
 from deltaprop.cli.choices import ONNX_DTYPES, one_of
 from deltaprop.cli.options import ModelFile, Quiet
 from deltaprop.cli.output import examples, note, require_writable
-from deltaprop.cli.reading_options import reads_a_table
+from deltaprop.cli.reading_options import read_table, reads_a_table
 from deltaprop.cli.registry import app
 from deltaprop.data.reading.options import ReadingOptions
 from deltaprop.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from deltaprop.cli.models import Tabular
 
 Option = typer.Option
@@ -63,27 +65,23 @@ def export(
     from deltaprop.files import load
 
     if compare is None:
-        fitted, rows = load(model), (None, None)
+        fitted: Any = load(model)
+        rows: tuple[Any, Any] = None, None
     else:
         fitted = load_tabular(model)
-        rows = _rows(model, fitted, compare, reading)
+        rows = _rows(fitted, read_table(compare, reading))
     if onnx is not None:
         from deltaprop.export import to_onnx
 
-        _note(
-            onnx, to_onnx(fitted, onnx, dtype=dtype, quantize=quantize, X=rows[0], y=rows[1]), quiet
-        )
+        how: Any = {"dtype": dtype, "quantize": quantize, "X": rows[0], "y": rows[1]}
+        _note(onnx, to_onnx(fitted, onnx, **how), quiet)
 
 
-def _rows(path: str, model: Tabular, table: str, reading: ReadingOptions) -> tuple[Any, Any]:
+def _rows(model: Tabular, frame: pd.DataFrame) -> tuple[Any, Any]:
     """The rows of a table, and their target if the table has it."""
-    from deltaprop.cli.reading_options import read_table
-    from deltaprop.cli.tables import rows_with_target
+    from deltaprop.cli.tables import split_rows
 
-    frame = read_table(table, reading)
-    if model.target_name_ in frame.columns:
-        return rows_with_target(model, path, table, reading)
-    return frame, None
+    return split_rows(model, frame) if model.target_name_ in frame.columns else (frame, None)
 
 
 def _note(place: str, written: Any, quiet: bool) -> None:

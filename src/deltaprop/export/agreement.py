@@ -10,6 +10,7 @@ import numpy as np
 
 from deltaprop.data.frames import as_frame
 from deltaprop.estimators.classifier import accuracy
+from deltaprop.estimators.fitted import as_labels
 from deltaprop.estimators.regressor import r2
 from deltaprop.estimators.tabular import BaseTabular
 from deltaprop.export.optional import onnx_module
@@ -74,6 +75,8 @@ def compare(model: Any, file: bytes, X: Any, y: Any = None) -> Agreement:
         scores = [r2(np.asarray(y), z) if known else None for z in (ours, theirs)]
         return Agreement(len(ours), _difference(ours, theirs), None, *scores)
     labels = (model.predict(X), found[0])
+    if y is not None and labels[0].ndim == 1:
+        y = as_labels(y, model.classes_)
     scores = [None if y is None else accuracy(np.asarray(y), found) for found in labels]
     same = float((labels[0] == labels[1]).mean())
     return Agreement(len(ours), _difference(ours, found[1].reshape(ours.shape)), same, *scores)

@@ -106,7 +106,7 @@ class Graph:
         self._constants.append(self._numpy_helper.from_array(values, value))
         return value
 
-    def parameter(self, array: Shaped[np.ndarray, "..."], name: str) -> Value:
+    def parameter(self, array: Shaped[np.ndarray, "..."] | float, name: str) -> Value:
         """A constant in the dtype in which networks are computed."""
         return self.constant(array, self.dtype, name)
 

@@ -69,7 +69,7 @@ def from_sklearn(model: Any) -> MLPClassifier | MLPRegressor:
             f"{type(model).__name__}."
         )
     check_is_fitted(model)
-    ours = kind(**model.get_params(deep=False))
+    ours: MLPClassifier | MLPRegressor = kind(**model.get_params(deep=False))
     fitted = _curves(model)
     stopped = "max_iter" if model.n_iter_ >= model.max_iter else "converged"
     plateau = vars(Plateau(model.tol, model.n_iter_no_change))

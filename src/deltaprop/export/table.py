@@ -97,7 +97,8 @@ def cells(column: EncodedColumn, series: Any) -> Shaped[np.ndarray, "N 1"]:
     """The values of a pandas Series as the input of its column takes them."""
     if isinstance(column, CategoryColumn):
         labels, codes = values.distinct(series)
-        return np.array([word or "" for word in [*labels, None]], dtype=object)[codes][:, None]
+        words: np.ndarray = np.array([word or "" for word in [*labels, None]], dtype=object)
+        return words[codes][:, None]
     if isinstance(column, DateColumn):
         dates = values.dates(series, column.pattern, column.zone)
         return seconds(dates)[:, None]

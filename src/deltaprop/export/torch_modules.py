@@ -105,7 +105,8 @@ def to_torch(model: Any) -> torch.nn.Sequential:
         parts += _activation(layer, torch.nn)
         if layer.dropout:
             parts.append(torch.nn.Dropout(layer.dropout))
-    return torch.nn.Sequential(*parts).eval()
+    module: torch.nn.Sequential = torch.nn.Sequential(*parts)
+    return module.eval()
 
 
 # ---------------------------------------------------------------- the modules of PyTorch
