@@ -28,10 +28,8 @@ TOLERANCE = {"float32": 1e-5, "float64": 1e-10, "float16": 0.02}
 def run(path, model, X, dtype="float32"):
     """The outputs of an ONNX file by name, for rows in the dtypes that it declares."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    feeds = inputs_of(model, X)
-    if "X" in feeds:
-        feeds["X"] = feeds["X"].astype("float64" if dtype == "float64" else "float32")
-    return dict(zip([o.name for o in session.get_outputs()], session.run(None, feeds), strict=True))
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(None, inputs_of(model, X, dtype)), strict=True))
 
 
 def exported(model, X, tmp_path, dtype="float32", **options):
