@@ -101,9 +101,11 @@ def cells(column: EncodedColumn, series: Any) -> Shaped[np.ndarray, "N 1"]:
         return words[codes][:, None]
     if isinstance(column, DateColumn):
         dates = values.dates(series, column.pattern, column.zone)
-        return seconds(dates)[:, None]
-    found: np.ndarray = np.asarray(column.read(series), np.float64)[:, None]
-    return found
+        numbers = seconds(dates)
+    else:
+        numbers = np.asarray(column.read(series), np.float64)
+    rows: np.ndarray = numbers[:, None]
+    return rows
 
 
 # ---------------------------------------------------------------- kinds of columns

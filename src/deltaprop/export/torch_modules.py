@@ -13,12 +13,10 @@ from deltaprop.export.optional import imported
 from deltaprop.network import Network
 
 if TYPE_CHECKING:
-    import torch
-
     from deltaprop.functions.losses import Loss
 
 
-def from_torch(module: torch.nn.Module, loss: str | Loss | None = None) -> Network:
+def from_torch(module: Any, loss: str | Loss | None = None) -> Network:
     """The network that a ``torch.nn.Sequential`` of fully connected layers computes.
 
     Parameters
@@ -61,7 +59,7 @@ def from_torch(module: torch.nn.Module, loss: str | Loss | None = None) -> Netwo
     return assembled(layers, loss)
 
 
-def to_torch(model: Any) -> torch.nn.Sequential:
+def to_torch(model: Any) -> Any:
     """A network as a ``torch.nn.Sequential``, which computes the same predictions.
 
     Parameters
@@ -105,8 +103,7 @@ def to_torch(model: Any) -> torch.nn.Sequential:
         parts += _activation(layer, torch.nn)
         if layer.dropout:
             parts.append(torch.nn.Dropout(layer.dropout))
-    module: torch.nn.Sequential = torch.nn.Sequential(*parts)
-    return module.eval()
+    return torch.nn.Sequential(*parts).eval()
 
 
 # ---------------------------------------------------------------- the modules of PyTorch
