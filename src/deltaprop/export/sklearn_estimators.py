@@ -83,7 +83,7 @@ def from_sklearn(model: Any) -> MLPClassifier | MLPRegressor:
         fitted |= {"classes_": model.classes_, "_kind": _kind_of(model)}
     else:
         fitted["_n_targets"] = model.n_outputs_
-    ours.__deltaprop_restore__(fitted, _network_of(model, ours))
+    ours.__deltaprop_restore__(fitted, _network_of(model))
     return ours
 
 
@@ -97,21 +97,13 @@ def _kind_of(model: Any) -> str:
     return "multilabel" if kind.startswith("multilabel") else kind
 
 
-def _network_of(model: Any, ours: BaseMLP) -> Network:
-    """The network of the weights, with the settings of our estimator."""
+def _network_of(model: Any) -> Network:
+    """The network of the weights; the loss follows from the output activation."""
     activations = [model.activation] * (len(model.coefs_) - 1) + [model.out_activation_]
     layers = [
         Layer(W, b, f) for W, b, f in zip(model.coefs_, model.intercepts_, activations, strict=True)
     ]
-    losses = {"logistic": "binary_cross_entropy", "softmax": "cross_entropy"}
-    loss = losses[model.out_activation_] if isinstance(ours, MLPClassifier) else model.loss
-    plain = assembled(layers, loss)
-    net = Network(
-        plain.n_features, plain.layers, loss=loss, l2=float(model.alpha), reduction="sklearn",
-        dtype=plain.dtype.name, seed=0,
-    )  # fmt: skip
-    net.theta = plain.theta
-    return net
+    return assembled(layers, None, l2=float(model.alpha), reduction="sklearn")
 
 
 def to_sklearn(model: Any) -> Any:
