@@ -95,17 +95,15 @@ def input_dtype(column: EncodedColumn) -> str:
 
 def cells(column: EncodedColumn, series: Any) -> Shaped[np.ndarray, "N 1"]:
     """The values of a pandas Series as the input of its column takes them."""
+    found: np.ndarray
     if isinstance(column, CategoryColumn):
         labels, codes = values.distinct(series)
-        words: np.ndarray = np.array([word or "" for word in [*labels, None]], dtype=object)
-        return words[codes][:, None]
-    if isinstance(column, DateColumn):
-        dates = values.dates(series, column.pattern, column.zone)
-        numbers = seconds(dates)
+        found = np.array([word or "" for word in [*labels, None]], dtype=object)[codes]
+    elif isinstance(column, DateColumn):
+        found = seconds(values.dates(series, column.pattern, column.zone))
     else:
-        numbers = np.asarray(column.read(series), np.float64)
-    rows: np.ndarray = numbers[:, None]
-    return rows
+        found = np.asarray(column.read(series), np.float64)
+    return found.reshape(-1, 1)
 
 
 # ---------------------------------------------------------------- kinds of columns
