@@ -82,8 +82,8 @@ def to_onnx(
     Raises
     ------
     ValueError
-        If ONNX operators cannot express a part of the model: a column of text, dates in a time zone
-        other than UTC, columns in files of old versions, custom activations. The message names it.
+        If ONNX operators cannot express a part of the model: a column of text, columns in files of
+        old versions, custom activations. The message names it.
     OutputError
         If the file cannot be written.
     ImportError

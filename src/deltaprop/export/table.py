@@ -60,8 +60,6 @@ def _require_expressible(column: EncodedColumn) -> None:
     reason = None
     if isinstance(column, TextColumn):
         reason = "holds text, which is encoded by its n-grams"
-    elif isinstance(column, DateColumn) and column.zone not in (None, "UTC"):
-        reason = f"holds dates in the time zone {column.zone}"
     elif not isinstance(column, (NumberColumn, DateColumn, CategoryColumn)):
         reason = "is encoded as in an earlier version of deltaprop"
     if reason is not None:
@@ -142,7 +140,7 @@ def _numbers(
 
 
 def _dates(graph: Graph, column: DateColumn, value: Value) -> Iterator[Block]:
-    parts = date_parts(graph, value, column.parts)
+    parts = date_parts(graph, value, column.parts, column.zone)
     yield [column.name], FEATURES, _squashed(graph, parts, column.squash)
     if len(column.low):
         yield [column.name], FLAGS, _marks(graph, value, column.low, column.high)
