@@ -65,6 +65,13 @@ def test_zipmap():
     np.testing.assert_allclose(columns["sb"].ravel(), P[:, 1], atol=1e-5)
 
 
+def test_indices_instead_of_labels():
+    y = np.array(["a", "b", "c"])[CODES]
+    model = dp.MLPClassifier(6, max_iter=20, random_state=0).fit(X, y)
+    found = run(model, X, options={id(model): {"nocl": True, "zipmap": False}})
+    assert found["label"].tolist() == np.searchsorted(["a", "b", "c"], model.predict(X)).tolist()
+
+
 def test_several_labels():
     Y = (X[:, :3] > 5).astype(int)
     model = make_pipeline(StandardScaler(), dp.MLPClassifier(6, max_iter=20, random_state=0))
@@ -77,7 +84,9 @@ def test_several_labels():
 @pytest.mark.parametrize("loss", ["squared_error", "gaussian_nll", "poisson"])
 def test_regressor_in_a_pipeline(loss):
     y = X[:, 0] ** 2 if loss == "poisson" else X[:, :2]
-    model = make_pipeline(StandardScaler(), dp.MLPRegressor(hidden_layer_sizes=6, loss=loss, random_state=0))
+    model = make_pipeline(
+        StandardScaler(), dp.MLPRegressor(hidden_layer_sizes=6, loss=loss, random_state=0)
+    )
     model.set_params(mlpregressor__max_iter=20).fit(X, y)
     predicted = model.predict(X)
     found = run(model, X)["variable"]
@@ -96,10 +105,13 @@ def test_a_table_with_categories():
 def test_inside_other_estimators():
     mlp = dp.MLPClassifier(6, max_iter=20, random_state=0)
     vote = VotingClassifier([("mlp", mlp), ("linear", LogisticRegression())], voting="soft")
+    vote.set_params(flatten_transform=False)
     vote.fit(X, CODES)
     found = run(vote, X, options={"zipmap": False})
     np.testing.assert_allclose(found["probabilities"], vote.predict_proba(X), atol=1e-5)
-    many = MultiOutputRegressor(dp.MLPRegressor(hidden_layer_sizes=6, max_iter=20, random_state=0)).fit(X, X[:, :2])
+    many = MultiOutputRegressor(
+        dp.MLPRegressor(hidden_layer_sizes=6, max_iter=20, random_state=0)
+    ).fit(X, X[:, :2])
     np.testing.assert_allclose(run(many, X)["variable"], many.predict(X), rtol=1e-5, atol=1e-5)
 
 
@@ -107,6 +119,6 @@ def test_what_cannot_be_converted():
     hinge = dp.MLPClassifier(2, loss="hinge", max_iter=2, random_state=0).fit(X, CODES)
     with pytest.raises(InputError, match="hinge"):
         run(hinge, X)
-    model = dp.MLPRegressor(2, max_iter=2, random_state=0).fit(X, X[:, 0])
+    model = dp.MLPRegressor(hidden_layer_sizes=2, max_iter=2, random_state=0).fit(X, X[:, 0])
     with pytest.raises(InputError, match="target_opset >= 13, got 12"):
         run(model, X, target_opset=12)

@@ -37,12 +37,18 @@ _HOME = {
     "diagnose": "deltaprop.inspect.diagnosis",
     "fit": "deltaprop.training.fitting",
     "fit_many": "deltaprop.training.many",
+    "from_keras": "deltaprop.export",
+    "from_onnx": "deltaprop.export",
+    "from_sklearn": "deltaprop.export",
+    "from_torch": "deltaprop.export",
     "load": "deltaprop.files",
     "report": "deltaprop.inspect.report",
     "save": "deltaprop.files",
-    "to_c": "deltaprop.export.c_code",
+    "to_c": "deltaprop.export",
     "to_onnx": "deltaprop.export",
-    "to_python": "deltaprop.export.python_code",
+    "to_python": "deltaprop.export",
+    "to_sklearn": "deltaprop.export",
+    "to_torch": "deltaprop.export",
     "tune": "deltaprop.tuning",
 }
 _MODULES = {
@@ -89,6 +95,10 @@ __all__ = [
     "files",
     "fit",
     "fit_many",
+    "from_keras",
+    "from_onnx",
+    "from_sklearn",
+    "from_torch",
     "initializers",
     "load",
     "losses",
@@ -100,6 +110,8 @@ __all__ = [
     "to_c",
     "to_onnx",
     "to_python",
+    "to_sklearn",
+    "to_torch",
     "track",
     "tune",
 ]
@@ -121,9 +133,17 @@ if TYPE_CHECKING:
         TabularClassifier,
         TabularRegressor,
     )
-    from deltaprop.export import to_onnx
-    from deltaprop.export.c_code import to_c
-    from deltaprop.export.python_code import to_python
+    from deltaprop.export import (
+        from_keras,
+        from_onnx,
+        from_sklearn,
+        from_torch,
+        to_c,
+        to_onnx,
+        to_python,
+        to_sklearn,
+        to_torch,
+    )
     from deltaprop.files import load, save
     from deltaprop.functions.activations import Activation
     from deltaprop.functions.losses import Loss

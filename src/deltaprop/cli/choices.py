@@ -32,6 +32,7 @@ METRICS = (
     "pinball",
 )  # fmt: skip
 TABLE_FORMATS = ("csv", "tsv", "jsonl", "parquet")
+ONNX_DTYPES = ("float32", "float64", "float16")
 FORMATS = ("unicode", "latex", "html")
 
 

@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deltaprop.cli.choices import one_of
+from deltaprop.cli.choices import ONNX_DTYPES, one_of
 from deltaprop.cli.options import ModelFile, Quiet
 from deltaprop.cli.output import examples, note, require_writable
-from deltaprop.cli.reading_options import reads_a_table
+from deltaprop.cli.reading_options import read_table, reads_a_table
 from deltaprop.cli.registry import app
 from deltaprop.data.reading.options import ReadingOptions
 from deltaprop.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from deltaprop.cli.models import Tabular
 
 Option = typer.Option
-DTYPES = ("float32", "float64", "float16")
 
 
 @app.command(
@@ -44,7 +45,7 @@ def export(
         Option(metavar="FILE", help="A Python file that needs only the standard library."),
     ] = None,
     dtype: Annotated[
-        str, one_of("dtype", DTYPES, "Of an ONNX file: the dtype of the networks")
+        str, one_of("dtype", ONNX_DTYPES, "Of an ONNX file: the dtype of the networks")
     ] = "float32",
     quantize: Annotated[
         bool, Option("--quantize", help="Of an ONNX file: store the weights in 8 bits.")
@@ -71,37 +72,35 @@ def export(
     for option, place in places.items():
         if place is not None:
             require_writable(place, option)
+    from deltaprop.cli.models import load_tabular
     from deltaprop.files import load
 
-    fitted = load(model)
-    rows = _rows(model, fitted, compare, reading) if compare is not None else (None, None)
+    if compare is None:
+        fitted: Any = load(model)
+        rows: tuple[Any, Any] = None, None
+    else:
+        fitted = load_tabular(model)
+        rows = _rows(fitted, read_table(compare, reading))
     if onnx is not None:
         from deltaprop.export import to_onnx
 
-        _note(
-            onnx, to_onnx(fitted, onnx, dtype=dtype, quantize=quantize, X=rows[0], y=rows[1]), quiet
-        )
+        how: Any = {"dtype": dtype, "quantize": quantize, "X": rows[0], "y": rows[1]}
+        _note(onnx, to_onnx(fitted, onnx, **how), quiet)
     if c is not None:
-        from deltaprop.export.c_code import to_c
+        from deltaprop.export import to_c
 
         _note(c, f"{to_c(fitted, c):,} bytes.", quiet)
     if python is not None:
-        from deltaprop.export.python_code import to_python
+        from deltaprop.export import to_python
 
         _note(python, f"{to_python(fitted, python):,} bytes.", quiet)
 
 
-def _rows(path: str, model: Tabular, table: str, reading: ReadingOptions) -> tuple[Any, Any]:
+def _rows(model: Tabular, frame: pd.DataFrame) -> tuple[Any, Any]:
     """The rows of a table, and their target if the table has it."""
-    from deltaprop.cli.models import load_tabular
-    from deltaprop.cli.reading_options import read_table
-    from deltaprop.cli.tables import rows_with_target
+    from deltaprop.cli.tables import split_rows
 
-    load_tabular(path)  # other models do not know the columns of a table
-    frame = read_table(table, reading)
-    if model.target_name_ in frame.columns:
-        return rows_with_target(model, path, table, reading)
-    return frame, None
+    return split_rows(model, frame) if model.target_name_ in frame.columns else (frame, None)
 
 
 def _note(place: str, written: Any, quiet: bool) -> None:

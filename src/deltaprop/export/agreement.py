@@ -10,8 +10,10 @@ import numpy as np
 
 from deltaprop.data.frames import as_frame
 from deltaprop.estimators.classifier import accuracy
+from deltaprop.estimators.fitted import as_labels
 from deltaprop.estimators.regressor import r2
 from deltaprop.estimators.tabular import BaseTabular
+from deltaprop.export.graph import DType
 from deltaprop.export.optional import onnx_module
 from deltaprop.export.table import cells, exported_columns
 from deltaprop.network import Network
@@ -66,7 +68,7 @@ def compare(model: Any, file: bytes, X: Any, y: Any = None) -> Agreement:
     y : array-like, optional
         Their target.
     """
-    found = outputs(file, inputs_of(model, X))
+    found = outputs(file, inputs_of(model, X, "float64"))
     ours = _numbers_of(model, X)
     if not hasattr(model, "classes_"):
         theirs = found[0].reshape(ours.shape)
@@ -74,6 +76,8 @@ def compare(model: Any, file: bytes, X: Any, y: Any = None) -> Agreement:
         scores = [r2(np.asarray(y), z) if known else None for z in (ours, theirs)]
         return Agreement(len(ours), _difference(ours, theirs), None, *scores)
     labels = (model.predict(X), found[0])
+    if y is not None and labels[0].ndim == 1:
+        y = as_labels(y, model.classes_)
     scores = [None if y is None else accuracy(np.asarray(y), found) for found in labels]
     same = float((labels[0] == labels[1]).mean())
     return Agreement(len(ours), _difference(ours, found[1].reshape(ours.shape)), same, *scores)
@@ -95,22 +99,34 @@ def _has_score(model: Any) -> bool:
     return not model.fitted_mlp()._has_several_quantiles()
 
 
-def inputs_of(model: Any, X: Any) -> dict[str, np.ndarray]:
-    """The inputs of an exported model for rows as the model's ``predict`` takes them.
+def inputs_of(model: Any, X: Any, dtype: DType = "float32") -> dict[str, np.ndarray]:
+    """The inputs of an ONNX file for rows as the model's ``predict`` takes them.
 
     Parameters
     ----------
     model : Network or estimator
+        The model that was exported.
     X : array-like or table
+    dtype : {"float32", "float64", "float16"}, default="float32"
+        As given to :func:`deltaprop.to_onnx`.
 
     Returns
     -------
     dict of str to ndarray
-        What ``onnxruntime.InferenceSession.run`` takes; all matrices are float64, and those of
-        categories contain strings.
+        What ``onnxruntime.InferenceSession.run`` takes.
+
+    Examples
+    --------
+    >>> import deltaprop as dp
+    >>> from deltaprop.export import inputs_of
+    >>> X = {"size": [1.0, None, 3.0, 2.0], "colour": ["red", "blue", None, "red"]}
+    >>> model = dp.TabularRegressor(cv=1, max_iter=2, random_state=0).fit(X, [1.0, 2.0, 3.0, 4.0])
+    >>> {name: values.ravel().tolist() for name, values in inputs_of(model, X).items()}
+    {'size': [1.0, nan, 3.0, 2.0], 'colour': ['red', 'blue', '', 'red']}
     """
     if not isinstance(model, BaseTabular):
-        return {"X": np.asarray(X.toarray() if hasattr(X, "toarray") else X, np.float64)}
+        rows = X.toarray() if hasattr(X, "toarray") else X
+        return {"X": np.asarray(rows, "float64" if dtype == "float64" else "float32")}
     frame = as_frame(X)
     return {c.name: cells(c, frame[c.name]) for c in exported_columns(model.encoder_)}
 

@@ -35,8 +35,8 @@ class Layer:
     dropout: float = 0.0
 
 
-def assembled(layers: Sequence[Layer], loss: str | Loss | None) -> Network:
-    """The network of these layers.
+def assembled(layers: Sequence[Layer], loss: str | Loss | None, **settings: Any) -> Network:
+    """The network of these layers, with further settings of :class:`Network`.
 
     Raises
     ------
@@ -49,9 +49,8 @@ def assembled(layers: Sequence[Layer], loss: str | Loss | None) -> Network:
     if loss is None:
         loss = LOSSES.get(dense[-1].activation.name, "squared_error")
     wide = any(layer.W.dtype == np.float64 for layer in layers)
-    net = Network(
-        len(layers[0].W), dense, loss=loss, dtype="float64" if wide else "float32", seed=0
-    )
+    dtype = "float64" if wide else "float32"
+    net = Network(len(layers[0].W), dense, loss=loss, dtype=dtype, seed=0, **settings)
     for l, layer in enumerate(layers):
         net.W[l][...], net.b[l][...] = layer.W, layer.b
     return net

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -24,6 +24,7 @@ IR_VERSION = 8
 
 Value = str
 DType = Literal["float32", "float64", "float16"]
+DTYPES: tuple[DType, ...] = get_args(DType)
 
 
 class Graph:
@@ -105,7 +106,7 @@ class Graph:
         self._constants.append(self._numpy_helper.from_array(values, value))
         return value
 
-    def parameter(self, array: Shaped[np.ndarray, "..."], name: str) -> Value:
+    def parameter(self, array: Shaped[np.ndarray, "..."] | float, name: str) -> Value:
         """A constant in the dtype in which networks are computed."""
         return self.constant(array, self.dtype, name)
 

@@ -9,13 +9,11 @@ from typing import Any
 
 from deltaprop.errors import InputError
 from deltaprop.export.agreement import Agreement, compare
-from deltaprop.export.graph import DType
+from deltaprop.export.graph import DTYPES, DType
 from deltaprop.export.models import graph_of, metadata_of
 from deltaprop.export.optional import onnx_module
 from deltaprop.files.searches import best_of_search
 from deltaprop.storage.places import Place, write_bytes
-
-DTYPES = ("float32", "float64", "float16")
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def to_onnx(
     Parameters
     ----------
     model : Network, MLPClassifier, MLPRegressor, TabularClassifier, TabularRegressor or search
-        Estimators must be fitted. Of a search, such as ``GridSearchCV``, this is its best estimator.
+        Estimators must be fitted. Of a search, such as ``GridSearchCV``, the best one is written.
     path : str or Path
         Usually ends in ``.onnx``; may be a URL. An existing file is replaced in one step.
     dtype : {"float32", "float64", "float16"}, default="float32"
@@ -84,8 +82,8 @@ def to_onnx(
     Raises
     ------
     ValueError
-        If ONNX operators cannot express a part of the model: a column of text, dates in a time zone
-        other than UTC, columns in files of old versions, custom activations. The message names it.
+        If ONNX operators cannot express a part of the model: a column of text, columns in files of
+        old versions, custom activations. The message names it.
     OutputError
         If the file cannot be written.
     ImportError

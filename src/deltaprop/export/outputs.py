@@ -15,7 +15,7 @@ regressor with loss="gaussian_nll"              prediction, std
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from deltaprop.estimators.tabular import BaseTabular
 from deltaprop.estimators.tabular.decisions import cost_matrix
 from deltaprop.export.graph import Graph, Value
 from deltaprop.export.networks import network_output
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 def predict(graph: Graph, model: Any, Z: Value) -> None:
@@ -107,36 +110,49 @@ def _mean_and_std(graph: Graph, model: Any, mlp: MLPRegressor, z: Sequence[Value
 
 
 def _classify(graph: Graph, model: Any, mlp: MLPClassifier, z: Value) -> None:
-    H, C, margins = mlp.network_.n_outputs, len(mlp.classes_), mlp._gives_margins()
-    several = mlp.target_kind() == "labels"
-    scores = z
-    if C == 1:
-        one = graph.parameter(1.0, "one")
-        scores = graph.op("Add", graph.op("Mul", z, graph.parameter(0.0, "zero")), one)
-    elif H == 1 and not margins and not several:
-        rest = graph.op("Sub", graph.parameter(1.0, "one"), z)
-        scores = graph.concat(rest, z)
-    threshold = _threshold(model, mlp)
-    if several:
-        label = graph.cast(_exceeds(graph, z, threshold), "int64")
-        graph.output(label, "label", "int64", H)
+    """The outputs "label" and "probabilities", or "margins"."""
+    H, margins = mlp.network_.n_outputs, mlp._gives_margins()
+    scores = z if margins else _probabilities(graph, mlp, z)
+    if mlp.target_kind() == "labels":
+        threshold = 0.0 if margins else getattr(model, "threshold_", 0.5)
+        graph.output(graph.cast(_exceeds(graph, z, threshold), "int64"), "label", "int64", H)
     else:
-        graph.output(_class_of(graph, model, mlp, scores, threshold), "label", *_labels(mlp))
-    columns = C if not margins else H
-    numbers(graph, scores, "margins" if margins else "probabilities", columns)
+        classes = _stored(mlp.classes_)
+        index = _index(graph, model, mlp, scores)
+        label = graph.op("Gather", graph.constant(classes, name="classes"), index, axis=0)
+        graph.output(label, "label", DTYPES[classes.dtype.kind], None)
+    name, columns = ("margins", H) if margins else ("probabilities", len(mlp.classes_))
+    numbers(graph, scores, name, columns)
 
 
-def _threshold(model: Any, mlp: MLPClassifier) -> Any:
-    """What the score of the positive class, or of each label, must exceed; None to compare all."""
-    if mlp._gives_margins():
-        return 0.0 if mlp.network_.n_outputs == 1 or mlp.target_kind() == "labels" else None
-    if isinstance(model, BaseTabular):
-        return model.threshold_ if mlp.target_kind() == "labels" or _is_pair(mlp) else None
-    return 0.5 if mlp.network_.n_outputs == 1 or mlp.target_kind() == "labels" else None
+def _probabilities(graph: Graph, mlp: MLPClassifier, z: Value) -> Value:
+    """`MLPClassifier.probabilities`."""
+    if mlp.network_.n_outputs > 1 or mlp.target_kind() == "labels":
+        return z
+    one = graph.parameter(1.0, "one")
+    if len(mlp.classes_) == 1:
+        return graph.op("Add", graph.op("Mul", z, graph.parameter(0.0, "zero")), one)
+    return graph.concat(graph.op("Sub", one, z), z)
 
 
-def _is_pair(mlp: MLPClassifier) -> bool:
-    return len(mlp.classes_) == 2
+def _index(graph: Graph, model: Any, mlp: MLPClassifier, scores: Value) -> Value:
+    """The index of the predicted class of each row, (N,)."""
+    C, of_table = len(mlp.classes_), isinstance(model, BaseTabular)
+    if C == 1:
+        return _above(graph, scores, np.inf)
+    if mlp._gives_margins() and C == 2:
+        return _above(graph, scores, 0.0)
+    if of_table and C == 2:
+        return _above(graph, graph.columns(scores, [1]), model.threshold_)
+    if of_table and model.cost is not None:
+        return _cheapest(graph, scores, cost_matrix(model.cost, C))
+    return graph.op("ArgMax", scores, axis=1, keepdims=0)
+
+
+def _above(graph: Graph, scores: Value, threshold: float) -> Value:
+    """1 where the score of the second class exceeds a threshold, else 0."""
+    found = graph.cast(_exceeds(graph, scores, threshold), "int64")
+    return graph.op("Reshape", found, graph.constant([-1], np.int64))
 
 
 def _exceeds(graph: Graph, scores: Value, threshold: Any) -> Value:
@@ -144,31 +160,16 @@ def _exceeds(graph: Graph, scores: Value, threshold: Any) -> Value:
     return graph.op("Greater", graph.cast(scores, "float64"), limits)
 
 
-def _class_of(graph: Graph, model: Any, mlp: MLPClassifier, scores: Value, threshold: Any) -> Value:
-    """The predicted class of each row, (N,)."""
-    C = len(mlp.classes_)
-    if C == 1:
-        threshold = np.inf
-    if threshold is not None:
-        width = 1 if C == 1 or mlp._gives_margins() else 2
-        positive = _exceeds(graph, graph.columns(scores, [width - 1]), threshold)
-        index = graph.op("Reshape", graph.cast(positive, "int64"), graph.constant([-1], np.int64))
-    elif getattr(model, "cost", None) is not None:
-        cost = graph.constant(cost_matrix(model.cost, C).T[None], np.float64, "cost")
-        wide = graph.op("Unsqueeze", graph.cast(scores, "float64"), graph.constant([1], np.int64))
-        costs = graph.op(
-            "ReduceSum", graph.op("Mul", wide, cost), graph.constant([2], np.int64), keepdims=0
-        )
-        index = graph.op("ArgMin", costs, axis=1, keepdims=0)
-    else:
-        index = graph.op("ArgMax", scores, axis=1, keepdims=0)
-    return graph.op("Gather", graph.constant(_stored(mlp.classes_), name="classes"), index, axis=0)
+def _cheapest(graph: Graph, scores: Value, cost: Float[np.ndarray, "C C"]) -> Value:
+    """The class j with the least Σ_i p_i cost[i, j]."""
+    P = graph.op("Unsqueeze", graph.cast(scores, "float64"), graph.constant([1], np.int64))
+    summands = graph.op("Mul", P, graph.constant(cost.T[None], np.float64, "cost"))
+    costs = graph.op("ReduceSum", summands, graph.constant([2], np.int64), keepdims=0)
+    return graph.op("ArgMin", costs, axis=1, keepdims=0)
 
 
-def _labels(mlp: MLPClassifier) -> tuple[str, None]:
-    """The dtype and the number of columns of the output "label"."""
-    kind = _stored(mlp.classes_).dtype.kind
-    return {"O": "string", "U": "string", "b": "bool", "i": "int64", "f": "float64"}[kind], None
+DTYPES = {"U": "string", "b": "bool", "i": "int64", "f": "float64"}
+"""The dtypes of labels, by the kinds of NumPy's dtypes."""
 
 
 def _stored(classes: np.ndarray) -> np.ndarray:

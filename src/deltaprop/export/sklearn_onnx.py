@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
+
+import numpy as np
 
 from deltaprop.errors import InputError
 from deltaprop.estimators.classifier import MLPClassifier
@@ -46,7 +49,7 @@ def register() -> None:
     update = imported("skl2onnx", "skl2onnx", "The converter").update_registered_converter
     update(
         MLPClassifier, "DeltapropMLPClassifier", _classifier_shapes, _convert,
-        options={"zipmap": [True, False, "columns"]},
+        options={"zipmap": [True, False, "columns"], "nocl": [True, False]},
     )  # fmt: skip
     update(MLPRegressor, "DeltapropMLPRegressor", _regressor_shapes, _convert)
 
@@ -60,7 +63,7 @@ def _classifier_shapes(operator: Any) -> None:
             "use deltaprop.to_onnx, or another loss."
         )
     N, C = operator.inputs[0].get_first_dimension(), len(model.classes_)
-    words = model.classes_.dtype.kind not in "biuf"
+    words = model.classes_.dtype.kind not in "biuf" and not _as_indices(operator)
     label = types.StringTensorType if words else types.Int64TensorType
     operator.outputs[0].set_type(label([N, C] if model.target_kind() == "labels" else [N]))
     operator.outputs[1].set_type(_number_type(operator)([N, C]))
@@ -80,6 +83,11 @@ def _number_type(operator: Any) -> Any:
     return types.DoubleTensorType if is_double else types.FloatTensorType
 
 
+def _as_indices(operator: Any) -> bool:
+    """Whether the output "label" is the index of the class: skl2onnx's option "nocl"."""
+    return bool(operator.scope_inst.get_options(operator.raw_operator, {"nocl": False})["nocl"])
+
+
 def _convert(scope: Any, operator: Any, container: Any) -> None:
     """Add the nodes of an estimator to those of a pipeline."""
     if container.target_opset < OLDEST_OPSET:
@@ -91,7 +99,11 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
     dtype: DType = "float64" if _number_type(operator) is types.DoubleTensorType else "float32"
     graph = Graph(dtype)
     X = graph.input("X", dtype, operator.raw_operator.n_features_in_)
-    predict(graph, operator.raw_operator, X)
+    model = operator.raw_operator
+    if isinstance(model, MLPClassifier) and _as_indices(operator):
+        model = copy.copy(model)
+        model.classes_ = np.arange(len(model.classes_))
+    predict(graph, model, X)
     onnx_graph = graph.model({}).graph
     names = {X: scope.get_unique_variable_name("X")}
     _cast(container, operator.inputs[0].full_name, names[X], operator.outputs[-1].type, scope)

@@ -60,8 +60,6 @@ def _require_expressible(column: EncodedColumn) -> None:
     reason = None
     if isinstance(column, TextColumn):
         reason = "holds text, which is encoded by its n-grams"
-    elif isinstance(column, DateColumn) and column.zone not in (None, "UTC"):
-        reason = f"holds dates in the time zone {column.zone}"
     elif not isinstance(column, (NumberColumn, DateColumn, CategoryColumn)):
         reason = "is encoded as in an earlier version of deltaprop"
     if reason is not None:
@@ -95,14 +93,15 @@ def input_dtype(column: EncodedColumn) -> str:
 
 def cells(column: EncodedColumn, series: Any) -> Shaped[np.ndarray, "N 1"]:
     """The values of a pandas Series as the input of its column takes them."""
+    found: np.ndarray
     if isinstance(column, CategoryColumn):
         labels, codes = values.distinct(series)
-        return np.array([word or "" for word in [*labels, None]], dtype=object)[codes][:, None]
-    if isinstance(column, DateColumn):
-        dates = values.dates(series, column.pattern, column.zone)
-        return seconds(dates)[:, None]
-    found: np.ndarray = np.asarray(column.read(series), np.float64)[:, None]
-    return found
+        found = np.array([word or "" for word in [*labels, None]], dtype=object)[codes]
+    elif isinstance(column, DateColumn):
+        found = seconds(values.dates(series, column.pattern, column.zone))
+    else:
+        found = np.asarray(column.read(series), np.float64)
+    return found.reshape(-1, 1)
 
 
 # ---------------------------------------------------------------- kinds of columns
@@ -141,7 +140,7 @@ def _numbers(
 
 
 def _dates(graph: Graph, column: DateColumn, value: Value) -> Iterator[Block]:
-    parts = date_parts(graph, value, column.parts)
+    parts = date_parts(graph, value, column.parts, column.zone)
     yield [column.name], FEATURES, _squashed(graph, parts, column.squash)
     if len(column.low):
         yield [column.name], FLAGS, _marks(graph, value, column.low, column.high)

@@ -13,12 +13,10 @@ from deltaprop.export.optional import imported
 from deltaprop.network import Network
 
 if TYPE_CHECKING:
-    import torch
-
     from deltaprop.functions.losses import Loss
 
 
-def from_torch(module: torch.nn.Module, loss: str | Loss | None = None) -> Network:
+def from_torch(module: Any, loss: str | Loss | None = None) -> Network:
     """The network that a ``torch.nn.Sequential`` of fully connected layers computes.
 
     Parameters
@@ -43,8 +41,8 @@ def from_torch(module: torch.nn.Module, loss: str | Loss | None = None) -> Netwo
 
     Notes
     -----
-    If the module returns logits, as ``torch.nn.CrossEntropyLoss`` takes them, append the activation:
-    ``torch.nn.Sequential(module, torch.nn.Softmax(dim=1))``.
+    If the module returns logits, as ``torch.nn.CrossEntropyLoss`` takes them, append the
+    activation: ``torch.nn.Sequential(module, torch.nn.Softmax(dim=1))``.
 
     Examples
     --------
@@ -61,7 +59,7 @@ def from_torch(module: torch.nn.Module, loss: str | Loss | None = None) -> Netwo
     return assembled(layers, loss)
 
 
-def to_torch(model: Any) -> torch.nn.Sequential:
+def to_torch(model: Any) -> Any:
     """A network as a ``torch.nn.Sequential``, which computes the same predictions.
 
     Parameters
@@ -73,7 +71,7 @@ def to_torch(model: Any) -> torch.nn.Sequential:
     Returns
     -------
     torch.nn.Sequential
-        Of Linear layers, activations and Dropout, in evaluation mode, with the dtype of the network.
+        Of Linear layers, activations and Dropout, in evaluation mode, in the network's dtype.
 
     Raises
     ------
