@@ -20,7 +20,7 @@ from deltaprop.functions import activations
 from deltaprop.inspect.metrics import CLASS_METRICS, NUMBER_METRICS
 from deltaprop.optim import schedules, solvers
 
-COMMANDS = ["train", "predict", "evaluate", "check", "explain", "export", "info"]
+COMMANDS = ["train", "predict", "evaluate", "check", "explain", "export", "info", "serve"]
 PENGUINS = "data/penguins.csv"
 
 

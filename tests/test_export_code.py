@@ -184,6 +184,28 @@ def test_means_and_standard_deviations(targets, tmp_path, signal):
     agree_on_numbers(model, tmp_path, new_rows(), expected)
 
 
+def test_numbers_with_a_normal_distribution(tmp_path):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"tied": np.round(rng.normal(0, 3, 900)), "free": rng.normal(size=900)})
+    X["constant"], X["time"] = 1.0, pd.to_timedelta(rng.integers(0, 9, 900), "s")
+    model = dp.TabularRegressor((5,), cv=1, max_iter=2, numbers="normal", random_state=0)
+    model.fit(X, X["free"])
+    rows = X[:60].assign(constant=2.0)
+    rows.loc[:3, "tied"] = [np.nan, np.inf, -np.inf, 1e300]
+    rows.loc[[4, 5], "free"] = [X["free"].min(), X["free"].max()]
+    dp.to_c(model, tmp_path / "model.h")
+    dp.to_python(model, tmp_path / "model.py")
+    rows["time"] = rows["time"].dt.total_seconds()
+    expected = model.predict(rows.assign(time=pd.to_timedelta(rows["time"], "s")))
+    found = np.array(C(tmp_path).predict(words(rows)), float)[:, 0]
+    np.testing.assert_allclose(found, expected, **TOLERANCE)
+    of_python = [y for y, _ in python_predictions(tmp_path / "model.py", records(rows))]
+    np.testing.assert_allclose(of_python, expected, **TOLERANCE)
+    dp.save(model, tmp_path / "model.dp")
+    light = dp.load(tmp_path / "model.dp", light=True)
+    np.testing.assert_allclose(light.predict(rows), expected, **TOLERANCE)
+
+
 def test_dates_before_1970_and_words_of_dates(tmp_path, signal):
     X, _ = table()
     days = pd.to_datetime(["1600-02-29", "1900-03-01", "2000-12-31", "2024-02-29"] * 30)

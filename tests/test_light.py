@@ -179,7 +179,9 @@ def test_mlp_estimators(tmp_path):
     np.testing.assert_allclose(light.predict_proba(X.tolist()), model.predict_proba(X))
     assert light.predict(X).tolist() == model.predict(X).tolist()
     frame = pd.DataFrame(X, columns=["a", "b", "c"])
-    model = dp.MLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0).fit(frame, X[:, :2])
+    model = dp.MLPRegressor(hidden_layer_sizes=(4,), max_iter=3, random_state=0).fit(
+        frame, X[:, :2]
+    )
     light = dp.load(saved(model, tmp_path), light=True)
     np.testing.assert_allclose(light.predict(frame[["c", "a", "b"]]), model.predict(frame))
 

@@ -24,6 +24,7 @@ _HOME = {
     "MLPRegressor": "deltaprop.estimators",
     "Muon": "deltaprop.optim.solvers",
     "Network": "deltaprop.network",
+    "Periodic": "deltaprop.network",
     "Privacy": "deltaprop.optim.privacy",
     "Progress": "deltaprop.training.progress",
     "Record": "deltaprop.training.record",
@@ -44,6 +45,7 @@ _HOME = {
     "load": "deltaprop.files",
     "report": "deltaprop.inspect.report",
     "save": "deltaprop.files",
+    "serve": "deltaprop.serving",
     "to_c": "deltaprop.export",
     "to_onnx": "deltaprop.export",
     "to_python": "deltaprop.export",
@@ -78,6 +80,7 @@ __all__ = [
     "MLPRegressor",
     "Muon",
     "Network",
+    "Periodic",
     "Privacy",
     "Progress",
     "Record",
@@ -106,6 +109,7 @@ __all__ = [
     "save",
     "schedules",
     "search",
+    "serve",
     "tables",
     "to_c",
     "to_onnx",
@@ -150,11 +154,12 @@ if TYPE_CHECKING:
     from deltaprop.inspect.diagnosis import diagnose
     from deltaprop.inspect.interactive import Watch, explore
     from deltaprop.inspect.report import report
-    from deltaprop.network import Dense, Network
+    from deltaprop.network import Dense, Network, Periodic
     from deltaprop.optim import schedules
     from deltaprop.optim.natural_gradient import KFAC
     from deltaprop.optim.privacy import Privacy
     from deltaprop.optim.solvers import LBFGS, SGD, Adam, AdamW, Muon
+    from deltaprop.serving import serve
     from deltaprop.training.checkpoint import Checkpoint
     from deltaprop.training.fitting import fit
     from deltaprop.training.many import cross_validate, fit_many

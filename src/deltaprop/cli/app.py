@@ -12,5 +12,8 @@ from deltaprop.cli import explain
 from deltaprop.cli import export
 from deltaprop.cli import info
 from deltaprop.cli import look
+from deltaprop.cli import serve
 
-__all__ = ["app", "check", "evaluate", "explain", "export", "info", "look", "predict", "train"]
+__all__ = [
+    "app", "check", "evaluate", "explain", "export", "info", "look", "predict", "serve", "train",
+]  # fmt: skip

@@ -238,6 +238,12 @@ class _Header:
         kinds = {type(step) for step in plan.columns}
         if kinds & {NumberStep, DateStep}:
             yield self._filled(functions.NUMBER)
+        normal = [s for s in plan.columns if isinstance(s, NumberStep) and s.knots is not None]
+        if normal:
+            yield self._filled(functions.NORMAL)
+        for step in normal:
+            assert step.knots is not None
+            yield self._doubles(f"{self.fields[step.name]}_knots", step.knots)
         if DateStep in kinds:
             yield self._filled(functions.DATE)
         if plan.bins is not None:
@@ -261,7 +267,11 @@ class _Header:
             return self._written_category(step, value)
         if isinstance(step, DateStep):
             return self._written_date(step, value)
-        lines = [f"x[{step.at}] = $NAME_scaled({value}, {step.center!r}, {step.scale!r});"]
+        scaled = f"$NAME_scaled({value}, {step.center!r}, {step.scale!r})"
+        if step.knots is not None:
+            knots = f"$NAME_{self.fields[step.name]}_knots"
+            scaled = f"$NAME_normal({value}, {knots}, {len(step.knots)})"
+        lines = [f"x[{step.at}] = {scaled};"]
         if step.flag is not None:
             ends = f"{self._number(step.high)} : {self._number(step.low)}"
             lines.append(f"x[{step.flag}] = isnan({value}) ? {ends};")

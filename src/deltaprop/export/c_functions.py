@@ -18,6 +18,33 @@ static inline $REAL $NAME_scaled(double value, double center, double scale)
 }
 """
 
+NORMAL = """\
+/* A number with a normal distribution, by its place among Q knots. */
+static inline $REAL $NAME_normal(double value, const double *knots, int Q)
+{
+    double p, low = -6, high = 6;
+    int first = 0, last = Q - 1; /* the knots up to first are < value, those from last on are > */
+    if (isnan(value) || knots[0] == knots[Q - 1]) return 0;
+    if (value - 1e-7 < knots[0]) return ($REAL)-5.199337582605575;
+    if (value + 1e-7 > knots[Q - 1]) return ($REAL)5.199337582605575;
+    while (first + 1 < Q && knots[first + 1] < value) first++;
+    while (last > 0 && knots[last - 1] > value) last--;
+    if (last - first == 1)
+        p = first + (value - knots[first]) / (knots[last] - knots[first]);
+    else
+        p = 0.5 * (first + last); /* one knot or several equal the value */
+    p /= Q - 1;
+    for (int i = 0; i < 60; i++) { /* the inverse of the distribution function, by bisection */
+        const double z = 0.5 * (low + high);
+        const int above = p < 0.5 ? 0.5 * erfc(-z * 0.7071067811865476) > p
+                                  : 0.5 * erfc(z * 0.7071067811865476) < 1 - p;
+        if (above) high = z; else low = z;
+    }
+    return ($REAL)(low < -5.199337582605575 ? -5.199337582605575
+                   : low > 5.199337582605575 ? 5.199337582605575 : low);
+}
+"""
+
 DATE = """\
 /* Year, month, day, hour and seconds since 1970 of a time in seconds since 1970-01-01 00:00,
    with the calendar of H. Hinnant, "chrono-compatible low-level date algorithms". */
@@ -170,6 +197,7 @@ ELEMENTWISE = {
     "softplus": "$NAME_log1p_exp(a)",
     "logistic": "$NAME_expit(a)",
     "tanh": "tanh@(a)",
+    "cos": "cos@(a)",
     "exp": "exp@(a)",
 }
 """f(a) of the activations that are the same function of each unit."""

@@ -11,9 +11,11 @@ CLASSES. As a program, it reads rows as CSV from standard input and writes predi
 from __future__ import annotations
 
 import base64
+import bisect
 import csv
 import datetime
 import math
+import statistics
 import struct
 import sys
 import warnings
@@ -57,7 +59,8 @@ def main() -> None:
     if absent:
         sys.exit(f"Error: the table lacks column(s) that the model needs: {', '.join(absent)}.")
     words, several = [_in_words(label) for label in CLASSES], MODEL.get("several", False)
-    names = MODEL.get("names") or (words if several else [MODEL["target"]])
+    target = MODEL["target"]
+    names = MODEL.get("names") or ([f"{target}_{w}" for w in words] if several else [target])
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([*names, *(f"probability_{word}" for word in words if proba)])
     for row in reader:
@@ -103,7 +106,10 @@ def _encoded(row: dict[str, Any]) -> list[float]:
 
 def _write_number(column: dict[str, Any], cell: Any, x: list[float]) -> None:
     value = _number(cell, column["name"])
-    x[column["at"]] = _scaled(value, column["center"], column["scale"])
+    if column["knots"] is None:
+        x[column["at"]] = _scaled(value, column["center"], column["scale"])
+    else:
+        x[column["at"]] = _normal(value, column["knots"])
     if column["flag"] is not None:
         x[column["flag"]] = column["high"] if math.isnan(value) else column["low"]
 
@@ -141,6 +147,23 @@ def _scaled(value: float, center: float, scale: float) -> float:
         return 0.0
     z = min(max(z, -1e100), 1e100)
     return z / math.sqrt(1 + (z / 3) ** 2)
+
+
+def _normal(value: float, knots: list[float]) -> float:
+    """A number with a normal distribution, by its place among the knots."""
+    end = 5.199337582605575
+    if math.isnan(value) or knots[0] == knots[-1]:
+        return 0.0
+    if value - 1e-7 < knots[0]:
+        return -end
+    if value + 1e-7 > knots[-1]:
+        return end
+    first, last = bisect.bisect_left(knots, value) - 1, bisect.bisect_right(knots, value)
+    place = 0.5 * (first + last)  # one knot or several equal the value
+    if last - first == 1:
+        place = first + (value - knots[first]) / (knots[last] - knots[first])
+    z = statistics.NormalDist().inv_cdf(place / (len(knots) - 1))
+    return min(max(z, -end), end)
 
 
 def _number(cell: Any, name: str) -> float:
@@ -269,6 +292,7 @@ _OF_A_UNIT = {
     "softplus": _softplus,
     "logistic": _expit,
     "tanh": math.tanh,
+    "cos": math.cos,
     "exp": _exp,
 }
 

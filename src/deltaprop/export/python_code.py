@@ -116,7 +116,7 @@ def _data(plan: Plan) -> dict[str, Any]:
 
 def _column(step: ColumnStep) -> dict[str, Any]:
     if isinstance(step, NumberStep):
-        values = {name: value for name, value in vars(step).items() if name != "unit"}
+        values = {name: _plain(value) for name, value in vars(step).items() if name != "unit"}
         return {"kind": "number", **values}
     if isinstance(step, DateStep):
         return {"kind": "date", **{name: _plain(value) for name, value in vars(step).items()}}

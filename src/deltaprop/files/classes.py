@@ -55,6 +55,7 @@ NAMED = {
         "deltaprop.data.columns.dates": ("DateColumn",),
         "deltaprop.data.columns.numbers": ("DurationColumn", "NumberColumn"),
         "deltaprop.data.columns.dropped": ("DroppedColumn",),
+        "deltaprop.data.columns.quantiles": ("Quantiles",),
         "deltaprop.data.columns.squashing": ("Squash",),
         "deltaprop.data.columns.text": ("TextColumn",),
         "deltaprop.engines.xla_engine": ("Xla",),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop.data.columns.dates import PARTS
+from deltaprop.data.columns.quantiles import Quantiles
 from deltaprop.data.columns.squashing import Squash
 from deltaprop.data.columns.words import is_missing_word, label
 from deltaprop.errors import InputError
@@ -265,7 +266,7 @@ def _encoded(plan: Plan, columns: list[np.ndarray]) -> Float[np.ndarray, "N D"]:
             x[:, at] = np.where(values[:, None] == np.arange(len(step.low)), step.high, step.low)
             continue
         table = values.reshape(len(x), -1)
-        scale = Squash(np.atleast_1d(step.center), np.atleast_1d(step.scale))
+        scale = _scale(step)
         if step.flag is not None:
             flags = slice(step.flag, step.flag + table.shape[1])
             x[:, flags] = np.where(np.isnan(table), step.high, step.low)
@@ -275,6 +276,12 @@ def _encoded(plan: Plan, columns: list[np.ndarray]) -> Float[np.ndarray, "N D"]:
         t = (x[:, bins.source] - bins.low) / (bins.high - bins.low)
         np.clip(t, 0, 1, out=x[:, bins.at :])
     return x
+
+
+def _scale(step: NumberStep | DateStep) -> Squash | Quantiles:
+    if isinstance(step, NumberStep) and step.knots is not None:
+        return Quantiles([step.knots])
+    return Squash(np.atleast_1d(step.center), np.atleast_1d(step.scale))
 
 
 # ---------------------------------------------------------------- networks

@@ -123,11 +123,15 @@ def _step(column: Any, at: int, flag: int) -> ColumnStep:
 
 
 def _number(column: NumberColumn, at: int, flag: int) -> NumberStep:
+    scale: Any = column.squash
+    knots = getattr(scale, "knots", None)
     low, high = ((float(end[0]) if len(end) else 0.0) for end in (column.low, column.high))
     return NumberStep(
-        column.name, at, float(column.squash.center[0]), float(column.squash.scale[0]),
+        column.name, at,
+        0.0 if knots else float(scale.center[0]), 0.0 if knots else float(scale.scale[0]),
         flag if len(column.low) else None, low, high,
         "seconds" if type(column).__name__ == "DurationColumn" else "",
+        knots[0] if knots else None,
     )  # fmt: skip
 
 
@@ -194,14 +198,15 @@ def _output(model: Any, network: Model) -> Numbers | Classes:
 def _names(name: str, n: int, gaussian: bool, levels: Iterable[float]) -> tuple[str, ...]:
     """As in the tables that `deltaprop predict` writes; several targets are numbered."""
     levels = tuple(levels)
-    endings = ["", "_std"] if gaussian else [f"_q{q:g}" for q in levels] or [""]
-    if not gaussian and len(levels) == 1:
-        endings = [""]
-    targets = n // len(endings)
-    stems = [name] if targets == 1 else [f"{name}_{i}" for i in range(targets)]
     if gaussian:
-        return tuple(stem + ending for ending in endings for stem in stems)
+        return (*_numbered(name, n // 2), *_numbered(f"{name}_std", n // 2))
+    endings = [f"_q{q:g}" for q in levels] if len(levels) > 1 else [""]
+    stems = _numbered(name, n // len(endings))
     return tuple(stem + ending for stem in stems for ending in endings)
+
+
+def _numbered(name: str, n: int) -> list[str]:
+    return [name] if n == 1 else [f"{name}_{i}" for i in range(n)]
 
 
 def _classes(model: Any, network: Model) -> Classes:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 BOUND = 3.0  # encoded numbers lie between -BOUND and BOUND
 LARGEST = 1e100  # scaled numbers are clipped here, so that their square is finite
+FARTHEST = 5.199337582605575  # of a number with a normal distribution: Φ⁻¹(1 - 1e-7)
+ATTAINED = 1e-7  # closer to the first or last knot than this, p is 0 or 1
 NOWHERE = -1  # the place of a category without an encoded column of its own
 
 
@@ -28,6 +30,10 @@ class NumberStep:
         x[at] = z / √(1 + (z / BOUND)²); 0 if z is NaN
         x[flag] = high if the value is NaN, else low
 
+    With knots, x[at] = Φ⁻¹(p) in [-FARTHEST, FARTHEST] instead, and 0 if the value is NaN or all
+    knots are equal. p is the share of the knots below the value, linear between them:
+    :mod:`deltaprop.data.columns.quantiles`.
+
     Attributes
     ----------
     name : str
@@ -38,6 +44,8 @@ class NumberStep:
     low, high : float
     unit : str
         "seconds" for durations, otherwise empty.
+    knots : ndarray of float64 of shape (Q,) or None
+        Quantiles, for equal distances of p from 0 to 1.
     """
 
     name: str
@@ -48,6 +56,7 @@ class NumberStep:
     low: float = 0.0
     high: float = 0.0
     unit: str = ""
+    knots: Float[np.ndarray, " Q"] | None = None
 
 
 @dataclass(frozen=True)
