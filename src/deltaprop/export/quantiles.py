@@ -2,7 +2,8 @@
 
 A number's place among the knots is Σ_i min(1, max(0, (x - v_i) / (v_{i+1} - v_i))) over the
 distinct values v_i, plus the number of further knots that equal one of the values below it, and
-half of those that equal it. Φ⁻¹ is the rational approximation of Cephes (Moshier), which SciPy uses, too.
+half of those that equal it. Φ⁻¹ is the rational approximation of Cephes (Moshier), which SciPy
+uses, too.
 """
 
 from __future__ import annotations
