@@ -39,7 +39,11 @@ WHOLE = Interval(Integral, 0, None, closed="left")
 AUTO = "auto"
 
 _TASKS = {name: losses.get(name).task for name in losses.NAMES}
-CLASSIFIER_LOSSES = ("log_loss", *(n for n, task in _TASKS.items() if task == "classification"))
+CLASSIFIER_LOSSES = (
+    "log_loss",
+    "ordinal",
+    *(n for n, task in _TASKS.items() if task == "classification"),
+)
 REGRESSOR_LOSSES = tuple(name for name, task in _TASKS.items() if task == "regression")
 
 
@@ -275,7 +279,9 @@ class _ClassifierOnly:
         "log_loss", "str or Loss", [StrOptions(set(CLASSIFIER_LOSSES)), Loss],
         f"{_listed(CLASSIFIER_LOSSES)}, or an object such as "
         "``deltaprop.losses.CrossEntropy(label_smoothing=0.1)`` or a custom loss. "
-        '"log_loss" is the binary or the categorical cross-entropy, depending on the target.',
+        '"log_loss" is the binary or the categorical cross-entropy, depending on the target. '
+        '"ordinal" is for classes that are numbers with an order, such as grades: the network '
+        "predicts for each but the largest of them the probability that y is larger.",
     )
     class_weight: Mapping[Any, float] | str | None = parameter(
         None, 'dict, "balanced" or None', [None, dict, StrOptions({"balanced"})],
