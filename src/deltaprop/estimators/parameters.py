@@ -265,6 +265,14 @@ class OwnParameters:
         "Layers whose weights and biases training does not change: 0 is the first. It makes sense "
         "when training continues, with `warm_start`, ``partial_fit`` or ``fine_tuned``.",
     )
+    monotonic_cst: Any = parameter(
+        None, "array-like of int, dict or None", [None, dict, "array-like"],
+        "For each column, 1 if predictions must not fall when it rises, -1 if they must not rise, "
+        'or 0; or a dict such as ``{"age": 1}`` of the columns that are constrained. It needs a '
+        "first-order solver and activations that never fall, such as \"tanh\". Predictions are "
+        "numbers, or the probability of the second of two classes, of a label, or with "
+        'loss="ordinal" that of larger classes.',
+    )
     transform_layer: int = parameter(
         -1, "int", [Integral],
         "The hidden layer whose units ``transform`` returns: 0 is the first, -1 the last.",
@@ -444,6 +452,7 @@ class RunParameters:
     record: int | Record | None = None
     checkpoint: str | PathLike[str] | Checkpoint | None = None
     privacy: Privacy | None = None
+    monotonic_cst: Any = None
     transform_layer: int = -1
 
 

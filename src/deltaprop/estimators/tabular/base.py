@@ -39,6 +39,7 @@ from deltaprop.estimators._saving import (
 from deltaprop.estimators.fitted import TargetKind
 from deltaprop.estimators.glass_box import GlassBox
 from deltaprop.estimators.hidden import HiddenUnits
+from deltaprop.estimators.monotonic import signs_of
 from deltaprop.estimators.parameters import AUTO, RunParameters, TabularParameters
 from deltaprop.estimators.plain import missing_targets
 from deltaprop.estimators.tabular.baseline import Baseline
@@ -273,6 +274,7 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
         rng = check_random_state(self.random_state)
         cv = self._cv(preset, len(y), groups)
         first = self._new_mlp(preset, len(y))
+        first.monotonic_cst = self._encoded_signs(encoder)
         self._set(encoder, [first])
         left = None if self.time_limit is None else self.time_limit - (time.monotonic() - began)
         if cv == 1:
@@ -428,6 +430,25 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
         if isinstance(self.cv, Integral):
             return most_folds(n_rows, int(self.cv))
         return self.cv
+
+    def _encoded_signs(self, encoder: TableEncoder) -> list[int] | None:
+        """`monotonic_cst` for the encoded columns: a number rises with its bins."""
+        names = list(encoder.columns_)
+        signs = signs_of(self.monotonic_cst, len(names), names)
+        if signs is None:
+            return None
+        found = np.zeros(encoder.layout.width, int)
+        places = zip(encoder.layout.features, encoder.layout.parts(), strict=True)
+        for (own, (_, bins)), column, sign in zip(
+            places, encoder.columns_.values(), signs, strict=True
+        ):
+            if sign and column.kind != "numeric":
+                raise InputError(
+                    f"monotonic_cst is for columns of numbers, but {column.name!r} is encoded as "
+                    f"{column.kind}."
+                )
+            found[[*own, *bins]] = sign
+        return [int(sign) for sign in found]
 
     def _uses_xla(self) -> bool:
         return isinstance(self.engine, Xla) or self.engine == "xla"
@@ -606,6 +627,7 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
         preset = self._preset(len(X), len(X.features))
         rows, drawn = self._encoded_stream(X, preset)
         self._set(self.encoder_, [self._new_mlp(preset, len(rows))])
+        self.mlp_.monotonic_cst = self._encoded_signs(self.encoder_)
         self._check_decision(single=True)
         with self._as_planned():
             self.mlp_.fit(rows if encode_y is None else rows.encoded(None, encode_y))
