@@ -58,7 +58,9 @@ def application(
     >>> path = os.path.join(tempfile.mkdtemp(), "penguins.dp")
     >>> dp.save(dp.TabularClassifier(cv=1, max_iter=2, random_state=0).fit(X, y), path)
     >>> from deltaprop.serving import application
-    >>> app = application(path)  # doctest: +SKIP
+    >>> app = application(path, name="penguins")
+    >>> [route.path for route in app.routes][:2]
+    ['/predict', '/v2']
     """
     try:
         from deltaprop.serving.app import Server
