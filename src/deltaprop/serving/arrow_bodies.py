@@ -109,10 +109,10 @@ def _read(field: Field, column: pa.ChunkedArray) -> np.ndarray:
     import pyarrow as pa
 
     kind = column.type
-    if field.kind == "numeric" and (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+    is_number = pa.types.is_floating(kind) or pa.types.is_integer(kind)
+    if is_number and field.types == ("number", "boolean", "null"):
         floats: Any = column.cast(pa.float64(), safe=False).to_numpy()
-        if field.types == ("number", "boolean", "null"):
-            return np.asarray(floats, np.float64)
+        return np.asarray(floats, np.float64)
     return field.read([_plain(cell, field) for cell in _cells(column)])
 
 
