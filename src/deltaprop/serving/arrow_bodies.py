@@ -40,11 +40,11 @@ def read_arrow(served: Served, body: bytes, most_rows: int) -> Given:
     try:
         _require_plain(body)
         table = _table(body, most_rows)
+        names = table.schema.names  # which may be no valid text
     except (pa.ArrowException, OSError, struct.error, ValueError, IndexError) as error:
         raise Refused(
             BAD_REQUEST, f"the body is not a stream of Arrow record batches: {error}."
         ) from error
-    names = table.schema.names
     if len(set(names)) < len(names):
         raise invalid("two columns have the same name.")
     require_fields(served, names)

@@ -72,10 +72,12 @@ def fields_of(columns: dict[str, EncodedColumn]) -> list[Field]:
 def number_field(name: str, nullable: bool) -> Field:
     """A column of numbers, of which none may be missing unless `nullable`."""
     if nullable:
-        types, allowed = ("number", "boolean", "null"), NUMBERS
-        return _field_of(name, "numeric", "a number, a boolean or null", types, allowed, _floats)
-    expects, types = "a number or a boolean", ("number", "boolean")
-    return _field_of(name, "numeric", expects, types, (float, int, bool), _floats)
+        expects = "a number, a boolean or null"
+        return _field_of(name, "numeric", expects, ("number", "boolean", "null"), NUMBERS, _floats)
+    known = (float, int, bool)
+    return _field_of(
+        name, "numeric", "a number or a boolean", ("number", "boolean"), known, _floats
+    )
 
 
 def missing_values(n: int) -> np.ndarray:
