@@ -120,6 +120,8 @@ def test_what_cannot_be_monotonic():
 
     with pytest.raises(ValueError, match="got 'silu'"):
         fit(activation="silu")
+    with pytest.raises(ValueError, match="got 'cos'"):
+        fit(activation="tanh", periodic=4)
     with pytest.raises(ValueError, match="first-order"):
         fit(solver="lbfgs")
     with pytest.raises(ValueError, match="more than two classes"):
