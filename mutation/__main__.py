@@ -213,9 +213,10 @@ def main() -> int:
             print(f"{module:32} {sum(m == module for m, _ in every):5}")
         print(f"{'all':32} {len(every):5}")
         return 0
+    begun = time.monotonic()
     os.environ["PYTEST_XDIST_WORKER"] = "mutant"  # conftest.py compiles nothing
     import_others()
-    known, outcomes, begun = equivalent(), [], time.monotonic()
+    known, outcomes = equivalent(), []
     todo = list(every)
     if not given.all:
         random.Random(given.seed).shuffle(todo)

@@ -389,6 +389,8 @@ def test_settings_of_losses_at_the_end_of_their_range():
     assert losses.get("binary_cross_entropy").params == (("class_weight", (1.0, 1.0)),)
     assert losses.get("quantile").settings == {"quantiles": (0.5,)}
     assert losses.get("quantile", quantiles=(0.1, 0.5, 0.9)).outputs_per_target == 3
+    assert losses.get("huber", delta=1.0) != losses.get("huber", delta=2.0)
+    assert losses.get("hinge") != losses.get("squared_error")
     assert losses.get("gamma").encoding == targets.Amounts(positive=True)
     assert losses.get("poisson").encoding == targets.Amounts()
 
@@ -497,6 +499,12 @@ def test_own_encodings_of_custom_losses():
     assert own_loss(outputs_per_target=2).target_columns(4) == 2
     assert losses.get("gaussian_nll").target_columns(4) == 2
     assert losses.get("quantile", quantiles=(0.1, 0.5)).target_columns(4) == 4
+
+
+@pytest.mark.parametrize("part", ["d2", "information", "encode", "check"])
+def test_wrong_parts_of_losses_are_named(part):
+    with pytest.raises(TypeError, match=f"Loss 'own': {part} must be callable or None, got 3"):
+        own_loss(**{part: 3})
 
 
 @pytest.mark.parametrize(
@@ -617,7 +625,7 @@ def test_what_encodings_say_about_themselves():
     assert targets.Classes(0.1, (1.0,)).settings == {"label_smoothing": 0.1, "class_weight": (1.0,)}
     assert targets.Probabilities(0.1).settings == {"label_smoothing": 0.1}
     assert targets.Target().settings == {}
-    assert targets.HalfTheColumns().n_columns(4) == 2
+    assert repr(targets.HalfTheColumns().n_columns(4)) == "2"
     assert targets.Target().n_columns(4) == 4
     assert targets.Classes(0.1) == targets.Classes(0.1) != targets.Classes(0.2)
     assert hash(targets.Classes(0.1)) == hash(targets.Classes(0.1))
@@ -873,6 +881,11 @@ def test_right_rate_factors():
 # ---------------------------------------------------------------- transformations
 
 
+def test_what_a_step_contains_by_default():
+    step = Step(np.ones(2), 0.1, 1, np.ones(2))
+    assert (step.total, step.factors, step.layout.shapes) == (1.0, (), [])
+
+
 def test_what_chains_declare():
     adam, scale = AdamMoments(0.9, 0.999, 1e-8), InputScale(1.0, Chain(()))
     assert not Chain((adam,)).needs_fisher
@@ -902,7 +915,7 @@ def test_steps_of_muon_are_nearly_orthogonal(shape):
 
 def test_a_step_of_muon_leaves_first_and_last_layers_to_adam():
     net = dp.Network(
-        3, [dp.Dense(4, "tanh"), dp.Dense(2, "tanh"), dp.Dense(3)], loss="huber", seed=0
+        3, [dp.Dense(5, "tanh"), dp.Dense(2, "tanh"), dp.Dense(3)], loss="huber", seed=0
     )
     rng = np.random.RandomState(0)
     g, M = rng.randn(net.theta.size), rng.randn(net.theta.size)
@@ -913,9 +926,9 @@ def test_a_step_of_muon_leaves_first_and_last_layers_to_adam():
     change, (moved, _) = link.update(g, state, step)
     np.testing.assert_allclose(moved, 0.7 * M + 0.3 * g, rtol=1e-14)
     expected = -0.1 * g
-    hidden = slice(3 * 4 + 4, 3 * 4 + 4 + 4 * 2)
-    ahead = (0.3 * g + 0.7 * moved)[hidden].reshape(4, 2)
-    expected[hidden] = (-0.1 * 0.2 * 2.0 * orthogonalized(ahead)).ravel()
+    hidden = slice(3 * 5 + 5, 3 * 5 + 5 + 5 * 2)
+    ahead = (0.3 * g + 0.7 * moved)[hidden].reshape(5, 2)
+    expected[hidden] = (-0.1 * 0.2 * np.sqrt(5) * orthogonalized(ahead)).ravel()
     np.testing.assert_allclose(change, expected, rtol=1e-12)
     np.testing.assert_array_equal(link.init(net.theta, net.layout.shapes)[0], 0)
 
