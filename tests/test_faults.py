@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -164,6 +165,19 @@ def test_any_failed_allocation_of_loading_and_saving_is_a_memory_error(tmp_path)
                 act()
             assert path.read_bytes() == content
             assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.filterwarnings("ignore::deltaprop.tables.TableWarning")
+@pytest.mark.parametrize("name", ["semicolon_decimal_comma.csv", "people.parquet", "records.json"])
+def test_any_failed_allocation_of_reading_is_a_memory_error(name):
+    path = Path(__file__).parent / "tables" / name
+    with FailingMemory().installed() as memory:
+        expected = read_table(path)
+    for number in range(memory.allocations):
+        failing = FailingMemory(number)
+        with failing.installed(), pytest.raises(MemoryError, match="no memory for np"):
+            read_table(path)
+    pd.testing.assert_frame_equal(read_table(path), expected)
 
 
 def test_training_resumes_after_any_failed_allocation(tmp_path):
