@@ -11,6 +11,7 @@ reason, count as equivalent. Exits with 1 if the score is below 95 %.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import importlib.abc
 import importlib.machinery
@@ -19,6 +20,7 @@ import math
 import os
 import random
 import resource
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -221,13 +223,15 @@ def main() -> int:
     if not given.all:
         random.Random(given.seed).shuffle(todo)
         todo = todo[: given.sample]
-    for module, mutant in todo:
-        if time.monotonic() - begun > given.seconds:
-            break
-        outcome = judged(module, mutant)
-        outcomes.append(outcome)
-        if not outcome.detected and (name := name_of(module, mutant)) not in known:
-            print(f"survivor {path_of(module).name}:{mutant.line}  {name}", flush=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        for module, mutant in todo:
+            if time.monotonic() - begun > given.seconds:
+                break
+            outcome = judged(module, mutant)
+            outcomes.append(outcome)
+            if not outcome.detected and (name := name_of(module, mutant)) not in known:
+                print(f"survivor {path_of(module).name}:{mutant.line}  {name}", flush=True)
     return report(outcomes, known, len(every))
 
 

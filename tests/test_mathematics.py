@@ -744,14 +744,14 @@ def test_losses_of_samples_add_up():
     np.testing.assert_allclose(value, expected, rtol=1e-14)
 
 
-def test_norms_of_samples_are_those_of_their_gradients():
+@pytest.mark.parametrize(("output", "loss"), [("identity", "huber"), ("softmax", "cross_entropy")])
+def test_norms_of_samples_are_those_of_their_gradients(output, loss):
     rng = np.random.RandomState(0)
     both = {"input_scale": True, "trainable_activation": True}
-    net = dp.Network(
-        3, [dp.Dense(4, "tanh", **both), dp.Dense(2, input_scale=True)], loss="huber", seed=0
-    )
+    layers = [dp.Dense(4, "tanh", **both), dp.Dense(2, output, input_scale=True)]
+    net = dp.Network(3, layers, loss=loss, seed=0)
     net.theta[...] = rng.normal(size=net.theta.size)
-    X, y = rng.randn(5, 3), rng.randn(5, 2)
+    X, y = rng.randn(5, 3), rng.rand(5, 2)
     alone = [np.linalg.norm(net.gradient(X[n : n + 1], y[n : n + 1]).flat) for n in range(5)]
     np.testing.assert_allclose(net.sample_norms(X, y), alone, rtol=1e-9)
 
