@@ -750,13 +750,16 @@ def test_losses_of_samples_add_up():
     np.testing.assert_allclose(value, expected, rtol=1e-14)
 
 
+@pytest.mark.parametrize("groups", [None, ([0, 1, 1], [0, 0, 1, 1])])
 @pytest.mark.parametrize(("output", "loss"), [("identity", "huber"), ("softmax", "cross_entropy")])
-def test_norms_of_samples_are_those_of_their_gradients(output, loss):
+def test_norms_of_samples_are_those_of_their_gradients(output, loss, groups):
     rng = np.random.RandomState(0)
     both = {"input_scale": True, "trainable_activation": True}
-    layers = [dp.Dense(4, "tanh", **both), dp.Dense(2, output, input_scale=True)]
-    net = dp.Network(3, layers, loss=loss, seed=0)
-    net.theta[...] = rng.normal(size=net.theta.size)
+    first = dp.Dense(4, "tanh", groups=groups, **both)
+    net = dp.Network(3, [first, dp.Dense(2, output, input_scale=True)], loss=loss, seed=0)
+    for part in (*net.W, *net.b, *net.r, net.alpha[0]):
+        part *= rng.normal(1, 0.5, part.shape)
+        part += 0.3 * (part != 0)
     X, y = rng.randn(5, 3), rng.rand(5, 2)
     alone = [np.linalg.norm(net.gradient(X[n : n + 1], y[n : n + 1]).flat) for n in range(5)]
     np.testing.assert_allclose(net.sample_norms(X, y), alone, rtol=1e-9)
