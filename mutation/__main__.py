@@ -28,7 +28,7 @@ from pathlib import Path
 from types import CodeType
 from typing import NamedTuple
 
-from .operators import Mutant, mutants
+from .operators import Mutant, mutants, unchanged
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "deltaprop"
@@ -223,6 +223,9 @@ def main() -> int:
     if not given.all:
         random.Random(given.seed).shuffle(todo)
         todo = todo[: given.sample]
+    for module in dict.fromkeys(module for module, _ in todo):
+        if judged(module, unchanged(path_of(module).read_text())).detected:
+            sys.exit(f"the tests of {module} fail without any mutation")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         for module, mutant in todo:

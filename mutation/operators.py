@@ -71,6 +71,11 @@ def mutants(source: str) -> list[Mutant]:
     return found
 
 
+def unchanged(source: str) -> Mutant:
+    """The module as it is, which must pass the tests."""
+    return Mutant(0, "", "", ast.unparse(ast.parse(source)), "")
+
+
 Path = tuple[tuple[str, int | None], ...]
 
 
