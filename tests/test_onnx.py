@@ -176,11 +176,13 @@ NEW = TABLE.sample(frac=1, random_state=0).assign(
 TARGET = np.nan_to_num(TABLE["missing"]) + (TABLE["label"] == "a") + TABLE["integer"] / 20
 
 
-@pytest.mark.parametrize("n_bins", [0, 8])
-def test_tables(n_bins, tmp_path):
-    model = dp.TabularRegressor(
-        hidden_layer_sizes=8, cv=3, max_iter=5, n_bins=n_bins, random_state=0
-    )
+@pytest.mark.parametrize(
+    "options",
+    [{"n_bins": 0}, {"n_bins": 8}, {"numbers": "normal", "n_bins": 4}, {"periodic": 2}],
+    ids=str,
+)
+def test_tables(options, tmp_path):
+    model = dp.TabularRegressor(hidden_layer_sizes=8, cv=3, max_iter=5, random_state=0, **options)
     model.fit(TABLE, TARGET)
     for rows in (TABLE, NEW, NEW[:1]):
         check_close(model.predict(rows), exported(model, rows, tmp_path)["prediction"])

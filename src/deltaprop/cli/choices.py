@@ -18,9 +18,9 @@ ACTIVATIONS = (
     "softplus", "logistic", "sigmoid", "tanh", "cos", "exp", "softmax",
 )  # fmt: skip
 LOSSES = (
-    "auto", "log_loss", "binary_cross_entropy", "cross_entropy", "focal", "hinge", "squared_error",
-    "absolute_error", "huber", "log_cosh", "quantile", "poisson", "gamma", "tweedie",
-    "gaussian_nll",
+    "auto", "log_loss", "ordinal", "binary_cross_entropy", "cross_entropy", "focal", "hinge",
+    "squared_error", "absolute_error", "huber", "log_cosh", "quantile", "poisson", "gamma",
+    "tweedie", "gaussian_nll",
 )  # fmt: skip
 SOLVERS = ("adamw", "adam", "muon", "sgd", "lbfgs")
 SCHEDULES = (

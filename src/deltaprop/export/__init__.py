@@ -1,8 +1,8 @@
 """Models for other programs: ONNX, C, Python, and conversion from and to other libraries.
 
 - ``onnx_files.py`` writes ONNX files. ``graph.py`` builds a graph; ``table.py``, ``dates.py``,
-  ``networks.py``, ``activations.py`` and ``outputs.py`` add the parts of a model to it, and
-  ``models.py`` joins them. ``agreement.py`` compares the result with the model.
+  ``quantiles.py``, ``networks.py``, ``activations.py`` and ``outputs.py`` add the parts of a model
+  to it, and ``models.py`` joins them. ``agreement.py`` compares the result with the model.
 - ``sklearn_onnx.py``: converters for skl2onnx.
 - ``sklearn_estimators.py``, ``torch_modules.py``, ``keras_models.py``, ``onnx_networks.py``:
   conversion from and to other libraries. ``assembly.py`` makes a network of layers.

@@ -25,6 +25,7 @@ OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {
     "softplus": ("Softplus", {}),
     "logistic": ("Sigmoid", {}),
     "tanh": ("Tanh", {}),
+    "cos": ("Cos", {}),
     "exp": ("Exp", {}),
     "softmax": ("Softmax", {"axis": -1}),
 }

@@ -23,11 +23,13 @@ from deltaprop.data.columns import values
 from deltaprop.data.columns.categories import CategoryColumn
 from deltaprop.data.columns.dates import DateColumn
 from deltaprop.data.columns.numbers import NumberColumn
+from deltaprop.data.columns.quantiles import Quantiles
 from deltaprop.data.columns.squashing import BOUND, LARGEST, Squash
 from deltaprop.data.columns.text import TextColumn
 from deltaprop.errors import InputError
 from deltaprop.export.dates import date_parts, seconds
 from deltaprop.export.graph import Graph, Value
+from deltaprop.export.quantiles import normal
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -130,8 +132,12 @@ def _numbers(
     graph: Graph, columns: Sequence[NumberColumn], inputs: Sequence[Value]
 ) -> Iterator[Block]:
     X = graph.concat(*inputs)
-    scale = Squash.joined(column.squash for column in columns)
-    yield [column.name for column in columns], FEATURES, _squashed(graph, X, scale)
+    scales = [column.squash for column in columns]
+    if isinstance(scales[0], Quantiles):  # one encoder scales all numbers in the same way
+        Z = normal(graph, inputs, Quantiles.joined(s for s in scales if isinstance(s, Quantiles)))
+    else:
+        Z = _squashed(graph, X, Squash.joined(s for s in scales if isinstance(s, Squash)))
+    yield [column.name for column in columns], FEATURES, Z
     flagged = [i for i, column in enumerate(columns) if len(column.low)]
     if flagged:
         low, high = (np.concatenate([getattr(columns[i], e) for i in flagged]) for e in ENDS)
