@@ -154,6 +154,16 @@ def test_costs_of_three_classes(tmp_path, signal):
     agree_on_classes(model, tmp_path, new_rows())
 
 
+def test_classes_with_an_order(tmp_path, signal):
+    y = np.digitize(signal, [2.0, 3.0, 4.0])
+    model = fitted("TabularClassifier", y, loss="ordinal")
+    agree_on_classes(model, tmp_path, new_rows())
+    dp.save(model, tmp_path / "model.dp")
+    light = dp.load(tmp_path / "model.dp", light=True)
+    P = quietly(model.predict_proba, new_rows())
+    np.testing.assert_allclose(light.predict_proba(new_rows()), P, rtol=1e-4, atol=1e-6)
+
+
 def test_several_labels(tmp_path, signal):
     y = np.stack([signal > 2.5, signal > 4], axis=1).astype(int)
     model = fitted("TabularClassifier", y, decision_threshold="balanced_accuracy")
