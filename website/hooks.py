@@ -1,0 +1,50 @@
+"""MkDocs hooks: the pages that are not files of docs/, and the equations."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))  # MkDocs loads this file by its path
+
+from website import equations, gallery, llms, reference  # noqa: E402
+
+# `:class:`Loss`` of a docstring, once Markdown has turned its backticks into <code>.
+_ROLE = re.compile(r":(?:class|func|meth|mod|attr|math|ref):(?=<code>)")
+
+
+def _from_root(name: str) -> str:
+    """A page of the repository's root, with its links as they are from docs/."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return text.replace("](docs/", "](").replace("](CHANGELOG.md", "](changelog.md")
+
+
+def on_files(files: Any, config: Any) -> Any:
+    pages = {
+        "changelog.md": _from_root("CHANGELOG.md"),
+        "contributing.md": _from_root("CONTRIBUTING.md"),
+        **reference.pages(),
+        **gallery.pages(ROOT / "docs" / "gallery", ROOT / ".cache" / "gallery"),
+    }
+    for path, content in pages.items():
+        files.append(File.generated(config, path, content=content))
+    return files
+
+
+def on_page_content(page_html: str, page: Any, config: Any, files: Any) -> str:
+    return equations.render_page(_ROLE.sub("", page_html))
+
+
+def on_nav(nav: Any, config: Any, files: Any) -> Any:
+    llms.remember(nav)
+    return nav
+
+
+def on_post_build(config: Any) -> None:
+    for name, text in llms.texts(config.site_name, config.site_description).items():
+        (Path(config.site_dir) / name).write_text(text, encoding="utf-8")
