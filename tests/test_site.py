@@ -1,12 +1,10 @@
-"""The documentation: links, navigation, reference, snippets and, slow, the built site."""
+"""The documentation: navigation, reference, snippets and, slow, the built site."""
 
 import re
 import shlex
 import shutil
 import subprocess
 import sys
-import unicodedata
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,11 +16,8 @@ import deltaprop as dp
 from deltaprop.cli.app import app
 from website import equations, gallery, reference
 
-ROOT = Path(__file__).resolve().parent.parent
-DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.rglob("*.md"))
-WRITTEN_BY_THE_BUILD = {"changelog.md", "contributing.md", "gallery/index.md", *reference.pages()}
-FENCE = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+from .test_pages import BUILT, DOCS, PAGES, ROOT
+
 
 
 def navigation():
@@ -40,46 +35,10 @@ def navigation():
     return list(leaves(yaml.safe_load(text)["nav"]))
 
 
-def slug(heading):
-    """The anchor of a heading, as GitHub and the site make it."""
-    text = unicodedata.normalize("NFC", re.sub(r"[`*]", "", heading)).strip().lower()
-    return re.sub(r"[^\w\- ]", "", text).replace(" ", "-")
-
-
-def anchors(page):
-    return {slug(found) for found in re.findall(r"^#+ (.+)$", FENCE.sub("", page), re.MULTILINE)}
-
-
-def links(path):
-    text = FENCE.sub("", path.read_text(encoding="utf-8"))
-    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`]*`", "", text)):
-        if not re.match(r"[a-z]+:", target):
-            yield target
-
-
-# ---------------------------------------------------------------- links and navigation
-
-ROOT_PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-
-
-@pytest.mark.parametrize("path", [*ROOT_PAGES, *PAGES], ids=lambda path: path.name)
-def test_links_lead_to_files_and_headings_that_exist(path):
-    broken = []
-    for link in links(path):
-        file, _, anchor = link.partition("#")
-        target = (path.parent / file).resolve() if file else path
-        if DOCS in target.parents and str(target.relative_to(DOCS)) in WRITTEN_BY_THE_BUILD:
-            continue
-        known = target.exists() and (
-            not anchor or anchor in anchors(target.read_text(encoding="utf-8"))
-        )
-        if not known:
-            broken.append(link)
-    assert broken == []
-
+# ---------------------------------------------------------------- navigation and reference
 
 def test_every_page_is_in_the_navigation():
-    pages = {str(path.relative_to(DOCS)) for path in PAGES} | WRITTEN_BY_THE_BUILD
+    pages = {str(path.relative_to(DOCS)) for path in PAGES if DOCS in path.parents} | BUILT
     assert sorted(pages - set(navigation())) == []
     assert sorted(set(navigation()) - pages) == []
     assert len(navigation()) == len(set(navigation()))
@@ -143,14 +102,10 @@ def names_of_the_snippets():
     }  # fmt: skip
 
 
-NOT_HERE = {
-    "cluster.md": "tests/test_cluster.py runs them",
-    "gallery": "tests/test_gallery.py runs them",
-}
 SNIPPETS = [
     pytest.param(block, id=f"{path.stem}-{number}")
     for path in PAGES
-    if path.name not in NOT_HERE
+    if path.name != "cluster.md"  # tests/test_cluster.py runs them
     for number, block in enumerate(blocks(path.read_text(encoding="utf-8"), "python"))
     if ">>>" not in block
 ]
@@ -175,12 +130,12 @@ def test_there_are_snippets_to_run():
 
 # ---------------------------------------------------------------- gallery and site
 
-SCRIPTS = sorted((DOCS / "gallery").glob("*.py"))
+SCRIPTS = gallery.scripts(ROOT)
 
 
-def test_the_gallery_has_pages_for_all_scripts(monkeypatch, tmp_path):
+def test_the_gallery_has_pages_for_all_scripts(monkeypatch):
     monkeypatch.setenv("DELTAPROP_GALLERY", "off")
-    pages = gallery.pages(DOCS / "gallery", tmp_path)
+    pages = gallery.pages(ROOT)
     assert len(pages) == len(SCRIPTS) + 1 >= 13
     index = pages["gallery/index.md"]
     assert all(f'href="{script.stem}.html"' in index for script in SCRIPTS)

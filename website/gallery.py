@@ -132,10 +132,14 @@ def _index(examples: list[Example]) -> str:
     )
 
 
-def pages(scripts: Path, cache: Path) -> dict[str, str]:
-    """The Markdown of each page, by its path."""
-    examples = []
-    for script in sorted(scripts.glob("*.py")):
+def scripts(root: Path) -> list[Path]:
+    return sorted((root / "docs" / "gallery").glob("*.py"))
+
+
+def pages(root: Path) -> dict[str, str]:
+    """The Markdown of each page, by its path; executes scripts that have changed."""
+    cache, examples = root / ".cache" / "gallery", []
+    for script in scripts(root):
         title, about, code = _parts(script)
         examples.append(Example(script.stem, title, about, code, *_executed(script, cache)))
     index = {"gallery/index.md": _index(examples)}

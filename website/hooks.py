@@ -24,12 +24,20 @@ def _from_root(name: str) -> str:
     return text.replace("](docs/", "](").replace("](CHANGELOG.md", "](changelog.md")
 
 
+def on_config(config: Any) -> Any:
+    """Put the pages of the gallery into the navigation."""
+    examples = [f"gallery/{script.stem}.md" for script in gallery.scripts(ROOT)]
+    (entry,) = (entry for entry in config.nav if "Gallery" in entry)
+    entry["Gallery"] = [entry["Gallery"], *examples]
+    return config
+
+
 def on_files(files: Any, config: Any) -> Any:
     pages = {
         "changelog.md": _from_root("CHANGELOG.md"),
         "contributing.md": _from_root("CONTRIBUTING.md"),
         **reference.pages(),
-        **gallery.pages(ROOT / "docs" / "gallery", ROOT / ".cache" / "gallery"),
+        **gallery.pages(ROOT),
     }
     for path, content in pages.items():
         files.append(File.generated(config, path, content=content))

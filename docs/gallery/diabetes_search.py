@@ -14,7 +14,7 @@ import deltaprop as dp
 
 X, y = load_diabetes(return_X_y=True)
 alphas, rates = [0.01, 0.1, 1, 10, 100], [0.001, 0.003, 0.01, 0.03]
-network = dp.MLPRegressor((32,), activation="tanh", max_iter=200, random_state=0)
+network = dp.MLPRegressor(hidden_layer_sizes=(32,), activation="tanh", max_iter=200, random_state=0)
 grid = {"mlpregressor__alpha": alphas, "mlpregressor__learning_rate_init": rates}
 search = GridSearchCV(make_pipeline(StandardScaler(), network), grid, cv=5).fit(X, y)
 print(f"best R² {search.best_score_:.3f} with {search.best_params_}")
