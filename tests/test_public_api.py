@@ -1,6 +1,6 @@
 """Public names and signatures, compared with public_api.txt, so that none changes by accident.
 
-After a change on purpose: ``python tests/test_public_api.py > tests/public_api.txt``.
+After a change on purpose: ``python -m tests.test_public_api > tests/public_api.txt``.
 """
 
 import importlib
@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import deltaprop as dp
+from website.reference import INTERNAL
 
 SNAPSHOT = Path(__file__).parent / "public_api.txt"
 MODULES = ("deltaprop.inspect", "deltaprop.errors")  # public, but no attributes of deltaprop
@@ -32,7 +33,7 @@ def members(cls):
     """A line for each public method and property that deltaprop defines."""
     for name in sorted(dir(cls)):
         owner = next((base for base in cls.__mro__ if name in vars(base)), None)
-        if name.startswith("_") or owner is None or not owner.__module__.startswith("deltaprop"):
+        if name.startswith("_") or name in INTERNAL or owner is None or not owner.__module__.startswith("deltaprop"):
             continue
         found = inspect.getattr_static(cls, name)
         if isinstance(found, property):
@@ -79,7 +80,7 @@ def public_api():
 def test_public_names_and_signatures_are_those_of_the_snapshot():
     assert public_api() == SNAPSHOT.read_text(encoding="utf-8"), (
         "The public API has changed. If this is on purpose, describe it in CHANGELOG.md and run "
-        "`python tests/test_public_api.py > tests/public_api.txt`."
+        "`python -m tests.test_public_api > tests/public_api.txt`."
     )
 
 

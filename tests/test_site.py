@@ -1,5 +1,6 @@
 """The documentation: navigation, reference, snippets and, slow, the built site."""
 
+import importlib.util
 import re
 import shlex
 import shutil
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 import deltaprop as dp
 from deltaprop.cli.app import app
-from website import equations, gallery, reference
+from website import cheat_sheet, equations, gallery, reference
 
 from .test_pages import BUILT, DOCS, PAGES, ROOT
 
@@ -188,3 +189,22 @@ def test_the_site_has_every_public_name(site):
         ids |= set(re.findall(r'id="(deltaprop[.\w]*)"', path.read_text(encoding="utf-8")))
     for name in set(dp.__all__) - {"__version__"}:
         assert f"deltaprop.{reference.HOME.get(name, name)}" in ids, name
+
+
+def test_the_python_of_the_cheat_sheet_runs(checkout, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("webbrowser.open", lambda *args, **options: True)
+    names = {"dp": dp, "np": np}
+    for box in cheat_sheet.BOXES:
+        if box.language == "python":
+            code = box.text.replace("data/*.csv", "data/penguins.csv")
+            if 'engine="xla"' in code and importlib.util.find_spec("jax") is None:
+                continue
+            exec(code, names)
+    assert names["net"].check(names["X"], names["y"]).ok
+
+
+def test_the_drawn_cheat_sheet_is_that_of_the_program():
+    drawn = (DOCS / "cheat-sheet.svg").read_text(encoding="utf-8")
+    assert drawn == cheat_sheet.svg(), "run `python -m website.cheat_sheet`"
+    assert (DOCS / "cheat-sheet.pdf").read_bytes().startswith(b"%PDF")

@@ -20,8 +20,7 @@ _ROLE = re.compile(r":(?:class|func|meth|mod|attr|math|ref):(?=<code>)")
 
 def _from_root(name: str) -> str:
     """A page of the repository's root, with its links as they are from docs/."""
-    text = (ROOT / name).read_text(encoding="utf-8")
-    return text.replace("](docs/", "](").replace("](CHANGELOG.md", "](changelog.md")
+    return (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
 
 
 def on_config(config: Any) -> Any:

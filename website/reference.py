@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import NamedTuple
 
 
@@ -62,11 +63,21 @@ HOME = {  # names that are not attributes of deltaprop, or are there under anoth
     "schedules": "optim.schedules",
     "track": "training.trackers",
 }
+# Methods without an underscore that other packages of deltaprop call, and users should not.
+INTERNAL = frozenset(
+    "as_gradient blocks build_fit_request checked_rows column_kinds combined decide encode encode_rows "
+    "encode_target feature_names fit_history fit_part fitted_mlp fitted_network forward_backward "
+    "interrupted_by labels layout mean_loss output output_in_words penalised prepare probabilities "
+    "scales set_fit_request set_partial_fit_request set_predict_request set_score_request target "
+    "target_kind target_name without_last_activation".split()
+)
+_FILTERS = ["!^_", f"!^({'|'.join(sorted(INTERNAL))})$"]
 
 
 def _page(section: Section) -> str:
     blocks = [f"# {section.title}\n\n{section.about}"]
-    blocks += [f"::: deltaprop.{HOME.get(name, name)}" for name in section.names]
+    options = f"    options:\n      filters: {json.dumps(_FILTERS)}"
+    blocks += [f"::: deltaprop.{HOME.get(name, name)}\n{options}" for name in section.names]
     return "\n\n".join(blocks) + "\n"
 
 

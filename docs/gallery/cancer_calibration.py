@@ -1,6 +1,6 @@
 """Are the probabilities right?
 
-Of the tumours to which the model gives 70 %, about 70 % should be malignant. The reliability diagram compares
+Of the tumours to which the model gives 70 %, about 70 % should be benign. The reliability diagram compares
 held-out predictions of an ensemble, corrected by a temperature, with those of a single network.
 """
 

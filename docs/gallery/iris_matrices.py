@@ -1,7 +1,7 @@
 """Every matrix of back-propagation.
 
 One pass of twelve rows of iris through a small network: inputs and activations forward (above), the error signals δ
-and the gradients ∂W backward (below). Blue is positive, orange negative.
+and the gradients ∂W backward (below). Purple is positive, orange negative.
 """
 
 import matplotlib.pyplot as plt
