@@ -1,4 +1,4 @@
-"""What is released: one version, equal names everywhere, reproducible builds, a wheel that works alone."""
+"""What is released: one version, equal names, reproducible builds, a wheel that works alone."""
 
 import hashlib
 import os

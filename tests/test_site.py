@@ -12,13 +12,12 @@ import pytest
 import yaml
 from sklearn.datasets import load_iris
 from typer.testing import CliRunner
+from website import cheat_sheet, equations, gallery, reference
 
 import deltaprop as dp
 from deltaprop.cli.app import app
-from website import cheat_sheet, equations, gallery, reference
 
 from .test_pages import BUILT, DOCS, PAGES, ROOT
-
 
 
 def navigation():
@@ -37,6 +36,7 @@ def navigation():
 
 
 # ---------------------------------------------------------------- navigation and reference
+
 
 def test_every_page_is_in_the_navigation():
     pages = {str(path.relative_to(DOCS)) for path in PAGES if DOCS in path.parents} | BUILT
@@ -169,7 +169,9 @@ def site(tmp_path_factory):
 def test_the_site_is_built_without_warnings_and_loads_nothing_from_elsewhere(site):
     for path in site.rglob("*.html"):
         page = path.read_text(encoding="utf-8")
-        loaded = re.findall(r'<(?:script|link|img|iframe|source)[^>]*?(?:src|href)="(\w+:[^"]*)', page)
+        loaded = re.findall(
+            r'<(?:script|link|img|iframe|source)[^>]*?(?:src|href)="(\w+:[^"]*)', page
+        )
         assert [url for url in loaded if not url.startswith("data:")] == [], path
     for path in [*site.rglob("*.css")]:
         assert not re.search(r"url\(['\"]?https?:", path.read_text(encoding="utf-8")), path

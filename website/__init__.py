@@ -1,1 +1,1 @@
-"""What builds the documentation site, besides MkDocs: equations, gallery, reference, cheat sheet."""
+"""What builds the site besides MkDocs: equations, gallery, reference, cheat sheet."""

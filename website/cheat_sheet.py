@@ -1,4 +1,4 @@
-"""The cheat sheet: ``python -m website.cheat_sheet`` writes docs/cheat-sheet.svg and docs/cheat-sheet.pdf.
+"""The cheat sheet: ``python -m website.cheat_sheet`` writes docs/cheat-sheet.svg and .pdf.
 
 The tests run the Python of all boxes, one after another. The PDF needs Chromium and playwright.
 """
@@ -163,11 +163,13 @@ net.check(X, y)              # verifies f′ and loss′
 BOXES = [*COLUMN_1, *COLUMN_2, *COLUMN_3]
 
 STYLE = """
-  .mono { font: 9.85px "DejaVu Sans Mono", Menlo, Consolas, monospace; fill: #1c2733; white-space: pre; }
+  .mono { font: 9.85px "DejaVu Sans Mono", Menlo, Consolas, monospace;
+    fill: #1c2733; white-space: pre; }
+  .box { fill: #f5f8fb; stroke: #c9d6e2; }
   .note { fill: #8a5a00; }
-  .name { font: bold 10.5px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: #fff; }
-  .title { font: bold 21px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: #1d4e79; }
-  .sub { font: 11px system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; fill: #4a5866; }
+  .name { font: bold 10.5px system-ui, Roboto, "DejaVu Sans", sans-serif; fill: #fff; }
+  .title { font: bold 21px system-ui, Roboto, "DejaVu Sans", sans-serif; fill: #1d4e79; }
+  .sub { font: 11px system-ui, Roboto, "DejaVu Sans", sans-serif; fill: #4a5866; }
 """
 
 
@@ -181,9 +183,11 @@ def _box(box: Box, x: float, y: float, width: float) -> tuple[str, float]:
     """A box as SVG, and its height."""
     lines = box.text.strip("\n").splitlines()
     height = HEAD + LINE * len(lines) + 9
+    corner = HEAD - 5
+    head = f"M{x} {y + HEAD}v-{corner}q0-5 5-5h{width - 10}q5 0 5 5v{corner}z"
     parts = [
-        f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="5" fill="#f5f8fb" stroke="#c9d6e2"/>',
-        f'<path d="M{x} {y + HEAD}v-{HEAD - 5}q0-5 5-5h{width - 10}q5 0 5 5v{HEAD - 5}z" fill="#1d4e79"/>',
+        f'<rect class="box" x="{x}" y="{y}" width="{width}" height="{height}" rx="5"/>',
+        f'<path d="{head}" fill="#1d4e79"/>',
         f'<text class="name" x="{x + 8}" y="{y + 14}">{escape(box.title)}</text>',
         *(_line(each, x + 8, y + HEAD + 13 + LINE * i) for i, each in enumerate(lines)),
     ]
@@ -229,4 +233,7 @@ def pdf(drawing: str, path: Path) -> None:
 if __name__ == "__main__":
     drawing = svg()
     (DOCS / "cheat-sheet.svg").write_text(drawing, encoding="utf-8")
-    pdf(re.sub(r"<svg ", '<svg width="297mm" height="209mm" ', drawing, count=1), DOCS / "cheat-sheet.pdf")
+    pdf(
+        re.sub(r"<svg ", '<svg width="297mm" height="209mm" ', drawing, count=1),
+        DOCS / "cheat-sheet.pdf",
+    )

@@ -1,7 +1,7 @@
 """Equations of the site, set by KaTeX when it is built.
 
-The pages need KaTeX's style sheet and fonts but no script, and an equation that KaTeX does not accept
-ends the build.
+The pages need KaTeX's style sheet and fonts but no script, and an equation that KaTeX does not
+accept ends the build.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The gallery: the scripts of docs/gallery, executed, as pages with their output and their plots.
 
-``python -m website.gallery SCRIPT FOLDER`` runs one script and writes ``output.txt`` and its figures to
-the folder. A script is run again if it has changed; delete ``.cache`` to run all of them.
+``python -m website.gallery SCRIPT FOLDER`` runs one script and writes ``output.txt`` and its
+figures to the folder. A script is run again if it has changed; delete ``.cache`` to run all.
 With ``DELTAPROP_GALLERY=off`` in the environment no script is run, for a quick look at other pages.
 """
 
@@ -64,7 +64,9 @@ def _inline(svg: str, name: str) -> str:
     """An SVG of matplotlib as a part of a page: its ink has the colour of the page's text."""
     svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", svg)  # unique among the page's pictures
+    svg = re.sub(
+        r'(id="|url\(#|href="#)', rf"\g<1>{name}-", svg
+    )  # unique among the page's pictures
     svg = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px; font-family: inherit", svg)
     return re.sub(r"\n\s*", "\n", svg)
 
@@ -94,7 +96,15 @@ def _executed(script: Path, cache: Path) -> tuple[str, tuple[str, ...]]:
     digest = hashlib.blake2b(script.read_bytes() + Path(__file__).read_bytes(), digest_size=8)
     folder = cache / f"{script.stem}-{digest.hexdigest()}"
     if not (folder / "output.txt").exists():
-        command = [sys.executable, "-W", "ignore", "-m", "website.gallery", str(script), str(folder)]
+        command = [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-m",
+            "website.gallery",
+            str(script),
+            str(folder),
+        ]
         root = script.parent.parent.parent
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -126,8 +136,9 @@ def _index(examples: list[Example]) -> str:
     ]
     grid = "\n".join(cards)
     return (
-        "# Gallery\n\nEach example is a short script on a real table. The plots and the printed lines come from "
-        "running it when this site was built; the scripts are in `docs/gallery`.\n\n"
+        "# Gallery\n\nEach example is a short script on a real table. The plots and the "
+        "printed lines come from running it when this site was built. The scripts are in "
+        "`docs/gallery`.\n\n"
         f'<div class="gallery">\n{grid}\n</div>\n'
     )
 

@@ -65,11 +65,42 @@ HOME = {  # names that are not attributes of deltaprop, or are there under anoth
 }
 # Methods without an underscore that other packages of deltaprop call, and users should not.
 INTERNAL = frozenset(
-    "as_gradient blocks build_fit_request checked_rows column_kinds combined decide encode encode_rows "
-    "encode_target feature_names fit_history fit_part fitted_mlp fitted_network forward_backward "
-    "interrupted_by labels layout mean_loss output output_in_words penalised prepare probabilities "
-    "scales set_fit_request set_partial_fit_request set_predict_request set_score_request target "
-    "target_kind target_name without_last_activation".split()
+    [
+        "as_gradient",
+        "blocks",
+        "build_fit_request",
+        "checked_rows",
+        "column_kinds",
+        "combined",
+        "decide",
+        "encode",
+        "encode_rows",
+        "encode_target",
+        "feature_names",
+        "fit_history",
+        "fit_part",
+        "fitted_mlp",
+        "fitted_network",
+        "forward_backward",
+        "interrupted_by",
+        "labels",
+        "layout",
+        "mean_loss",
+        "output",
+        "output_in_words",
+        "penalised",
+        "prepare",
+        "probabilities",
+        "scales",
+        "set_fit_request",
+        "set_partial_fit_request",
+        "set_predict_request",
+        "set_score_request",
+        "target",
+        "target_kind",
+        "target_name",
+        "without_last_activation",
+    ]
 )
 _FILTERS = ["!^_", f"!^({'|'.join(sorted(INTERNAL))})$"]
 
@@ -92,8 +123,8 @@ def _index() -> str:
         [
             "# Reference",
             "",
-            "These are the public names of deltaprop, after `import deltaprop as dp`. Names that are not "
-            "here, or that begin with an underscore, may change at any time "
+            "These are the public names of deltaprop, after `import deltaprop as dp`. Names that "
+            "are not here, or that begin with an underscore, may change at any time "
             "([versions](versions.md)). `dp.__version__` is the version.",
             "",
             "| page | contents | names |",

@@ -1,7 +1,8 @@
 """Are the probabilities right?
 
-Of the tumours to which the model gives 70 %, about 70 % should be benign. The reliability diagram compares
-held-out predictions of an ensemble, corrected by a temperature, with those of a single network.
+Of the tumours to which the model gives 70 %, about 70 % should be benign. The reliability diagram
+compares held-out predictions of an ensemble, corrected by a temperature, with those of a single
+network.
 """
 
 import matplotlib.pyplot as plt
@@ -25,7 +26,9 @@ found = {
 }
 figure, ax = plt.subplots()
 for name, probability in found.items():
-    CalibrationDisplay.from_predictions(y, probability, n_bins=8, strategy="quantile", name=name, ax=ax)
+    CalibrationDisplay.from_predictions(
+        y, probability, n_bins=8, strategy="quantile", name=name, ax=ax
+    )
     print(f"{name}: log-loss {log_loss(y, probability):.3f}")
 ax.set_xlabel("predicted probability")
 ax.set_ylabel("share of benign tumours")

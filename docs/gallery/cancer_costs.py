@@ -1,7 +1,7 @@
 """A missed tumour costs more than a false alarm.
 
-`cost=` says what each kind of mistake costs, and the class of the least expected cost is predicted. The curve
-shows the mean cost of the held-out predictions at every threshold.
+`cost=` says what each kind of mistake costs, and the class of the least expected cost is
+predicted. The curve shows the mean cost of the held-out predictions at every threshold.
 """
 
 import matplotlib.pyplot as plt

@@ -1,7 +1,7 @@
 """In scikit-learn's grid search.
 
-The estimators follow scikit-learn's interface, so pipelines, searches and scorers work. The map shows the R² of
-each combination of a five-fold cross-validation.
+The estimators follow scikit-learn's interface, so pipelines, searches and scorers work. The map
+shows the R² of each combination of a five-fold cross-validation.
 """
 
 import matplotlib.pyplot as plt

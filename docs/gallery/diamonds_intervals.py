@@ -1,7 +1,8 @@
 """Prices of diamonds, with intervals that hold.
 
-`predict_interval` returns the ends of an interval that contains the price of a new diamond with the probability
-that you ask for. Here 90 % are asked for, and the plot shows 60 diamonds that were held out.
+`predict_interval` returns the ends of an interval that contains the price of a new diamond with
+the probability that you ask for. Here 90 % are asked for, and the plot shows 60 diamonds that
+were held out.
 """
 
 import matplotlib.pyplot as plt

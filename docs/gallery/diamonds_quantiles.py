@@ -1,6 +1,7 @@
 """Quantile regression of a price.
 
-With `loss="quantile"` one network predicts several quantiles of the price for each weight of a diamond.
+With `loss="quantile"` one network predicts several quantiles of the price for each weight of a
+diamond.
 """
 
 import matplotlib.pyplot as plt

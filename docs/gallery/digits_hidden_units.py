@@ -1,7 +1,7 @@
 """The digits in the space of the hidden units.
 
-`net.trace` has every quantity of a pass by its name. X_2, the output of the last hidden layer, is projected onto
-its two main components: the network has pulled the classes apart.
+`net.trace` has every quantity of a pass by its name. X_2, the output of the last hidden layer, is
+projected onto its two main components: the network has pulled the classes apart.
 """
 
 import matplotlib.pyplot as plt
@@ -18,7 +18,10 @@ dp.fit(net, X, y, solver=dp.Adam(0.005), max_epochs=40)
 
 trace = net.trace(X, y)
 figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.6))
-for ax, values, title in ((axes[0], trace.X[0], "X_0: pixels"), (axes[1], trace.X[2], "X_2: hidden")):
+for ax, values, title in (
+    (axes[0], trace.X[0], "X_0: pixels"),
+    (axes[1], trace.X[2], "X_2: hidden"),
+):
     points = PCA(2).fit_transform(values)
     ax.scatter(*points.T, c=y, cmap="tab10", s=4, rasterized=True)
     ax.set(title=title, xticks=[], yticks=[])

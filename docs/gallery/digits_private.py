@@ -1,7 +1,8 @@
 """The price of privacy.
 
-Private training bounds by ε how much θ reveals about any single row. Each point is one network of the same shape,
-trained with the noise that achieves this ε at δ = 10⁻⁴; more noise costs accuracy on other rows.
+Private training bounds by ε how much θ reveals about any single row. Each point is one network of
+the same shape, trained with the noise that achieves this ε at δ = 10⁻⁴; more noise costs accuracy
+on other rows.
 """
 
 import matplotlib.pyplot as plt

@@ -1,7 +1,7 @@
 """Schedules of the learning rate.
 
-Above, the factor by which each schedule multiplies the learning rate of 50 epochs; below, the validation loss of
-the same network with Adam.
+Above, the factor by which each schedule multiplies the learning rate of 50 epochs; below, the
+validation loss of the same network with Adam.
 """
 
 import matplotlib.pyplot as plt
@@ -26,7 +26,8 @@ for name, schedule in schedules.items():
     rates = []
     history = dp.fit(
         net, X, y, solver=dp.Adam(0.01), schedule=schedule, max_epochs=50, restore_best=False,
-        validation=(X_test, y_test), callbacks=[lambda epoch: rates.append(epoch.learning_rate)],
+        validation=(X_test, y_test),
+        callbacks=[lambda epoch, rates=rates: rates.append(epoch.learning_rate)],
     )  # fmt: skip
     epochs = range(1, len(rates) + 1)
     above.plot(epochs, rates, label=name)

@@ -1,7 +1,8 @@
 """Five solvers on handwritten digits.
 
-The training loss of the same network with each solver. K-FAC follows the natural gradient, and Muon takes
-orthogonal steps; L-BFGS uses all rows in each iteration, which is counted as an epoch here.
+The training loss of the same network with each solver. K-FAC follows the natural gradient, and
+Muon takes orthogonal steps; L-BFGS uses all rows in each iteration, which is counted as an epoch
+here.
 """
 
 import matplotlib.pyplot as plt

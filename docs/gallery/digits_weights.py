@@ -1,7 +1,7 @@
 """What the first layer sees.
 
-Each column of W_0 has one number per pixel, so it can be drawn as an image. These are the weights of the 24 units
-with the largest norms: purple is positive, orange negative.
+Each column of W_0 has one number per pixel, so it can be drawn as an image. These are the weights
+of the 24 units with the largest norms: purple is positive, orange negative.
 """
 
 import matplotlib.pyplot as plt

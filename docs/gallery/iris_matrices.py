@@ -1,7 +1,7 @@
 """Every matrix of back-propagation.
 
-One pass of twelve rows of iris through a small network: inputs and activations forward (above), the error signals δ
-and the gradients ∂W backward (below). Purple is positive, orange negative.
+One pass of twelve rows of iris through a small network: inputs and activations forward (above),
+the error signals δ and the gradients ∂W backward (below). Purple is positive, orange negative.
 """
 
 import matplotlib.pyplot as plt
@@ -18,7 +18,13 @@ t = net.trace(X[rows], y[rows])
 
 shown = [
     {"X_0": t.X[0], "a_0": t.a[0], "X_1": t.X[1], "a_1": t.a[1], "ŷ = X_2": t.X[2]},
-    {"∂W_0": t.dW[0], "δ_0": t.delta[0], "W_1": net.W[1], "∂W_1": t.dW[1], "δ_1 = ŷ − y": t.delta[1]},
+    {
+        "∂W_0": t.dW[0],
+        "δ_0": t.delta[0],
+        "W_1": net.W[1],
+        "∂W_1": t.dW[1],
+        "δ_1 = ŷ − y": t.delta[1],
+    },
 ]
 figure, axes = plt.subplots(2, 5, figsize=(7.2, 4.6))
 for line, matrices in zip(axes, shown, strict=True):

@@ -1,7 +1,8 @@
 """Which penguin is it? A table with categories and gaps, without preprocessing.
 
-The columns are numbers, categories and missing values. The default model is an ensemble of eight networks; the
-confusion matrix is that of its held-out predictions, which come from networks that have not seen the row.
+The columns are numbers, categories and missing values. The default model is an ensemble of eight
+networks; the confusion matrix is that of its held-out predictions, which come from networks that
+have not seen the row.
 """
 
 import matplotlib.pyplot as plt

@@ -1,7 +1,7 @@
 """Decision regions of a small network.
 
-`MLPClassifier` on two measurements of the bill: the colour is the predicted species, and it fades where the
-probability is low.
+`MLPClassifier` on two measurements of the bill: the colour is the predicted species, and it fades
+where the probability is low.
 """
 
 import matplotlib.pyplot as plt

@@ -1,6 +1,7 @@
 """Which columns matter?
 
-`PermutationImportanceDisplay` shows how much the log-loss on other rows rises if one column is shuffled.
+`PermutationImportanceDisplay` shows how much the log-loss on other rows rises if one column is
+shuffled.
 """
 
 from sklearn.datasets import load_wine

@@ -1,7 +1,7 @@
 """Vanishing gradients, measured.
 
-The root mean square of the error signals δ_l in a network of ten layers, for three activations at the start of
-training. With the logistic function the first layers get next to no gradient.
+The root mean square of the error signals δ_l in a network of ten layers, for three activations at
+the start of training. With the logistic function the first layers get next to no gradient.
 """
 
 import matplotlib.pyplot as plt
