@@ -62,7 +62,7 @@ def _parts(script: Path) -> tuple[str, str, str]:
 
 def _inline(svg: str, name: str) -> str:
     """An SVG of matplotlib as a part of a page: its ink has the colour of the page's text."""
-    svg = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    svg = svg[svg.index("<svg") :].replace(INK, "currentColor").replace("#000000", "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(
         r'(id="|url\(#|href="#)', rf"\g<1>{name}-", svg

@@ -22,7 +22,7 @@ search = GridSearchCV(make_pipeline(StandardScaler(), network), grid, cv=5).fit(
 print(f"best R² {search.best_score_:.3f} with {search.best_params_}")
 
 scores = search.cv_results_["mean_test_score"].reshape(len(alphas), len(rates))
-plt.imshow(scores, cmap="Blues", vmin=0, vmax=0.6, aspect="auto")
+plt.imshow(scores, cmap="Blues", vmin=0, vmax=0.9, aspect="auto")
 for (i, j), score in np.ndenumerate(scores):
     plt.text(j, i, f"{score:.2f}", ha="center", va="center", color="black")
 plt.xticks(range(len(rates)), map(str, rates))
