@@ -11,9 +11,48 @@ from types import ModuleType
 from typing import Any
 
 import deltaprop as dp
-from website.reference import INTERNAL
 
 SNAPSHOT = Path(__file__).parent.parent / "tests" / "public_api.txt"
+# Methods without an underscore that other packages of deltaprop call, and users should not.
+INTERNAL = frozenset(
+    [
+        "as_gradient",
+        "blocks",
+        "build_fit_request",
+        "checked_rows",
+        "column_kinds",
+        "combined",
+        "decide",
+        "encode",
+        "encode_rows",
+        "encode_target",
+        "feature_names",
+        "fit_history",
+        "fit_part",
+        "fitted_mlp",
+        "fitted_network",
+        "forward_backward",
+        "interrupted_by",
+        "labels",
+        "layout",
+        "mean_loss",
+        "output",
+        "output_in_words",
+        "penalised",
+        "prepare",
+        "probabilities",
+        "scales",
+        "scaling",
+        "set_fit_request",
+        "set_partial_fit_request",
+        "set_predict_request",
+        "set_score_request",
+        "target",
+        "target_kind",
+        "target_name",
+        "without_last_activation",
+    ]
+)
 MODULES = ("deltaprop.inspect", "deltaprop.errors")  # public, but no attributes of deltaprop
 
 
@@ -61,15 +100,20 @@ def described(name: str, thing: Any) -> Iterator[str]:
         yield name
 
 
-def module(name: str, thing: ModuleType) -> Iterator[str]:
-    public = getattr(thing, "__all__", None)
-    if public is None:
-        public = [
+def public_names(thing: ModuleType) -> list[str]:
+    """The names of ``__all__``, or those that a module without it defines."""
+    return sorted(
+        getattr(thing, "__all__", None)
+        or (
             key
             for key, value in vars(thing).items()
             if not key.startswith("_") and getattr(value, "__module__", None) == thing.__name__
-        ]
-    for key in sorted(public):
+        )
+    )
+
+
+def module(name: str, thing: ModuleType) -> Iterator[str]:
+    for key in public_names(thing):
         found = getattr(thing, key)
         if not inspect.ismodule(found):
             yield from described(f"{name}.{key}", found)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import pkgutil
 from typing import NamedTuple
+
+from website.public_api import INTERNAL, public_names
 
 
 class Section(NamedTuple):
@@ -63,52 +67,22 @@ HOME = {  # names that are not attributes of deltaprop, or are there under anoth
     "schedules": "optim.schedules",
     "track": "training.trackers",
 }
-# Methods without an underscore that other packages of deltaprop call, and users should not.
-INTERNAL = frozenset(
-    [
-        "as_gradient",
-        "blocks",
-        "build_fit_request",
-        "checked_rows",
-        "column_kinds",
-        "combined",
-        "decide",
-        "encode",
-        "encode_rows",
-        "encode_target",
-        "feature_names",
-        "fit_history",
-        "fit_part",
-        "fitted_mlp",
-        "fitted_network",
-        "forward_backward",
-        "interrupted_by",
-        "labels",
-        "layout",
-        "mean_loss",
-        "output",
-        "output_in_words",
-        "penalised",
-        "prepare",
-        "probabilities",
-        "scales",
-        "set_fit_request",
-        "set_partial_fit_request",
-        "set_predict_request",
-        "set_score_request",
-        "target",
-        "target_kind",
-        "target_name",
-        "without_last_activation",
-    ]
-)
 _FILTERS = ["!^_", f"!^({'|'.join(sorted(INTERNAL))})$"]
+
+
+def _entry(path: str) -> str:
+    """What mkdocstrings replaces by the docstrings of a class, a function or a module."""
+    lines = [f"::: {path}", "    options:", f"      filters: {json.dumps(_FILTERS)}"]
+    found = pkgutil.resolve_name(path)
+    if inspect.ismodule(found):
+        shown = [] if path == "deltaprop.search" else public_names(found)  # which is deprecated
+        lines.append(f"      members: {json.dumps(shown)}")
+    return "\n".join(lines)
 
 
 def _page(section: Section) -> str:
     blocks = [f"# {section.title}\n\n{section.about}"]
-    options = f"    options:\n      filters: {json.dumps(_FILTERS)}"
-    blocks += [f"::: deltaprop.{HOME.get(name, name)}\n{options}" for name in section.names]
+    blocks += [_entry(f"deltaprop.{HOME.get(name, name)}") for name in section.names]
     return "\n\n".join(blocks) + "\n"
 
 
