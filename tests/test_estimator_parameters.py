@@ -30,7 +30,8 @@ OWN = (
     "out_activation='auto', dropout=0.0, clip_norm=None, weight_decay=0.01, "
     "input_scale=0.0, ema_decay=0.0, init='sklearn', "
     "scoring=None, callbacks=None, engine='auto', n_threads=None, reproducible=False, "
-    "precision=None, record=None, checkpoint=None, privacy=None"
+    "precision=None, record=None, checkpoint=None, privacy=None, validation_split=None, "
+    "freeze=None, transform_layer=-1"
 )
 PRESETS = "preset='default', time_limit=None, cv='auto', refit=False, n_bins='auto'"
 TABULAR = (
@@ -39,7 +40,10 @@ TABULAR = (
     "max_iter='auto', "
     "n_iter_no_change='auto', validation_fraction=0.15"
 )
-RUN = "random_state=None, callbacks=None, engine='auto', record=None, checkpoint=None, privacy=None"
+RUN = (
+    "random_state=None, callbacks=None, engine='auto', record=None, checkpoint=None, privacy=None, "
+    "transform_layer=-1"
+)
 # Those of the MLP estimators were written by hand for version 0.1.
 SIGNATURES = {
     dp.MLPClassifier: f"(hidden_layer_sizes=(100,), activation='relu', *, {SKLEARN}, "

@@ -9,7 +9,7 @@ from website import reference
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
-BUILT = {"changelog.md", "contributing.md", "gallery/index.md", *reference.pages()}
+BUILT = {"changelog.md", "contributing.md", "security.md", "gallery/index.md", *reference.pages()}
 """Pages of the site that are no files, relative to docs/."""
 
 

@@ -20,7 +20,8 @@ _ROLE = re.compile(r":(?:class|func|meth|mod|attr|math|ref):(?=<code>)")
 
 def _from_root(name: str) -> str:
     """A page of the repository's root, with its links as they are from docs/."""
-    return (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
+    text = (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
+    return text.replace("](CONTRIBUTING.md", "](contributing.md").replace("](SECURITY", "](security")
 
 
 def on_config(config: Any) -> Any:
@@ -35,6 +36,7 @@ def on_files(files: Any, config: Any) -> Any:
     pages = {
         "changelog.md": _from_root("CHANGELOG.md"),
         "contributing.md": _from_root("CONTRIBUTING.md"),
+        "security.md": _from_root("SECURITY.md"),
         **reference.pages(),
         **gallery.pages(ROOT),
     }

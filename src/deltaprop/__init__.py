@@ -39,6 +39,7 @@ _HOME = {
     "load": "deltaprop.files",
     "report": "deltaprop.inspect.report",
     "save": "deltaprop.files",
+    "serve": "deltaprop.serving",
     "tune": "deltaprop.tuning",
 }
 _MODULES = {
@@ -92,6 +93,7 @@ __all__ = [
     "save",
     "schedules",
     "search",
+    "serve",
     "tables",
     "track",
     "tune",
@@ -125,6 +127,7 @@ if TYPE_CHECKING:
     from deltaprop.optim.natural_gradient import KFAC
     from deltaprop.optim.privacy import Privacy
     from deltaprop.optim.solvers import LBFGS, SGD, Adam, AdamW, Muon
+    from deltaprop.serving import serve
     from deltaprop.training.checkpoint import Checkpoint
     from deltaprop.training.fitting import fit
     from deltaprop.training.many import cross_validate, fit_many

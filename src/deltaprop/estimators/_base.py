@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -30,9 +30,12 @@ from deltaprop.estimators._saving import (
     state_of,
 )
 from deltaprop.estimators.glass_box import GlassBox
+from deltaprop.estimators.hidden import HiddenUnits
+from deltaprop.estimators.holding_out import held_out
 from deltaprop.estimators.parameters import OwnParameters, SklearnParameters
 from deltaprop.estimators.plain import INPUT_DTYPES, is_plain, missing_targets
 from deltaprop.functions.activations import Activation
+from deltaprop.functions.checks import is_int
 from deltaprop.functions.losses import Loss
 from deltaprop.model.inputs import check_domain
 from deltaprop.network import Dense, Network
@@ -89,7 +92,15 @@ def keeps_fit_on_failure(method: M) -> M:
     return cast(M, guarded)
 
 
-class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstimator, ABC):
+class BaseMLP(
+    GlassBox,
+    HiddenUnits,
+    OwnParameters,
+    SklearnParameters,
+    CallbackSupportMixin,
+    BaseEstimator,
+    ABC,
+):
     """The common part of :class:`MLPClassifier` and :class:`MLPRegressor`."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]]
@@ -164,6 +175,7 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        groups: Any = None,
     ) -> Any:
         """Fit the model to X and y.
 
@@ -180,6 +192,9 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
         X_val, y_val, sample_weight_val : array-like, optional
             Validation data, whose loss and score are recorded after each epoch. With
             ``early_stopping=True`` they decide when training stops, and no rows of X are held out.
+        groups : array-like of shape (n_samples,), optional
+            With ``early_stopping=True``, rows of one group, such as those of one person, are held
+            out together. `validation_split` can name another way to hold them out.
 
         Returns
         -------
@@ -195,11 +210,12 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
             raise InputError("X_val and y_val must be given together; got only one of them.")
         if not self.warm_start:
             self._forget_target()
-        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=False)
+        validation = X_val, y_val, sample_weight_val
+        return self._fit(X, y, sample_weight, validation, incremental=False, groups=groups)
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, validation: tuple[Any, Any, Any],
-        incremental: bool,
+        incremental: bool, groups: Any = None,
     ) -> Any:  # fmt: skip
         self._validate_params()
         solver = self._solver()
@@ -220,7 +236,7 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
         if validation[0] is not None:
             held = self._checked(*validation, reset=False, task="within")
         elif stopping:
-            rows, held = self._set_aside(net, rows, state)
+            rows, held = self._set_aside(net, rows, state, groups)
         self._attach(net)
         if known:
             self._plateau = copy.copy(self._plateau)
@@ -230,6 +246,46 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
         if self._is_unfinished() and not incremental:
             warnings.warn(UNFINISHED.format(self.max_iter), ConvergenceWarning, stacklevel=4)
         return self
+
+    def fine_tuned(self, X: Any, y: Any, sample_weight: Any = None, **parameters: Any) -> Self:
+        """A copy of this fitted model whose training continues on other rows.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for ``fit``. Of the known classes, some may be missing in y.
+        **parameters
+            What differs from the parameters of this model: often ``freeze``, a smaller
+            ``learning_rate_init`` and ``max_iter``. The layers must remain.
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            This model is unchanged.
+
+        Raises
+        ------
+        ValueError
+            As in ``fit``.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]] * 5, [0.0, 1.0, 2.0, 3.0] * 5
+        >>> model = dp.MLPRegressor(hidden_layer_sizes=4, max_iter=5, random_state=0).fit(X, y)
+        >>> other = model.fine_tuned(X, [2 * value for value in y], freeze=[0])
+        >>> bool((other.coefs_[0] == model.coefs_[0]).all())
+        True
+        >>> bool((other.coefs_[1] == model.coefs_[1]).all())
+        False
+        """
+        check_is_fitted(self)
+        twin = copy.deepcopy(self)
+        twin.set_params(**parameters, warm_start=True)
+        twin.__dict__.pop("_plateau", None)  # early stopping starts anew
+        twin.fit(X, y, sample_weight)
+        twin.warm_start = self.warm_start
+        return twin
 
     def checked_rows(self, X: Any, y: Any, sample_weight: Any) -> Rows:
         """Learn the kind of the target from all rows, for `fit_part` of copies of this estimator.
@@ -363,7 +419,7 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
     def _solver(self) -> Solver:
         """The solver. If it is given by name, its settings are parameters of this estimator."""
         if isinstance(self.solver, Solver):
-            return self.solver
+            return self._freezing(self.solver)
         solver, parameters = solvers.BY_NAME[self.solver], vars(self)
         settings = {}
         for setting in fields(solver):
@@ -371,7 +427,23 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
             if name in parameters:
                 number: type[Any] = type(setting.default)  # a NumPy scalar could promote float32
                 settings[setting.name] = number(parameters[name])
-        return solver(**settings)
+        return self._freezing(solver(**settings))
+
+    def _freezing(self, solver: Solver) -> Solver:
+        """The solver, with steps of length 0 for the parameters of frozen layers."""
+        frozen = getattr(self, "freeze", None)  # earlier versions did not have it
+        if frozen is None or len(frozen) == 0:
+            return solver
+        if not isinstance(solver, FirstOrder):
+            raise InputError(f"freeze needs a first-order solver, got {self.solver!r}.")
+        n = len(np.atleast_1d(np.asarray(self.hidden_layer_sizes))) + 1
+        wrong = [l for l in frozen if not is_int(l, 0) or l >= n]
+        if wrong:
+            raise InputError(
+                f"freeze must name layers by ints from 0 to {n - 1}; got {wrong[0]!r}."
+            )
+        factors = {f"{name}_{l}": 0.0 for l in frozen for name in ("W", "b")}
+        return replace(solver, rate_factors={**(solver.rate_factors or {}), **factors})
 
     def _schedule(self) -> schedules.Schedule:
         if self.learning_rate == "invscaling":
@@ -536,10 +608,15 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
     # ------------------------------------------------------------ validation
 
     def _set_aside(
-        self, net: Network, rows: TrainingRows, state: TrainingState
+        self, net: Network, rows: TrainingRows, state: TrainingState, groups: Any
     ) -> tuple[TrainingRows, Rows]:
         """The rows to train on, and the held-out rows for early stopping."""
         assert state.rng is not None
+        split = getattr(self, "validation_split", None)  # earlier versions did not have it
+        if split is not None or groups is not None:
+            if not isinstance(rows, Rows):
+                raise InputError("A stream has neither groups nor a validation_split.")
+            return held_out(rows, split, self.validation_fraction, groups, state.rng)
         if isinstance(rows, Rows):
             n_held = int(np.ceil(self.validation_fraction * len(rows)))
             kept, held = rows.split(

@@ -248,6 +248,23 @@ class OwnParameters:
         "Limits what the fitted weights reveal about any row, by clipping and noise; see "
         ":class:`deltaprop.Privacy`.",
     )
+    validation_split: Any = parameter(
+        None, '"last", splitter, iterable or None', [None, StrOptions({"last"}), "cv_object"],
+        "Which rows early stopping holds out. None holds out random ones, or whole groups if "
+        '``fit`` is given `groups`. "last" holds out the last `validation_fraction` of the rows, '
+        "which are the latest if they are in the order of time. A splitter of scikit-learn, such "
+        "as ``GroupShuffleSplit``, or an iterable of pairs of row numbers says by its first pair "
+        "which rows are trained on and which are held out.",
+    )
+    freeze: Sequence[int] | None = parameter(
+        None, "list of int or None", [None, "array-like"],
+        "Layers whose weights and biases training does not change: 0 is the first. It makes sense "
+        "when training continues, with `warm_start`, ``partial_fit`` or ``fine_tuned``.",
+    )
+    transform_layer: int = parameter(
+        -1, "int", [Integral],
+        "The hidden layer whose units ``transform`` returns: 0 is the first, -1 the last.",
+    )
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -421,6 +438,7 @@ class RunParameters:
     record: int | Record | None = None
     checkpoint: str | PathLike[str] | Checkpoint | None = None
     privacy: Privacy | None = None
+    transform_layer: int = -1
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -117,6 +117,8 @@ def load(path: Place, custom: Mapping[str, Activation | Loss] | None = None) -> 
             raise ModelFileError("it contains tensors that its header does not name")
     except ModelFileError as error:
         raise ModelFileError(f"{str(path)!r} cannot be loaded: {error}.") from error
+    except MemoryError:  # the file is not damaged
+        raise
     except Exception as error:
         raise ModelFileError(
             f"{str(path)!r} is damaged: its header does not describe a model "

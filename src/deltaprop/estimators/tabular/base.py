@@ -38,6 +38,7 @@ from deltaprop.estimators._saving import (
 )
 from deltaprop.estimators.fitted import TargetKind
 from deltaprop.estimators.glass_box import GlassBox
+from deltaprop.estimators.hidden import HiddenUnits
 from deltaprop.estimators.parameters import AUTO, RunParameters, TabularParameters
 from deltaprop.estimators.plain import missing_targets
 from deltaprop.estimators.tabular.baseline import Baseline
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from deltaprop.data.rows import Rows
+    from deltaprop.estimators.contributing import Output
     from deltaprop.explain.verdicts import Verification
     from deltaprop.functions.arrays import Array
 
@@ -74,7 +76,7 @@ FEWEST_TO_STOP = 10  # rows: a share of fewer is no validation data for a single
 OWN = ("preset", "time_limit", "cv", "refit", "n_bins", "decision_threshold", "cost")
 
 
-class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
+class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseEstimator):
     """The common part of both tabular estimators."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]]
@@ -204,6 +206,62 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
         from deltaprop.explain.verification import verify_members
 
         return verify_members(self.networks_, *self._encoded(X, y), sample_weight)
+
+    def fine_tuned(
+        self, X: Any, y: Any, sample_weight: Any = None, *,
+        freeze: Sequence[int] | None = None, learning_rate_init: float = 1e-4, max_iter: int = 20,
+    ) -> Self:  # fmt: skip
+        """A copy of this fitted model whose members continue to be trained on other rows.
+
+        The encoding stays as it is, and so does the temperature of probabilities.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for ``fit``. Of the known classes, some may be missing in y.
+        freeze : list of int, optional
+            Layers whose weights and biases stay as they are: 0 is the first.
+        learning_rate_init : float, default=1e-4
+            Learning rate, which should be smaller than that of ``fit``.
+        max_iter : int, default=20
+            Number of epochs. There is no early stopping.
+
+        Returns
+        -------
+        TabularClassifier or TabularRegressor
+            This model is unchanged. The new one has no held-out predictions: ``cv_score_`` and the
+            like are None.
+
+        Raises
+        ------
+        ValueError
+            As in ``fit``.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]] * 5, [0.0, 1.0, 2.0, 3.0] * 5
+        >>> model = dp.TabularRegressor(cv=3, max_iter=5, random_state=0).fit(X, y)
+        >>> other = model.fine_tuned(X[:8], y[:8], freeze=[0], max_iter=2)
+        >>> len(other.members_), other.cv_score_ is None
+        (3, True)
+        """
+        check_is_fitted(self)
+        Z, target = self.encoder_.encode_compactly(X), self._target_of(y)
+        how: dict[str, Any] = {
+            "freeze": freeze, "learning_rate_init": learning_rate_init, "max_iter": max_iter,
+            "learning_rate": "constant", "early_stopping": False, "dropout": 0.0, "ema_decay": 0.0,
+        }  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            members = [m.fine_tuned(Z, target, sample_weight, **how) for m in self.members_]
+        twin = copy.copy(self)
+        twin._set(self.encoder_, members)
+        return twin
+
+    @abstractmethod
+    def _target_of(self, y: Any) -> np.ndarray:
+        """y as the members' ``fit`` takes it."""
 
     def _fit_members(self, X: Any, y: np.ndarray, sample_weight: Any, groups: Any) -> None:
         """Encode the rows of X and train the members on them; `y` as the MLP estimators take it."""
@@ -425,6 +483,21 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
     def fitted_network(self) -> Network:
         return cast(Network, self.fitted_mlp().fitted_network())
 
+    def _networks(self) -> list[Network]:
+        return self.networks_
+
+    def _columns_of_inputs(self) -> tuple[list[str], np.ndarray]:
+        owners = np.zeros(self.encoder_.layout.width, int)
+        for i, (others, bins) in enumerate(self.encoder_.layout.parts()):
+            owners[[*others, *bins]] = i
+        return list(self.encoder_.columns_), owners
+
+    def _typical_row(self) -> Float[np.ndarray, "1 D"]:
+        return self.encoder_.layout.medians()
+
+    def _outputs(self) -> list[Output]:
+        return cast("list[Output]", self.mlp_._outputs())
+
     def encode_rows(self, X: Any) -> Float[np.ndarray, "N D"]:
         return self._encode(X)
 
@@ -448,6 +521,11 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
 
     def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
         return cast("str | None", self.mlp_.output_in_words(z))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # encoded rows are float32
+        return tags
 
     # ------------------------------------------------------------ notebooks
 
