@@ -116,13 +116,32 @@ SNIPPETS = [
 def test_a_snippet_without_a_prompt_runs(block, checkout, monkeypatch):
     if "xla.connect" in block:
         pytest.skip("needs several processes: tests/test_xla.py starts them")
+    if "mlflow" in block:
+        pytest.skip("needs a registry of models: tests/test_mlflow.py starts one")
     if "xla" in block:
         pytest.importorskip("jax")
     if "inspect" in block or "report" in block:
         pytest.importorskip("matplotlib")
     monkeypatch.setattr("webbrowser.open", lambda *args, **options: True)
     monkeypatch.setattr(dp.Watch, "wait", lambda watch: None)
-    exec(block, names_of_the_snippets())
+    names = names_of_the_snippets()
+    if "httpx" in block:
+        names["frame"] = serve_penguins(checkout, monkeypatch)
+    exec(block, names)
+
+
+def serve_penguins(folder, monkeypatch):
+    """Let ``httpx.post`` ask a served model, without a socket; return some rows for it."""
+    httpx = pytest.importorskip("httpx")
+    testclient = pytest.importorskip("starlette.testclient")
+    from deltaprop.serving import application
+
+    table = dp.tables.read_table("data/penguins.csv")
+    X, y = table.drop(columns="species"), table["species"]
+    dp.save(dp.TabularClassifier(preset="fast", max_iter=3).fit(X, y), folder / "penguins.dp")
+    client = testclient.TestClient(application(str(folder / "penguins.dp")), "http://127.0.0.1")
+    monkeypatch.setattr(httpx, "post", client.post)
+    return X[:5]
 
 
 def test_there_are_snippets_to_run():

@@ -21,7 +21,9 @@ _ROLE = re.compile(r":(?:class|func|meth|mod|attr|math|ref):(?=<code>)")
 def _from_root(name: str) -> str:
     """A page of the repository's root, with its links as they are from docs/."""
     text = (ROOT / name).read_text(encoding="utf-8").replace("](docs/", "](")
-    return text.replace("](CONTRIBUTING.md", "](contributing.md").replace("](SECURITY", "](security")
+    return text.replace("](CONTRIBUTING.md", "](contributing.md").replace(
+        "](SECURITY", "](security"
+    )
 
 
 def on_config(config: Any) -> Any:

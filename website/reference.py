@@ -48,6 +48,7 @@ SECTIONS = {
         "Models and training runs on disk.",
         ("save", "load", "files", "Checkpoint"),
     ),
+    "serving": Section("Serving", "Predictions over HTTP.", ("serve",)),
     "scale": Section(
         "Clusters and privacy",
         "Many machines, and training that bounds what a network reveals.",
