@@ -48,7 +48,9 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_content(page_html: str, page: Any, config: Any, files: Any) -> str:
-    return equations.render_page(_ROLE.sub("", page_html))
+    if page.url.startswith("reference/"):
+        page_html = _ROLE.sub("", page_html).replace("``", "")  # in the types of parameters
+    return equations.render_page(page_html)
 
 
 def on_nav(nav: Any, config: Any, files: Any) -> Any:

@@ -101,15 +101,14 @@ def described(name: str, thing: Any) -> Iterator[str]:
 
 
 def public_names(thing: ModuleType) -> list[str]:
-    """The names of ``__all__``, or those that a module without it defines."""
-    return sorted(
-        getattr(thing, "__all__", None)
-        or (
-            key
-            for key, value in vars(thing).items()
-            if not key.startswith("_") and getattr(value, "__module__", None) == thing.__name__
-        )
-    )
+    """The names of ``__all__``, or those that a module or package without it defines."""
+
+    def defined_here(value: Any) -> bool:
+        home = getattr(value, "__module__", None) or ""
+        return f"{home}.".startswith(f"{thing.__name__}.")
+
+    found = (key for key, value in vars(thing).items() if key[0] != "_" and defined_here(value))
+    return sorted(getattr(thing, "__all__", None) or found)
 
 
 def module(name: str, thing: ModuleType) -> Iterator[str]:

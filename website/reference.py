@@ -7,6 +7,7 @@ import json
 import pkgutil
 from typing import NamedTuple
 
+import deltaprop
 from website.public_api import INTERNAL, public_names
 
 
@@ -76,7 +77,12 @@ def _entry(path: str) -> str:
     lines = [f"::: {path}", "    options:", f"      filters: {json.dumps(_FILTERS)}"]
     found = pkgutil.resolve_name(path)
     if inspect.ismodule(found):
-        shown = [] if path == "deltaprop.search" else public_names(found)  # which is deprecated
+        shown = [
+            name
+            for name in public_names(found)
+            if getattr(found, name) is not getattr(deltaprop, name, None)  # which has its own entry
+            and path != "deltaprop.search"  # which is deprecated
+        ]
         lines.append(f"      members: {json.dumps(shown)}")
     return "\n".join(lines)
 
