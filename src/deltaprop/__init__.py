@@ -23,6 +23,7 @@ _HOME = {
     "MLPRegressor": "deltaprop.estimators",
     "Muon": "deltaprop.optim.solvers",
     "Network": "deltaprop.network",
+    "Periodic": "deltaprop.network",
     "Privacy": "deltaprop.optim.privacy",
     "Progress": "deltaprop.training.progress",
     "Record": "deltaprop.training.record",
@@ -69,6 +70,7 @@ __all__ = [
     "MLPRegressor",
     "Muon",
     "Network",
+    "Periodic",
     "Privacy",
     "Progress",
     "Record",
@@ -122,7 +124,7 @@ if TYPE_CHECKING:
     from deltaprop.inspect.diagnosis import diagnose
     from deltaprop.inspect.interactive import Watch, explore
     from deltaprop.inspect.report import report
-    from deltaprop.network import Dense, Network
+    from deltaprop.network import Dense, Network, Periodic
     from deltaprop.optim import schedules
     from deltaprop.optim.natural_gradient import KFAC
     from deltaprop.optim.privacy import Privacy

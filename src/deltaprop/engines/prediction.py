@@ -26,7 +26,7 @@ def compiled_norms(
 ) -> Float[np.ndarray, " N"] | None:
     """‖∂loss_n/∂θ‖ for rows that have been checked, or None if the code is not compiled yet.
 
-    It is not compiled for layers with r_l or α_l.
+    It is not compiled for layers with r_l, α_l or groups.
     """
     if model.vectors or not _compiled(model, X):
         return None

@@ -38,7 +38,7 @@ from deltaprop.functions.activations import Activation
 from deltaprop.functions.checks import is_int
 from deltaprop.functions.losses import Loss
 from deltaprop.model.inputs import check_domain
-from deltaprop.network import Dense, Network
+from deltaprop.network import Dense, Network, Periodic
 from deltaprop.optim import schedules, solvers
 from deltaprop.optim.solvers import FirstOrder, Solver
 from deltaprop.optim.state import TrainingState
@@ -57,6 +57,10 @@ if TYPE_CHECKING:
 
 SKLEARN_NAMES = {"learning_rate": "learning_rate_init", "nesterov": "nesterovs_momentum"}
 """The settings of solvers that scikit-learn calls by other names."""
+
+UNITS_PER_INPUT, N_PERIODIC = 4, 2  # of the layers of periodic features
+PERIODIC_RATES = {"W_0": 0.5, "b_0": 0.1, "alpha_0": 0.1}
+"""Learning rates of frequencies, phases and mixtures, relative to the others: as RealMLP's."""
 
 UNFINISHED = (
     "Stochastic Optimizer: Maximum iterations ({}) reached and the optimization hasn't converged "
@@ -386,6 +390,7 @@ class BaseMLP(
             **shared | {
                 "solver": solver,
                 "schedule": self._schedule(),
+                "dropout_schedule": schedules.get(self.dropout_schedule),
                 "max_epochs": 1 if incremental else int(self.max_iter),
                 "horizon": int(self.max_iter),
                 "patience": self.n_iter_no_change,
@@ -425,8 +430,11 @@ class BaseMLP(
         for setting in fields(solver):
             name = SKLEARN_NAMES.get(setting.name, setting.name)
             if name in parameters:
-                number: type[Any] = type(setting.default)  # a NumPy scalar could promote float32
-                settings[setting.name] = number(parameters[name])
+                settings[setting.name] = _as_setting(setting.default, parameters[name])
+        if self.periodic and issubclass(solver, FirstOrder):
+            settings["rate_factors"] = dict(PERIODIC_RATES)
+            if self._scales_inputs():  # of what follows the periodic features
+                settings["rate_factors"]["r"] = settings.pop("input_scale")
         return self._freezing(solver(**settings))
 
     def _freezing(self, solver: Solver) -> Solver:
@@ -437,12 +445,17 @@ class BaseMLP(
         if not isinstance(solver, FirstOrder):
             raise InputError(f"freeze needs a first-order solver, got {self.solver!r}.")
         n = len(np.atleast_1d(np.asarray(self.hidden_layer_sizes))) + 1
+        n += N_PERIODIC if self.periodic else 0
         wrong = [l for l in frozen if not is_int(l, 0) or l >= n]
         if wrong:
             raise InputError(
                 f"freeze must name layers by ints from 0 to {n - 1}; got {wrong[0]!r}."
             )
         factors = {f"{name}_{l}": 0.0 for l in frozen for name in ("W", "b")}
+        if self.periodic and 0 in frozen:
+            factors["alpha_0"] = 0.0
+        if self.periodic and N_PERIODIC in frozen and self._scales_inputs():
+            factors[f"r_{N_PERIODIC}"] = 0.0
         return replace(solver, rate_factors={**(solver.rate_factors or {}), **factors})
 
     def _schedule(self) -> schedules.Schedule:
@@ -460,7 +473,7 @@ class BaseMLP(
         out = out_activation if self.out_activation == "auto" else self.out_activation
         return Network(
             n_features,
-            [*self._hidden_layers(), Dense(n_outputs, out)],
+            [*self._first_layers(n_features), *self._hidden_layers(), Dense(n_outputs, out)],
             loss=loss, l2=float(self.alpha), reduction="sklearn", dtype=dtype,
             init=self.init, seed=rng,
         )  # fmt: skip
@@ -471,7 +484,21 @@ class BaseMLP(
             raise InputError(f"hidden_layer_sizes must be > 0 integers, got {sizes}.")
         functions = _per_layer("activation", self.activation, len(sizes), (str, Activation))
         dropout = _per_layer("dropout", self.dropout, len(sizes), Real)
-        return [Dense(size, f, p) for size, f, p in zip(sizes, functions, dropout, strict=True)]
+        scaled = self.periodic > 0 and self._scales_inputs()  # after the periodic features
+        return [
+            Dense(size, f, p, input_scale=scaled and l == 0)
+            for l, (size, f, p) in enumerate(zip(sizes, functions, dropout, strict=True))
+        ]
+
+    def _first_layers(self, n_features: int) -> list[Dense]:
+        """Periodic features of the inputs, which are mapped to a few units of each input."""
+        if not self.periodic:
+            return []
+        first = Periodic(n_features, self.periodic_columns, self.periodic)
+        return [first, first.mapped(UNITS_PER_INPUT)]
+
+    def _scales_inputs(self) -> bool:
+        return bool(self.input_scale) and self.solver in ("adam", "adamw", "muon")
 
     def _known_network(self, rows: TrainingRows) -> Network:
         """A network with the settings of the current parameters and the fitted weights."""
@@ -484,6 +511,8 @@ class BaseMLP(
                 f"{sizes}. Keep the sizes to continue training (warm_start, partial_fit), or fit "
                 "with warm_start=False to start over."
             )
+        if hasattr(self, "network_") and net.layout == self.network_.layout:
+            net.theta = self.network_.theta  # which contains r and α as well
         for l in range(net.n_layers):
             net.W[l][...], net.b[l][...] = self.coefs_[l], self.intercepts_[l]
         return net
@@ -800,6 +829,14 @@ class BaseMLP(
 
 
 @functools.cache
+def _as_setting(default: Any, value: Any) -> Any:
+    """A parameter as the setting of a solver that has this default."""
+    if isinstance(default, schedules.Schedule):
+        return schedules.get(value)
+    number: type[Any] = type(default)  # a NumPy scalar could promote float32
+    return number(value)
+
+
 def _parameter_names(cls: type[BaseMLP]) -> list[str]:
     """The names of the parameters, which scikit-learn would read from the signature each time."""
     names: list[str] = cast(Any, super(BaseMLP, cls))._get_param_names()

@@ -73,7 +73,9 @@ if TYPE_CHECKING:
 SAMPLE = 100_000  # rows of a stream from which the encoding is learned
 FEWEST_TO_STOP = 10  # rows: a share of fewer is no validation data for a single network
 # Parameters that the MLP estimators do not have.
-OWN = ("preset", "time_limit", "cv", "refit", "n_bins", "decision_threshold", "cost")
+OWN = (
+    "preset", "time_limit", "cv", "refit", "n_bins", "numbers", "decision_threshold", "cost",
+)  # fmt: skip
 
 
 class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseEstimator):
@@ -268,11 +270,11 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
         began = time.monotonic()
         self._check_own_parameters()
         preset = self._preset(len(y), _n_columns(X))
-        encoder = TableEncoder(n_bins=preset.n_bins).fit(X)
+        encoder = TableEncoder(n_bins=preset.n_bins, numbers=self.numbers).fit(X)
         Z = encoder.encode_compactly(X)
         rng = check_random_state(self.random_state)
         cv = self._cv(preset, len(y), groups)
-        first = self._new_mlp(preset, len(y))
+        first = self._new_mlp(preset, len(y), encoder)
         self._set(encoder, [first])
         left = None if self.time_limit is None else self.time_limit - (time.monotonic() - began)
         if cv == 1:
@@ -414,6 +416,8 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
             for f in fields(preset)
             if f.name not in ("cv", "repeats") and not _is_auto(getattr(self, f.name))
         }
+        if self.periodic:  # instead of bins, unless they are asked for
+            given = {"n_bins": 0, **given}
         if is_full_batch(self.solver):  # it needs no average, and a loss without random masks
             given = {"ema_decay": 0.0, "dropout": 0.0, **given}
         return preset.with_values(**given)
@@ -432,7 +436,7 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
     def _uses_xla(self) -> bool:
         return isinstance(self.engine, Xla) or self.engine == "xla"
 
-    def _new_mlp(self, preset: Preset, n_rows: int) -> Any:
+    def _new_mlp(self, preset: Preset, n_rows: int, encoder: TableEncoder) -> Any:
         """An MLP estimator with the parameters of this estimator and settings for tables."""
         shared = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in OWN}
         parameters = shared | preset.parameters(n_rows) | {
@@ -441,6 +445,9 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
             "tol": 0.0,
             "init": "he_uniform",
         }  # fmt: skip
+        if self.periodic:
+            numbers = encoder.layout.binned
+            parameters |= {"periodic": self.periodic if numbers else 0, "periodic_columns": numbers}
         if self.privacy is not None:
             warnings.warn(
                 "privacy covers the training of the network. The encoding of the table (categories,"
@@ -605,7 +612,7 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
         self._check_own_parameters()
         preset = self._preset(len(X), len(X.features))
         rows, drawn = self._encoded_stream(X, preset)
-        self._set(self.encoder_, [self._new_mlp(preset, len(rows))])
+        self._set(self.encoder_, [self._new_mlp(preset, len(rows), self.encoder_)])
         self._check_decision(single=True)
         with self._as_planned():
             self.mlp_.fit(rows if encode_y is None else rows.encoded(None, encode_y))
@@ -620,7 +627,7 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
         drawn = X.sample(SAMPLE, every_category=True)
         sample = drawn[list(X.features)]
         sample = sample.astype(dict.fromkeys(X.category_features(), "category"))
-        self._set_encoder(TableEncoder(n_bins=preset.n_bins).fit(sample))
+        self._set_encoder(TableEncoder(n_bins=preset.n_bins, numbers=self.numbers).fit(sample))
         encoded = X.encoded(self.encoder_.encode, None, self.encoder_.layout.width)
         return encoded, (sample, drawn.get(X.target), min(1.0, len(drawn) / len(X)))
 
