@@ -212,6 +212,7 @@ def test_the_site_has_every_public_name(site):
         assert f"deltaprop.{reference.HOME.get(name, name)}" in ids, name
 
 
+@pytest.mark.slow
 def test_the_python_of_the_cheat_sheet_runs(checkout, monkeypatch):
     pytest.importorskip("matplotlib")
     monkeypatch.setattr("webbrowser.open", lambda *args, **options: True)
