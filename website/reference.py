@@ -26,7 +26,7 @@ SECTIONS = {
     "network": Section(
         "Networks and training",
         "A network as named matrices, and what trains it.",
-        ("Network", "Dense", "fit", "fit_many", "cross_validate", "Xla"),
+        ("Network", "Dense", "Periodic", "fit", "fit_many", "cross_validate", "Xla"),
     ),
     "solvers": Section(
         "Solvers and schedules",
