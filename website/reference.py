@@ -49,7 +49,22 @@ SECTIONS = {
         "Models and training runs on disk.",
         ("save", "load", "files", "Checkpoint"),
     ),
-    "serving": Section("Serving", "Predictions over HTTP.", ("serve",)),
+    "export": Section(
+        "Export and serving",
+        "Models in other formats and libraries, and predictions over HTTP.",
+        (
+            "to_onnx",
+            "to_c",
+            "to_python",
+            "to_sklearn",
+            "to_torch",
+            "from_sklearn",
+            "from_torch",
+            "from_keras",
+            "from_onnx",
+            "serve",
+        ),
+    ),
     "scale": Section(
         "Clusters and privacy",
         "Many machines, and training that bounds what a network reveals.",
