@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from deltaprop.data.columns import values
 from deltaprop.data.columns.description import CONSTANT, NORMAL, Description
 from deltaprop.data.columns.quantiles import Quantiles
 from deltaprop.data.columns.squashing import Squash, is_end
@@ -68,6 +67,8 @@ class NumberColumn:
 
     @staticmethod
     def values_of(column: Any) -> Num[np.ndarray, " N"]:
+        from deltaprop.data.columns import values
+
         return values.numbers(column)
 
     def names(self) -> list[str]:
@@ -111,6 +112,8 @@ class DurationColumn(NumberColumn):
 
     @staticmethod
     def values_of(column: Any) -> Num[np.ndarray, " N"]:
+        from deltaprop.data.columns import values
+
         return values.seconds(column)
 
     def read_cell(self, cell: Any) -> None:

@@ -8,9 +8,6 @@ each occurs five times on average, and text otherwise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
 import numpy as np
 import pandas as pd
 from pandas.api.types import infer_dtype
@@ -18,7 +15,7 @@ from pandas.api.types import infer_dtype
 from deltaprop.data.columns import values
 from deltaprop.data.columns.categories import FEW, CategoryColumn
 from deltaprop.data.columns.dates import DateColumn
-from deltaprop.data.columns.description import Description
+from deltaprop.data.columns.dropped import DroppedColumn
 from deltaprop.data.columns.numbers import DurationColumn, NumberColumn
 from deltaprop.data.columns.protocol import EncodedColumn
 from deltaprop.data.columns.text import TextColumn
@@ -26,35 +23,6 @@ from deltaprop.data.columns.unparsed import warn_if_numeric
 
 REPEATED = 5  # times that a category occurs on average, if there are many
 BLOCK = 2**18  # numbers that are sorted at a time, which fit into the cache
-
-
-@dataclass
-class DroppedColumn:
-    """A column whose values are all missing, which is not encoded."""
-
-    name: str
-    n_missing: int | None = None
-
-    kind: ClassVar[str] = "dropped"
-    choices: ClassVar[tuple[str, ...]] = ()
-
-    def names(self) -> list[str]:
-        return []
-
-    def flags(self) -> list[str]:
-        return []
-
-    def read(self, column: Any) -> Any:
-        return np.empty((len(column), 0))
-
-    def write(self, values: Any, out: Any, flags: Any) -> None:
-        """There is nothing to encode."""
-
-    def describe(self) -> Description:
-        return Description(self.n_missing, note="dropped: all values are missing")
-
-    def is_consistent(self) -> bool:
-        return True
 
 
 def all_learned(frame: pd.DataFrame, random_state: int | None) -> dict[str, EncodedColumn]:
