@@ -100,6 +100,8 @@ def _is_left_alone(parent: ast.AST, child: ast.AST) -> bool:
         return True
     if _is_last_axis(parent, child):
         return True
+    if isinstance(parent, ast.UnaryOp) and isinstance(child, ast.Constant):
+        return True  # -1 becomes 1, and not -2, which NumPy's reshape takes for -1
     if isinstance(child, ast.Call) and ast.unparse(child.func) == "dataclass":
         return True
     if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):

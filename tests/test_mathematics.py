@@ -223,6 +223,9 @@ CASES = {
         {"class_weight": (0.5, 3.0)}, BITS, SHARES, 0.5 / (1 - SHARES) + 3 / SHARES,
     ),
     "cross_entropy": ({}, BITS, SHARES, 1 / SHARES),
+    "cross_entropy of weighted classes": (
+        {"class_weight": (0.5, 3.0)}, BITS, SHARES, [0.5, 3.0] / SHARES,
+    ),
     "focal": ({"gamma": 1.7}, BITS, SHARES, None),
     "focal of one output": ({"gamma": 2.6}, BITS[:, :1], SHARES[:, :1], None),
     "hinge": ({}, np.sign(REAL), OTHER, np.zeros_like(REAL)),
@@ -250,6 +253,7 @@ def test_values_and_derivatives_of_losses(case):
     if information is None:
         information = loss.second(z, z, np)
     np.testing.assert_allclose(loss.fisher(z, np), information, rtol=1e-12)
+    assert loss.fisher(z.astype(np.float32), np).dtype == np.float32
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -657,8 +661,8 @@ def test_what_estimators_know_about_encodings(kind):
 
 
 def defined_loss(X, t, W, b, r, alpha, C, masks, l2, weights):
-    """L of a network with the activations tanh and softmax, from the definition."""
-    for l, name in enumerate(("tanh", "softmax")):
+    """L of a network with these three layers, from the definition."""
+    for l, name in enumerate(("tanh", "silu", "softmax")):
         a = X * r[l] @ (C[l] * W[l]) + b[l]
         X = a + alpha[l] * (oracles.activate(name, a, oracles.NUMPY) - a)
         X = X * (1 if masks is None or masks[l] is None else masks[l])
@@ -676,20 +680,22 @@ def test_a_pass_through_a_network(has_vectors, has_groups, l2, masked, sparse):
 
     rng = np.random.RandomState(0)
     X, t, w = rng.randn(5, 3), rng.rand(5, 2), rng.rand(5, 1)
-    W, b = [rng.randn(3, 4), rng.randn(4, 2)], [rng.randn(4), rng.randn(2)]
-    r, alpha = [rng.rand(3), np.ones(4)], [rng.rand(4), np.ones(2)]
+    W = [rng.randn(3, 4), rng.randn(4, 3), rng.randn(3, 2)]
+    b = [rng.randn(4), rng.randn(3), rng.randn(2)]
+    r, alpha = [rng.rand(3), rng.rand(4), np.ones(3)], [rng.rand(4), rng.rand(3), np.ones(2)]
     if not has_vectors:
-        r, alpha = [np.ones(3), np.ones(4)], [np.ones(4), np.ones(2)]
-    masks = [rng.choice([0.0, 1.5], (5, 4)), None] if masked else None
-    f, loss = [activations.get("tanh"), activations.get("softmax")], losses.get("cross_entropy")
-    C = [np.ones((3, 4)), np.ones((4, 2))]
+        r, alpha = [1 + 0 * v for v in r], [1 + 0 * v for v in alpha]
+    masks = [rng.choice([0.0, 1.5], (5, 4)), None, None] if masked else None
+    f = [activations.get(name) for name in ("tanh", "silu", "softmax")]
+    loss, C = losses.get("cross_entropy"), [np.ones((3, 4)), np.ones((4, 3)), np.ones((3, 2))]
     if has_groups:
         C[0][...] = [[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
         W[0] *= C[0]  # weights that do not exist are 0
+    given = [*r[:2], None], [*alpha[:2], None]
+    absent = [None] * 3, [None] * 3
     vectors = equations.Vectors(
-        [r[0] if has_vectors else None, None], [alpha[0] if has_vectors else None, None],
-        [C[0], None] if has_groups else (),
-    )  # fmt: skip
+        *(given if has_vectors else absent), [C[0], None, None] if has_groups else ()
+    )
     X0 = scipy.sparse.csr_matrix(X) if sparse else X
     done = equations.forward_backward(X0, t, W, b, f, loss, l2, w, masks, vectors=vectors)
 
@@ -707,15 +713,16 @@ def test_a_pass_through_a_network(has_vectors, has_groups, l2, masked, sparse):
     close = {"rtol": 1e-11, "atol": 1e-13}
     expected = defined_loss(X, t, W, b, r, alpha, C, masks, l2, w)
     np.testing.assert_allclose(done.loss, expected, rtol=1e-13)
-    for k in range(2):
+    for k in range(3):
         np.testing.assert_allclose(done.dW[k], slopes(W, k), **close)
         np.testing.assert_allclose(done.db[k], slopes(b, k), **close)
     if not has_vectors:
         assert not any(part is not None for part in (*done.vectors.r, *done.vectors.alpha))
         return
-    np.testing.assert_allclose(done.vectors.r[0], slopes(r, 0), **close)
-    np.testing.assert_allclose(done.vectors.alpha[0], slopes(alpha, 0), **close)
-    assert done.vectors.r[1] is done.vectors.alpha[1] is None
+    for k in range(2):
+        np.testing.assert_allclose(done.vectors.r[k], slopes(r, k), **close)
+        np.testing.assert_allclose(done.vectors.alpha[k], slopes(alpha, k), **close)
+    assert done.vectors.r[2] is done.vectors.alpha[2] is None
 
 
 @pytest.mark.parametrize("has_vectors", [False, True])
@@ -755,9 +762,12 @@ def test_losses_of_samples_add_up():
 def test_norms_of_samples_are_those_of_their_gradients(output, loss, groups):
     rng = np.random.RandomState(0)
     both = {"input_scale": True, "trainable_activation": True}
-    first = dp.Dense(4, "tanh", groups=groups, **both)
-    net = dp.Network(3, [first, dp.Dense(2, output, input_scale=True)], loss=loss, seed=0)
-    for part in (*net.W, *net.b, *net.r, net.alpha[0]):
+    layers = [
+        dp.Dense(4, "tanh", groups=groups, **both), dp.Dense(3, "silu", **both),
+        dp.Dense(2, output, input_scale=True),
+    ]  # fmt: skip
+    net = dp.Network(3, layers, loss=loss, seed=0)
+    for part in (*net.W, *net.b, *net.r, *net.alpha[:2]):
         part *= rng.normal(1, 0.5, part.shape)
         part += 0.3 * (part != 0)
     X, y = rng.randn(5, 3), rng.rand(5, 2)
@@ -901,7 +911,7 @@ def test_the_decay_of_weights_follows_its_schedule():
     assert dp.Adam().decay_schedule == dp.schedules.Constant()
     cosine = dp.schedules.FlatCosine()
     assert dp.AdamW(weight_decay_schedule=cosine).decay_schedule == cosine
-    with pytest.raises(ValueError, match="weight_decay_schedule"):
+    with pytest.raises(ValueError, match=r"^weight_decay_schedule"):
         dp.AdamW(weight_decay_schedule=3)
 
 

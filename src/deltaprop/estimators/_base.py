@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from deltaprop.data.rows import Rows, RowSource, TrainingRows
-from deltaprop.engines.prediction import HeldOut
+from deltaprop.engines.prediction import HeldOut, Predictor
 from deltaprop.errors import InputError, raised_as_input_error
 from deltaprop.estimators._callbacks import SklearnTasks, print_epoch
 from deltaprop.estimators._saving import (
@@ -603,8 +603,15 @@ class BaseMLP(
             return z
         return net.predictor(self._validated(X))
 
-    def output(self, X: Float[Array, "N D"]) -> Float[np.ndarray, "N H"]:
-        """The network's output for finite numbers, as an array or CSR matrix of fitted columns."""
+    def output(
+        self, X: Float[Array, "N D"], basis: Float[Array, "K D"] | None = None
+    ) -> Float[np.ndarray, "N H"]:
+        """The network's output for finite numbers, as an array or CSR matrix of fitted columns.
+
+        With a `basis`, it is the output for the rows of the product X @ basis.
+        """
+        if basis is not None:
+            return Predictor(self._network().on_basis(basis))(X)
         predictor = self._network().predictor
         z = predictor.few(X)
         return predictor(X) if z is None else z

@@ -61,7 +61,7 @@ class DateColumn:
         parts = [*PARTS[: 3 if (wall == wall.normalize()).all() else 4], "total_seconds"]
         missing = len(dates) - len(known)
         flags = Squash.of_flags(np.full(len(parts) * bool(missing), missing), len(dates))
-        scale = Squash.fitted(part_of(dates, part) for part in parts)
+        scale = Squash.of_table(np.stack([part_of(dates, part) for part in parts]))
         return cls(name, pattern, zone, parts, scale, *flags.ends(), n_missing=missing)
 
     def names(self) -> list[str]:

@@ -88,11 +88,11 @@ def _as_float(value: Any) -> float:
 
 def numbers(column: pd.Series) -> Num[np.ndarray, " N"]:
     """The numbers of a column, in any dtype; NaN for everything that is not a number."""
-    if not _is_numeric(column.dtype):  # most columns are, and need not be looked at further
+    if not is_numeric(column.dtype):  # most columns are, and need not be looked at further
         column = plain(column)
     dtype: Any = column.dtype
     found: np.ndarray
-    if _is_numeric(dtype):
+    if is_numeric(dtype):
         found = column.to_numpy()
     elif isinstance(dtype, pd.CategoricalDtype):
         known = numbers(pd.Series(dtype.categories)).astype(np.float64)
@@ -117,7 +117,8 @@ def parsed_numbers(labels: list[str | None], strict: bool = False) -> Num[np.nda
     return numbers
 
 
-def _is_numeric(dtype: Any) -> bool:
+def is_numeric(dtype: Any) -> bool:
+    """Whether it is a dtype of NumPy for booleans or real numbers."""
     return isinstance(dtype, np.dtype) and dtype.kind in "biuf"
 
 
@@ -139,7 +140,7 @@ def distinct(column: pd.Series) -> tuple[list[str | None], Int[np.ndarray, " N"]
         # Values of several types may be unhashable, or equal although they are written differently.
         column = pd.Series([label(value) for value in column], dtype=object)
     codes, values = pd.factorize(column)
-    return [label(value) for value in values], codes
+    return [label(value) for value in values.to_numpy(object).tolist()], codes
 
 
 # ---------------------------------------------------------------- dates
@@ -194,6 +195,8 @@ def date_pattern(words: list[str]) -> str | None:
 
     If the order of day and month is not certain, the month comes first, except in dates with dots.
     """
+    if not any(letter.isdigit() for letter in words[0]):  # a date has at least a year
+        return None
     sample = [words[i] for i in np.linspace(0, len(words) - 1, 30).astype(int)]
     day_first = GERMAN_DATE.match(words[0]) is not None
     for order in (day_first, not day_first):

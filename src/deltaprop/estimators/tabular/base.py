@@ -482,10 +482,10 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
     def _output(self, X: Any) -> Float[np.ndarray, "N H"]:
         """The output of the ensemble for the rows of a table."""
         self._require_fitted()
-        Z = self.encoder_.encode_compactly(X)
+        Z, basis = self.encoder_.encode_for_predictions(X)
         if len(self.members_) == 1:
-            return cast(np.ndarray, self.members_[0].output(Z))
-        outputs = [member.output(Z) for member in self.members_]
+            return cast(np.ndarray, self.members_[0].output(Z, basis))
+        outputs = [member.output(Z, basis) for member in self.members_]
         return cast(np.ndarray, self.members_[0].combined(outputs))
 
     def _require_fitted(self) -> None:
