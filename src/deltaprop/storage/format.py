@@ -19,6 +19,9 @@ DTYPES = {
 }  # fmt: skip
 """The dtypes of tensors in model files. Reading them needs NumPy only, and no safetensors."""
 MAX_CONTAINERS = 4_000_000  # lists and dicts in a header; each takes about 60 bytes of memory
+DAMAGED = (
+    ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+)  # fmt: skip
 
 
 def pack(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
@@ -49,7 +52,7 @@ def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return metadata, _tensors(header, memoryview(data)[start:])
     except ModelFileError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except DAMAGED as error:
         raise ModelFileError("it is damaged or truncated") from error
 
 
