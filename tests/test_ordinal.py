@@ -95,6 +95,11 @@ def test_inside_what_scikit_learn_offers():
     assert cross_val_predict(mlp(), X, GRADES, cv=2).shape == (300,)
 
 
+def test_scikit_learn_has_no_such_classifier():
+    with pytest.raises(ValueError, match="classes with an order"):
+        dp.to_sklearn(mlp().fit(X, GRADES))
+
+
 def test_classes_without_an_order_are_refused():
     with pytest.raises(ValueError, match="y has strings"):
         mlp().fit(X, np.where(GRADES > 10, "high", "low"))
