@@ -127,12 +127,24 @@ def _classify(graph: Graph, model: Any, mlp: MLPClassifier, z: Value) -> None:
 
 def _probabilities(graph: Graph, mlp: MLPClassifier, z: Value) -> Value:
     """`MLPClassifier.probabilities`."""
+    if mlp._kind == "ordinal":
+        return _of_an_order(graph, z, mlp.network_.n_outputs)
     if mlp.network_.n_outputs > 1 or mlp.target_kind() == "labels":
         return z
     one = graph.parameter(1.0, "one")
     if len(mlp.classes_) == 1:
         return graph.op("Add", graph.op("Mul", z, graph.parameter(0.0, "zero")), one)
     return graph.concat(graph.op("Sub", one, z), z)
+
+
+def _of_an_order(graph: Graph, z: Value, n_outputs: int) -> Value:
+    """The differences of 1, P(y > k) for each k, and 0; none is larger than the one before."""
+    above = [graph.columns(z, [0])]
+    for k in range(1, n_outputs):
+        above.append(graph.op("Min", above[-1], graph.columns(z, [k])))
+    parts = [graph.op("Sub", graph.parameter(1.0, "one"), above[0])]
+    parts += [graph.op("Sub", above[k - 1], above[k]) for k in range(1, n_outputs)]
+    return graph.concat(*parts, above[-1])
 
 
 def _index(graph: Graph, model: Any, mlp: MLPClassifier, scores: Value) -> Value:
