@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from deltaprop import optim
+from deltaprop.data.columns.skrub_home import import_skrub
 from deltaprop.optim.schedules import Schedule
 from deltaprop.optim.solvers import Solver
 from deltaprop.storage.codec import Storable
@@ -78,7 +79,9 @@ def storable(name: str) -> Storable | None:
     True
     """
     if name in NAMED:
-        cls = getattr(importlib.import_module(NAMED[name]), name)
+        module = NAMED[name]
+        imported = import_skrub if module.startswith("skrub") else importlib.import_module
+        cls = getattr(imported(module), name)
     else:
         cls = _solvers_and_schedules().get(name)
     return None if cls is None else Storable(cls, CHECKS.get(name))

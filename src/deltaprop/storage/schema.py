@@ -56,6 +56,11 @@ def number(value: Any) -> bool:
     return type(value) is float
 
 
+def boolean(value: Any) -> bool:
+    """True or False."""
+    return type(value) is bool
+
+
 def one_of(values: Collection[Any]) -> Kind:
     """One of these values."""
     return lambda value: isinstance(value, (str, int)) and value in values
