@@ -138,7 +138,8 @@ def test_messages_that_cannot_be_printed_do_not_matter(place, model, penguins, t
 @pytest.mark.slow
 def test_the_model_is_kept_if_the_report_cannot_be_printed(penguins, tmp_path):
     path = tmp_path / "model.dp"
-    done = train(penguins, "species", path, "--json", stdout=Path("/dev/full").open("w"))
+    with Path("/dev/full").open("w") as full:
+        done = train(penguins, "species", path, "--json", stdout=full)
     assert done.returncode == 2
     assert done.stderr.decode().startswith("Error: Standard output cannot be written to: No space")
     assert len(dp.load(path).classes_) == 3
