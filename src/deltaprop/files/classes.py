@@ -18,6 +18,7 @@ import numpy as np
 
 from deltaprop import optim
 from deltaprop.data.columns.skrub_home import import_skrub
+from deltaprop.files.fields import require_fields
 from deltaprop.optim.schedules import Schedule
 from deltaprop.optim.solvers import Solver
 from deltaprop.storage.codec import Storable
@@ -84,7 +85,9 @@ def storable(name: str) -> Storable | None:
         cls = getattr(imported(module), name)
     else:
         cls = _solvers_and_schedules().get(name)
-    return None if cls is None else Storable(cls, CHECKS.get(name))
+    if cls is None:
+        return None
+    return Storable(cls, CHECKS.get(name), functools.partial(require_fields, name))
 
 
 @functools.cache

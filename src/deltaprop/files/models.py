@@ -11,11 +11,13 @@ import numpy as np
 
 from deltaprop._version import __version__
 from deltaprop.files.classes import storable
+from deltaprop.files.fields import FITTED, require_network
 from deltaprop.files.searches import best_of_search
 from deltaprop.network import Dense, Layout, Network
 from deltaprop.storage.codec import ModelFileError, Reader, Writer
 from deltaprop.storage.format import pack, unpack
 from deltaprop.storage.places import Place, read_bytes, write_bytes
+from deltaprop.storage.schema import require
 
 if TYPE_CHECKING:
     from deltaprop.functions.activations import Activation
@@ -230,6 +232,7 @@ def _decode(kind: str, body: dict[str, Any], reader: Reader) -> Any:
 
     parameters = {name: reader.decode(value) for name, value in body["parameters"].items()}
     fitted = {name: reader.decode(value) for name, value in body["fitted"].items()}
+    require(fitted, FITTED[kind], f"fitted {kind}", complete=False)
     model = getattr(estimators, kind)(**parameters)
     model.__deltaprop_restore__(fitted, _decode_part(ESTIMATORS[kind], body, reader))
     return model
@@ -261,12 +264,10 @@ def _encode_network(net: Network, writer: Writer) -> dict[str, Any]:
 
 def _decode_network(body: dict[str, Any], reader: Reader) -> Network:
     config = body["config"]
+    require_network(config)
     for layer in config["layers"]:
         reader.custom_function(layer["activation"], "activation")
     reader.custom_function(config["loss"]["name"], "loss")
-    sizes = [config["n_features"], *(layer["units"] for layer in config["layers"])]
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise ModelFileError("the sizes of its layers are not positive integers")
     layers = [Dense.from_config(layer, reader.custom) for layer in config["layers"]]
     expected = Layout.of(config["n_features"], layers).size
     theta = reader.decode(body["theta"])

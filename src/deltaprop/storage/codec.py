@@ -24,6 +24,7 @@ from deltaprop.functions.losses import Loss
 MAX_DEPTH = 40
 DATES = re.compile(r"datetime64\[(s|ms|us|ns), [A-Za-z0-9_+\-:]+(/[A-Za-z0-9_+\-]+)*\]")
 MAX_STRING_BYTES = 256_000_000  # bytes of all arrays of strings in a file
+MAX_ITEM_BYTES = 100_000  # of a dtype
 MAX_UNHASHED = 2000  # keys other than str, whose hashes an attacker could make equal
 
 
@@ -32,10 +33,14 @@ class ModelFileError(InputError):
 
 
 class Storable(NamedTuple):
-    """A class whose instances a file may contain, and a check of the instances that are read."""
+    """A class whose instances a file may contain, and checks of the instances that are read.
+
+    `require_fields` raises an error; `is_consistent` is called if it does not.
+    """
 
     cls: type
     is_consistent: Callable[[Any], bool] | None = None
+    require_fields: Callable[[Any], None] | None = None
 
 
 FindClass = Callable[[str], Storable | None]
@@ -164,7 +169,7 @@ class Reader:
         find_class: FindClass = no_classes,
     ) -> None:
         self.tensors, self.custom, self.used = tensors, dict(custom or {}), set[str]()
-        self.string_bytes = 0
+        self.string_bytes = self._unhashed = 0
         self._find_class = find_class
 
     def decode(self, value: Any, depth: int = 0) -> Any:
@@ -194,6 +199,16 @@ class Reader:
             )
         return None
 
+    def _keys(self, keys: list[Any]) -> list[Any]:
+        """The keys of a dict or set; ModelFileError if looking them up could take very long."""
+        number = sum(type(key) is not str for key in keys)
+        self._unhashed += number
+        if number > MAX_UNHASHED or self._unhashed > 10 * MAX_UNHASHED:
+            raise ModelFileError(
+                f"its header has more than {MAX_UNHASHED} keys that are not strings"
+            )
+        return keys
+
     # ------------------------------------------------------------ one method for each tag
 
     def _float(self, value: dict[str, Any], depth: int) -> float:
@@ -215,10 +230,10 @@ class Reader:
         return tuple(self.decode(item, depth) for item in value["$tuple"])
 
     def _set(self, value: dict[str, Any], depth: int) -> set[Any]:
-        return set(_keys([self.decode(item, depth) for item in value["$set"]]))
+        return set(self._keys([self.decode(item, depth) for item in value["$set"]]))
 
     def _dict(self, value: dict[str, Any], depth: int) -> dict[Any, Any]:
-        keys = _keys([self.decode(k, depth) for k, _ in value["$dict"]])
+        keys = self._keys([self.decode(k, depth) for k, _ in value["$dict"]])
         items = [self.decode(v, depth) for _, v in value["$dict"]]
         return dict(zip(keys, items, strict=True))
 
@@ -288,6 +303,8 @@ class Reader:
             if callable(getattr(found.cls, key, None)) or key in _derived(found.cls):
                 raise ModelFileError(f"its header would replace a method of {name}, {key!r}")
             instance.__dict__[key] = self.decode(item, depth)
+        if found.require_fields is not None:
+            found.require_fields(instance)
         if found.is_consistent is not None and not found.is_consistent(instance):
             raise ModelFileError(f"the parts of its {name} do not fit together")
         return instance
@@ -319,14 +336,9 @@ def _derived(cls: type) -> tuple[str, ...]:
 def _checked_dtype(dtype: Any) -> str:
     if not isinstance(dtype, str) or len(dtype) > 20 or dtype[1:2] not in "biufmMOUST":
         raise ModelFileError(f"its header contains {dtype!r} instead of a dtype")
+    if np.dtype(dtype).itemsize > MAX_ITEM_BYTES:
+        raise ModelFileError(f"its header contains {dtype!r}, whose items would fill the memory")
     return dtype
-
-
-def _keys(keys: list[Any]) -> list[Any]:
-    """The keys of a dict or set; ModelFileError if looking them up could take very long."""
-    if sum(type(key) is not str for key in keys) > MAX_UNHASHED:
-        raise ModelFileError(f"its header has more than {MAX_UNHASHED} keys that are not strings")
-    return keys
 
 
 def _plain(item: Any) -> Any:

@@ -12,6 +12,7 @@ from deltaprop.storage.codec import ModelFileError
 
 MAX_HEADER_BYTES = 100_000_000
 MAX_CONTAINERS = 4_000_000  # lists and dicts in a header; each takes about 60 bytes of memory
+MAX_VALUES = 8_000_000  # in all of them; reading them takes about 10 s
 
 
 def pack(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
@@ -57,5 +58,7 @@ def header_of(data: bytes) -> dict[str, Any]:
     header = data[8 : 8 + length]
     if header.count(b"[") + header.count(b"{") > MAX_CONTAINERS:
         raise ModelFileError("its header would fill the memory")
+    if header.count(b",") > MAX_VALUES:
+        raise ModelFileError("its header has too many values")
     metadata: dict[str, Any] = json.loads(header)["__metadata__"]
     return metadata

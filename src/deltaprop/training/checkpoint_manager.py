@@ -32,7 +32,7 @@ RTOL = 1e-5  # of `DATA`, because preprocessing is rounded differently on other 
 
 
 CURVE = schema.vector()
-HEAD = {"search": schema.named, "layout": schema.named}
+HEAD = {"search": schema.named(), "layout": schema.named()}
 PARTS: dict[str, dict[str, schema.Kind]] = {
     "progress": dict.fromkeys(vars(TrainingState()), schema.anything),  # see `require_sound`
     "under_way": {
@@ -235,7 +235,7 @@ class CheckpointManager:
         """Raise ModelFileError unless the checkpoint consists of what `_contents` writes."""
         theta = schema.vector(self._theta.dtype.name, self._theta.size)
         values = {"theta": theta, "best_theta": schema.optional(theta)}
-        schema.require(contents, dict.fromkeys(PARTS, schema.named) | values, "state")
+        schema.require(contents, dict.fromkeys(PARTS, schema.named()) | values, "state")
         for name, fields in PARTS.items():
             # Earlier versions did not write all parts of the training state.
             known = vars(TrainingState()) if name == "progress" else {}

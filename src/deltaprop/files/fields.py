@@ -1,0 +1,198 @@
+"""The fields of every class that a model file may contain: their names, types and bounds.
+
+A field that is not listed is refused. Of the transformers of scikit-learn and skrub, the parameters
+are those of their constructors, which they check themselves where they can; their attributes
+depend on the version, so those that are not listed may be any plain data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from deltaprop.storage.codec import ModelFileError
+from deltaprop.storage.schema import (
+    Kind,
+    array,
+    boolean,
+    dictionary,
+    either,
+    instance,
+    items,
+    named,
+    none,
+    one_of,
+    optional,
+    real,
+    require,
+    text,
+    whole,
+)
+
+FLOATS, TEXTS, COUNT = array("f", 1), items(text), whole(0)
+NAMES = array("OU", 1, text)
+MATRIX = array("f", 2)
+KINDS = one_of(("numeric", "category", "date", "text", "duration", "dropped"))
+SQUASH, BINS = instance("Squash"), instance("Bins")
+CURVE = items(real)
+COLUMN: dict[str, Kind] = {"name": text, "n_missing": optional(COUNT)}
+FLAG: dict[str, Kind] = {"low": FLOATS, "high": FLOATS}
+NUMBER = {**COLUMN, **FLAG, "squash": SQUASH}
+
+OWN: dict[str, Mapping[str, Kind]] = {
+    "Bins": {"source": array("i", 1), **FLAG},
+    "Squash": {"center": FLOATS, "scale": FLOATS},
+    "NumberColumn": NUMBER,
+    "DurationColumn": NUMBER,
+    "DroppedColumn": COLUMN,
+    "DateColumn": {**NUMBER, "pattern": optional(text), "zone": optional(text), "parts": TEXTS},
+    "CategoryColumn": {
+        **COLUMN, **FLAG, "labels": TEXTS, "missing_words": boolean, "rare": boolean,
+        "missing": boolean, "n_rare": optional(COUNT),
+    },
+    "TextColumn": {
+        **COLUMN, "terms": TEXTS, "idf": FLOATS, "components": MATRIX, "squash": SQUASH,
+    },
+    "ChainColumn": {
+        **COLUMN, **FLAG, "kind": KINDS, "chain": items(instance()), "parts": TEXTS,
+        "fill": array("fiub", 1), "squash": SQUASH, "flagged": array("i", 1),
+    },
+    "TableEncoder": {
+        "random_state": optional(whole(0, 2**32 - 1)), "n_bins": whole(0, 10_000),
+        "feature_names_in_": NAMES, "n_features_in_": whole(1), "feature_names_out_": TEXTS,
+        "kinds_": dictionary(text, KINDS), "columns_": dictionary(text, instance()), "bins_": BINS,
+        # Of earlier versions.
+        "chains_": dictionary(text, items(instance())), "imputer_": instance("SimpleImputer"),
+        "scaler_": instance("SquashingScaler"),
+    },
+    "Baseline": {
+        "coef": MATRIX, "intercept": FLOATS, "constant": FLOATS, "gives_probabilities": boolean,
+    },
+    "Conformal": {"scores": FLOATS},
+    "Fingerprint": {"hashes": array("u", 1), "share": real},
+}  # fmt: skip
+
+PLATEAU: dict[str, Kind] = {"tol": real, "patience": real, "best": real, "count": COUNT}
+MLP: dict[str, Kind] = {
+    "n_features_in_": whole(1), "feature_names_in_": NAMES, "loss_": real,
+    "best_loss_": optional(real), "loss_curve_": CURVE, "validation_scores_": optional(CURVE),
+    "validation_loss_curve_": optional(CURVE), "best_validation_score_": optional(real),
+    "n_iter_": COUNT, "t_": COUNT, "stop_reason_": text,
+    "_progress": dictionary(text), "_plateau": named(PLATEAU), "_given": boolean,
+}  # fmt: skip
+TABULAR: dict[str, Kind] = {
+    "n_features_in_": whole(1), "feature_names_in_": NAMES, "encoder_": instance("TableEncoder"),
+    "target_name_": optional(text), "cv_score_": optional(real),
+    "held_out_": optional(items(instance("Conformal"))),
+    "fingerprint_": optional(instance("Fingerprint")), "baseline_": optional(instance("Baseline")),
+}  # fmt: skip
+CLASSES = array("OUbiuf", 1)
+FITTED: dict[str, Mapping[str, Kind]] = {
+    "MLPClassifier": {
+        **MLP, "classes_": CLASSES, "_kind": one_of(("binary", "multiclass", "multilabel")),
+    },
+    "MLPRegressor": {**MLP, "_n_targets": whole(1)},
+    "TabularClassifier": {
+        **TABULAR, "classes_": CLASSES, "temperature_": real,
+        "threshold_": optional(either(real, FLOATS)),
+        "label_words_": optional(dictionary(boolean, text)),
+    },
+    "TabularRegressor": {
+        **TABULAR, "y_mean_": either(real, FLOATS), "y_scale_": either(real, FLOATS),
+    },
+}  # fmt: skip
+
+MOST_UNITS = 10**8
+LAYER: dict[str, Kind] = {
+    "units": whole(1, MOST_UNITS), "activation": text, "dropout": real,
+    "input_scale": boolean, "trainable_activation": boolean,
+}  # fmt: skip
+LOSS: dict[str, Kind] = {"name": text, "params": dictionary(text)}
+NETWORK: dict[str, Kind] = {
+    "n_features": whole(1, MOST_UNITS), "layers": items(dictionary(text), 1, 1000),
+    "loss": dictionary(text), "l2": real, "reduction": text, "dtype": text, "init": text,
+}  # fmt: skip
+
+# Attributes of scikit-learn and skrub.
+FITTED_ARRAY = either(array("fiub"), none, real)
+OTHERS: dict[str, Kind] = {
+    **dict.fromkeys(
+        ("mean_", "var_", "scale_", "center_", "min_", "data_min_", "data_max_", "data_range_",
+         "max_abs_", "median_", "statistics_", "lambdas_", "components_", "explained_variance_",
+         "explained_variance_ratio_", "singular_values_", "quantiles_", "references_", "variances_",
+         "idf_", "robust_cols_", "minmax_cols_", "zero_cols_", "features_"),
+        FITTED_ARRAY,
+    ),
+    "n_features_in_": whole(1), "feature_names_in_": NAMES, "all_outputs_": TEXTS,
+    "_sklearn_output_config": dictionary(text, text), "_tfidf": instance("TfidfTransformer"),
+    "vectorizer_": instance("TfidfVectorizer"), "tsvd_": instance("TruncatedSVD"),
+    "to_str": instance("ToStr"), "robust_scaler_": optional(instance("RobustScaler")),
+    "minmax_scaler_": optional(instance("_MinMaxScaler")), "drop_": boolean,
+    "format_": optional(text),
+    "indicator_": optional(instance("MissingIndicator")), "vocabulary_": dictionary(text, COUNT),
+    "null_strings_": TEXTS, "extracted_features_": TEXTS, "input_name_": optional(text),
+    "_periodic_encoders": dictionary(text), "_scaler": optional(instance("StandardScaler")),
+}  # fmt: skip
+
+
+def require_fields(name: str, value: Any) -> None:
+    """Raise ModelFileError unless an object that was read has the fields of its class.
+
+    Examples
+    --------
+    >>> from deltaprop.data.columns.squashing import Squash
+    >>> require_fields("Squash", Squash(np.zeros(2), np.ones(2)))
+    >>> require_fields("Squash", Squash(np.zeros(2), "1"))
+    Traceback (most recent call last):
+    deltaprop.storage.codec.ModelFileError: the 'scale' of its Squash is not valid: '1'
+    """
+    if name in OWN:
+        require(vars(value), OWN[name], name, complete=False)
+    elif dataclasses.is_dataclass(value):
+        _require_settings(name, value)
+    else:
+        _require_transformer(name, value)
+
+
+def require_network(config: Any) -> None:
+    """Raise ModelFileError unless this describes a network."""
+    require(config, NETWORK, "network")
+    for layer in config["layers"]:
+        require(layer, LAYER, "layer", complete=False)
+    require(config["loss"], LOSS, "loss")
+
+
+def _require_settings(name: str, value: Any) -> None:
+    """Solvers, schedules and other settings check their fields when they are made."""
+    try:
+        again = type(value)(**vars(value))
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"its {name} is not valid: {error}") from error
+    if again != value:
+        raise ModelFileError(f"its {name} is not valid")
+
+
+def _require_transformer(name: str, value: Any) -> None:
+    parameters = inspect.signature(type(value).__init__).parameters
+    for field, content in vars(value).items():
+        if field in parameters:
+            continue
+        if not OTHERS.get(field, _is_plain)(content):
+            raise ModelFileError(f"the {field!r} of its {name} is not valid")
+    check: Callable[[], None] | None = getattr(value, "_validate_params", None)
+    if check is not None:
+        check()
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value consists of numbers, texts and arrays."""
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(_is_plain(k) and _is_plain(v) for k, v in value.items())
+    known = (bool, int, float, str, np.ndarray, np.generic, np.dtype, type(None))
+    return isinstance(value, known)
