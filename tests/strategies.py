@@ -27,6 +27,7 @@ ACTIVATIONS = (
     "softplus",
     "logistic",
     "tanh",
+    "cos",
     "exp",
     "softmax",
 )

@@ -19,7 +19,7 @@ from deltaprop.functions import activations
 from deltaprop.inspect.metrics import CLASS_METRICS, NUMBER_METRICS
 from deltaprop.optim import schedules, solvers
 
-COMMANDS = ["train", "predict", "evaluate", "check", "explain", "info"]
+COMMANDS = ["train", "predict", "evaluate", "check", "explain", "info", "serve"]
 PENGUINS = "data/penguins.csv"
 
 

@@ -100,6 +100,7 @@ def test_the_search_changes_engines_between_epochs_and_goes_on(tmp_path):
     from deltaprop.engines import Run, get
     from deltaprop.engines.auto import HandingOver
     from deltaprop.engines.fused.trainer import FusedTrainer
+    from deltaprop.engines.protocol import RATES
     from deltaprop.engines.reference import ReferenceTrainer
     from deltaprop.optim.state import TrainingState
     from deltaprop.training.settings import Settings
@@ -115,7 +116,9 @@ def test_the_search_changes_engines_between_epochs_and_goes_on(tmp_path):
             return get("fused").trainer(net, rows, run) if len(seen) == change else None
         trainer = HandingOver(get("reference").trainer(net, rows, run), fused)
         for _ in range(4):
-            trainer.run([None], [np.full(10, 0.01)])
+            rates = np.ones(10, RATES)
+            rates["learning_rate"] = 0.01
+            trainer.run([None], [rates])
         thetas.append(net.theta)
         kind = ReferenceTrainer if change is None else FusedTrainer
         assert isinstance(trainer._trainer, kind)

@@ -21,6 +21,7 @@ TABLES = {
     "check_estimator_sparse_tag": "a sparse matrix is a table of numbers",
     "check_supervised_y_2d": "a target of one column needs no warning",
     "check_non_transformer_estimators_n_iter": "each member has its own n_iter_",
+    "check_transformer_n_iter": "each member has its own n_iter_",
     "check_fit2d_predict1d": "the message asks for a table or a 2-d array",
 }
 

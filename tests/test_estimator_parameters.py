@@ -27,19 +27,26 @@ SKLEARN = (
     "n_iter_no_change=10, max_fun=15000"
 )
 OWN = (
-    "out_activation='auto', dropout=0.0, clip_norm=None, weight_decay=0.01, "
-    "input_scale=0.0, ema_decay=0.0, init='sklearn', "
+    "out_activation='auto', dropout=0.0, dropout_schedule='constant', clip_norm=None, "
+    "weight_decay=0.01, weight_decay_schedule='constant', input_scale=0.0, periodic=0, "
+    "periodic_columns=None, ema_decay=0.0, init='sklearn', "
     "scoring=None, callbacks=None, engine='auto', n_threads=None, reproducible=False, "
-    "precision=None, record=None, checkpoint=None, privacy=None"
+    "precision=None, record=None, checkpoint=None, privacy=None, validation_split=None, "
+    "freeze=None, transform_layer=-1"
 )
-PRESETS = "preset='default', time_limit=None, cv='auto', refit=False, n_bins='auto'"
+PRESETS = (
+    "preset='default', time_limit=None, cv='auto', refit=False, n_bins='auto', numbers='robust'"
+)
 TABULAR = (
-    "solver='adamw', alpha=0.0, weight_decay='auto', batch_size='auto', learning_rate='auto', "
-    "learning_rate_init='auto', input_scale='auto', dropout='auto', ema_decay='auto', "
-    "max_iter='auto', "
+    "solver='adamw', alpha=0.0, weight_decay='auto', weight_decay_schedule='constant', "
+    "batch_size='auto', learning_rate='auto', learning_rate_init='auto', input_scale='auto', "
+    "periodic=0, dropout='auto', dropout_schedule='constant', ema_decay='auto', max_iter='auto', "
     "n_iter_no_change='auto', validation_fraction=0.15"
 )
-RUN = "random_state=None, callbacks=None, engine='auto', record=None, checkpoint=None, privacy=None"
+RUN = (
+    "random_state=None, callbacks=None, engine='auto', record=None, checkpoint=None, privacy=None, "
+    "transform_layer=-1"
+)
 # Those of the MLP estimators were written by hand for version 0.1.
 SIGNATURES = {
     dp.MLPClassifier: f"(hidden_layer_sizes=(100,), activation='relu', *, {SKLEARN}, "

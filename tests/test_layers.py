@@ -135,6 +135,29 @@ def test_norms_are_those_of_the_gradients_of_single_samples():
     np.testing.assert_allclose(xla.sample_norms(net, X, y), alone, rtol=1e-10)
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_weights_drawn_for_rows_give_sums_of_variance_1(sparse):
+    table = X * [1, 10, 100, 0.01]
+    rows = sp.csr_matrix(table) if sparse else table
+    first = dp.Periodic(D, [1, 2], 3)
+    for net in (
+        network(), dp.Network(D, [first, first.mapped(), dp.Dense(5, "relu"), dp.Dense(1)],
+                              loss="huber", dtype="float32"),
+    ):  # fmt: skip
+        again = net.copy().initialize(0)
+        assert net.initialize(0, rows) is net
+        trace = net.trace(rows, np.zeros(N, int))
+        for l, layer in enumerate(net.layers):
+            if isinstance(layer, dp.Periodic):
+                np.testing.assert_array_equal(net.W[l], again.W[l])
+            else:
+                np.testing.assert_allclose(trace.a[l].std(axis=0), 1, rtol=1e-4)
+    constant = dp.Network(1, [dp.Dense(2)], loss="huber").initialize(0, np.ones((3, 1)))
+    assert np.isfinite(constant.W[0]).all()  # sums that do not vary
+    with pytest.raises(ValueError, match="features"):
+        network().initialize(0, X[:, :2])
+
+
 # ---------------------------------------------------------------- what is shown
 
 
@@ -425,6 +448,49 @@ def test_factors_of_parameters_that_do_not_exist_raise(name, engine):
     net = dp.Network(D, [dp.Dense(5, "tanh"), dp.Dense(3, "softmax")], loss="cross_entropy", seed=0)
     with pytest.raises(ValueError, match=f"rate_factors name {name}"):
         trained(engine, dp.Adam(rate_factors={name: 2.0}), net)
+
+
+@pytest.mark.parametrize("engine", ["reference", "fused", "xla"])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (lambda factors: dp.Adam(0.01, epsilon=1e-30, rate_factors=factors),
+         lambda groups: torch.optim.Adam(groups, lr=0.01, eps=1e-30)),
+        (lambda factors: dp.SGD(0.1, momentum=0.0, rate_factors=factors),
+         lambda groups: torch.optim.SGD(groups, lr=0.1)),
+    ],
+    ids=["adam", "sgd"],
+)  # fmt: skip
+def test_ntk_factors_train_as_a_network_whose_products_are_divided(engine, ours, theirs):
+    """a_l = X_l V_l / √D_l + b_l in PyTorch, with a tenth of the learning rate for b_l."""
+    layers = [dp.Dense(50, "tanh"), dp.Dense(7, "silu"), dp.Dense(3, "softmax")]
+    net = dp.Network(D, layers, loss="cross_entropy", reduction="mean", init="lecun_normal", seed=0)
+    V = [torch.tensor(len(W) ** 0.5 * W, requires_grad=True) for W in net.W]
+    b = [torch.tensor(b_l.copy(), requires_grad=True) for b_l in net.b]
+    assert float(V[1].detach().std()) == pytest.approx(1.0, rel=0.1)
+    rate = 0.01 if ours({}).name == "adam" else 0.1
+    optimizer = theirs([{"params": V}, {"params": b, "lr": 0.1 * rate}])
+    for _ in range(5):
+        optimizer.zero_grad()
+        a = torch.tensor(X)
+        for V_l, b_l, f in zip(V, b, (torch.tanh, torch.nn.functional.silu, None), strict=True):
+            a = a @ V_l / len(V_l) ** 0.5 + b_l
+            a = a if f is None else f(a)
+        torch.nn.functional.cross_entropy(a, torch.tensor(y)).backward()
+        optimizer.step()
+    trained(engine, ours({"W": "ntk", "b": 0.1}), net, batch_size=N, max_epochs=5)
+    for l, V_l in enumerate(V):
+        np.testing.assert_allclose(
+            net.W[l], V_l.detach().numpy() / len(V_l) ** 0.5, rtol=1e-6, atol=1e-9
+        )
+        np.testing.assert_allclose(net.b[l], b[l].detach().numpy(), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("make", [dp.Muon, dp.KFAC, lambda **k: dp.Adam(**k)])
+def test_ntk_is_for_weights_of_solvers_that_it_changes(make):
+    factors = {"b": "ntk"} if not isinstance(make, type) else {"W": "ntk"}
+    with pytest.raises(ValueError, match="or 'ntk' for W of Adam, AdamW and SGD"):
+        make(rate_factors=factors)
 
 
 def test_the_text_of_a_solver_changes_only_with_factors():

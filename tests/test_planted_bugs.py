@@ -219,3 +219,42 @@ def test_bugs_of_vectors_are_detected(bug: str, monkeypatch: pytest.MonkeyPatch)
     assert np.abs(net.gradient(X, y).flat - expected).max() > 1e-3
     report = net.check(X, y)
     assert any(equation in row.equation for row in report.rows if not row.ok), str(report)
+
+
+# ---------------------------------------------------------------- C_l
+
+BUGS_OF_GROUPS = {
+    "C missing from a_l": ("own = existing(W, vectors)", "own = W", "a_"),
+    "C missing from ∂W": ("own = existing(dV, vectors)", "own = dV", "∂L/∂W_"),
+    "C missing from ∂r": (
+        "    W = existing(W, vectors)\n", "", "∂L/∂r_",
+    ),
+    "C of the other groups": ("else C_l * W_l for", "else (1 - C_l) * W_l for", "a_"),
+}  # fmt: skip
+
+
+def square_net_with_groups() -> tuple[dp.Network, np.ndarray, np.ndarray]:
+    """All entries of W_l differ from 0, also those that do not exist."""
+    groups = ([0, 1, 1, 0], [0, 0, 1, 1])
+    layers = [dp.Dense(4, "tanh", groups=groups, input_scale=True),
+              dp.Dense(4, "softplus", groups=groups, trainable_activation=True),
+              dp.Dense(4, "softmax", groups=groups)]  # fmt: skip
+    net = dp.Network(4, layers, loss="cross_entropy", l2=0.5, seed=0)
+    rng = np.random.default_rng(0)
+    net.theta[...] = rng.normal(size=net.theta.size)
+    return net, rng.normal(size=(4, 4)), np.arange(4)
+
+
+def test_the_gradient_of_groups_is_the_numerical_one() -> None:
+    net, X, y = square_net_with_groups()
+    np.testing.assert_allclose(net.gradient(X, y).flat, numerical_gradient(net, X, y), atol=1e-7)
+    assert net.check(X, y).ok
+
+
+@pytest.mark.parametrize("bug", BUGS_OF_GROUPS)
+def test_bugs_of_groups_are_detected(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, X, y = square_net_with_groups()
+    old, new, equation = BUGS_OF_GROUPS[bug]
+    plant(mutated(old, new), monkeypatch)
+    report = net.check(X, y)
+    assert any(equation in row.equation for row in report.rows if not row.ok), str(report)

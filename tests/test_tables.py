@@ -64,7 +64,7 @@ def test_semicolons_are_recognised(tmp_path, penguins):
         ("t.csv", b"a,b\n", "no rows"),
         ("t.csv", b"a,a\n1,2\n", "more than one column named 'a'"),
         ("t.parquet", b"not parquet", "is not a Parquet file"),
-        ("t.csv.gz", b"\x1f\x8b not gzip", "cannot be decompressed"),
+        ("t.csv.gz", b"\x1f\x8b not gzip", "cannot be read or decompressed"),
     ],
 )
 def test_unreadable_tables_raise_clear_errors(name, content, message, tmp_path):

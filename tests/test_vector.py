@@ -169,3 +169,44 @@ def test_identities(x):
     np.testing.assert_allclose(f["log"](f["exp"](x)), x, rtol=1e-15, atol=3e-16)
     np.testing.assert_allclose(f["log1p"](f["expm1"](np.abs(x))), np.abs(x), rtol=1e-15)
     np.testing.assert_allclose(f["softplus"](x) - f["softplus"](-x), x, rtol=1e-15, atol=1e-15)
+
+
+# ---------------------------------------------------------------- sin and cos
+
+
+@pytest.mark.parametrize("name", ["sin", "cos"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sin_and_cos_are_within_2_ulp_up_to_a_million(name, dtype):
+    rng = np.random.default_rng(0)
+    near = np.pi / 2 * np.r_[rng.integers(-600_000, 600_000, 500), np.arange(-20, 21)]
+    x = np.r_[
+        rng.uniform(-4, 4, 2000), rng.uniform(-1e6, 1e6, 2000), 2.0 ** rng.uniform(-60, 19, 1000),
+        near, 0.0, -0.0,
+    ].astype(dtype)  # fmt: skip
+    mp = pytest.importorskip("mpmath").mp
+    with mp.workprec(160):
+        exact = np.array([getattr(mp, name)(mp.mpf(v)) for v in x.tolist()], object)
+        want = np.array([float(v) for v in exact]).astype(dtype)
+        got = applied(name, x).astype(np.float64)
+        error = [
+            abs(mp.mpf(a) - e) / mp.mpf(float(np.spacing(abs(w))))
+            for a, e, w in zip(got.tolist(), exact, want, strict=True)
+        ]
+    assert max(error) <= 2, x[int(np.argmax(error))]
+
+
+@pytest.mark.parametrize("name", ["sin", "cos"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sin_and_cos_are_bounded_everywhere(name, dtype):
+    values = applied(name, samples(dtype, 5000))
+    assert np.abs(values).max() <= 1 + np.finfo(dtype).eps
+    edges = applied(name, np.array([INF, -INF, NAN], dtype))
+    assert np.isnan(edges).all()
+
+
+@pytest.mark.parametrize("name", ["sin", "cos"])
+def test_loops_of_sin_and_cos_are_vector_instructions(name):
+    for dtype, scalar in (("float32", "float"), ("float64", "double")):
+        applied(name, np.ones(1, dtype))
+        (llvm,) = loop(name, dtype).inspect_llvm().values()
+        assert re.search(rf"= f(mul|add)\b.* <\d+ x {scalar}>", llvm)

@@ -1,10 +1,13 @@
 """Trainers of one engine over arrays, built as the training loop builds them."""
 
+import numpy as np
+
 from deltaprop import engines
 from deltaprop.data.rows import Rows
 from deltaprop.data.streamed_rows import StreamedRows
 from deltaprop.data.streams.stream import Stream
 from deltaprop.engines import Run, trainer_for
+from deltaprop.engines.protocol import RATES
 from deltaprop.optim.state import TrainingState
 from deltaprop.training.settings import Settings
 
@@ -30,8 +33,15 @@ def trainer(
 
 def run_epoch(trainer, order, learning_rates, first=0):
     """Return the loss of one epoch, or of its part that begins with step `first`."""
-    (loss,) = trainer.run([order], [learning_rates], first)
+    (loss,) = trainer.run([order], [rates_of(learning_rates)], first)
     return loss
+
+
+def rates_of(learning_rates):
+    """Rates of steps with these learning rates, without another schedule."""
+    rates = np.ones(len(learning_rates), RATES)
+    rates["learning_rate"] = learning_rates
+    return rates
 
 
 def objective(engine, net, X, y, w=None, n_threads=None, reproducible=False):

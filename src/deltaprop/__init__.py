@@ -23,6 +23,7 @@ _HOME = {
     "MLPRegressor": "deltaprop.estimators",
     "Muon": "deltaprop.optim.solvers",
     "Network": "deltaprop.network",
+    "Periodic": "deltaprop.network",
     "Privacy": "deltaprop.optim.privacy",
     "Progress": "deltaprop.training.progress",
     "Record": "deltaprop.training.record",
@@ -39,6 +40,7 @@ _HOME = {
     "load": "deltaprop.files",
     "report": "deltaprop.inspect.report",
     "save": "deltaprop.files",
+    "serve": "deltaprop.serving",
     "tune": "deltaprop.tuning",
 }
 _MODULES = {
@@ -68,6 +70,7 @@ __all__ = [
     "MLPRegressor",
     "Muon",
     "Network",
+    "Periodic",
     "Privacy",
     "Progress",
     "Record",
@@ -92,6 +95,7 @@ __all__ = [
     "save",
     "schedules",
     "search",
+    "serve",
     "tables",
     "track",
     "tune",
@@ -120,11 +124,12 @@ if TYPE_CHECKING:
     from deltaprop.inspect.diagnosis import diagnose
     from deltaprop.inspect.interactive import Watch, explore
     from deltaprop.inspect.report import report
-    from deltaprop.network import Dense, Network
+    from deltaprop.network import Dense, Network, Periodic
     from deltaprop.optim import schedules
     from deltaprop.optim.natural_gradient import KFAC
     from deltaprop.optim.privacy import Privacy
     from deltaprop.optim.solvers import LBFGS, SGD, Adam, AdamW, Muon
+    from deltaprop.serving import serve
     from deltaprop.training.checkpoint import Checkpoint
     from deltaprop.training.fitting import fit
     from deltaprop.training.many import cross_validate, fit_many

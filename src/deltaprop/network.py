@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop.engines.prediction import Predictor, compiled_norms
-from deltaprop.model import Dense, Gradient, Layout, Model, Trace
+from deltaprop.model import Dense, Gradient, Layout, Model, Periodic, Trace
 from deltaprop.model.inputs import check_X
 
 if TYPE_CHECKING:
@@ -211,4 +211,4 @@ class Network(Model):
         return layers_html(self)
 
 
-__all__ = ["Dense", "Gradient", "Layout", "Network", "Trace"]
+__all__ = ["Dense", "Gradient", "Layout", "Network", "Periodic", "Trace"]

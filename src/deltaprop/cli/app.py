@@ -11,5 +11,6 @@ from deltaprop.cli import check
 from deltaprop.cli import explain
 from deltaprop.cli import info
 from deltaprop.cli import look
+from deltaprop.cli import serve
 
-__all__ = ["app", "check", "evaluate", "explain", "info", "look", "predict", "train"]
+__all__ = ["app", "check", "evaluate", "explain", "info", "look", "predict", "serve", "train"]

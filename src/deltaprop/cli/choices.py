@@ -15,7 +15,7 @@ TASKS = ("auto", "classification", "regression")
 PRESETS = ("fast", "default", "best")
 ACTIVATIONS = (
     "identity", "relu", "leaky_relu", "elu", "selu", "gelu", "gelu_tanh", "silu", "mish",
-    "softplus", "logistic", "sigmoid", "tanh", "exp", "softmax",
+    "softplus", "logistic", "sigmoid", "tanh", "cos", "exp", "softmax",
 )  # fmt: skip
 LOSSES = (
     "auto", "log_loss", "binary_cross_entropy", "cross_entropy", "focal", "hinge", "squared_error",

@@ -60,7 +60,7 @@ def write_text(text: str, place: str | None) -> None:
     if place is not None:
         write_bytes(place, text.encode())
         return
-    sys.stdout.write(text)
+    sys.stdout.write(printable_lines(text))
 
 
 def written_to_output(place: str | None, format: str | None) -> AbstractContextManager[WritePart]:

@@ -16,6 +16,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from deltaprop.data.columns.bins import Bins
+from deltaprop.data.columns.numbers import NumberColumn
+from deltaprop.data.columns.quantiles import Quantiles
 from deltaprop.data.frames import OneRow, as_frame
 from deltaprop.data.layout import Layout
 from deltaprop.data.reading import TableError
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from deltaprop.data.columns.protocol import EncodedColumn
     from deltaprop.functions.arrays import Array
 
+NUMBERS = ("robust", "normal")
 FEW_ROWS = 64  # are encoded faster as an array
 ROWS_AT_A_TIME = 131_072  # bounds the memory of what is read besides the result
 
@@ -53,7 +56,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     Missing values are replaced by the median and marked in an additional column; among categories,
     they have a column of their own. All columns are scaled robustly, and outliers are squashed
-    into [-3, 3]; infinite numbers become its ends.
+    into [-3, 3]; infinite numbers become its ends. With ``numbers="normal"``, numbers and durations
+    are given a normal distribution instead: see :mod:`deltaprop.data.columns.quantiles`.
 
     With `n_bins`, numbers and parts of dates are encoded piecewise linearly as well: see
     :mod:`deltaprop.data.columns.bins`. The values of each are divided at quantiles, and a column
@@ -65,6 +69,9 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         Seed of the text encoding.
     n_bins : int >= 0, default=0
         The largest number of bins of a number.
+    numbers : {"robust", "normal"}, default="robust"
+        The scale of numbers: the distance to the median as a multiple of the interquartile range,
+        squashed; or that of a standard normal distribution with the same quantiles.
 
     Attributes
     ----------
@@ -87,7 +94,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     TableError
         If a column is missing in ``transform``, or if no column can be used in ``fit``.
     ValueError
-        If `n_bins` is not an int >= 0.
+        If `n_bins` is not an int >= 0, or `numbers` is unknown.
 
     Examples
     --------
@@ -105,9 +112,12 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
     DERIVED: ClassVar = ("layout", "sparse_layout")  # from the other attributes; not in model files
 
-    def __init__(self, random_state: int | None = 0, *, n_bins: int = 0) -> None:
+    def __init__(
+        self, random_state: int | None = 0, *, n_bins: int = 0, numbers: str = "robust"
+    ) -> None:
         self.random_state = random_state
         self.n_bins = n_bins
+        self.numbers = numbers
 
     def fit(self, X: Any, y: Any = None) -> TableEncoder:
         """Learn how to encode the columns of X.
@@ -277,9 +287,15 @@ class TableEncoder(TransformerMixin, BaseEstimator):
 
         if not is_int(self.n_bins, 0):
             raise InputError(f"n_bins must be an int >= 0, got {self.n_bins!r}.")
+        if self.numbers not in NUMBERS:
+            raise InputError(f"numbers must be 'robust' or 'normal', got {self.numbers!r}.")
         columns = {name: learned(name, column, self.random_state) for name, column in frame.items()}
         if not any(column.names() for column in columns.values()):
             raise TableError("X has no column that could be used: all of them are empty.")
+        if self.numbers == "normal":
+            for name, column in columns.items():
+                if isinstance(column, NumberColumn):
+                    column.squash = Quantiles.fitted([column.read(frame[name])])
         self._set_columns(columns)
         self.feature_names_in_ = np.array(list(frame.columns), dtype=object)
         self.n_features_in_ = len(frame.columns)
@@ -308,6 +324,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         ValueError
             If the parts of the state do not fit together.
         """
+        self.__dict__.setdefault("numbers", "robust")
         if "bins_" not in self.__dict__:  # earlier versions had none
             self.n_bins = 0
             self._set_bins(Bins.none())

@@ -87,6 +87,16 @@ class Layout:
             for i, (features, flags) in enumerate(zip(self.features, self._flags, strict=True))
         ]
 
+    def medians(self) -> Float[np.ndarray, "1 D"]:
+        """A row of the median of each encoded column, which is 0 in all but bins.
+
+        Of a number, it is the median; of a category, whether more than half of the rows have it.
+        """
+        row = np.zeros((1, self.width), np.float32)
+        if self.bins is not None:
+            self.bins.write(row, row[:, self._end :])
+        return row
+
     def write(self, columns: Mapping[str, Any], out: Float[np.ndarray, "N D"]) -> None:
         """Encode the columns of a table, block by block."""
         numbers = [_read(column, columns) for column in self._numbers]

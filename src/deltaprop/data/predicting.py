@@ -66,23 +66,35 @@ def predictions(
     ['island', 'species', 'probability_Adelie']
     """
     import pandas as pd
-    from sklearn.base import is_classifier
 
     require_columns(frame.columns, keep, "to keep")
     name = model.target_name_ or "prediction"
     name = f"predicted_{name}" if name in keep else name
-    if is_classifier(model):
-        if interval is not None:
-            raise TableError("Intervals need a regressor; ask this classifier for probabilities.")
-        columns = _class_columns(model, frame, name, proba)
-    elif proba:
-        raise TableError("Probabilities need a classifier; this model is a regressor.")
-    else:
-        columns = _number_columns(model, frame, name, interval)
-    predicted = pd.DataFrame(columns)
+    predicted = pd.DataFrame(predicted_columns(model, frame, name, proba, interval))
     if not keep:
         return predicted
     return pd.concat([frame[list(keep)].reset_index(drop=True), predicted], axis=1)
+
+
+def predicted_columns(
+    model: Any, frame: Any, name: str, proba: bool = False, interval: float | None = None
+) -> dict[str, np.ndarray]:
+    """The columns of :func:`predictions` as arrays; `name` is that of the target.
+
+    Raises
+    ------
+    TableError
+        As `predictions`.
+    """
+    from sklearn.base import is_classifier
+
+    if is_classifier(model):
+        if interval is not None:
+            raise TableError("Intervals need a regressor; ask this classifier for probabilities.")
+        return _class_columns(model, frame, name, proba)
+    if proba:
+        raise TableError("Probabilities need a classifier; this model is a regressor.")
+    return _number_columns(model, frame, name, interval)
 
 
 def predict_stream(
@@ -164,12 +176,19 @@ def write_predictions(
 
 
 def _class_columns(model: Any, frame: Any, name: str, proba: bool) -> dict[str, np.ndarray]:
+    words = _as_written(model, model.classes_)
     if not proba:
-        return {name: _as_written(model, model.predict(frame))}
-    P, labels = model.predict_proba(frame), model.classes_
-    words = _as_written(model, labels)
+        return _decided(model, model.predict(frame), name, words)
+    P = model.predict_proba(frame)
     columns = {f"probability_{word}": P[:, i] for i, word in enumerate(words)}
-    return {name: _as_written(model, model.decide(P)), **columns}
+    return {**_decided(model, model.decide(P), name, words), **columns}
+
+
+def _decided(model: Any, labels: np.ndarray, name: str, words: np.ndarray) -> dict[str, np.ndarray]:
+    """The predicted labels; of several labels per row, 0 or 1 for each."""
+    if labels.ndim == 1:
+        return {name: _as_written(model, labels)}
+    return {f"{name}_{word}": labels[:, i] for i, word in enumerate(words)}
 
 
 def _as_written(model: Any, labels: np.ndarray) -> np.ndarray:
@@ -186,12 +205,20 @@ def _number_columns(
     loss = model.mlp_.network_.loss_function
     ends = {}
     if interval is not None:
-        low, high = model.predict_interval(frame, coverage=interval).T
-        ends = {f"{name}_low": low, f"{name}_high": high}
+        low, high = np.moveaxis(model.predict_interval(frame, coverage=interval), -1, 0)
+        ends = {**_by_target(f"{name}_low", low), **_by_target(f"{name}_high", high)}
     if loss.encoding.predicts == "mean_variance":
         mean, std = model.predict(frame, return_std=True)
-        return {name: mean, f"{name}_std": std, **ends}
+        return {**_by_target(name, mean), **_by_target(f"{name}_std", std), **ends}
     predicted = np.asarray(model.predict(frame))
-    if predicted.ndim == 1:
-        return {name: predicted, **ends}
-    return {f"{name}_q{q:g}": predicted[:, i] for i, q in enumerate(loss.settings["quantiles"])}
+    levels = loss.settings.get("quantiles")
+    if levels is not None and predicted.ndim == 2 and predicted.shape[1] == len(levels):
+        return {f"{name}_q{q:g}": predicted[:, i] for i, q in enumerate(levels)}
+    return {**_by_target(name, predicted), **ends}
+
+
+def _by_target(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
+    """One column, or for several targets one for each, with its index."""
+    if values.ndim == 1:
+        return {name: values}
+    return {f"{name}_{i}": values[:, i] for i in range(values.shape[1])}

@@ -16,7 +16,8 @@ L = Σ_n Σ_h loss(y, ŷ) + λ/2 Σ_l ‖W_l‖²  (1.3), L2 section      :func:
 A layer may have two further trainable vectors, r_l and α_l: a_l = (X_l ⊙ r_l) W_l + b_l and
 X_{l+1} = a_l + α_l ⊙ (f_l(a_l) - a_l). Such a layer is one of the form above, with the weights and
 the activation that :func:`in_effect` gives, so that all functions also compute it. Only its
-gradients differ: :func:`gradients_of_vectors`.
+gradients differ: :func:`gradients_of_vectors`. In a layer with groups, only the weights between the
+inputs and the units of a group exist: a_l = X_l (C_l ⊙ W_l) + b_l with a constant C_l of 0 and 1.
 
 Arrays may come from NumPy, JAX or any other array API library; the namespace is taken from them.
 X_0 may be a SciPy sparse matrix. There is no state and no I/O.
@@ -64,7 +65,7 @@ Samples = Callable[[Sequence[Array], Sequence[Array]], tuple[Sequence[Array], Se
 
 
 class Vectors(NamedTuple):
-    """The trainable vectors besides the biases, or their gradients; None in layers without them.
+    """What layers have besides W_l and b_l, or the gradients; None in layers without them.
 
     Attributes
     ----------
@@ -72,14 +73,17 @@ class Vectors(NamedTuple):
         The factor of each input.
     alpha : sequence of (H_l,) arrays or None
         How much of f_l each unit uses.
+    connected : sequence of (D_l, H_l) arrays or None
+        C_l, a constant: 1 where a unit is connected with an input, 0 elsewhere.
     """
 
     r: Sequence[Array | None] = ()
     alpha: Sequence[Array | None] = ()
+    connected: Sequence[Array | None] = ()
 
     def __bool__(self) -> bool:
-        """Whether any layer has such a vector."""
-        return any(vector is not None for vector in (*self.r, *self.alpha))
+        """Whether any layer has one of them."""
+        return any(part is not None for part in (*self.r, *self.alpha, *self.connected))
 
 
 NO_VECTORS = Vectors()
@@ -136,7 +140,7 @@ def in_effect(
 ) -> tuple[Sequence[Array], Sequence[Activation]]:
     """V_l and φ_l with which a layer with r_l and α_l has the form a_l = X_l V_l + b_l, φ_l(a_l).
 
-    V_l = diag(r_l) W_l, because (X_l ⊙ r_l) W_l = X_l diag(r_l) W_l, and
+    V_l = diag(r_l) (C_l ⊙ W_l), because (X_l ⊙ r_l) W_l = X_l diag(r_l) W_l, and
     φ_l(a) = a + α_l ⊙ (f_l(a) - a).
 
     Examples
@@ -150,12 +154,19 @@ def in_effect(
     """
     if not vectors:
         return W, f
-    V = [W_l if r is None else r[:, None] * W_l for W_l, r in zip(W, vectors.r, strict=True)]
+    own = existing(W, vectors)
+    V = [W_l if r is None else r[:, None] * W_l for W_l, r in zip(own, vectors.r, strict=True)]
     phi = [
         f_l if alpha is None else mixed(f_l, alpha)
         for f_l, alpha in zip(f, vectors.alpha, strict=True)
     ]
     return V, phi
+
+
+def existing(W: Sequence[Float[Array, "D H"]], vectors: Vectors) -> list[Array]:
+    """C_l ⊙ W_l, or W_l in layers without groups; likewise for gradients."""
+    C = vectors.connected or [None] * len(W)
+    return [W_l if C_l is None else C_l * W_l for W_l, C_l in zip(W, C, strict=True)]
 
 
 def forward(
@@ -273,8 +284,12 @@ def through_scales(
     vectors: Vectors,
     l2: float = 0.0,
 ) -> list[Array]:
-    """∂L/∂W_l = (X_l ⊙ r_l)ᵀ δ_l + λ W_l from ∂L/∂V_l = X_lᵀ δ_l: row d is multiplied by r_d."""
-    dW = [dV_l if r is None else r[:, None] * dV_l for dV_l, r in zip(dV, vectors.r, strict=True)]
+    """∂L/∂W_l = C_l ⊙ ((X_l ⊙ r_l)ᵀ δ_l) + λ W_l from ∂L/∂V_l = X_lᵀ δ_l.
+
+    Row d is multiplied by r_d, and entries of weights that do not exist become 0.
+    """
+    own = existing(dV, vectors)
+    dW = [dV_l if r is None else r[:, None] * dV_l for dV_l, r in zip(own, vectors.r, strict=True)]
     return [dW_l + l2 * W_l for dW_l, W_l in zip(dW, W, strict=True)] if l2 else dW
 
 
@@ -293,6 +308,7 @@ def gradients_of_vectors(
     X_nd W_dh δ_nh, but there is no array of the size of X_l, which may be sparse.
     """
     xp = namespace(delta[0])
+    W = existing(W, vectors)
     V, _ = in_effect(W, f, Vectors(vectors.r, [None] * len(f)))
     dr: list[Array | None] = []
     dalpha: list[Array | None] = []
@@ -307,7 +323,10 @@ def gradients_of_vectors(
 
 
 def sample_norms(
-    X: Sequence[Array], delta: Sequence[Array], further: Sequence[Array] = ()
+    X: Sequence[Array],
+    delta: Sequence[Array],
+    further: Sequence[Array] = (),
+    connected: Sequence[Array | None] = (),
 ) -> Float[Array, " N"]:
     """‖∂L_n/∂θ‖ of each sample: the root of Σ_l (‖X_{l,n}‖² + 1) ‖δ_{l,n}‖².
 
@@ -316,11 +335,17 @@ def sample_norms(
     computations".
 
     In layers with r_l, `X` contains X_l ⊙ r_l. `further` contains the gradients of the vectors for
-    each sample: :func:`sample_gradients_of_vectors`.
+    each sample: :func:`sample_gradients_of_vectors`. In layers with groups, the root is that of
+    Σ_h ((X_{l,n} ⊙ X_{l,n}) C_l + 1)_h δ²_{l,nh}: each unit has its own inputs.
     """
     xp = namespace(delta[0])
-    one = xp.ones_like(delta[0][:, 0])
-    norms = [xp.hypot(_norms(X[l], xp), one) * _norms(delta[l], xp) for l in range(len(delta))]
+    one, C = xp.ones_like(delta[0][:, 0]), connected or [None] * len(delta)
+    norms = [
+        xp.hypot(_norms(X[l], xp), one) * _norms(delta[l], xp)
+        if C_l is None
+        else xp.sqrt(xp.sum((_scaled(X[l], X[l]) @ C_l + 1) * (delta[l] * delta[l]), axis=1))
+        for l, C_l in enumerate(C)
+    ]
     norms += [_norms(rows, xp) for rows in further]
     return _norms(xp.stack(norms, axis=1), xp)
 
@@ -333,13 +358,13 @@ def sample_gradients(
     f: Sequence[Activation],
     function: Loss,
     vectors: Vectors = NO_VECTORS,
-) -> tuple[list[Array], list[Array], list[Array]]:
+) -> tuple[list[Array], list[Array], list[Array], Sequence[Array | None]]:
     """What the gradient of each sample consists of: the arguments of :func:`sample_norms`."""
     V, phi = in_effect(W, f, vectors)
     X, a = forward(X0, V, b, phi)
     delta = error_signals(output_error(t, a[-1], X[-1], f[-1], function), X, a, V, phi)
     further = sample_gradients_of_vectors(X, a, delta, W, f, vectors)
-    return scaled_inputs(X, vectors), delta, further
+    return scaled_inputs(X, vectors), delta, further, vectors.connected
 
 
 def sample_gradients_of_vectors(
@@ -352,6 +377,7 @@ def sample_gradients_of_vectors(
 ) -> list[Float[Array, "N K"]]:
     """X_l ⊙ (δ_l W_lᵀ) and ∂L/∂X_{l+1} ⊙ (f_l(a_l) - a_l): the gradients before the sum over n."""
     xp = namespace(delta[0])
+    W = existing(W, vectors)
     V, _ = in_effect(W, f, Vectors(vectors.r, [None] * len(f)))
     rows: list[Array] = []
     for l, (r, alpha) in enumerate(zip(vectors.r, vectors.alpha, strict=True)):

@@ -158,12 +158,10 @@ class HandingOver:
     def epochs_per_call(self) -> int:
         return self._trainer.epochs_per_call
 
-    def run(
-        self, orders: Sequence[Order], learning_rates: Sequence[Rates], first: int = 0
-    ) -> list[float]:
+    def run(self, orders: Sequence[Order], rates: Sequence[Rates], first: int = 0) -> list[float]:
         if not self._handed_over and (fused := self._fused()) is not None:
             self._trainer, self._handed_over = fused, True
-        return self._trainer.run(orders, learning_rates, first)
+        return self._trainer.run(orders, rates, first)
 
     def rewind(self, n: int) -> None:
         self._trainer.rewind(n)

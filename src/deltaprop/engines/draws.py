@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from deltaprop.functions.arrays import Array
 
 
-def dropout_masks(model: Model, state: TrainingState, N: int) -> Masks | None:
-    """The masks of the next step for a batch of N rows; None if no layer has dropout."""
+def dropout_masks(model: Model, state: TrainingState, N: int, factor: float) -> Masks | None:
+    """The masks of the next step for a batch of N rows; None if no layer has dropout.
+
+    The probability of each layer is multiplied by `factor`.
+    """
     if state.dropout_seed is None:
         return None
+    seed, step, dtype = state.dropout_seed, state.step, model.dtype
     return [
-        dropout_mask(state.dropout_seed, state.step, l, N, layer.units, layer.dropout, model.dtype)
+        dropout_mask(seed, step, l, N, layer.units, layer.dropout * factor, dtype)
         if layer.dropout
         else None
         for l, layer in enumerate(model.layers)

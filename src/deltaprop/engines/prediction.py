@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from deltaprop.engines.fused.prediction import FewRows
     from deltaprop.functions.arrays import Array
 
-FEW = 16  # up to this many rows, the arguments of the compiled call are prepared only once
+FEW, MOST_OF_FEW = 16, 256  # up to so many rows, one thread runs a call that is prepared once
+WORK = 4_000_000  # products in a few tenths of a millisecond, which a second thread hardly shortens
 
 
 def compiled_norms(
@@ -25,7 +26,7 @@ def compiled_norms(
 ) -> Float[np.ndarray, " N"] | None:
     """‖∂loss_n/∂θ‖ for rows that have been checked, or None if the code is not compiled yet.
 
-    It is not compiled for layers with r_l or α_l.
+    It is not compiled for layers with r_l, α_l or groups.
     """
     if model.vectors or not _compiled(model, X):
         return None
@@ -76,6 +77,7 @@ class Predictor:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._few: FewRows | None = None
+        self._few_rows = min(max(FEW, WORK // model.layout.size), MOST_OF_FEW)
 
     def __call__(self, X: Num[Array, "N D"]) -> Float[np.ndarray, "N H"]:
         """ŷ for rows that have been checked."""
@@ -97,7 +99,7 @@ class Predictor:
         if (
             type(X) is not np.ndarray
             or X.ndim != 2
-            or not 0 < X.shape[0] <= FEW
+            or not 0 < X.shape[0] <= self._few_rows
             or X.shape[1] != self._model.n_features
             or X.dtype.kind != "f"
         ):
@@ -116,5 +118,5 @@ class Predictor:
             return False
         from deltaprop.engines.fused.prediction import FewRows
 
-        self._few = FewRows(model, FEW)
+        self._few = FewRows(model, self._few_rows)
         return True

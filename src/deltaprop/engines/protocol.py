@@ -22,13 +22,16 @@ from deltaprop.optim.state import TrainingState
 from deltaprop.optim.transforms import Chain
 
 if TYPE_CHECKING:
-    from jaxtyping import Float, Int
+    from jaxtyping import Float, Int, Shaped
 
 Order: TypeAlias = "Int[np.ndarray, ' N'] | None"
 """The order of the rows of an epoch; None is the order in which they are stored."""
 
-Rates: TypeAlias = "Float[np.ndarray, ' S']"
-"""One learning rate for each step."""
+RATES = np.dtype([("learning_rate", "f8"), ("weight_decay", "f8"), ("dropout", "f8")])
+"""η of a step, and the factors of the weight decay and of the dropout probabilities."""
+
+Rates: TypeAlias = "Shaped[np.ndarray, ' S']"
+"""One record of the type RATES for each step."""
 
 Objective: TypeAlias = "Callable[[], tuple[float, Float[np.ndarray, ' P']]]"
 """L and ∂L/∂θ over all rows at the current θ of the model."""
@@ -89,20 +92,18 @@ class Trainer(Protocol):
     def epochs_per_call(self) -> int:
         """How many epochs one call of `run` should run, if nothing happens between them."""
 
-    def run(
-        self, orders: Sequence[Order], learning_rates: Sequence[Rates], first: int = 0
-    ) -> list[float]:
+    def run(self, orders: Sequence[Order], rates: Sequence[Rates], first: int = 0) -> list[float]:
         """Run whole epochs, or a part of one.
 
         Parameters
         ----------
         orders : sequence of ndarray or None
             The row order of each epoch; None is the order in which they are stored.
-        learning_rates : sequence of ndarray (S,)
-            One learning rate for each step.
+        rates : sequence of ndarray (S,)
+            One record of the type RATES for each step.
         first : int, default=0
-            The first step to run. If it is not 0, or there are fewer learning rates than steps, the
-            call runs a part of a single epoch.
+            The first step to run. If it is not 0, or there are fewer rates than steps, the call
+            runs a part of a single epoch.
 
         Returns
         -------
@@ -176,8 +177,8 @@ def begin(model: Model, run: Run) -> None:
     if model.vectors and (chain.needs_fisher or not isinstance(run.gradient, ExactGradient)):
         what = "KFAC has no Fisher factors for" if chain.needs_fisher else "privacy cannot clip"
         raise InputError(
-            f"{what} the vectors of input_scale and trainable_activation, which the network has. "
-            "Create its Dense layers without them, or use dp.Adam() without privacy."
+            f"{what} layers with input_scale, trainable_activation or groups, which the network "
+            "has. Create its Dense layers without them, or use dp.Adam() without privacy."
         )
     fresh = chain.init(model.theta, model.layout.shapes)
     if not state.solver_state:

@@ -76,20 +76,18 @@ class ReferenceTrainer:
         self._rows_per_epoch = run.rows_per_epoch or len(rows)
         self._penalised = model.penalised
 
-    def run(
-        self, orders: Sequence[Order], learning_rates: Sequence[Rates], first: int = 0
-    ) -> list[float]:
+    def run(self, orders: Sequence[Order], rates: Sequence[Rates], first: int = 0) -> list[float]:
         return [
-            self._epoch(order, rates, first)
-            for order, rates in zip(orders, learning_rates, strict=True)
+            self._epoch(order, of_epoch, first)
+            for order, of_epoch in zip(orders, rates, strict=True)
         ]
 
     def rewind(self, n: int) -> None:
         raise AssertionError("every call runs one epoch")
 
-    def _epoch(self, order: Order, learning_rates: Rates, first: int) -> float:
+    def _epoch(self, order: Order, rates: Rates, first: int) -> float:
         total, reduction = 0.0, self._model.reduction
-        for i, learning_rate in enumerate(map(float, learning_rates), first):
+        for i, rate in enumerate(rates, first):
             start = i * self.batch_size
             stop = min(start + self.batch_size, self.n_samples)
             rows = slice(start, stop) if order is None else order[start:stop]
@@ -98,21 +96,21 @@ class ReferenceTrainer:
                 continue
             share = (stop - start) / self._rows_per_epoch
             batch = Batch(reduction, self._model.l2, stop - start, share, self.batch_size)
-            loss = self._step(X, y, w, batch, learning_rate)
+            loss = self._step(X, y, w, batch, rate)
             total += loss if reduction == "sum" else loss * share
             if self._run.observer is not None:
                 state = self._run.state
-                self._run.observer.at(state.step, state.epoch + 1, learning_rate)
+                self._run.observer.at(state.step, state.epoch + 1, float(rate["learning_rate"]))
         return total
 
     def _step(
-        self, X: Any, y: np.ndarray, w: np.ndarray | None, batch: Batch, learning_rate: float
+        self, X: Any, y: np.ndarray, w: np.ndarray | None, batch: Batch, rate: np.void
     ) -> float:
         """One optimization step on a batch. Returns its loss."""
         model, run, state = self._model, self._run, self._run.state
         total = float(batch.count) if w is None else float(w.sum())
         weights, l2 = run.gradient.scales(batch, 1.0 if w is None else w[:, None], total)
-        masks = dropout_masks(model, state, batch.count)
+        masks = dropout_masks(model, state, batch.count, float(rate["dropout"]))
         result = equations.forward_backward(
             as_dtype(X, model.dtype), model.target(y), model.W, model.b, model.f,
             model.loss_function, l2, weights, masks, run.gradient.samples, model.vectors,
@@ -128,8 +126,8 @@ class ReferenceTrainer:
             rows = fisher_rows(model, state, result.X, result.a, shares, masks)
             factors = tuple(R.T @ R for R in rows)
         step = Step(
-            model.theta, learning_rate, state.step + 1, self._penalised,
-            run.gradient.total(batch, total), factors, model.layout,
+            model.theta, float(rate["learning_rate"]), state.step + 1, self._penalised,
+            run.gradient.total(batch, total), factors, model.layout, float(rate["weight_decay"]),
         )  # fmt: skip
         change, state.solver_state = run.chain.update(g, state.solver_state, step, model.n_layers)
         theta = model.theta

@@ -90,16 +90,14 @@ class StreamedTrainer:
             inside[:] = inside if shuffled is None else inside[shuffled]
         return places
 
-    def run(
-        self, orders: Sequence[Order], learning_rates: Sequence[Rates], first: int = 0
-    ) -> list[float]:
+    def run(self, orders: Sequence[Order], rates: Sequence[Rates], first: int = 0) -> list[float]:
         """As for every trainer, but an order is the seed from which the row order is drawn.
 
         A call that starts where the last one ended continues with its chunk.
         """
-        (order,), (rates,) = orders, learning_rates
+        (order,), (of_epoch,) = orders, rates
         steps_per_chunk, loss, at = -(-self.chunk_rows // self._batch), 0.0, first
-        end, walk = first + len(rates), self._walk
+        end, walk = first + len(of_epoch), self._walk
         if walk is None or not walk.is_at(order, first):
             chunk = first // steps_per_chunk
             walk = _Walk(order, self._chunks(order, chunk), chunk - 1)
@@ -109,7 +107,7 @@ class StreamedTrainer:
                 chunk_now, begin = walk.chunk(at // steps_per_chunk), at % steps_per_chunk
                 steps = min(-(-len(chunk_now.rows) // self._batch) - begin, end - at)
                 trainer = self._engine.trainer(self._model, chunk_now.rows, self._run)
-                now = rates[at - first : at - first + steps]
+                now = of_epoch[at - first : at - first + steps]
                 loss += trainer.run([chunk_now.order], [now], begin)[0]
                 at += steps
             walk.step = at

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -30,12 +30,15 @@ from deltaprop.estimators._saving import (
     state_of,
 )
 from deltaprop.estimators.glass_box import GlassBox
+from deltaprop.estimators.hidden import HiddenUnits
+from deltaprop.estimators.holding_out import held_out
 from deltaprop.estimators.parameters import OwnParameters, SklearnParameters
 from deltaprop.estimators.plain import INPUT_DTYPES, is_plain, missing_targets
 from deltaprop.functions.activations import Activation
+from deltaprop.functions.checks import is_int
 from deltaprop.functions.losses import Loss
 from deltaprop.model.inputs import check_domain
-from deltaprop.network import Dense, Network
+from deltaprop.network import Dense, Network, Periodic
 from deltaprop.optim import schedules, solvers
 from deltaprop.optim.solvers import FirstOrder, Solver
 from deltaprop.optim.state import TrainingState
@@ -54,6 +57,10 @@ if TYPE_CHECKING:
 
 SKLEARN_NAMES = {"learning_rate": "learning_rate_init", "nesterov": "nesterovs_momentum"}
 """The settings of solvers that scikit-learn calls by other names."""
+
+UNITS_PER_INPUT, N_PERIODIC = 4, 2  # of the layers of periodic features
+PERIODIC_RATES = {"W_0": 0.5, "b_0": 0.1, "alpha_0": 0.1}
+"""Learning rates of frequencies, phases and mixtures, relative to the others: as RealMLP's."""
 
 UNFINISHED = (
     "Stochastic Optimizer: Maximum iterations ({}) reached and the optimization hasn't converged "
@@ -89,7 +96,15 @@ def keeps_fit_on_failure(method: M) -> M:
     return cast(M, guarded)
 
 
-class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, BaseEstimator, ABC):
+class BaseMLP(
+    GlassBox,
+    HiddenUnits,
+    OwnParameters,
+    SklearnParameters,
+    CallbackSupportMixin,
+    BaseEstimator,
+    ABC,
+):
     """The common part of :class:`MLPClassifier` and :class:`MLPRegressor`."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]]
@@ -164,6 +179,7 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        groups: Any = None,
     ) -> Any:
         """Fit the model to X and y.
 
@@ -180,6 +196,9 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
         X_val, y_val, sample_weight_val : array-like, optional
             Validation data, whose loss and score are recorded after each epoch. With
             ``early_stopping=True`` they decide when training stops, and no rows of X are held out.
+        groups : array-like of shape (n_samples,), optional
+            With ``early_stopping=True``, rows of one group, such as those of one person, are held
+            out together. `validation_split` can name another way to hold them out.
 
         Returns
         -------
@@ -195,11 +214,12 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
             raise InputError("X_val and y_val must be given together; got only one of them.")
         if not self.warm_start:
             self._forget_target()
-        return self._fit(X, y, sample_weight, (X_val, y_val, sample_weight_val), incremental=False)
+        validation = X_val, y_val, sample_weight_val
+        return self._fit(X, y, sample_weight, validation, incremental=False, groups=groups)
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, validation: tuple[Any, Any, Any],
-        incremental: bool,
+        incremental: bool, groups: Any = None,
     ) -> Any:  # fmt: skip
         self._validate_params()
         solver = self._solver()
@@ -220,7 +240,7 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
         if validation[0] is not None:
             held = self._checked(*validation, reset=False, task="within")
         elif stopping:
-            rows, held = self._set_aside(net, rows, state)
+            rows, held = self._set_aside(net, rows, state, groups)
         self._attach(net)
         if known:
             self._plateau = copy.copy(self._plateau)
@@ -230,6 +250,46 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
         if self._is_unfinished() and not incremental:
             warnings.warn(UNFINISHED.format(self.max_iter), ConvergenceWarning, stacklevel=4)
         return self
+
+    def fine_tuned(self, X: Any, y: Any, sample_weight: Any = None, **parameters: Any) -> Self:
+        """A copy of this fitted model whose training continues on other rows.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for ``fit``. Of the known classes, some may be missing in y.
+        **parameters
+            What differs from the parameters of this model: often ``freeze``, a smaller
+            ``learning_rate_init`` and ``max_iter``. The layers must remain.
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            This model is unchanged.
+
+        Raises
+        ------
+        ValueError
+            As in ``fit``.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]] * 5, [0.0, 1.0, 2.0, 3.0] * 5
+        >>> model = dp.MLPRegressor(hidden_layer_sizes=4, max_iter=5, random_state=0).fit(X, y)
+        >>> other = model.fine_tuned(X, [2 * value for value in y], freeze=[0])
+        >>> bool((other.coefs_[0] == model.coefs_[0]).all())
+        True
+        >>> bool((other.coefs_[1] == model.coefs_[1]).all())
+        False
+        """
+        check_is_fitted(self)
+        twin = copy.deepcopy(self)
+        twin.set_params(**parameters, warm_start=True)
+        twin.__dict__.pop("_plateau", None)  # early stopping starts anew
+        twin.fit(X, y, sample_weight)
+        twin.warm_start = self.warm_start
+        return twin
 
     def checked_rows(self, X: Any, y: Any, sample_weight: Any) -> Rows:
         """Learn the kind of the target from all rows, for `fit_part` of copies of this estimator.
@@ -330,6 +390,7 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
             **shared | {
                 "solver": solver,
                 "schedule": self._schedule(),
+                "dropout_schedule": schedules.get(self.dropout_schedule),
                 "max_epochs": 1 if incremental else int(self.max_iter),
                 "horizon": int(self.max_iter),
                 "patience": self.n_iter_no_change,
@@ -363,15 +424,39 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
     def _solver(self) -> Solver:
         """The solver. If it is given by name, its settings are parameters of this estimator."""
         if isinstance(self.solver, Solver):
-            return self.solver
+            return self._freezing(self.solver)
         solver, parameters = solvers.BY_NAME[self.solver], vars(self)
         settings = {}
         for setting in fields(solver):
             name = SKLEARN_NAMES.get(setting.name, setting.name)
             if name in parameters:
-                number: type[Any] = type(setting.default)  # a NumPy scalar could promote float32
-                settings[setting.name] = number(parameters[name])
-        return solver(**settings)
+                settings[setting.name] = _as_setting(setting.default, parameters[name])
+        if self.periodic and issubclass(solver, FirstOrder):
+            settings["rate_factors"] = dict(PERIODIC_RATES)
+            if self._scales_inputs():  # of what follows the periodic features
+                settings["rate_factors"]["r"] = settings.pop("input_scale")
+        return self._freezing(solver(**settings))
+
+    def _freezing(self, solver: Solver) -> Solver:
+        """The solver, with steps of length 0 for the parameters of frozen layers."""
+        frozen = getattr(self, "freeze", None)  # earlier versions did not have it
+        if frozen is None or len(frozen) == 0:
+            return solver
+        if not isinstance(solver, FirstOrder):
+            raise InputError(f"freeze needs a first-order solver, got {self.solver!r}.")
+        n = len(np.atleast_1d(np.asarray(self.hidden_layer_sizes))) + 1
+        n += N_PERIODIC if self.periodic else 0
+        wrong = [l for l in frozen if not is_int(l, 0) or l >= n]
+        if wrong:
+            raise InputError(
+                f"freeze must name layers by ints from 0 to {n - 1}; got {wrong[0]!r}."
+            )
+        factors = {f"{name}_{l}": 0.0 for l in frozen for name in ("W", "b")}
+        if self.periodic and 0 in frozen:
+            factors["alpha_0"] = 0.0
+        if self.periodic and N_PERIODIC in frozen and self._scales_inputs():
+            factors[f"r_{N_PERIODIC}"] = 0.0
+        return replace(solver, rate_factors={**(solver.rate_factors or {}), **factors})
 
     def _schedule(self) -> schedules.Schedule:
         if self.learning_rate == "invscaling":
@@ -388,7 +473,7 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
         out = out_activation if self.out_activation == "auto" else self.out_activation
         return Network(
             n_features,
-            [*self._hidden_layers(), Dense(n_outputs, out)],
+            [*self._first_layers(n_features), *self._hidden_layers(), Dense(n_outputs, out)],
             loss=loss, l2=float(self.alpha), reduction="sklearn", dtype=dtype,
             init=self.init, seed=rng,
         )  # fmt: skip
@@ -399,7 +484,21 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
             raise InputError(f"hidden_layer_sizes must be > 0 integers, got {sizes}.")
         functions = _per_layer("activation", self.activation, len(sizes), (str, Activation))
         dropout = _per_layer("dropout", self.dropout, len(sizes), Real)
-        return [Dense(size, f, p) for size, f, p in zip(sizes, functions, dropout, strict=True)]
+        scaled = self.periodic > 0 and self._scales_inputs()  # after the periodic features
+        return [
+            Dense(size, f, p, input_scale=scaled and l == 0)
+            for l, (size, f, p) in enumerate(zip(sizes, functions, dropout, strict=True))
+        ]
+
+    def _first_layers(self, n_features: int) -> list[Dense]:
+        """Periodic features of the inputs, which are mapped to a few units of each input."""
+        if not self.periodic:
+            return []
+        first = Periodic(n_features, self.periodic_columns, self.periodic)
+        return [first, first.mapped(UNITS_PER_INPUT)]
+
+    def _scales_inputs(self) -> bool:
+        return bool(self.input_scale) and self.solver in ("adam", "adamw", "muon")
 
     def _known_network(self, rows: TrainingRows) -> Network:
         """A network with the settings of the current parameters and the fitted weights."""
@@ -412,6 +511,8 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
                 f"{sizes}. Keep the sizes to continue training (warm_start, partial_fit), or fit "
                 "with warm_start=False to start over."
             )
+        if hasattr(self, "network_") and net.layout == self.network_.layout:
+            net.theta = self.network_.theta  # which contains r and α as well
         for l in range(net.n_layers):
             net.W[l][...], net.b[l][...] = self.coefs_[l], self.intercepts_[l]
         return net
@@ -536,10 +637,15 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
     # ------------------------------------------------------------ validation
 
     def _set_aside(
-        self, net: Network, rows: TrainingRows, state: TrainingState
+        self, net: Network, rows: TrainingRows, state: TrainingState, groups: Any
     ) -> tuple[TrainingRows, Rows]:
         """The rows to train on, and the held-out rows for early stopping."""
         assert state.rng is not None
+        split = getattr(self, "validation_split", None)  # earlier versions did not have it
+        if split is not None or groups is not None:
+            if not isinstance(rows, Rows):
+                raise InputError("A stream has neither groups nor a validation_split.")
+            return held_out(rows, split, self.validation_fraction, groups, state.rng)
         if isinstance(rows, Rows):
             n_held = int(np.ceil(self.validation_fraction * len(rows)))
             kept, held = rows.split(
@@ -723,6 +829,14 @@ class BaseMLP(GlassBox, OwnParameters, SklearnParameters, CallbackSupportMixin, 
 
 
 @functools.cache
+def _as_setting(default: Any, value: Any) -> Any:
+    """A parameter as the setting of a solver that has this default."""
+    if isinstance(default, schedules.Schedule):
+        return schedules.get(value)
+    number: type[Any] = type(default)  # a NumPy scalar could promote float32
+    return number(value)
+
+
 def _parameter_names(cls: type[BaseMLP]) -> list[str]:
     """The names of the parameters, which scikit-learn would read from the signature each time."""
     names: list[str] = cast(Any, super(BaseMLP, cls))._get_param_names()

@@ -15,7 +15,12 @@ from typing import Any
 
 from deltaprop.storage.codec import ModelFileError
 
-NOT_SAVED = ("callbacks", "record", "checkpoint")  # parameters that concern one call of fit
+NOT_SAVED = (
+    "callbacks",
+    "record",
+    "checkpoint",
+    "validation_split",
+)  # parameters that concern one call of fit
 OBSOLETE = ("_given",)  # attributes in files of earlier versions, which are ignored
 
 

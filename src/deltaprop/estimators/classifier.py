@@ -20,6 +20,7 @@ from deltaprop.estimators._base import (
     keeps_fit_on_failure,
     working_dtype,
 )
+from deltaprop.estimators.contributing import Output
 from deltaprop.estimators.declaration import with_parameters
 from deltaprop.estimators.fitted import TargetKind, as_labels
 from deltaprop.estimators.parameters import ClassifierParameters
@@ -343,6 +344,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
 
     def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
         return None if self._kind == "multilabel" else str(self.labels(z)[0])
+
+    def _outputs(self) -> list[Output]:
+        labels = [str(label) for label in self.classes_]
+        if self.network_.n_outputs == 1:
+            return [Output(labels[-1], 0)]
+        return [Output(label, k) for k, label in enumerate(labels)]
 
     # ------------------------------------------------------------ scores and tags
 

@@ -175,6 +175,11 @@ class OwnParameters:
         "Probability with which a training step sets an output of a hidden layer to zero: one for "
         "all layers or one for each.",
     )
+    dropout_schedule: str | Schedule = parameter(
+        "constant", "str or Schedule", [StrOptions(set(schedules.NAMES) - {"adaptive"}), Schedule],
+        'By which the dropout is multiplied over time: a schedule as for `learning_rate`, such as '
+        '"flat_cosine", except for "adaptive".',
+    )
     clip_norm: float | None = parameter(
         None, "float > 0 or None", [None, POSITIVE],
         "Maximum Euclidean norm of the gradient over all weights and biases. A longer gradient is "
@@ -184,10 +189,25 @@ class OwnParameters:
         0.01, "float >= 0", [NON_NEGATIVE],
         'Decoupled weight decay of the solvers "adamw" and "muon".',
     )
+    weight_decay_schedule: str | Schedule = parameter(
+        "constant", "str or Schedule", [StrOptions(set(schedules.NAMES) - {"adaptive"}), Schedule],
+        'By which the weight decay is multiplied over time: a schedule as for `learning_rate`, '
+        'such as "flat_cosine", except for "adaptive".',
+    )
     input_scale: float = parameter(
         0.0, "float >= 0", [NON_NEGATIVE],
         'If not 0, the solvers "adam", "adamw" and "muon" optimize a factor of each input as well, '
         "with a learning rate that is larger by `input_scale`; see :class:`deltaprop.Adam`.",
+    )
+    periodic: int = parameter(
+        0, "int >= 0", [WHOLE],
+        "Number of periodic features of each input: cosines of frequencies that are trained. They "
+        "and the input are mapped to 4 units, before the hidden layers; see "
+        ":class:`deltaprop.Periodic`. 0 for none.",
+    )
+    periodic_columns: Sequence[int] | None = parameter(
+        None, "array-like of int or None", [None, "array-like"],
+        "Columns of X that get periodic features; None for all of them.",
     )
     ema_decay: float = parameter(
         0.0, "float in [0, 1)", [FRACTION],
@@ -247,6 +267,23 @@ class OwnParameters:
         None, "Privacy or None", [None, Privacy],
         "Limits what the fitted weights reveal about any row, by clipping and noise; see "
         ":class:`deltaprop.Privacy`.",
+    )
+    validation_split: Any = parameter(
+        None, '"last", splitter, iterable or None', [None, StrOptions({"last"}), "cv_object"],
+        "Which rows early stopping holds out. None holds out random ones, or whole groups if "
+        '``fit`` is given `groups`. "last" holds out the last `validation_fraction` of the rows, '
+        "which are the latest if they are in the order of time. A splitter of scikit-learn, such "
+        "as ``GroupShuffleSplit``, or an iterable of pairs of row numbers says by its first pair "
+        "which rows are trained on and which are held out.",
+    )
+    freeze: Sequence[int] | None = parameter(
+        None, "list of int or None", [None, "array-like"],
+        "Layers whose weights and biases training does not change: 0 is the first. It makes sense "
+        "when training continues, with `warm_start`, ``partial_fit`` or ``fine_tuned``.",
+    )
+    transform_layer: int = parameter(
+        -1, "int", [Integral],
+        "The hidden layer whose units ``transform`` returns: 0 is the first, -1 the last.",
     )
 
 
@@ -335,7 +372,12 @@ class TabularParameters:
     n_bins: int | str = parameter(
         AUTO, 'int >= 0 or "auto"', [StrOptions({AUTO}), WHOLE],
         "Largest number of bins of the piecewise-linear encoding of a number; see "
-        ":class:`deltaprop.tables.TableEncoder`.",
+        ":class:`deltaprop.tables.TableEncoder`. With `periodic`, there are none by default.",
+    )
+    numbers: str = parameter(
+        "robust", '{"robust", "normal"}', [StrOptions({"robust", "normal"})],
+        "Scale of numbers: robust, with outliers squashed, or that of a normal distribution with "
+        "the same quantiles; see :class:`deltaprop.tables.TableEncoder`.",
     )
     loss: str | Loss
     solver: str | Solver = "adamw"
@@ -344,6 +386,7 @@ class TabularParameters:
         AUTO, 'float >= 0 or "auto"', [StrOptions({AUTO}), NON_NEGATIVE],
         'Decoupled weight decay of the solvers "adamw" and "muon".',
     )
+    weight_decay_schedule: str | Schedule = "constant"
     batch_size: int | str = parameter(
         AUTO, 'int >= 1 or "auto"', [StrOptions({AUTO}), COUNT],
         'Number of rows of a mini-batch; "auto" is a twentieth of the rows, between 16 and 256.',
@@ -362,12 +405,19 @@ class TabularParameters:
         'If not 0, the solvers "adam", "adamw" and "muon" optimize a factor of each input as well, '
         "with a learning rate that is larger by `input_scale`; see :class:`deltaprop.Adam`.",
     )
+    periodic: int = parameter(
+        0, "int >= 0", [WHOLE],
+        "Number of periodic features of each number and part of a date: cosines of frequencies "
+        "that are trained. They and the number are mapped to 4 units, before the hidden layers; "
+        "see :class:`deltaprop.Periodic`. 0 for none.",
+    )
     dropout: float | str | Sequence[float] = parameter(
         AUTO, 'float in [0, 1), list of float or "auto"',
         [StrOptions({AUTO}), FRACTION, "array-like"],
         "Probability with which a training step sets an output of a hidden layer to zero: one for "
         "all layers or one for each.",
     )
+    dropout_schedule: str | Schedule = "constant"
     ema_decay: float | str = parameter(
         AUTO, 'float in [0, 1) or "auto"', [StrOptions({AUTO}), FRACTION],
         "Decay per step of the moving average of all weights and biases, which is validated and "
@@ -421,6 +471,7 @@ class RunParameters:
     record: int | Record | None = None
     checkpoint: str | PathLike[str] | Checkpoint | None = None
     privacy: Privacy | None = None
+    transform_layer: int = -1
 
 
 @dataclass(eq=False, repr=False, kw_only=True)

@@ -14,6 +14,7 @@ from sklearn.utils.metaestimators import available_if
 from deltaprop.data.rows import Rows
 from deltaprop.errors import InputError
 from deltaprop.estimators._base import BaseMLP, Task, by_rows, keeps_fit_on_failure
+from deltaprop.estimators.contributing import Output
 from deltaprop.estimators.declaration import with_parameters
 from deltaprop.estimators.fitted import TargetKind
 from deltaprop.estimators.parameters import RegressorParameters
@@ -243,6 +244,17 @@ class MLPRegressor(RegressorMixin, BaseMLP, RegressorParameters):
 
     def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
         return ", ".join(f"{value:.6g}" for value in np.ravel(self._means(z)))
+
+    def _outputs(self) -> list[Output]:
+        n, loss = self._n_targets, self.network_.loss_function
+        if self._has_several_quantiles():
+            levels = loss.settings["quantiles"]
+            return [
+                Output(f"q{q:g}" if n == 1 else f"{i}_q{q:g}", i * len(levels) + j)
+                for i in range(n)
+                for j, q in enumerate(levels)
+            ]
+        return [Output("prediction" if n == 1 else str(i), i) for i in range(n)]
 
     # ------------------------------------------------------------ scores
 

@@ -67,6 +67,7 @@ SLOPES = {
     "softplus": Slope(_softplus, "Divide by exp(a) above and below."),
     "logistic": Slope(_logistic, "1/u is the value of the activation."),
     "tanh": Slope(_tanh, "Divide: sinh / cosh is the value of the activation."),
+    "cos": Slope(_nothing, "The derivative of cos is −sin."),
     "exp": Slope(_nothing, "exp is its own derivative."),
 }
 

@@ -53,7 +53,7 @@ class Setting:
         """Return the weighted loss of each sample if layer l has the sums a_l and the outputs z."""
         net = self.net
         for k in range(l + 1, net.n_layers):
-            a_l = self.scaled(k, z) @ self.W[k] + self.b[k]
+            a_l = self.scaled(k, z) @ self.existing[k] + self.b[k]
             z = self.outputs(k, a_l)
         losses = equations.sample_losses(self.t, a_l, z, net.f[-1], net.loss_function)
         return losses * np.squeeze(np.asarray(self.weights))
@@ -85,7 +85,7 @@ class Setting:
         m, X, a = l + 1, self.computed.X, self.computed.a
         if m < self.net.n_layers and self.columns_apart[l]:
             z = self.net.f[l].f(a[l].T[columns] + change, np) - X[m].T[columns]
-            V = self.scaled(m, self.W[m].T).T[columns]
+            V = self.scaled(m, self.existing[m].T).T[columns]
             l, a_l = m, a[m] + z[:, :, None] * V[:, None, :]
         else:
             a_l = np.tile(a[l].astype(np.result_type(a[l], change)), (len(columns), 1, 1))
@@ -98,6 +98,15 @@ class Setting:
         """The setting with every sample K times, for `losses_from`."""
         weights = np.broadcast_to(np.squeeze(np.asarray(self.weights)), len(self.t))
         return replace(self, t=np.tile(self.t, (K, 1)), weights=np.tile(weights, K))
+
+    @cached_property
+    def existing(self) -> list[Float[np.ndarray, "D H"]]:
+        """C_l ⊙ W_l, or W_l in layers without groups."""
+        connected = self.vectors.connected
+        return [
+            W if C is None else np.where(C > 0, W, 0)
+            for W, C in zip(self.W, connected, strict=True)
+        ]
 
     @cached_property
     def columns_apart(self) -> list[bool]:
@@ -123,10 +132,9 @@ def setting_of(net: Model, X: Any, y: Any, sample_weight: Any) -> Setting:
     t = t[rows].astype(np.float64)
     W = tuple(W_l.astype(np.float64) for W_l in net.W)
     b = tuple(b_l.astype(np.float64) for b_l in net.b)
-    r, alpha = (
-        tuple(None if v is None else v.astype(np.float64) for v in each) for each in net.vectors
+    vectors = equations.Vectors(
+        *(tuple(None if v is None else v.astype(np.float64) for v in each) for each in net.vectors)
     )
-    vectors = equations.Vectors(r, alpha)
     computed = compute_pass(net, X0, t, W, b, l2, weights, vectors)
     return Setting(net, X0, t, weights, l2, W, b, vectors, computed)
 

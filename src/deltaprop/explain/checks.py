@@ -62,10 +62,10 @@ def check_all(s: Setting) -> Iterator[Row]:
 
 
 def _affine(s: Setting, l: int) -> Equation:
-    summed = np.einsum("nd,dh->nh", s.scaled(l, s.computed.X[l]), s.W[l]) + s.b[l]
+    summed = np.einsum("nd,dh->nh", s.scaled(l, s.computed.X[l]), s.existing[l]) + s.b[l]
     everywhere, none = np.ones(summed.shape, bool), np.full(summed.shape, np.inf)
     return _verdict(
-        f"a_{l} = {_inputs(s, l)} W_{l} + b_{l}",
+        f"a_{l} = {_inputs(s, l)} {_weights_of(s, l)} + b_{l}",
         f"layer {l}",
         s.computed.a[l],
         Numerical(summed, "exact", everywhere, -none, none),
@@ -150,6 +150,11 @@ def _inputs(s: Setting, l: int) -> str:
     return f"X_{l}" if s.vectors.r[l] is None else f"(X_{l} ⊙ r_{l})"
 
 
+def _weights_of(s: Setting, l: int) -> str:
+    """Return the weights of a layer as the equations write them."""
+    return f"W_{l}" if s.vectors.connected[l] is None else f"(C_{l} ⊙ W_{l})"
+
+
 def _slope(s: Setting, l: int) -> str:
     return "f′" if s.vectors.alpha[l] is None else f"(1 + α_{l} ⊙ (f′ − 1))"
 
@@ -157,7 +162,7 @@ def _slope(s: Setting, l: int) -> str:
 def _incoming(s: Setting, l: int) -> str:
     """Return ∂L/∂X_{l+1} as the equations write it."""
     scale = "" if s.vectors.r[l + 1] is None else f" ⊙ r_{l + 1}"
-    return f"(δ_{l + 1} W_{l + 1}ᵀ){scale}"
+    return f"(δ_{l + 1} {_weights_of(s, l + 1)}ᵀ){scale}"
 
 
 def _before_slope(s: Setting, l: int) -> Float[np.ndarray, "N H"]:
@@ -166,7 +171,7 @@ def _before_slope(s: Setting, l: int) -> Float[np.ndarray, "N H"]:
         incoming: np.ndarray = s.weights * s.net.loss_function.first(s.t, s.computed.X[-1], np)
     else:
         delta = np.maximum(np.abs(s.computed.delta[l + 1]), _floor(s, l + 1))
-        incoming = s.scaled(l + 1, delta @ np.abs(s.W[l + 1]).T)
+        incoming = s.scaled(l + 1, delta @ np.abs(s.existing[l + 1]).T)
     size: np.ndarray = np.abs(incoming)
     return size
 
@@ -179,7 +184,7 @@ def _floor(s: Setting, l: int) -> Float[np.ndarray, "N H"]:
     if l == s.net.n_layers - 1:
         floor: np.ndarray = SATURATED * np.minimum(_before_slope(s, l), LARGE)
     else:
-        floor = np.abs(s.scaled(l + 1, _floor(s, l + 1) @ np.abs(s.W[l + 1]).T))
+        floor = np.abs(s.scaled(l + 1, _floor(s, l + 1) @ np.abs(s.existing[l + 1]).T))
     return floor
 
 
@@ -198,15 +203,18 @@ def _summands(s: Setting, l: int) -> Float[np.ndarray, "N H"]:
 def _weights(s: Setting, l: int) -> Equation:
     W, entries = s.W[l], _entries(s, s.W[l].shape)
 
-    X_l = s.scaled(l, s.computed.X[l])
+    X_l, connected = s.scaled(l, s.computed.X[l]), s.vectors.connected[l]
+    C = np.ones(W.shape) if connected is None else connected
 
     def total(d: np.ndarray, h: np.ndarray, w: Array) -> Array:
-        moved = X_l.T[d] * (w - W[d, h])[:, None]
+        moved = X_l.T[d] * (C[d, h] * (w - W[d, h]))[:, None]
         return np.sum(s.losses_along(l, h, moved), axis=1) + 0.5 * s.l2 * w * w
 
     found = _slopes(total, W, entries, _at_once(s, l))
     penalty = f" + λ W_{l}" if s.l2 else ""
-    equation = f"∂L/∂W_{l} = {_inputs(s, l)}ᵀ δ_{l}{penalty}"
+    product = f"{_inputs(s, l)}ᵀ δ_{l}"
+    product = product if connected is None else f"C_{l} ⊙ ({product})"
+    equation = f"∂L/∂W_{l} = {product}{penalty}"
     summands = np.abs(X_l).T @ _summands(s, l)
     return _entry_verdict(equation, l, s.computed.dW[l], found, entries, summands)
 
@@ -229,13 +237,13 @@ def _scale(s: Setting, l: int) -> Equation:
     entries = _entries(s, r.shape)
 
     def total(r_l: Array) -> Array:
-        return np.sum(s.losses_from(l, s.scaled(l, X_l, r_l) @ s.W[l] + s.b[l]))
+        return np.sum(s.losses_from(l, s.scaled(l, X_l, r_l) @ s.existing[l] + s.b[l]))
 
     found = stack([along(total, r, np.eye(len(r))[d]) for (d,) in entries], axis=0)
     claimed = s.computed.vectors.r[l]
     assert claimed is not None
-    summands = np.sum(np.abs(X_l) * (_summands(s, l) @ np.abs(s.W[l]).T), axis=0)
-    equation = f"∂L/∂r_{l} = Σ_n X_{l} ⊙ (δ_{l} W_{l}ᵀ)"
+    summands = np.sum(np.abs(X_l) * (_summands(s, l) @ np.abs(s.existing[l]).T), axis=0)
+    equation = f"∂L/∂r_{l} = Σ_n X_{l} ⊙ (δ_{l} {_weights_of(s, l)}ᵀ)"
     return _entry_verdict(equation, l, claimed, found, entries, summands)
 
 

@@ -157,6 +157,7 @@ ACTIVATIONS: dict[str, Callable[[Any, Any, Scope], tuple[Any, Any]]] = {
     "softplus": lambda a, z, s: (log(1 + exp(a)), 1 / (1 + exp(-a))),
     "logistic": lambda a, z, s: (1 / (1 + exp(-a)), z * (1 - z)),
     "tanh": lambda a, z, s: (tanh(a), 1 - z**2),
+    "cos": lambda a, z, s: (call("cos", a), -call("sin", a)),
     "exp": lambda a, z, s: (exp(a), z),
     "softmax": _softmax,
     "mean_variance": _mean_variance,

@@ -46,8 +46,8 @@ INDICES = (
 )
 PULLED = "[h = k] leaves only the term h = k; the other factor does not depend on h."
 EXTENDED = (
-    "Layers with scales, with learned mixtures of activations or with missing targets are written "
-    "as matrices only."
+    "Layers with scales, with learned mixtures of activations, with groups or with missing targets "
+    "are written as matrices only."
 )
 NUMBERS = "The numbers below a line are those of one entry, and in long sums not all terms."
 
@@ -165,7 +165,9 @@ class _PathWriter(StepWriter):
         """
         of_next = l + 1 < self.L and self.r[l + 1] is not None
         missing = l == self.L - 1 and self.form.missing
-        return missing or of_next or self.r[l] is not None or self.alpha[l] is not None
+        grouped = any(C is not None for C in self.C[l : l + 2])
+        own = self.r[l] is not None or self.alpha[l] is not None
+        return missing or of_next or own or grouped
 
     def _matrices(self, l: int, after: bool = True) -> list[Equation]:
         """The equations of matrices from δ_l on, or those before it."""

@@ -130,6 +130,13 @@ class StepWriter:
         N, sizes = self.N, [self.model.n_features, *(d.units for d in self.model.layers)]
         self.X = [Symbol("X", l, (N, size)) for l, size in enumerate(sizes)]
         self.W = [Symbol("W", l, W.shape) for l, W in enumerate(self.model.W)]
+        self.C = [
+            None if layer.groups is None else Symbol("C", l, self.W[l].shape)
+            for l, layer in enumerate(self.model.layers)
+        ]
+        self.V: list[Expression] = [
+            W if C is None else C * W for W, C in zip(self.W, self.C, strict=True)
+        ]
         self.b = [Symbol("b", l, (size,)) for l, size in enumerate(sizes[1:])]
         self.a = [Symbol("a", l, (N, size)) for l, size in enumerate(sizes[1:])]
         self.delta = [Symbol("δ", l, (N, size)) for l, size in enumerate(sizes[1:])]
@@ -199,6 +206,12 @@ class StepWriter:
             yield self.loss.note
         if self.form.missing:
             yield "K is 1 where y is known, and 0 where it is missing (NaN)."
+        for l, layer in enumerate(self.model.layers):
+            if layer.groups is not None:
+                yield (
+                    f"C_{l} is 1 where an input and a unit are in the same of {layer.groups.count} "
+                    "groups, else 0: the other weights do not exist."
+                )
         dropped = [(l, d.dropout) for l, d in enumerate(self.model.layers) if d.dropout]
         for l, p in dropped:
             yield (
@@ -250,9 +263,10 @@ class StepWriter:
 
     def _sums(self, l: int) -> Equation:
         r = self.r[l]
+        source = "1.2" if self.C[l] is None else "1.2, groups"
         if r is None:
-            return Equation(self.a[l], self.X[l] @ self.W[l] + self.b[l], "1.2")
-        return Equation(self.a[l], (self.X[l] * r) @ self.W[l] + self.b[l], "1.2, scale")
+            return Equation(self.a[l], self.X[l] @ self.V[l] + self.b[l], source)
+        return Equation(self.a[l], (self.X[l] * r) @ self.V[l] + self.b[l], f"{source}, scale")
 
     def loss_step(self) -> Step:
         summands, slope = formulas.loss(self.loss, self.y, self.yhat, self.scope)
@@ -301,7 +315,7 @@ class StepWriter:
         if l == self.L - 1:
             title, more = self._output_error(lines)
         else:
-            g: Expression = self.delta[l + 1] @ self.W[l + 1].T
+            g: Expression = self.delta[l + 1] @ self.V[l + 1].T
             r = self.r[l + 1]
             g = g if r is None else g * r
             if self.model.layers[l].dropout:
@@ -313,7 +327,8 @@ class StepWriter:
                 more = self._mixed_error(l, g, alpha)
                 f = f"(1 + α_{l} ⊙ ({f} − 1))"
             scale = "" if r is None else f" ⊙ r_{l + 1}"
-            product = self._product(l, f"δ_{l + 1} W_{l + 1}ᵀ", f)
+            weights = f"W_{l + 1}" if self.C[l + 1] is None else f"(C_{l + 1} ⊙ W_{l + 1})"
+            product = self._product(l, f"δ_{l + 1} {weights}ᵀ", f)
             title = f"Backward, layer {l}: δ_{l} = {product}{scale}"
         lines += [*more, *self._gradients(l), *self._gradient_of_scale(l)]
         return Step(title, "backward", l, tuple(lines))
@@ -384,7 +399,9 @@ class StepWriter:
         r = self.r[l]
         inputs = self.X[l] if r is None else self.X[l] * r
         dW: Expression = inputs.T @ self.delta[l]
-        source = "1.4" if l == self.L - 1 else "1.7"
+        source, C = "1.4" if l == self.L - 1 else "1.7", self.C[l]
+        if C is not None:
+            dW, source = C * dW, source + ", groups"
         if self.model.l2:
             λ = self.λ / self.total if self.model.reduction == "sklearn" else self.λ
             dW, source = dW + λ * self.W[l], source + ", L2"
@@ -394,7 +411,7 @@ class StepWriter:
     def _gradient_of_scale(self, l: int) -> Iterator[Equation]:
         r = self.r[l]
         if r is not None:
-            dr = sum_n(self.X[l] * (self.delta[l] @ self.W[l].T))
+            dr = sum_n(self.X[l] * (self.delta[l] @ self.V[l].T))
             yield Equation(replace(r, name="∂L/∂r"), dr, "scale")
 
 

@@ -87,6 +87,7 @@ def batch_of(model: Model, X: Any, y: Any, sample_weight: Any = None) -> Batch:
         vectors = {
             ("r", l): model.r[l], ("∂L/∂r", l): computed.vectors.r[l],
             ("α", l): model.alpha[l], ("∂L/∂α", l): computed.vectors.alpha[l],
+            ("C", l): model.vectors.connected[l],
         }  # fmt: skip
         known |= {name: vector for name, vector in vectors.items() if vector is not None}
         if layer.dropout:

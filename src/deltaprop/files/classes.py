@@ -56,6 +56,7 @@ NAMED = {
         "deltaprop.data.columns.chains": ("ChainColumn",),
         "deltaprop.data.columns.dates": ("DateColumn",),
         "deltaprop.data.columns.numbers": ("DurationColumn", "NumberColumn"),
+        "deltaprop.data.columns.quantiles": ("Quantiles",),
         "deltaprop.data.columns.recognition": ("DroppedColumn",),
         "deltaprop.data.columns.squashing": ("Squash",),
         "deltaprop.data.columns.text": ("TextColumn",),

@@ -37,7 +37,7 @@ FLOATS, TEXTS, COUNT = array("f", 1), items(text), whole(0)
 NAMES = array("OU", 1, text)
 MATRIX = array("f", 2)
 KINDS = one_of(("numeric", "category", "date", "text", "duration", "dropped"))
-SQUASH, BINS = instance("Squash"), instance("Bins")
+SQUASH, BINS = either(instance("Squash"), instance("Quantiles")), instance("Bins")
 CURVE = items(real)
 COLUMN: dict[str, Kind] = {"name": text, "n_missing": optional(COUNT)}
 FLAG: dict[str, Kind] = {"low": FLOATS, "high": FLOATS}
@@ -46,6 +46,7 @@ NUMBER = {**COLUMN, **FLAG, "squash": SQUASH}
 OWN: dict[str, Mapping[str, Kind]] = {
     "Bins": {"source": array("i", 1), **FLAG},
     "Squash": {"center": FLOATS, "scale": FLOATS},
+    "Quantiles": {"knots": items(FLOATS)},
     "NumberColumn": NUMBER,
     "DurationColumn": NUMBER,
     "DroppedColumn": COLUMN,
@@ -109,7 +110,8 @@ FITTED: dict[str, Mapping[str, Kind]] = {
 MOST_UNITS = 10**8
 LAYER: dict[str, Kind] = {
     "units": whole(1, MOST_UNITS), "activation": text, "dropout": real,
-    "input_scale": boolean, "trainable_activation": boolean,
+    "input_scale": boolean, "trainable_activation": boolean, "groups": items(items(COUNT), 2, 2),
+    "periodic": dictionary(text),
 }  # fmt: skip
 LOSS: dict[str, Kind] = {"name": text, "params": dictionary(text)}
 NETWORK: dict[str, Kind] = {

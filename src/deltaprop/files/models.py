@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -119,6 +120,8 @@ def load(path: Place, custom: Mapping[str, Activation | Loss] | None = None) -> 
             raise ModelFileError("it contains tensors that its header does not name")
     except ModelFileError as error:
         raise ModelFileError(f"{str(path)!r} cannot be loaded: {error}.") from error
+    except MemoryError:  # the file is not damaged
+        raise
     except Exception as error:
         raise ModelFileError(
             f"{str(path)!r} is damaged: its header does not describe a model "
@@ -268,10 +271,14 @@ def _decode_network(body: dict[str, Any], reader: Reader) -> Network:
     for layer in config["layers"]:
         reader.custom_function(layer["activation"], "activation")
     reader.custom_function(config["loss"]["name"], "loss")
+    sizes = [config["n_features"], *(layer["units"] for layer in config["layers"])]
+    theta = reader.decode(body["theta"])
+    fewest = sum(D * H + H for D, H in pairwise(sizes))  # layers may be as large as their sizes
+    if not isinstance(theta, np.ndarray) or theta.size < fewest:
+        raise ModelFileError(f"theta does not have the {fewest} weights and biases of its layers")
     layers = [Dense.from_config(layer, reader.custom) for layer in config["layers"]]
     expected = Layout.of(config["n_features"], layers).size
-    theta = reader.decode(body["theta"])
-    if not isinstance(theta, np.ndarray) or theta.shape != (expected,):
+    if theta.shape != (expected,):
         raise ModelFileError(f"theta does not have the {expected} parameters of its layers")
     if theta.dtype.name != config["dtype"]:
         raise ModelFileError(f"its parameters are {theta.dtype.name}, not {config['dtype']!r}")

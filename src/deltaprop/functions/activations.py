@@ -19,6 +19,7 @@ activation       f(a)                                            f′(a)
 `softplus`       log(1 + exp(a))                                 σ(a)
 `logistic`       σ(a) = 1 / (1 + exp(-a))                        z (1 - z)
 `tanh`           tanh(a)                                         1 - z²
+`cos`            cos(a)                                          -sin(a)
 `exp`            exp(a)                                          z
 `softmax`        exp(a_h) / Σ_k exp(a_k)                         z_h (1{h = k} - z_k)
 `mean_variance`  a in the first half, exp(a) in the second       1 in the first half, z
@@ -405,6 +406,14 @@ _register(
 )
 _register(Activation("logistic", expit, lambda a, z, xp: z * (1 - z), _logistic_d2), "sigmoid")
 _register(Activation("tanh", lambda a, xp: xp.tanh(a), lambda a, z, xp: 1 - z * z, _tanh_d2))
+_register(
+    Activation(
+        "cos",
+        lambda a, xp: xp.cos(a),
+        lambda a, z, xp: -xp.sin(a),
+        lambda a, z, xp: -z,
+    )
+)
 _register(Activation("exp", _exp, _exp_d, _exp_d))
 _register(
     Activation(

@@ -40,7 +40,7 @@ def mask_of_rows(
     layer: int,
     rows: UInt32[Array, " N"],
     H: int,
-    p: float,
+    p: Any,
     dtype: np.dtype,
     xp: ModuleType,
 ) -> Float[Array, "N H"]:
@@ -49,8 +49,8 @@ def mask_of_rows(
     for counter in (step & 0xFFFFFFFF, layer):
         key = _mix(key ^ xp.asarray(counter, dtype=xp.uint32))
     bits = _mix(_mix(key ^ rows)[:, None] ^ keys_of_units(H, xp))
-    keep = bits >= np.uint32(min(p * 2**32, 2**32 - 1))
-    return xp.astype(keep, dtype) / dtype.type(1 - p)
+    keep = bits >= xp.asarray(xp.minimum(p * 2.0**32, 2.0**32 - 1), dtype=xp.uint32)
+    return xp.astype(keep, dtype) / xp.asarray(1 - p, dtype=dtype)
 
 
 def keys_of_units(H: int, xp: ModuleType) -> UInt32[Array, " H"]:

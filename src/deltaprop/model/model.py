@@ -19,8 +19,8 @@ from deltaprop.functions import initializers, losses
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.arrays import Array, as_dtype
 from deltaprop.functions.losses import Loss
-from deltaprop.model.inputs import check_weights, check_X_y, check_y
-from deltaprop.model.layers import Dense, check_layers, check_positive_int
+from deltaprop.model.inputs import check_weights, check_X, check_X_y, check_y
+from deltaprop.model.layers import Dense, Periodic, check_layers, check_positive_int
 from deltaprop.model.outputs import doubt
 from deltaprop.model.parameters import Gradient, Layout
 from deltaprop.model.reduction import REDUCTIONS, scaled
@@ -62,7 +62,7 @@ class Model:
         seed: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_features = check_positive_int("n_features", n_features)
-        self.layers = check_layers(layers)
+        self.layers = check_layers(self.n_features, layers)
         self.loss_function = losses.get(loss)
         if not isinstance(l2, Real) or not 0 <= float(l2) < float("inf"):
             raise InputError(f"l2 must be a finite number >= 0, got {l2!r}.")
@@ -76,8 +76,20 @@ class Model:
         if reason is not None:
             warnings.warn(f"The {reason}", stacklevel=2)
 
-    def initialize(self, seed: int | np.random.RandomState | None = None) -> Self:
+    def initialize(self, seed: int | np.random.RandomState | None = None, X: Any = None) -> Self:
         """Draw new weights in place and return the network itself.
+
+        Parameters
+        ----------
+        seed : int, RandomState or None, default=None
+        X : array-like or SciPy sparse matrix (N, D), optional
+            Rows on which the sums of all units are to have a variance of 1: the weights of each
+            unit are divided by the standard deviation of its sums, layer after layer. Those of
+            :class:`deltaprop.Periodic` layers stay as they are.
+
+        References
+        ----------
+        Holzmüller, Grinsztajn and Steinwart (2024), arXiv:2407.04491, section 3, for the use of X.
 
         Examples
         --------
@@ -87,14 +99,31 @@ class Model:
         1.0
         """
         rng = initializers.random_state(seed)
-        for l, (D, H) in enumerate(self.layout.shapes):
+        for l, layer in enumerate(self.layers):
             # As in scikit-learn, the hidden activation determines the scale of every layer.
             hidden = self.layers[max(0, min(l, self.n_layers - 2))].activation.name
-            self.W[l][...], self.b[l][...] = initializers.draw_layer(self.init, rng, D, H, hidden)
-        for vector in (*self.r, *self.alpha):
-            if vector is not None:
-                vector[...] = 1
+            r, alpha = self.r[l], self.alpha[l]
+            self.W[l][...], self.b[l][...], start = layer.draw(
+                self.init, rng, len(self.W[l]), hidden
+            )
+            if r is not None:
+                r[...] = 1
+            if alpha is not None:
+                alpha[...] = start
+        if X is not None:
+            self._standardize_sums(check_X(self, X, narrow=False))
         return self
+
+    def _standardize_sums(self, X_l: Float[Array, "N D"]) -> None:
+        """Divide the weights of each unit by the standard deviation of its sums."""
+        for l, layer in enumerate(self.layers):
+            one = slice(l, l + 1)
+            if not isinstance(layer, Periodic):
+                V, _ = equations.in_effect(self.W, self.f, self.vectors)
+                spread = np.std(X_l @ V[l], axis=0)
+                self.W[l][...] /= np.where(spread > 0, spread, 1)
+            V, phi = equations.in_effect(self.W, self.f, self.vectors)
+            (_, X_l), _ = equations.forward(X_l, V[one], self.b[one], phi[one])
 
     # ------------------------------------------------------------ parameters
 
@@ -191,10 +220,13 @@ class Model:
             X, t, self.W, self.b, self.f, self.loss_function, l2, weights, vectors=self.vectors
         )
         W = [W_l.copy() for W_l in self.W]
-        r, alpha = ([None if v is None else v.copy() for v in each] for each in self.vectors)
+        r, alpha = (
+            [None if v is None else v.copy() for v in each] for each in (self.r, self.alpha)
+        )
         return Trace(
             result.X, result.a, result.delta, result.dW, result.db, float(result.loss), W, self.f,
             l2, r, alpha, list(result.vectors.r), list(result.vectors.alpha),
+            self.vectors.connected,
         )  # fmt: skip
 
     def loss(self, X: Any, y: Any, sample_weight: Any = None) -> float:
@@ -235,8 +267,8 @@ class Model:
     def as_gradient(self, flat: Float[np.ndarray, " P"]) -> Gradient:
         """∂L/∂θ with views of its parts."""
         layout = self.layout
-        dr, dalpha = map(tuple, layout.vectors(flat))
-        return Gradient(flat, *layout.views(flat), dr, dalpha)
+        vectors = layout.vectors(flat)
+        return Gradient(flat, *layout.views(flat), tuple(vectors.r), tuple(vectors.alpha))
 
     def sample_norms(self, X: Any, y: Any) -> Float[np.ndarray, " N"]:
         """‖∂loss_n/∂θ‖ of each sample: how strongly it influences the gradient.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from deltaprop.derivation.equations import NO_VECTORS, Vectors
+from deltaprop.model.groups import Groups
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -49,6 +50,9 @@ class Layout:
         D_0, H_0, H_1, …: the number of inputs and the number of units of each layer.
     scaled, mixed : tuples of int
         The layers that have r_l and those that have α_l.
+    grouped : tuple of (int, Groups)
+        The layers that are not fully connected. The entries of their W_l that do not exist are in θ
+        as well, and are 0.
 
     Examples
     --------
@@ -60,6 +64,7 @@ class Layout:
     sizes: tuple[int, ...]
     scaled: tuple[int, ...] = ()
     mixed: tuple[int, ...] = ()
+    grouped: tuple[tuple[int, Groups], ...] = ()
 
     @classmethod
     def of(cls, n_features: int, layers: Sequence[Dense]) -> Layout:
@@ -68,6 +73,7 @@ class Layout:
             (n_features, *(layer.units for layer in layers)),
             tuple(l for l, layer in enumerate(layers) if layer.input_scale),
             tuple(l for l, layer in enumerate(layers) if layer.trainable_activation),
+            tuple((l, layer.groups) for l, layer in enumerate(layers) if layer.groups is not None),
         )
 
     @property
@@ -117,12 +123,16 @@ class Layout:
         return tuple(pieces[0:end:2]), tuple(pieces[1:end:2])
 
     def vectors_of(self, pieces: Sequence[Array]) -> Vectors:
-        """The r_l and α_l among the parts that :meth:`split` returns."""
+        """The r_l and α_l among the parts that :meth:`split` returns, and C_l."""
         found = {(part.name, part.layer): x for part, x in zip(self.parts, pieces, strict=True)}
-        layers = range(len(self.shapes))
+        layers, groups = range(len(self.shapes)), dict(self.grouped)
         return Vectors(
             tuple(found.get(("r", l)) for l in layers),
             tuple(found.get(("alpha", l)) for l in layers),
+            tuple(
+                groups[l].connected().astype(pieces[0].dtype) if l in groups else None
+                for l in layers
+            ),
         )
 
     @staticmethod

@@ -64,6 +64,8 @@ class Traced(Protocol):
     def r(self) -> Sequence[Float[np.ndarray, " D"] | None]: ...
     @property
     def alpha(self) -> Sequence[Float[np.ndarray, " H"] | None]: ...
+    @property
+    def connected(self) -> Sequence[Float[np.ndarray, "D H"] | None]: ...
 
 
 class Spread(NamedTuple):
@@ -237,16 +239,24 @@ def _layer(trace: Traced, l: int, deltas: list[Spread]) -> LayerSignals:
         saturated=float(flat.mean()) if flat_at_both_ends(f) else float("nan"),
         delta_ratio=float("nan") if last else _ratio(deltas[l].rms, deltas[l + 1].rms),
         gradient_to_weight=_ratio(_norm(trace.dW[l]), _norm(W)),
-        snr=_signal_to_noise(inputs, delta, trace.dW[l] - trace.l2 * W),
+        snr=_signal_to_noise(inputs, delta, trace.dW[l] - trace.l2 * W, trace.connected[l]),
     )  # fmt: skip
 
 
 def _signal_to_noise(
-    X: Float[Array, "N D"], delta: Float[np.ndarray, "N H"], total: Float[np.ndarray, "D H"]
-) -> float:
-    """‖mean‖ / standard deviation over samples of x_n δ_nᵀ, whose sum is `total`."""
+    X: Float[Array, "N D"], delta: Float[np.ndarray, "N H"], total: Float[np.ndarray, "D H"],
+    connected: Float[np.ndarray, "D H"] | None,
+) -> float:  # fmt: skip
+    """‖mean‖ / standard deviation over samples of x_n δ_nᵀ, whose sum is `total`.
+
+    Of entries that `connected` excludes, neither is counted.
+    """
     N = delta.shape[0]
-    squares = float(_squared_rows(X) @ _squared_rows(delta))
+    if connected is None:
+        squares = float(_squared_rows(X) @ _squared_rows(delta))
+    else:
+        squared = X.multiply(X) if hasattr(X, "multiply") else np.square(X, dtype=np.float64)
+        squares = float(np.sum((squared @ connected) * np.square(delta, dtype=np.float64)))
     mean = _norm(total) / N
     variance = (squares - N * mean**2) / (N - 1) if N > 1 else float("nan")
     return _ratio(mean, float(np.sqrt(max(variance, 0.0))))

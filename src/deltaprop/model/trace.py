@@ -45,6 +45,9 @@ class Trace:
         Copies of r_l (D_l,) and α_l (H_l,); None in layers without them.
     dr, dalpha : lists of L arrays or None
         ∂L/∂r_l and ∂L/∂α_l.
+    connected : sequence of L arrays or None
+        C_l (D_l, H_l), 1 where a unit is connected with an input and 0 elsewhere; None in layers
+        without groups.
 
     Examples
     --------
@@ -70,6 +73,7 @@ class Trace:
     alpha: Sequence[Float[np.ndarray, " H"] | None]
     dr: Sequence[Float[np.ndarray, " D"] | None]
     dalpha: Sequence[Float[np.ndarray, " H"] | None]
+    connected: Sequence[Float[np.ndarray, "D H"] | None]
 
     def __str__(self) -> str:
         lines = [repr(self), "layer  f               X            a, δ         ∂W           ∂b"]

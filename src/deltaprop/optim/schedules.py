@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the factor of the learning rate at each step, for any solver."""
+"""Schedules: a factor for each step, of the learning rate, the weight decay or the dropout."""
 
 from __future__ import annotations
 
@@ -281,6 +281,15 @@ def _check(
     if not ok:
         left, right = "(" if open_low else "[", ")" if open_high else "]"
         raise InputError(f"{name} must be a number in {left}{low}, {high}{right}, got {value!r}.")
+
+
+def check_factors(name: str, schedule: object) -> None:
+    """Raise unless this is a schedule of factors, as for the weight decay and the dropout."""
+    if not isinstance(schedule, Schedule) or isinstance(schedule, Adaptive):
+        raise InputTypeError(
+            f"{name} must be an object from deltaprop.schedules other than Adaptive, which reacts "
+            f"to plateaus; got {schedule!r}. Write, for example, dp.schedules.FlatCosine()."
+        )
 
 
 _BY_NAME = {

@@ -11,7 +11,9 @@ from typing import Any, ClassVar
 
 from deltaprop.errors import InputError
 from deltaprop.functions.checks import is_real
+from deltaprop.optim.schedules import Constant, Schedule, check_factors
 from deltaprop.optim.transforms import (
+    NTK,
     AdamMoments,
     Chain,
     DecayWeights,
@@ -69,32 +71,47 @@ class FirstOrder(Solver, ABC):
     ----------
     learning_rate : float, default=1e-3
         η > 0.
-    rate_factors : mapping of str to float, optional
+    rate_factors : mapping of str to float or "ntk", optional
         Factors ≥ 0 by which the steps of some parameters are multiplied, including their decoupled
         weight decay: ``{"b": 0.1}`` gives all biases a tenth of the learning rate, and
         ``{"W_0": 0}`` keeps the first weights as they are. The names are "W", "b", "r" (of
         ``Dense(input_scale=True)``) and "alpha" (of ``Dense(trainable_activation=True)``). With the
-        number of a layer, as in "W_0", a factor holds for this layer alone.
+        number of a layer, as in "W_0", a factor holds for this layer alone. ``{"W": "ntk"}`` is
+        the factor 1/√D_l, and 1/D_l for SGD: with ``Network(init="lecun_normal")``, each V_l = √D_l
+        W_l then starts with variance 1 and is trained with the learning rate itself, where
+        a_l = X_l V_l / √D_l + b_l. This is the NTK parametrization of RealMLP, exactly so but for
+        the decoupled weight decay, which is multiplied as well. Not for Muon.
     """
 
     learning_rate: float = 1e-3
-    rate_factors: Mapping[str, float] | None = field(default=None, kw_only=True, repr=False)
+    rate_factors: Mapping[str, float | str] | None = field(default=None, kw_only=True, repr=False)
+
+    ntk_power: ClassVar[float | None] = None
+    """By which power of 1/D_l the step of W_l is multiplied in the NTK parametrization, if any."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.rate_factors is not None:
-            object.__setattr__(self, "rate_factors", _checked_factors(self.rate_factors))
+            factors = _checked_factors(self.rate_factors, self.ntk_power is not None)
+            object.__setattr__(self, "rate_factors", factors)
+
+    @property
+    def decay_schedule(self) -> Schedule:
+        """By which the weight decay is multiplied over time."""
+        return Constant()
 
     def scaling(self) -> tuple[Transformation, ...]:
         """The last transformation, if some parameters have a learning rate of their own."""
-        return (ScaleSteps(tuple(self.rate_factors.items())),) if self.rate_factors else ()
+        if not self.rate_factors:
+            return ()
+        return (ScaleSteps(tuple(self.rate_factors.items()), self.ntk_power or 0.0),)
 
     @abstractmethod
     def transformations(self) -> tuple[Transformation, ...]:
         """The transformations that turn the gradient of a batch into the step added to θ."""
 
 
-def _checked_factors(factors: Any) -> dict[str, float]:
+def _checked_factors(factors: Any, ntk: bool) -> dict[str, float | str]:
     if not isinstance(factors, Mapping):
         raise InputError(f"rate_factors must be a dict such as {{'b': 0.1}}, got {factors!r}.")
     for name, factor in factors.items():
@@ -103,9 +120,16 @@ def _checked_factors(factors: Any) -> dict[str, float]:
                 "rate_factors must name groups of parameters, which are W, b, r and alpha, or "
                 f"those of one layer, such as W_0; got {name!r}."
             )
+        if factor == NTK and name[0] == "W" and ntk:
+            continue
         if not is_real(factor) or not 0 <= float(factor) < math.inf:
-            raise InputError(f"rate_factors[{name!r}] must be a number >= 0, got {factor!r}.")
-    return {name: float(factor) for name, factor in sorted(factors.items())}
+            where = f", or {NTK!r} for W of Adam, AdamW and SGD" if factor == NTK else ""
+            raise InputError(
+                f"rate_factors[{name!r}] must be a number >= 0{where}; got {factor!r}."
+            )
+    return {
+        name: factor if factor == NTK else float(factor) for name, factor in sorted(factors.items())
+    }
 
 
 GROUP = re.compile(r"(W|b|r|alpha)(_(0|[1-9]\d*))?")
@@ -138,6 +162,7 @@ class SGD(FirstOrder):
     """
 
     name: ClassVar = "sgd"
+    ntk_power: ClassVar = 1.0
 
     momentum: float = 0.9
     nesterov: bool = True
@@ -182,9 +207,12 @@ class Adam(FirstOrder):
     0.999
     >>> dp.Adam(rate_factors={"b": 0.1, "W_0": 0.5}).rate_factors
     {'W_0': 0.5, 'b': 0.1}
+    >>> dp.Adam(rate_factors={"W": "ntk", "b": 0.1}).rate_factors
+    {'W': 'ntk', 'b': 0.1}
     """
 
     name: ClassVar = "adam"
+    ntk_power: ClassVar = 0.5
 
     beta_1: float = 0.9
     beta_2: float = 0.999
@@ -214,7 +242,11 @@ class AdamW(Adam):
     Parameters
     ----------
     weight_decay : float, default=0.01
-        ≥ 0; biases do not decay. The other parameters are those of :class:`Adam`.
+        ≥ 0; biases do not decay.
+    weight_decay_schedule : Schedule, default=Constant()
+        Multiplies the weight decay over time, in addition to the schedule of the learning rate, by
+        which it is multiplied in any case. RealMLP uses ``dp.schedules.FlatCosine()``. The other
+        parameters are those of :class:`Adam`.
 
     References
     ----------
@@ -225,13 +257,25 @@ class AdamW(Adam):
     >>> import deltaprop as dp
     >>> dp.AdamW(weight_decay=0.1).weight_decay
     0.1
+    >>> dp.AdamW(weight_decay_schedule=dp.schedules.FlatCosine()).decay_schedule
+    FlatCosine(flat=0.5)
     """
 
     name: ClassVar = "adamw"
 
     weight_decay: float = 0.01
+    weight_decay_schedule: Schedule = field(default=Constant(), kw_only=True, repr=False)
 
     _ranges: ClassVar = {**Adam._ranges, "weight_decay": _NOT_NEGATIVE}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_factors("weight_decay_schedule", self.weight_decay_schedule)
+
+    @property
+    def decay_schedule(self) -> Schedule:
+        """By which the weight decay is multiplied over time."""
+        return self.weight_decay_schedule
 
     def _links(self) -> tuple[Transformation, ...]:
         return (*super()._links(), DecayWeights(self.weight_decay))
@@ -245,8 +289,8 @@ class Muon(AdamW):
     about the closest orthogonal matrix to the average gradient: all of its singular values are
     near 1, by five iterations of Newton and Schulz. The factor 0.2 √max(D_l, H_l) gives the step
     the size that steps of AdamW have, so that both can share one learning rate (Liu et al.). The
-    first and the last W_l, and all b_l, take the steps of AdamW. A network with fewer than two
-    hidden layers has no such W_l.
+    first and the last W_l, those of layers with groups, and all b_l, take the steps of AdamW. A
+    network with fewer than two hidden layers has no such W_l.
 
     A step costs as much more as 5 H_l further rows in the batch (for D_l = H_l), so that small
     batches take several times as long as with AdamW.
@@ -271,6 +315,7 @@ class Muon(AdamW):
     """
 
     name: ClassVar = "muon"
+    ntk_power: ClassVar = None
 
     hidden_momentum: float = 0.95
 

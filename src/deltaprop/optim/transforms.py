@@ -65,6 +65,8 @@ class Step(NamedTuple):
         A_0, G_0, A_1, … of :func:`deltaprop.derivation.fisher.factors`, if `needs_fisher`.
     layout : Layout
         The order of the parameters in θ.
+    decay : float
+        The factor by which the schedule multiplies the weight decay in this step.
     """
 
     theta: Float[Array, " P"]
@@ -74,6 +76,7 @@ class Step(NamedTuple):
     total: Any = 1.0
     factors: tuple[Float[Array, "n n"], ...] = ()
     layout: Layout = Layout(())
+    decay: Any = 1.0
 
 
 class Transformation(ABC):
@@ -164,14 +167,17 @@ class AdamMoments(Transformation):
 
 @dataclass(frozen=True)
 class DecayWeights(Transformation):
-    """step ← step - η · weight_decay · W: decay that is decoupled from the gradient."""
+    """step ← step - η · weight_decay · W: decay that is decoupled from the gradient.
+
+    A schedule may multiply `weight_decay` by another factor in each step: ``Step.decay``.
+    """
 
     weight_decay: float
 
     def update(
         self, g: Float[Array, " P"], state: State, step: Step
     ) -> tuple[Float[Array, " P"], State]:
-        decay = step.learning_rate * self.weight_decay
+        decay = step.learning_rate * self.weight_decay * step.decay
         return g - decay * (step.penalised * step.theta), state
 
 
@@ -296,7 +302,8 @@ class Orthogonal(Transformation):
 
     For 0 < l < L-1, M ← μ M + (1-μ) G with G = ∂L/∂W_l, and the step is
     -η 0.2 √max(D, H) · O((1-μ) G + μ M), where O is :func:`orthogonalized`. The other parameters,
-    which are W_0, W_{L-1} and all b_l, take the steps of another chain.
+    which are W_0, W_{L-1}, the W_l of layers with groups and all b_l, take the steps of another
+    chain.
 
     Parameters
     ----------
@@ -325,7 +332,7 @@ class Orthogonal(Transformation):
         ahead = (1 - mu) * g + mu * M
         change, others = self.others.update(g, state[1:], step)
         parts, end = [], 0
-        for start, D, H in _hidden(step.layout.shapes):
+        for start, D, H in _hidden(step.layout):
             O = orthogonalized(ahead[start : start + D * H].reshape(D, H))
             size = step.learning_rate * 0.2 * max(D, H) ** 0.5
             parts += [change[end:start], -size * O.reshape(-1)]
@@ -333,13 +340,16 @@ class Orthogonal(Transformation):
         return namespace(g).concatenate([*parts, change[end:]]), (M, *others)
 
 
-def _hidden(shapes: Shapes) -> Iterator[tuple[int, int, int]]:
-    """Where in θ each W_l begins that is neither the first nor the last, and its shape."""
-    start = 0
+def _hidden(layout: Layout) -> Iterator[tuple[int, int, int]]:
+    """Where in θ each W_l begins that takes orthogonal steps, and its shape."""
+    start, shapes, grouped = 0, layout.shapes, dict(layout.grouped)
     for l, (D, H) in enumerate(shapes):
-        if 0 < l < len(shapes) - 1:
+        if 0 < l < len(shapes) - 1 and l not in grouped:
             yield start, D, H
         start += D * H + H
+
+
+NTK = "ntk"
 
 
 @dataclass(frozen=True)
@@ -348,12 +358,15 @@ class ScaleSteps(Transformation):
 
     Parameters
     ----------
-    factors : tuple of (str, float)
+    factors : tuple of (str, float or "ntk")
         Names and factors. "W", "b", "r" and "alpha" stand for these parameters of all layers, and
         "W_0" for those of one layer, for which it replaces the factor of "W".
+    ntk_power : float, default=0.0
+        The factor "ntk" of a W_l with D_l inputs is (1/D_l) to this power.
     """
 
-    factors: tuple[tuple[str, float], ...]
+    factors: tuple[tuple[str, float | str], ...]
+    ntk_power: float = 0.0
 
     uses_matrices: ClassVar[bool] = True
 
@@ -382,7 +395,11 @@ class ScaleSteps(Transformation):
                 f"rate_factors name {', '.join(unknown)}, which the network does not have. It has "
                 f"{', '.join(map(str, parts))}."
             )
-        return [given.get(str(part), given.get(part.name, 1.0)) for part in parts]
+        found = [(part, given.get(str(part), given.get(part.name, 1.0))) for part in parts]
+        return [
+            part.shape[0] ** -self.ntk_power if factor == NTK else float(factor)
+            for part, factor in found
+        ]
 
 
 ITERATIONS, COEFFICIENTS = 5, (3.4445, -4.7750, 2.0315)

@@ -97,6 +97,7 @@ WORDS = {
     ),
     "r": HELPER._replace(name="scale of each input"),
     "α": HELPER._replace(name="how much of the activation each unit uses"),
+    "C": HELPER._replace(name="which weights exist"),
     "W": HELPER._replace(name="weights"),
     "b": HELPER._replace(name="biases"),
     "M": HELPER._replace(name="dropout mask (1 outside training)"),

@@ -15,7 +15,7 @@ from importlib.resources import files
 from socketserver import ThreadingTCPServer
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from deltaprop.errors import InputError
 
@@ -138,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
         if name is None:
             return
         if name in self.routes:
-            query = urlsplit(self.path).query
+            query = self._target().query
             self._call(name, dict(part.split("=", 1) for part in query.split("&") if "=" in part))
         elif (content := _static().get(name)) is not None:
             self._send(HTTPStatus.OK, content, TYPES[name.rpartition(".")[2]])
@@ -150,14 +150,14 @@ class _Handler(BaseHTTPRequestHandler):
         if name is None:
             return
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > MOST_BYTES:
+        if not length.isdecimal() or int(length) > MOST_BYTES:
             self._fail(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "The request is too long.")
         elif name not in self.routes:
             self._fail(HTTPStatus.NOT_FOUND, f"This page has no file or function named {name!r}.")
         else:
             try:
                 body = json.loads(self.rfile.read(int(length)))
-            except ValueError:
+            except (ValueError, RecursionError):
                 body = None
             if isinstance(body, dict):
                 self._call(name, body)
@@ -167,17 +167,23 @@ class _Handler(BaseHTTPRequestHandler):
     def _checked(self) -> str | None:
         """Return the name after the token, or None after sending 403 if the token is wrong."""
         host = self.headers.get("Host", "").rpartition(":")[0]
-        given, _, name = urlsplit(self.path).path.lstrip("/").partition("/")
+        given, _, name = self._target().path.lstrip("/").partition("/")
         known = secrets.compare_digest(given.encode(), self.token.encode())
         if host in (HOST, "localhost") and known:
             return name or "index.html"
         self._fail(HTTPStatus.FORBIDDEN, "Open the address that Python printed, with its token.")
         return None
 
+    def _target(self) -> SplitResult:
+        try:
+            return urlsplit(self.path)
+        except ValueError:  # such as "http://["
+            return urlsplit("")
+
     def _call(self, name: str, argument: dict[str, Any]) -> None:
         try:
             answer = self.routes[name](argument)
-        except (ValueError, TypeError, LookupError) as error:
+        except (ValueError, TypeError, LookupError, ArithmeticError) as error:
             self._fail(HTTPStatus.BAD_REQUEST, str(error))
         else:
             self._send(HTTPStatus.OK, json.dumps(answer).encode(), "application/json")

@@ -131,15 +131,26 @@ def decoded(path: str, data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
         undamaged = False
     if not undamaged:
         raise Damaged(f"{path!r} is damaged: its content is not what was written.")
+    try:
+        _require_known_format(path, head)
+        # Copies have the memory alignment of NumPy's arrays, which bitwise identical results need.
+        reader = Reader({name: tensor.copy() for name, tensor in tensors.items()})
+        return head, reader.decode(head.pop("state"))
+    except (ModelFileError, MemoryError):
+        raise
+    except Exception as error:
+        raise ModelFileError(
+            f"{path!r} does not describe a checkpoint ({type(error).__name__}: {error})."
+        ) from error
+
+
+def _require_known_format(path: str, head: dict[str, Any]) -> None:
     if head["format"] > FORMAT:
         raise ModelFileError(
             f"{path!r} was written by a newer deltaprop ({head['deltaprop']}, format "
             f"{head['format']}; this version reads formats up to {FORMAT}). Upgrade deltaprop to "
             "continue."
         )
-    # Copies have the memory alignment of NumPy's arrays, which bitwise identical results require.
-    reader = Reader({name: tensor.copy() for name, tensor in tensors.items()})
-    return head, reader.decode(head.pop("state"))
 
 
 def _digest(header: str, tensors: dict[str, np.ndarray]) -> str:

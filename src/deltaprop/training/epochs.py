@@ -1,4 +1,4 @@
-"""Epochs of a first-order solver: row orders, learning rates, and the calls of a trainer.
+"""Epochs of a first-order solver: row orders, scheduled rates, and the calls of a trainer.
 
 If nothing happens between epochs, a trainer runs several of them in one call. If training should
 have ended before the last of these, the epochs after its end are undone. With checkpoints, a long
@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop.data.rows import TrainingRows
-from deltaprop.engines.protocol import Order, Rates, Trainer
-from deltaprop.optim.schedules import Clock
+from deltaprop.engines.protocol import RATES, Order, Rates, Trainer
+from deltaprop.errors import InputError
+from deltaprop.optim.schedules import Clock, Constant
+from deltaprop.optim.solvers import FirstOrder
 from deltaprop.training.loop import TrainingLoop
 
 if TYPE_CHECKING:
-    from jaxtyping import Int
+    from jaxtyping import Float, Int
 
+CONSTANT = Constant()
 # Limits of one part of an epoch. Checkpoints and signals are handled between parts.
 MOST_STEPS, MOST_MULTIPLICATIONS = 1000, 5e9
 
@@ -31,8 +34,8 @@ class Epochs:
     trainer : Trainer
     rows : TrainingRows
         Draws the row orders.
-    learning_rate : float
-        The learning rate of the solver, to which the schedule is applied.
+    solver : FirstOrder
+        Its learning rate and weight decay, to which the schedules are applied.
     rng : RandomState
     """
 
@@ -42,12 +45,13 @@ class Epochs:
         self,
         trainer: Trainer,
         rows: TrainingRows,
-        learning_rate: float,
+        solver: FirstOrder,
         rng: np.random.RandomState,
     ) -> None:
         self._trainer, self._rows, self._rng = trainer, rows, rng
-        self._learning_rate = learning_rate
+        self._solver = solver
         self._steps = -(-trainer.n_samples // trainer.batch_size)
+        self._unscheduled = np.ones(self._steps, RATES)
         self._before: Any = None
 
     def advance(self, loop: TrainingLoop) -> bool:
@@ -57,14 +61,14 @@ class Epochs:
         current.steps = self._steps
         loop.begin_epoch()
         n = self._epochs_at_once(loop)
-        self._rates = [self._learning_rates(loop, e) for e in range(n or 1)]
+        self._rates = [self._rates_of_epoch(loop, e) for e in range(n or 1)]
         losses = self._run(loop, n) if n else [self._run_in_parts(loop)]
         for e, loss in enumerate(losses):
-            rate = float(self._rates[e][-1])
+            rate = float(self._rates[e]["learning_rate"][-1])
             if not loop.end_epoch(loss, rate, self._trainer.n_samples):
                 self._undo_after(loop, e + 1)
                 break
-        loop.settle(self._learning_rate)
+        loop.settle(self._solver.learning_rate)
         return True
 
     def _epochs_at_once(self, loop: TrainingLoop) -> int:
@@ -77,13 +81,19 @@ class Epochs:
             most = min(most, checkpoints.steps_until_save() // self._steps)
         return min(most, loop.epochs_left)
 
-    def _learning_rates(self, loop: TrainingLoop, ahead: int) -> Rates:
-        """The learning rates of an epoch, `ahead` epochs from now."""
+    def _rates_of_epoch(self, loop: TrainingLoop, ahead: int) -> Rates:
+        """The learning rates of an epoch, `ahead` epochs from now, and what else is scheduled."""
         state, first = loop.state, loop.checkpoints.in_progress.first + ahead * self._steps
         samples = state.samples + ahead * self._trainer.n_samples
         clock = Clock(samples, loop.horizon * self._steps)
-        factors = loop.settings.schedule.factors(np.arange(first, first + self._steps), clock)
-        rates: Rates = self._learning_rate * state.scale * factors
+        steps = np.arange(first, first + self._steps)
+        settings, solver, rates = loop.settings, self._solver, self._unscheduled.copy()
+        factors = settings.schedule.factors(steps, clock)
+        rates["learning_rate"] = solver.learning_rate * state.scale * factors
+        if solver.decay_schedule != CONSTANT:
+            rates["weight_decay"] = solver.decay_schedule.factors(steps, clock)
+        if settings.dropout_schedule != CONSTANT:
+            rates["dropout"] = _probabilities(settings.dropout_schedule.factors(steps, clock))
         return rates
 
     def _run(self, loop: TrainingLoop, n: int) -> list[float]:
@@ -135,3 +145,13 @@ class Epochs:
             return None
         order: Int[np.ndarray, " N"] = self._rows.next_order(loop.state, self._rng)
         return order
+
+
+def _probabilities(factors: Float[np.ndarray, " S"]) -> Float[np.ndarray, " S"]:
+    """The factors of the dropout probabilities, unless one of them could make a probability 1."""
+    if not (factors.min() >= 0 and factors.max() <= 1):
+        raise InputError(
+            "dropout_schedule must give factors in [0, 1], which multiply the dropout "
+            f"probabilities; it gives {factors.min():g} to {factors.max():g}."
+        )
+    return factors

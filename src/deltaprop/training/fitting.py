@@ -76,8 +76,8 @@ def fit(
     **settings
         How to train: `solver`, `schedule`, `batch_size`, `max_epochs`, `clip_norm`, `shuffle`,
         `seed`, `tol`, `patience`, `restore_best`, `engine`, `n_threads`, `reproducible`,
-        `precision`, `callbacks`, `record`, `checkpoint`, `privacy`, `ema_decay`. They are described
-        in :class:`deltaprop.training.settings.Settings`.
+        `precision`, `callbacks`, `record`, `checkpoint`, `privacy`, `ema_decay`,
+        `dropout_schedule`. They are described in :class:`deltaprop.training.settings.Settings`.
 
     Returns
     -------
@@ -287,7 +287,7 @@ def _driver(loop: TrainingLoop, rows: TrainingRows, engine: Engine) -> Driver:
     observer = _recorder(loop, rows, loop.state.step)
     trainer = trainer_for(engine, loop.model, rows, _run(loop, rows, observer))
     assert loop.state.rng is not None
-    return Epochs(trainer, rows, solver.learning_rate, loop.state.rng)
+    return Epochs(trainer, rows, solver, loop.state.rng)
 
 
 def _objective(model: Model, rows: TrainingRows, engine: Engine) -> Any:

@@ -13,7 +13,7 @@ from deltaprop.engines import Engine
 from deltaprop.errors import InputError, InputTypeError
 from deltaprop.functions.checks import is_int, is_real
 from deltaprop.optim.privacy import Privacy
-from deltaprop.optim.schedules import Constant, Schedule
+from deltaprop.optim.schedules import Constant, Schedule, check_factors
 from deltaprop.optim.solvers import Adam, FirstOrder, Solver
 from deltaprop.optim.transforms import Chain, ClipByNorm
 from deltaprop.training.callbacks import Callback, check_callbacks
@@ -36,7 +36,8 @@ class Settings:
     ----------
     solver : SGD, Adam, AdamW, Muon, KFAC or LBFGS, default=Adam()
     schedule : Schedule, default=Constant()
-        The learning rate over time, from ``deltaprop.schedules``, for any first-order solver.
+        The learning rate over time, from ``deltaprop.schedules``, for any first-order solver. (The
+        weight decay has its own schedule: ``dp.AdamW(weight_decay_schedule=…)``.)
     batch_size : int or "auto", default="auto"
         "auto" is min(200, N). L-BFGS uses all rows in each iteration.
     max_epochs : int, default=200
@@ -91,8 +92,11 @@ class Settings:
         instead of θ of the last step. This is the decay of the average per step, in [0, 1), such as
         0.998; the average is updated at the end of each epoch by the decay of all of its steps. Not
         for L-BFGS.
+    dropout_schedule : Schedule, default=Constant()
+        Multiplies the dropout probabilities of all layers over time, such as
+        ``dp.schedules.FlatCosine()``. All schedules but ``Adaptive``, which reacts to plateaus.
     horizon : int, optional
-        The number of epochs that the schedule is made for. The default is `max_epochs`.
+        The number of epochs that the schedules are made for. The default is `max_epochs`.
 
     Raises
     ------
@@ -125,10 +129,12 @@ class Settings:
     checkpoint: Checkpoint | None = None
     privacy: Privacy | None = field(default=None, metadata=IDENTITY)
     ema_decay: float = field(default=0.0, metadata=IDENTITY)
+    dropout_schedule: Schedule = field(default=Constant(), metadata=IDENTITY)
     horizon: int | None = None
 
     def __post_init__(self) -> None:
-        for name, default in (("solver", Adam), ("schedule", Constant)):
+        defaults = (("solver", Adam), ("schedule", Constant), ("dropout_schedule", Constant))
+        for name, default in defaults:
             if getattr(self, name) is None:
                 object.__setattr__(self, name, default())
         _check_types(self)
@@ -171,6 +177,7 @@ def _check_types(settings: Settings) -> None:
             f"schedule must be an object from deltaprop.schedules, got {settings.schedule!r}. "
             "Write, for example, dp.schedules.Cosine()."
         )
+    check_factors("dropout_schedule", settings.dropout_schedule)
     if settings.privacy is not None and not isinstance(settings.privacy, Privacy):
         raise InputTypeError(
             "privacy must be a deltaprop.Privacy, such as dp.Privacy(noise=4.0), or None; got "

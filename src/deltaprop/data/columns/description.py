@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+NORMAL = "quantiles are those of a normal distribution"
 CONSTANT = "constant: encoded as 0, so it has no effect"
 
 

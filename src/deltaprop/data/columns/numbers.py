@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from deltaprop.data.columns import values
-from deltaprop.data.columns.description import CONSTANT, Description
+from deltaprop.data.columns.description import CONSTANT, NORMAL, Description
+from deltaprop.data.columns.quantiles import Quantiles
 from deltaprop.data.columns.squashing import Squash, is_end
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class NumberColumn:
     Attributes
     ----------
     name : str
-    squash : Squash
+    squash : Squash or Quantiles
         Its scale.
     low, high : ndarray of shape (0,) or (1,)
         What the column that marks missing values contains for known and for missing values; empty
@@ -37,7 +38,7 @@ class NumberColumn:
     """
 
     name: str
-    squash: Squash
+    squash: Squash | Quantiles
     low: Float[np.ndarray, " m"]
     high: Float[np.ndarray, " m"]
     n_missing: int | None = None
@@ -86,7 +87,8 @@ class NumberColumn:
 
     def describe(self) -> Description:
         become = "the median, marked by another column" if len(self.low) else "the median"
-        note = "" if self.squash.scale.any() else CONSTANT
+        note = NORMAL if isinstance(self.squash, Quantiles) else ""
+        note = note if self.squash.scale.any() else CONSTANT
         return Description(self.n_missing, become, note=note)
 
     def is_consistent(self) -> bool:
@@ -109,7 +111,8 @@ class Numbers:
     """Many columns of numbers, which are encoded at once."""
 
     def __init__(self, columns: Sequence[NumberColumn]) -> None:
-        self.squash = Squash.joined(column.squash for column in columns)
+        scales = [column.squash for column in columns]
+        self.squash: Any = (Squash if not scales else type(scales[0])).joined(scales)  # type: ignore[arg-type]
         self.flagged = [i for i, column in enumerate(columns) if len(column.low)]
         self.low, self.high = (
             np.concatenate([np.empty(0, np.float32), *ends])[:, None]

@@ -45,9 +45,16 @@ class Content(NamedTuple):
     path: Path | None = None
 
     def head(self, n: int) -> bytes:
-        """The first n bytes."""
-        with self.open() as file:
-            return file.read(n)
+        """The first n bytes; TableError if they cannot be read or decompressed."""
+        try:
+            with self.open() as file:
+                return file.read(n)
+        except (TableError, MemoryError):
+            raise
+        except Exception as error:  # each compression has its own exceptions
+            raise TableError(
+                f"{self.name} cannot be read or decompressed: {first_line(error)}."
+            ) from error
 
 
 def fetch(source: str | Path) -> Content:
@@ -116,16 +123,9 @@ def _decompressed(content: Content) -> Content:
     opened = next((opens for magic, opens in _OPENERS if start.startswith(magic)), None)
     if opened is not None:
         inner = Content(content.name, content.suffix, lambda: opened(content.open()))
-        _require_readable(inner)
+        inner.head(1)  # so that a damaged file is an error before anything else
         return inner
     return _unzipped(content) if start.startswith(b"PK\x03\x04") else content
-
-
-def _require_readable(content: Content) -> None:
-    try:
-        content.head(1)
-    except Exception as error:
-        raise TableError(f"{content.name} cannot be decompressed: {first_line(error)}.") from error
 
 
 def _zstandard(file: BinaryIO) -> Any:
@@ -146,7 +146,7 @@ def _unzipped(content: Content) -> Content:
     """The one table of a zip file; spreadsheets remain as they are."""
     try:
         members = zipfile.ZipFile(content.open()).namelist()
-    except zipfile.BadZipFile as error:
+    except Exception as error:  # of many classes, such as NotImplementedError
         raise TableError(f"{content.name} cannot be read as a zip file: {error}.") from error
     if any(name in members for name in SPREADSHEETS):
         return content

@@ -95,6 +95,8 @@ LAYER = np.dtype([
     ("b", COUNT),  # position of b_l (H,) in θ, and of ∂b_l in the gradient
     ("r", COUNT),  # position of r_l (D,), the factors of the inputs; -1: there are none
     ("alpha", COUNT),  # position of α_l (H,) of a trainable activation; -1: there is none
+    # int64: the group of each input and of each unit; 0: every weight exists.
+    ("input_groups", ADDRESS), ("unit_groups", ADDRESS),
     ("X", PLACE),  # X_l (slab, D)
     ("a", PLACE),  # a_l (slab, H); the place of z where f works in place
     ("z", PLACE),  # X_{l+1} = f(a_l) (slab, H)
@@ -169,7 +171,7 @@ OPTIMIZER = [
     ("scales", ADDRESS),  # a factor of each input, which is optimized as well; 0: there is none
     ("scales_first", ADDRESS), ("scales_second", ADDRESS),  # Adam's moments of these factors
     ("scale_rate", REAL),  # by which their learning rate is larger
-    ("grouped", FLAG),  # some parameters have a learning rate of their own
+    ("by_layer", FLAG),  # learning rates, or which weights exist, depend on the layer
     ("l2", REAL),  # λ of the penalty λ/2 ‖W‖²
     ("clip", REAL),  # largest norm of the gradient; 0: not clipped
     ("reduction", COUNT),  # SUM, MEAN or SKLEARN
@@ -194,7 +196,7 @@ LOOP = [
     ("step", COUNT),  # updates of θ before this call
     ("updates", COUNT),  # of θ so far
     ("next", COUNT),  # how many of the n_steps have been taken
-    ("rates", ADDRESS),  # the learning rate of each step (n_steps,)
+    ("rates", ADDRESS),  # of each step: learning rate, factors of decay and dropout (n_steps, 3)
     ("seed", COUNT),  # of dropout's masks
     ("result", ADDRESS),  # updates of θ so far, then the loss of each epoch
     ("out", ADDRESS),  # predictions (N, H)
@@ -202,7 +204,8 @@ LOOP = [
 
 PHASE = [  # the step and the slab of the open phase, written by the leader: see Step and Slab
     ("step_start", COUNT), ("step_size", COUNT), ("step_number", COUNT), ("step_scale", REAL),
-    ("step_l2", REAL), ("step_rate", REAL), ("step_gain", REAL), ("clip_factor", REAL),
+    ("step_l2", REAL), ("step_gain", REAL), ("step_decay", REAL), ("step_dropout", REAL),
+    ("clip_factor", REAL),
     ("slab_first", COUNT), ("slab_in_batch", COUNT), ("slab_n", COUNT), ("slab_last", FLAG),
 ]  # fmt: skip
 

@@ -14,6 +14,7 @@ from deltaprop.engines.fused.layout import Room, training_room
 from deltaprop.engines.fused.threads import CREW, Assistant
 from deltaprop.functions.masks import keys_of_units
 from deltaprop.model import Model
+from deltaprop.model.groups import Groups
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -86,6 +87,8 @@ class Frame:
         for name in ("W", "b", "r", "alpha"):
             layers[f"rate_{name}"] = 1
         self.layers = layers
+        for l, groups in net.layout.grouped:
+            self._set_groups(l, groups)
         if net.layout.scaled:
             self.set(scaled=np.zeros_like(net.theta))
         self.set(
@@ -95,6 +98,17 @@ class Frame:
             collapsed=compiled.collapsed, gather=compiled.gather,
             **compiled.products,
         )  # fmt: skip
+
+    def _set_groups(self, l: int, groups: Groups) -> None:
+        """Weights that do not exist are 0, and stay so because their gradient is set to 0."""
+        W, missing = self.net.W[l], ~groups.connected()
+        if W[missing].any():
+            W[missing] = 0
+        for name, numbers in (("input_groups", groups.inputs), ("unit_groups", groups.units)):
+            array = np.array(numbers, np.int64)
+            self._kept.append(array)
+            self.layers[name][l] = address(array)
+        self.set(by_layer=True)
 
     def _set_workspace(self) -> None:
         room, places = self.room, self.room.places
@@ -125,7 +139,7 @@ class Frame:
         """Multiply the steps of the parts of θ, in their order, by these factors."""
         for part, factor in zip(self.net.layout.parts, factors, strict=True):
             self.layers[f"rate_{part.name}"][part.layer] = factor
-        self.set(grouped=True)
+        self.set(by_layer=True)
 
     def rows_of(self, place: int, n: int, width: int) -> Shaped[np.ndarray, "n width"]:
         """The first n rows of a slab at a place in the working memory, as a view."""

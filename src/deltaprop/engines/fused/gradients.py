@@ -83,8 +83,8 @@ def gradient(
     """
     if net.vectors:
         raise InputError(
-            "the norms of gradients are not compiled for layers with input_scale or "
-            "trainable_activation. Use net.gradient and net.sample_norms."
+            "the norms of gradients are not compiled for layers with input_scale, "
+            "trainable_activation or groups. Use net.gradient and net.sample_norms."
         )
     rows, fields = Rows.checked(net, X, y, sample_weight), {}
     total = float(len(rows)) if rows.w is None else float(rows.w.sum())
@@ -115,7 +115,7 @@ class WholeGradient:
         self._result, self._G = np.zeros(2), np.zeros_like(model.theta)
         given = {
             "G": self._G, "first": self._G, "second": self._G, "result": self._result,
-            "rates": np.zeros(1), "order": rows.numbers(), "n_steps": 1,
+            "rates": np.zeros(3), "order": rows.numbers(), "n_steps": 1,
             "rule": constants.GRADIENT,
         }  # fmt: skip
         self._frame.set(**given | fields)

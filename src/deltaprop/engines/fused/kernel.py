@@ -53,6 +53,7 @@ from deltaprop.engines.fused.lowlevel import (
     call_part,
     fetch,
     flush_subnormals,
+    matrix,
     plain,
     restore_subnormals,
     vector,
@@ -153,7 +154,7 @@ def _lead(one, f, k):
 @plain
 def _run_step(one, f, s):
     """Run step s of this call, unless all weights of its batch are zero."""
-    rates, result = vector(1.0, f.rates, f.n_steps), vector(1.0, f.result, 1)
+    rates, result = matrix(1.0, f.rates, f.n_steps, 3), vector(1.0, f.result, 1)
     order, weights = vector(1, f.order, f.N), vector(one, f.weights, f.N)
     steps_per_epoch = (f.N + f.batch - 1) // f.batch
     epoch, step_of_epoch = (f.start + s) // steps_per_epoch, (f.start + s) % steps_per_epoch
@@ -167,7 +168,7 @@ def _run_step(one, f, s):
     if total_weight == 0.0 and f.max_norm == 0:
         return
     f.updates += 1
-    step = _step(f, start, size, f.updates, total_weight, rates[s])
+    step = _step(f, start, size, f.updates, total_weight, rates, s)
     loss = _gradient_and_update(one, f, step)
     if f.clip > 0:
         f.clip_factor = _clip_factor(f)
@@ -265,12 +266,13 @@ def _is_of_pieces(kind):
 
 
 @plain
-def _step(f, start, size, updates, total_weight, rate):
+def _step(f, start, size, updates, total_weight, rates, s):
     """The step for a batch: its factors follow from the reduction and the update rule."""
     if f.max_norm > 0:  # private training divides by public numbers only
         total_weight, batch = float(size), float(f.batch)
     else:
         batch = total_weight
+    rate, decay, dropout = rates[s, 0], rates[s, 1], rates[s, 2]
     scale, l2, gain = 1.0 / total_weight, f.l2, rate
     if f.reduction == SUM:
         scale, l2 = 1.0, f.l2 * size / f.rows_of_epoch
@@ -278,7 +280,7 @@ def _step(f, start, size, updates, total_weight, rate):
         l2 = f.l2 / batch
     if f.rule == ADAM:
         gain = rate * math.sqrt(1 - f.b2**updates) / (1 - f.b1**updates)
-    return Step(start, size, updates, scale, l2, rate, gain)
+    return Step(start, size, updates, scale, l2, gain, rate * f.decay * decay, dropout)
 
 
 @plain
@@ -306,7 +308,7 @@ def _publish_step(f, step):
     """Write the step to where the threads that assist read it."""
     f.step_start, f.step_size, f.step_number = step.start, step.size, step.number
     f.step_scale, f.step_l2 = step.scale, step.l2
-    f.step_rate, f.step_gain = step.rate, step.gain
+    f.step_gain, f.step_decay, f.step_dropout = step.gain, step.decay, step.dropout
 
 
 @plain

@@ -326,6 +326,19 @@ def _scale_rows(one, f, layer, low, high):
 
 
 @plain
+def keep_existing(one, f, layer, low, high):
+    """∂W_dh ← 0 in rows low … high where input d and unit h are in different groups."""
+    H = layer.H
+    G = vector(one, f.G + (layer.W + low * H) * size_of(one), (high - low) * H)
+    inputs, units = vector(1, layer.input_groups, layer.D), vector(1, layer.unit_groups, H)
+    for d in range(high - low):
+        group = inputs[low + d]
+        for h in range(H):
+            if units[h] != group:
+                G[d * H + h] = 0
+
+
+@plain
 def through_scales(one, f, layer, low, high):
     """∂r_d = Σ_h W_dh ∂V_dh and ∂W_d = r_d ∂V_d for rows low … high, where V_l = diag(r_l) W_l."""
     H = layer.H
@@ -431,7 +444,7 @@ def drop(one, f, l, tile, step, values_at):
     unit, so it does not depend on which thread computes it.
     """
     layer, N = layer_at(f.layers, l), tile.n
-    H, p = layer.H, layer.dropout
+    H, p = layer.H, layer.dropout * f.step_dropout
     values, scale = vector(one, values_at, N * H), number(one, 1 / (1 - p))
     step_n, step_h = (1, N) if f.by_unit else (H, 1)
     key = _mix(uint32(f.seed))

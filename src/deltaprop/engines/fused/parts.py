@@ -35,6 +35,7 @@ from deltaprop.engines.fused.layer import (
     delta_to_panels,
     drop,
     frame_at,
+    keep_existing,
     layer_at,
     mix,
     parameters_at,
@@ -67,8 +68,9 @@ class Step(NamedTuple):
     number: int  # of updates, this one included
     scale: float  # of each row's loss
     l2: float  # λ of this batch's penalty λ/2 ‖W‖²
-    rate: float  # learning rate
-    gain: float  # learning rate with Adam's correction of its moments' bias
+    gain: float  # learning rate, with Adam's correction of its moments' bias
+    decay: float  # learning rate times weight decay
+    dropout: float  # the factor of the layers' probabilities
 
 
 def part(dtype: str) -> Any:
@@ -97,7 +99,14 @@ def part(dtype: str) -> Any:
 @plain
 def _present_step(f):
     return Step(
-        f.step_start, f.step_size, f.step_number, f.step_scale, f.step_l2, f.step_rate, f.step_gain
+        f.step_start,
+        f.step_size,
+        f.step_number,
+        f.step_scale,
+        f.step_l2,
+        f.step_gain,
+        f.step_decay,
+        f.step_dropout,
     )
 
 
@@ -290,7 +299,7 @@ def updates_together(f, step):
     """Whether one loop updates all parameters, which is faster for small networks."""
     # W_l and b_l are updated by the same rule.
     alike = step.l2 == 0 and f.decay == 0 and f.max_norm == 0 and f.scales == 0
-    alike = alike and f.scaled == 0 and f.grouped == 0
+    alike = alike and f.scaled == 0 and f.by_layer == 0
     return f.by_unit and alike and not _needs_whole_gradient(f)
 
 
@@ -333,6 +342,8 @@ def _finish_piece(one, f, k, step, l, piece, low, high):
     layer = layer_at(f.layers, l)
     parts = vector(1.0, f.parts, 1)
     at, size = layer.W + low * layer.H, (high - low) * layer.H
+    if layer.unit_groups != 0:
+        keep_existing(one, f, layer, low, high)
     if layer.r >= 0:
         through_scales(one, f, layer, low, high)
     if step.l2 > 0:
@@ -391,7 +402,7 @@ def _update_weights(one, f, l, low, high, step, l2, clip):
             _update_scaled(one, f, d, layer.W + d * layer.H, layer.H, step, l2, clip)
     else:
         at, size, rate = layer.W + low * layer.H, (high - low) * layer.H, layer.rate_W
-        _update(one, f, at, size, l2, step.rate * f.decay * rate, step.gain, clip, rate)
+        _update(one, f, at, size, l2, step.decay * rate, step.gain, clip, rate)
     if layer.r >= 0:
         at = layer.r + low
         _update(one, f, at, high - low, 0.0, 0.0, step.gain, clip, layer.rate_r)
@@ -415,7 +426,7 @@ def _update_scaled(one, f, d, at, H, step, l2, clip):
     scales = vector(one, f.scales, n)
     r_first, r_second = vector(one, f.scales_first, n), vector(one, f.scales_second, n)
     l2, clip, gain = number(one, l2), number(one, clip), number(one, step.gain)
-    decay, rate = number(one, step.rate * f.decay), number(one, f.scale_rate)
+    decay, rate = number(one, step.decay), number(one, f.scale_rate)
     b1, b2, eps = number(one, f.b1), number(one, f.b2), number(one, f.epsilon)
     c1, c2, smallest = number(one, 1 - f.b1), number(one, 1 - f.b2), number(one, SMALLEST_SCALE)
     r, total = scales[d], one - one

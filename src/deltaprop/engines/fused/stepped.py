@@ -62,7 +62,7 @@ class SteppedTrainer:
         )
         self._result = np.zeros(2)
         frame.set(
-            G=self._G, first=self._G, second=self._G, result=self._result, rates=np.zeros(1),
+            G=self._G, first=self._G, second=self._G, result=self._result,
             rows_of_epoch=self._rows_per_epoch, n_steps=1, rule=constants.GRADIENT,
             seed=run.state.dropout_seed or 0,
             **kernel_gradient(run.gradient, model.reduction, run.batch_size),
@@ -70,16 +70,16 @@ class SteppedTrainer:
         )  # fmt: skip
         self._frame = frame
 
-    def run(
-        self, orders: Sequence[Order], learning_rates: Sequence[Rates], first: int = 0
-    ) -> list[float]:
-        (order,), (rates,) = orders, learning_rates
+    def run(self, orders: Sequence[Order], rates: Sequence[Rates], first: int = 0) -> list[float]:
+        (order,), (of_epoch,) = orders, rates
         numbers = self._rows.numbers(order)
         self._frame.at["order"][0] = address(numbers)
         loss = 0.0
         with interrupt_between_calls() as check, self._products():
-            for i, learning_rate in enumerate(map(float, rates), first):
-                loss += self._step(numbers, i, learning_rate)
+            self._frame.at["rates"][0] = address(of_epoch.view(np.float64))
+            for i, rate in enumerate(of_epoch, first):
+                loss += self._step(numbers, i, rate)
+                self._frame.at["rates"][0] += of_epoch.itemsize
                 check()
         return [loss]
 
@@ -100,7 +100,7 @@ class SteppedTrainer:
     def rewind(self, n: int) -> None:
         raise AssertionError("every call runs one epoch")
 
-    def _step(self, numbers: Int[np.ndarray, " N"], i: int, learning_rate: float) -> float:
+    def _step(self, numbers: Int[np.ndarray, " N"], i: int, rate: np.void) -> float:
         """One step on batch i of an epoch. Returns its share of the epoch's loss."""
         model, run, state = self._model, self._run, self._run.state
         if not self._computes_gradient(i):
@@ -110,12 +110,13 @@ class SteppedTrainer:
         total = float(len(rows)) if w is None else float(w.sum())
         factors: tuple[Any, ...] = ()
         if run.chain.needs_fisher:
-            factors = self._fisher_rows(rows, 1 / total if w is None else w[:, None] / total)
+            shares = 1 / total if w is None else w[:, None] / total
+            factors = self._fisher_rows(rows, shares, float(rate["dropout"]))
         share = len(rows) / self._rows_per_epoch
         batch = Batch(model.reduction, model.l2, len(rows), share, self.batch_size)
         step = Step(
-            model.theta, learning_rate, state.step + 1, self._penalised,
-            run.gradient.total(batch, total), factors, model.layout,
+            model.theta, float(rate["learning_rate"]), state.step + 1, self._penalised,
+            run.gradient.total(batch, total), factors, model.layout, float(rate["weight_decay"]),
         )  # fmt: skip
         change, state.solver_state = self._chain.update(
             self._G, state.solver_state, step, model.n_layers
@@ -124,7 +125,7 @@ class SteppedTrainer:
         theta += change
         state.step += 1
         if run.observer is not None:
-            run.observer.at(state.step, state.epoch + 1, learning_rate)
+            run.observer.at(state.step, state.epoch + 1, step.learning_rate)
         return float(self._result[1])
 
     def _computes_gradient(self, i: int) -> bool:
@@ -137,7 +138,9 @@ class SteppedTrainer:
         self._frame.run()
         return bool(self._result[0] > state.step)
 
-    def _fisher_rows(self, rows: Int[np.ndarray, " B"], shares: Any) -> tuple[Any, ...]:
+    def _fisher_rows(
+        self, rows: Int[np.ndarray, " B"], shares: Any, dropout: float
+    ) -> tuple[Any, ...]:
         model, state, N = self._model, self._run.state, len(rows)
         layers = self._frame.room.places.layers
         X = [self._frame.rows_of(int(layer["X"]), N, int(layer["D"])) for layer in layers]
@@ -146,4 +149,5 @@ class SteppedTrainer:
         last = layers[-1]
         X.append(self._frame.rows_of(int(last["z"]), N, int(last["H"])))
         a = [self._frame.rows_of(int(layer["a"]), N, int(layer["H"])) for layer in layers]
-        return tuple(fisher_rows(model, state, X, a, shares, dropout_masks(model, state, N)))
+        masks = dropout_masks(model, state, N, dropout)
+        return tuple(fisher_rows(model, state, X, a, shares, masks))

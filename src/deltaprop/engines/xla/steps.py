@@ -96,11 +96,16 @@ class Inputs(NamedTuple):
 
 
 class Steps(NamedTuple):
-    """The inputs of S steps: the rows for B places, the size of the batch, and η."""
+    """The inputs of S steps: the rows for B places, the size of the batch, η, and the factors.
+
+    They multiply the weight decay and the dropout probabilities.
+    """
 
     rows: Int[jax.Array, "S B"]
     counts: Int[jax.Array, " S"]
     rates: Float[jax.Array, " S"]
+    decays: Float[jax.Array, " S"]
+    dropouts: Float[jax.Array, " S"]
 
 
 class Optimized(NamedTuple):
@@ -138,13 +143,13 @@ def run(
     """θ, the solver's state and the step count after these steps, and the loss of each batch."""
 
     def one(now: Optimized, this: Steps) -> tuple[Optimized, Scalar]:
-        result = _batch(plan, mesh, now.theta, inputs, this.rows, this.counts, now.step)
+        result = _batch(plan, mesh, now.theta, inputs, this, now.step)
         factors = jax.tree.map(partial(devices.spread, mesh, devices.EVERYWHERE), result.factors)
         # A Python float makes t float64, while arrays keep their dtype.
         t = (now.step + 1) * 1.0
         step = Step(
             now.theta, this.rates, t, inputs.penalised, result.total, factors,
-            plan.parameters.layout,
+            plan.parameters.layout, this.decays,
         )  # fmt: skip
         with jax.default_matmul_precision("highest"):
             change, state = plan.chain.update(result.g, now.state, step, len(plan.layers))
@@ -175,7 +180,8 @@ def evaluate(
     count: Int[jax.Array, ""],
 ) -> tuple[Scalar, Float[jax.Array, " P"]]:
     """L and ∂L/∂θ over these rows."""
-    result = _batch(plan, mesh, theta, inputs, rows, count, None)
+    one = jnp.ones(())
+    result = _batch(plan, mesh, theta, inputs, Steps(rows, count, one, one, one), None)
     spread = partial(devices.spread, mesh, devices.EVERYWHERE)
     return spread(result.loss), spread(result.g)
 
@@ -185,18 +191,20 @@ def _batch(
     mesh: Mesh,
     theta: Float[jax.Array, "..."],
     inputs: Inputs,
-    rows: Int[jax.Array, " B"],
-    count: Int[jax.Array, ""],
+    this: Steps,
     step: Int[jax.Array, ""] | None,
 ) -> BatchResult:
-    """Loss and gradient of a batch of the rows of all processes."""
-    picked = devices.picked(mesh, inputs.data, rows)
+    """Loss and gradient of the batch of one step, of the rows of all processes."""
+    count = this.counts
+    picked = devices.picked(mesh, inputs.data, this.rows)
     places = _places(plan, mesh, picked.w, count)
     total, column = places.w.sum(), places.w[:, None]
     share_of_epoch = (count / plan.rows_of_epoch).astype(plan.dtype)
     batch = Batch(plan.reduction, plan.l2, count, share_of_epoch, plan.batch_size)
     weights, l2 = plan.gradient.scales(batch, column, total)
-    masks = None if inputs.seed is None else _masks(plan, inputs.seed, step, places.at)
+    masks = None
+    if inputs.seed is not None:
+        masks = _masks(plan, inputs.seed, step, places.at, this.dropouts)
     X = dense(picked.X, plan.parameters.layout.sizes[0], plan.products)
     t = plan.loss.target(picked.y, plan.layers[-1].units, theta, jnp)
     one_pass = _one_precision if plan.products == plan.dtype else _two_precisions
@@ -256,7 +264,7 @@ def _two_precisions(
     wide_X, wide_a = [*Xs[:-1], yhat], [*a[:-1], a_last]
     dW, db, dr, dalpha = (
         [None if each is None else each.astype(wide) for each in parts]
-        for parts in (dW, db, *dvectors)
+        for parts in (dW, db, dvectors.r, dvectors.alpha)
     )
     return equations.Pass(wide_X, wide_a, delta, dW, db, loss, equations.Vectors(dr, dalpha))
 
@@ -274,10 +282,10 @@ def _signs(plan: Plan, seed: Any, step: Any, at: UInt32[jax.Array, " B"]) -> Any
 
 
 def _masks(
-    plan: Plan, seed: Any, step: Any, at: UInt32[jax.Array, " B"]
+    plan: Plan, seed: Any, step: Any, at: UInt32[jax.Array, " B"], factor: Float[jax.Array, ""]
 ) -> list[Float[jax.Array, "B H"] | None]:
     return [
-        mask_of_rows(seed, step, l, at, layer.units, layer.dropout, plan.products, jnp)
+        mask_of_rows(seed, step, l, at, layer.units, layer.dropout * factor, plan.products, jnp)
         if layer.dropout
         else None
         for l, layer in enumerate(plan.layers)

@@ -56,36 +56,34 @@ class XlaTrainer:
         self._on_devices: Any = None  # θ and the solver's state, and their copies in NumPy
         self._check_agreement()
 
-    def run(
-        self, orders: Sequence[Order], learning_rates: Sequence[Rates], first: int = 0
-    ) -> list[float]:
-        (order,), (rates,) = orders, learning_rates
+    def run(self, orders: Sequence[Order], rates: Sequence[Rates], first: int = 0) -> list[float]:
+        (order,), (of_epoch,) = orders, rates
         order = np.arange(self.n_samples) if order is None else order
-        total, done, S = 0.0, 0, len(rates)
+        total, done, S = 0.0, 0, len(of_epoch)
         observer, state = self._run.observer, self._state
         while done < S:
             steps = S - done
             if observer is not None:
                 steps = min(steps, observer.distance(state.step))
-            rates_now = rates[done : done + steps]
-            total += self._steps(order, rates_now, first + done)
+            now = of_epoch[done : done + steps]
+            total += self._steps(order, now, first + done)
             done += steps
             if observer is not None:
-                observer.at(state.step, state.epoch + 1, float(rates_now[-1]))
+                observer.at(state.step, state.epoch + 1, float(now["learning_rate"][-1]))
         return [total]
 
     def rewind(self, n: int) -> None:
         raise AssertionError("every call runs one epoch")
 
-    def _steps(
-        self, order: Int[np.ndarray, " N"], rates: Float[np.ndarray, " S"], first: int
-    ) -> float:
+    def _steps(self, order: Int[np.ndarray, " N"], rates: Rates, first: int) -> float:
         rows, counts = self._shares.of_batches(order, first, len(rates))
         with x64(True):
             steps = Steps(
                 devices.put(self._mesh, devices.BATCHES, rows),
                 self._everywhere(counts),
-                self._everywhere(np.asarray(rates, self._model.dtype)),
+                self._everywhere(rates["learning_rate"].astype(self._model.dtype)),
+                self._everywhere(rates["weight_decay"].astype(self._model.dtype)),
+                self._everywhere(rates["dropout"]),
             )
             step = self._everywhere(np.int64(self._state.step))
             now = Optimized(*self._parameters(), step)

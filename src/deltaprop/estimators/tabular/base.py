@@ -38,6 +38,7 @@ from deltaprop.estimators._saving import (
 )
 from deltaprop.estimators.fitted import TargetKind
 from deltaprop.estimators.glass_box import GlassBox
+from deltaprop.estimators.hidden import HiddenUnits
 from deltaprop.estimators.parameters import AUTO, RunParameters, TabularParameters
 from deltaprop.estimators.plain import missing_targets
 from deltaprop.estimators.tabular.baseline import Baseline
@@ -65,16 +66,19 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
     from deltaprop.data.rows import Rows
+    from deltaprop.estimators.contributing import Output
     from deltaprop.explain.verdicts import Verification
     from deltaprop.functions.arrays import Array
 
 SAMPLE = 100_000  # rows of a stream from which the encoding is learned
 FEWEST_TO_STOP = 10  # rows: a share of fewer is no validation data for a single network
 # Parameters that the MLP estimators do not have.
-OWN = ("preset", "time_limit", "cv", "refit", "n_bins", "decision_threshold", "cost")
+OWN = (
+    "preset", "time_limit", "cv", "refit", "n_bins", "numbers", "decision_threshold", "cost",
+)  # fmt: skip
 
 
-class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
+class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseEstimator):
     """The common part of both tabular estimators."""
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]]
@@ -205,16 +209,72 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
 
         return verify_members(self.networks_, *self._encoded(X, y), sample_weight)
 
+    def fine_tuned(
+        self, X: Any, y: Any, sample_weight: Any = None, *,
+        freeze: Sequence[int] | None = None, learning_rate_init: float = 1e-4, max_iter: int = 20,
+    ) -> Self:  # fmt: skip
+        """A copy of this fitted model whose members continue to be trained on other rows.
+
+        The encoding stays as it is, and so does the temperature of probabilities.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for ``fit``. Of the known classes, some may be missing in y.
+        freeze : list of int, optional
+            Layers whose weights and biases stay as they are: 0 is the first.
+        learning_rate_init : float, default=1e-4
+            Learning rate, which should be smaller than that of ``fit``.
+        max_iter : int, default=20
+            Number of epochs. There is no early stopping.
+
+        Returns
+        -------
+        TabularClassifier or TabularRegressor
+            This model is unchanged. The new one has no held-out predictions: ``cv_score_`` and the
+            like are None.
+
+        Raises
+        ------
+        ValueError
+            As in ``fit``.
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]] * 5, [0.0, 1.0, 2.0, 3.0] * 5
+        >>> model = dp.TabularRegressor(cv=3, max_iter=5, random_state=0).fit(X, y)
+        >>> other = model.fine_tuned(X[:8], y[:8], freeze=[0], max_iter=2)
+        >>> len(other.members_), other.cv_score_ is None
+        (3, True)
+        """
+        check_is_fitted(self)
+        Z, target = self.encoder_.encode_compactly(X), self._target_of(y)
+        how: dict[str, Any] = {
+            "freeze": freeze, "learning_rate_init": learning_rate_init, "max_iter": max_iter,
+            "learning_rate": "constant", "early_stopping": False, "dropout": 0.0, "ema_decay": 0.0,
+        }  # fmt: skip
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            members = [m.fine_tuned(Z, target, sample_weight, **how) for m in self.members_]
+        twin = copy.copy(self)
+        twin._set(self.encoder_, members)
+        return twin
+
+    @abstractmethod
+    def _target_of(self, y: Any) -> np.ndarray:
+        """y as the members' ``fit`` takes it."""
+
     def _fit_members(self, X: Any, y: np.ndarray, sample_weight: Any, groups: Any) -> None:
         """Encode the rows of X and train the members on them; `y` as the MLP estimators take it."""
         began = time.monotonic()
         self._check_own_parameters()
         preset = self._preset(len(y), _n_columns(X))
-        encoder = TableEncoder(n_bins=preset.n_bins).fit(X)
+        encoder = TableEncoder(n_bins=preset.n_bins, numbers=self.numbers).fit(X)
         Z = encoder.encode_compactly(X)
         rng = check_random_state(self.random_state)
         cv = self._cv(preset, len(y), groups)
-        first = self._new_mlp(preset, len(y))
+        first = self._new_mlp(preset, len(y), encoder)
         self._set(encoder, [first])
         left = None if self.time_limit is None else self.time_limit - (time.monotonic() - began)
         if cv == 1:
@@ -356,6 +416,8 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
             for f in fields(preset)
             if f.name not in ("cv", "repeats") and not _is_auto(getattr(self, f.name))
         }
+        if self.periodic:  # instead of bins, unless they are asked for
+            given = {"n_bins": 0, **given}
         if is_full_batch(self.solver):  # it needs no average, and a loss without random masks
             given = {"ema_decay": 0.0, "dropout": 0.0, **given}
         return preset.with_values(**given)
@@ -374,7 +436,7 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
     def _uses_xla(self) -> bool:
         return isinstance(self.engine, Xla) or self.engine == "xla"
 
-    def _new_mlp(self, preset: Preset, n_rows: int) -> Any:
+    def _new_mlp(self, preset: Preset, n_rows: int, encoder: TableEncoder) -> Any:
         """An MLP estimator with the parameters of this estimator and settings for tables."""
         shared = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in OWN}
         parameters = shared | preset.parameters(n_rows) | {
@@ -383,6 +445,9 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
             "tol": 0.0,
             "init": "he_uniform",
         }  # fmt: skip
+        if self.periodic:
+            numbers = encoder.layout.binned
+            parameters |= {"periodic": self.periodic if numbers else 0, "periodic_columns": numbers}
         if self.privacy is not None:
             warnings.warn(
                 "privacy covers the training of the network. The encoding of the table (categories,"
@@ -425,6 +490,21 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
     def fitted_network(self) -> Network:
         return cast(Network, self.fitted_mlp().fitted_network())
 
+    def _networks(self) -> list[Network]:
+        return self.networks_
+
+    def _columns_of_inputs(self) -> tuple[list[str], np.ndarray]:
+        owners = np.zeros(self.encoder_.layout.width, int)
+        for i, (others, bins) in enumerate(self.encoder_.layout.parts()):
+            owners[[*others, *bins]] = i
+        return list(self.encoder_.columns_), owners
+
+    def _typical_row(self) -> Float[np.ndarray, "1 D"]:
+        return self.encoder_.layout.medians()
+
+    def _outputs(self) -> list[Output]:
+        return cast("list[Output]", self.mlp_._outputs())
+
     def encode_rows(self, X: Any) -> Float[np.ndarray, "N D"]:
         return self._encode(X)
 
@@ -448,6 +528,11 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
 
     def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
         return cast("str | None", self.mlp_.output_in_words(z))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # encoded rows are float32
+        return tags
 
     # ------------------------------------------------------------ notebooks
 
@@ -527,7 +612,7 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
         self._check_own_parameters()
         preset = self._preset(len(X), len(X.features))
         rows, drawn = self._encoded_stream(X, preset)
-        self._set(self.encoder_, [self._new_mlp(preset, len(rows))])
+        self._set(self.encoder_, [self._new_mlp(preset, len(rows), self.encoder_)])
         self._check_decision(single=True)
         with self._as_planned():
             self.mlp_.fit(rows if encode_y is None else rows.encoded(None, encode_y))
@@ -542,7 +627,7 @@ class BaseTabular(GlassBox, RunParameters, TabularParameters, BaseEstimator):
         drawn = X.sample(SAMPLE, every_category=True)
         sample = drawn[list(X.features)]
         sample = sample.astype(dict.fromkeys(X.category_features(), "category"))
-        self._set_encoder(TableEncoder(n_bins=preset.n_bins).fit(sample))
+        self._set_encoder(TableEncoder(n_bins=preset.n_bins, numbers=self.numbers).fit(sample))
         encoded = X.encoded(self.encoder_.encode, None, self.encoder_.layout.width)
         return encoded, (sample, drawn.get(X.target), min(1.0, len(drawn) / len(X)))
 

@@ -304,6 +304,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
             return cast(np.ndarray, self.mlp_.labels(z))
         return self.decide(self.mlp_.probabilities(z))
 
+    def _target_of(self, y: Any) -> np.ndarray:
+        return _labels(y)
+
     def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
         return None if self.target_kind() == "labels" else str(self.labels(z)[0])
 

@@ -15,6 +15,7 @@ from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
 from deltaprop.errors import InputError
 from deltaprop.estimators._base import keeps_fit_on_failure
+from deltaprop.estimators.contributing import Output
 from deltaprop.estimators.declaration import with_parameters
 from deltaprop.estimators.parameters import TabularRegressorParameters
 from deltaprop.estimators.plain import missing_targets
@@ -165,6 +166,24 @@ class TabularRegressor(RegressorMixin, BaseTabular, TabularRegressorParameters):
 
     def encode_target(self, y: Any) -> np.ndarray:
         return self._scaled(self.mlp_.encode_target(y))
+
+    def _target_of(self, y: Any) -> np.ndarray:
+        return self._scaled(_numbers(y))
+
+    def _outputs(self) -> list[Output]:
+        outputs, n = super()._outputs(), np.size(self.y_mean_)
+        means, scales = np.ravel(self.y_mean_), np.ravel(self.y_scale_)
+        each = len(outputs) // n  # quantiles of a target
+        single = self.target_name_ if len(outputs) == 1 and self.target_name_ else None
+        return [
+            Output(
+                single or output.name,
+                output.index,
+                float(scales[k // each]),
+                float(means[k // each]),
+            )
+            for k, output in enumerate(outputs)
+        ]
 
     def output_in_words(self, z: Float[np.ndarray, "1 H"]) -> str | None:
         means = self._unscaled(np.ravel(self.mlp_.point_prediction(z)))

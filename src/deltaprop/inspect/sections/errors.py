@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop.inspect.markup import Markup, figure, figures, label_of, paragraph, table
+from deltaprop.inspect.markup import (
+    Markup,
+    figure,
+    figures,
+    label_of,
+    paragraph,
+    table,
+    text_of,
+)
 from deltaprop.inspect.report_data import SAMPLE, Case
 
+if TYPE_CHECKING:
+    from deltaprop.explain.contributed import Contributions
+
 WORST_ROWS, WORST_COLUMNS = 10, 8
+EXPLAINED, BASELINES = 3, 30  # rows whose predictions are explained, and compared with
 OF_SEVERAL_CLASSES = (
     "How often the predicted class is right, against its predicted probability. Below the line the "
     "model is overconfident, above it underconfident."
@@ -117,4 +129,44 @@ def worst_rows(case: Case) -> Markup:
     return Markup(
         paragraph(f"The {len(rows)} rows that the model predicts worst{some}.")
         + table(heads, lines)
+        + _contributions(case, rows[:EXPLAINED], [line[0] for line in lines])
     )
+
+
+def _contributions(case: Case, rows: np.ndarray, names: list[str]) -> Markup:
+    """Return charts of how much each column contributed to the predictions of some rows."""
+    from sklearn.utils import _safe_indexing
+
+    others, _ = case.sample(BASELINES)
+    estimator: Any = case.estimator
+    found = estimator.contributions(
+        case.before_estimator(_safe_indexing(case.X, rows)), case.before_estimator(others)
+    )
+    charts = [_chart(found, k, f"Row {names[k]}") for k in range(len(rows))]
+    text = (
+        "How much each column contributed to the predictions of the first of these rows, compared "
+        f"with the mean prediction of {len(others)} rows, by integrated gradients."
+    )
+    return Markup(paragraph(text) + figures(charts))
+
+
+def _chart(found: Contributions, k: int, name: str) -> Markup:
+    bars = found.row(k)[:WORST_COLUMNS][::-1]
+    j = int(found.predicted[k].argmax())
+    labels = [
+        label_of(f"{column} = {text_of(value)}")
+        for column, value in zip(bars.index, bars.value, strict=True)
+    ]
+
+    def draw(ax: Any) -> None:
+        signs = ["C0" if amount >= 0 else "C1" for amount in bars.contribution]
+        ax.barh(range(len(bars)), bars.contribution, color=signs)
+        ax.set_yticks(range(len(bars)), labels)
+        ax.axvline(0, color="gray", linewidth=0.8)
+        ax.set(xlabel="contribution")
+
+    caption = (
+        f"{name}: {label_of(found.outputs[j])}, {found.predicted[k, j]:.4g} instead of "
+        f"{found.base[j]:.4g}."
+    )
+    return figure(draw, caption, 1.2 + 0.26 * len(bars))

@@ -1,0 +1,1 @@
+"""Fuzzing of everything that may come from a stranger: `python -m fuzz`."""

@@ -1,0 +1,142 @@
+"""``transform``, frozen layers, and training that continues from a saved model."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import deltaprop as dp
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(120, 4))
+LABELS = np.array(["a", "b", "c"])[(X[:, 0] > 0).astype(int) + (X[:, 1] > 0)]
+NUMBERS = X[:, 0] * 2 + X[:, 1]
+FAST = {"max_iter": 5, "random_state": 0}
+
+
+def models():
+    return [
+        (dp.MLPClassifier((6, 3), activation="tanh", **FAST), LABELS),
+        (dp.MLPRegressor(hidden_layer_sizes=(6, 3), **FAST), NUMBERS),
+        (dp.TabularClassifier((6, 3), cv=3, **FAST), LABELS),
+        (dp.TabularRegressor((6, 3), cv=1, **FAST), NUMBERS),
+    ]
+
+
+each_model = pytest.mark.parametrize(("model", "y"), models(), ids=lambda v: type(v).__name__)
+
+
+@each_model
+def test_the_last_layer_turns_hidden_units_into_the_prediction(model, y):
+    model = clone(model).fit(X, y)
+    units = model.transform(X)
+    n = len(getattr(model, "members_", [0]))
+    assert units.shape == (len(X), 3 * n)
+    nets = model.networks_ if n > 1 or hasattr(model, "networks_") else [model.network_]
+    outputs = [
+        net.f[-1].f(units[:, 3 * i : 3 * i + 3] @ net.W[-1] + net.b[-1], np)
+        for i, net in enumerate(nets)
+    ]
+    expected = np.mean([net.predict(model.encode_rows(X)) for net in nets], axis=0)
+    np.testing.assert_allclose(np.mean(outputs, axis=0), expected, atol=1e-5)
+    first = model.set_params(transform_layer=0).transform(X)
+    assert first.shape == (len(X), 6 * n)
+    assert len(model.get_feature_names_out()) == 6 * n
+
+
+@each_model
+def test_names_and_frames_of_hidden_units(model, y):
+    model = clone(model).fit(pd.DataFrame(X, columns=list("abcd")), y)
+    model.set_output(transform="pandas")
+    found = model.transform(pd.DataFrame(X[:3], columns=list("abcd"), index=[7, 8, 9]))
+    assert list(found.index) == [7, 8, 9]
+    assert list(found.columns) == list(model.get_feature_names_out())
+    assert found.columns[0] == f"{type(model).__name__.lower()}0"
+
+
+def test_sparse_rows_and_layers_with_factors():
+    from scipy import sparse
+
+    model = dp.MLPClassifier((6, 3), **FAST).fit(sparse.csr_array(X), LABELS)
+    np.testing.assert_allclose(model.transform(sparse.csr_array(X)), model.transform(X))
+
+
+def test_layers_that_do_not_exist():
+    model = dp.MLPClassifier((6, 3), **FAST).fit(X, LABELS)
+    for wrong in (2, -3):
+        with pytest.raises(ValueError, match="from -2 to 1"):
+            model.set_params(transform_layer=wrong).transform(X)
+    linear = dp.MLPClassifier((), **FAST).fit(X, LABELS)
+    with pytest.raises(ValueError, match="no hidden layer"):
+        linear.transform(X)
+
+
+def test_hidden_units_in_a_pipeline():
+    pipe = make_pipeline(
+        StandardScaler(), dp.MLPClassifier((16, 4), solver="lbfgs", random_state=0),
+        LogisticRegression(),
+    )  # fmt: skip
+    assert pipe.fit(X, LABELS).score(X, LABELS) > 0.9
+    assert pipe[:-1].get_feature_names_out().tolist()[0] == "mlpclassifier0"
+
+
+# ---------------------------------------------------------------- frozen layers
+
+
+@pytest.mark.parametrize("engine", ["reference", "fused", "xla"])
+@pytest.mark.parametrize("solver", ["adam", "adamw", "sgd", "muon"])
+def test_frozen_layers_stay_as_they_are(engine, solver):
+    if engine == "xla":
+        pytest.importorskip("jax")
+    model = dp.MLPClassifier(
+        (6, 5, 3), solver=solver, engine=engine, warm_start=True, alpha=0.1, **FAST
+    ).fit(X, LABELS)
+    before = [W.copy() for W in model.coefs_], [b.copy() for b in model.intercepts_]
+    model.set_params(freeze=[0, 2]).fit(X, LABELS)
+    for l in range(4):
+        for old, new in ((before[0], model.coefs_), (before[1], model.intercepts_)):
+            assert np.array_equal(old[l], new[l]) == (l in (0, 2)), l
+
+
+def test_what_cannot_be_frozen():
+    for wrong in ([3], [-1], ["W"]):
+        with pytest.raises(ValueError, match="freeze must name layers"):
+            dp.MLPClassifier((6, 3), freeze=wrong, **FAST).fit(X, LABELS)
+    with pytest.raises(ValueError, match="first-order"):
+        dp.MLPClassifier((6, 3), freeze=[0], solver="lbfgs", **FAST).fit(X, LABELS)
+
+
+# ---------------------------------------------------------------- fine-tuning
+
+
+@each_model
+def test_a_saved_model_is_fine_tuned_on_other_rows(model, y, tmp_path):
+    dp.save(clone(model).fit(X, y), tmp_path / "m.dp")
+    model = dp.load(tmp_path / "m.dp")
+    nets = getattr(model, "networks_", None) or [model.network_]
+    before = [net.theta.copy() for net in nets]
+    few = y != "c" if y.dtype.kind == "U" else slice(0, 60)
+    changes = {"freeze": [0], "learning_rate_init": 0.01, "max_iter": 30}
+    other = model.fine_tuned(X[few] + 3, y[few], **changes)
+    others = getattr(other, "networks_", None) or [other.network_]
+    for net, theta, new in zip(nets, before, others, strict=True):
+        assert np.array_equal(net.theta, theta)  # the old model is as it was
+        assert np.array_equal(new.W[0], net.W[0])
+        assert not np.array_equal(new.W[1], net.W[1])
+    assert other.score(X[few] + 3, y[few]) > model.score(X[few] + 3, y[few])
+    if y.dtype.kind == "U":
+        assert list(other.classes_) == ["a", "b", "c"]
+        with pytest.raises(ValueError, match="classes"):
+            model.fine_tuned(X, np.where(y == "a", "new", y))
+    dp.save(other, tmp_path / "other.dp")
+    np.testing.assert_array_equal(dp.load(tmp_path / "other.dp").predict(X), other.predict(X))
+
+
+def test_early_stopping_starts_anew():
+    model = dp.MLPClassifier((8,), early_stopping=True, max_iter=30, random_state=0)
+    model.fit(X, LABELS)
+    other = model.fine_tuned(X, np.roll(LABELS, 1), n_iter_no_change=100)
+    assert other.n_iter_ == len(other.loss_curve_) == 30
