@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,13 @@ import numpy as np
 from deltaprop.storage.codec import ModelFileError
 from deltaprop.storage.schema import (
     Kind,
+    anything,
     array,
-    boolean,
     dictionary,
     either,
+    flag,
     instance,
+    integer,
     items,
     named,
     none,
@@ -29,11 +31,11 @@ from deltaprop.storage.schema import (
     optional,
     real,
     require,
+    sequence,
     text,
-    whole,
 )
 
-FLOATS, TEXTS, COUNT = array("f", 1), items(text), whole(0)
+FLOATS, TEXTS, COUNT = array("f", 1), items(text), integer(0)
 NAMES = array("OU", 1, text)
 MATRIX = array("f", 2)
 KINDS = one_of(("numeric", "category", "date", "text", "duration", "dropped"))
@@ -52,8 +54,8 @@ OWN: dict[str, Mapping[str, Kind]] = {
     "DroppedColumn": COLUMN,
     "DateColumn": {**NUMBER, "pattern": optional(text), "zone": optional(text), "parts": TEXTS},
     "CategoryColumn": {
-        **COLUMN, **FLAG, "labels": TEXTS, "missing_words": boolean, "rare": boolean,
-        "missing": boolean, "n_rare": optional(COUNT),
+        **COLUMN, **FLAG, "labels": TEXTS, "missing_words": flag, "rare": flag,
+        "missing": flag, "n_rare": optional(COUNT),
     },
     "TextColumn": {
         **COLUMN, "terms": TEXTS, "idf": FLOATS, "components": MATRIX, "squash": SQUASH,
@@ -63,15 +65,16 @@ OWN: dict[str, Mapping[str, Kind]] = {
         "fill": array("fiub", 1), "squash": SQUASH, "flagged": array("i", 1),
     },
     "TableEncoder": {
-        "random_state": optional(whole(0, 2**32 - 1)), "n_bins": whole(0, 10_000),
-        "feature_names_in_": NAMES, "n_features_in_": whole(1), "feature_names_out_": TEXTS,
+        "random_state": optional(integer(0, 2**32 - 1)), "n_bins": integer(0, 10_000),
+        "numbers": one_of(("robust", "normal")),
+        "feature_names_in_": NAMES, "n_features_in_": integer(1), "feature_names_out_": TEXTS,
         "kinds_": dictionary(text, KINDS), "columns_": dictionary(text, instance()), "bins_": BINS,
         # Of earlier versions.
         "chains_": dictionary(text, items(instance())), "imputer_": instance("SimpleImputer"),
         "scaler_": instance("SquashingScaler"),
     },
     "Baseline": {
-        "coef": MATRIX, "intercept": FLOATS, "constant": FLOATS, "gives_probabilities": boolean,
+        "coef": MATRIX, "intercept": FLOATS, "constant": FLOATS, "gives_probabilities": flag,
     },
     "Conformal": {"scores": FLOATS},
     "Fingerprint": {"hashes": array("u", 1), "share": real},
@@ -79,28 +82,28 @@ OWN: dict[str, Mapping[str, Kind]] = {
 
 PLATEAU: dict[str, Kind] = {"tol": real, "patience": real, "best": real, "count": COUNT}
 MLP: dict[str, Kind] = {
-    "n_features_in_": whole(1), "feature_names_in_": NAMES, "loss_": real,
+    "n_features_in_": integer(1), "feature_names_in_": NAMES, "loss_": real,
     "best_loss_": optional(real), "loss_curve_": CURVE, "validation_scores_": optional(CURVE),
     "validation_loss_curve_": optional(CURVE), "best_validation_score_": optional(real),
     "n_iter_": COUNT, "t_": COUNT, "stop_reason_": text,
-    "_progress": dictionary(text), "_plateau": named(PLATEAU), "_given": boolean,
+    "_progress": dictionary(text), "_plateau": named(PLATEAU), "_given": flag,
 }  # fmt: skip
 TABULAR: dict[str, Kind] = {
-    "n_features_in_": whole(1), "feature_names_in_": NAMES, "encoder_": instance("TableEncoder"),
+    "n_features_in_": integer(1), "feature_names_in_": NAMES, "encoder_": instance("TableEncoder"),
     "target_name_": optional(text), "cv_score_": optional(real),
     "held_out_": optional(items(instance("Conformal"))),
     "fingerprint_": optional(instance("Fingerprint")), "baseline_": optional(instance("Baseline")),
 }  # fmt: skip
-CLASSES = array("OUbiuf", 1)
+CLASSES = array("OUbiufmM", 1)
 FITTED: dict[str, Mapping[str, Kind]] = {
     "MLPClassifier": {
         **MLP, "classes_": CLASSES, "_kind": one_of(("binary", "multiclass", "multilabel")),
     },
-    "MLPRegressor": {**MLP, "_n_targets": whole(1)},
+    "MLPRegressor": {**MLP, "_n_targets": integer(1)},
     "TabularClassifier": {
         **TABULAR, "classes_": CLASSES, "temperature_": real,
         "threshold_": optional(either(real, FLOATS)),
-        "label_words_": optional(dictionary(boolean, text)),
+        "label_words_": optional(dictionary(flag, text)),
     },
     "TabularRegressor": {
         **TABULAR, "y_mean_": either(real, FLOATS), "y_scale_": either(real, FLOATS),
@@ -108,14 +111,25 @@ FITTED: dict[str, Mapping[str, Kind]] = {
 }  # fmt: skip
 
 MOST_UNITS = 10**8
+ROWS = either(array("iub", 1), sequence(COUNT))
+WEIGHTS = dictionary(anything, real)
+UNITS, FUNCTION = integer(1, MOST_UNITS), either(text, instance("Activation"))
+PARAMETERS: dict[str, Kind] = {  # of which the estimators do not check the type in general
+    "hidden_layer_sizes": either(text, UNITS, sequence(UNITS)),
+    "activation": either(FUNCTION, sequence(FUNCTION)),
+    "dropout": either(text, real, sequence(real)),
+    "class_weight": either(none, text, WEIGHTS, sequence(WEIGHTS)),
+    "cv": either(none, text, integer(1, 1000), sequence(sequence(ROWS))),
+    "periodic_columns": optional(sequence(COUNT)), "freeze": optional(sequence(integer(-1000))),
+}  # fmt: skip
 LAYER: dict[str, Kind] = {
-    "units": whole(1, MOST_UNITS), "activation": text, "dropout": real,
-    "input_scale": boolean, "trainable_activation": boolean, "groups": items(items(COUNT), 2, 2),
+    "units": integer(1, MOST_UNITS), "activation": text, "dropout": real,
+    "input_scale": flag, "trainable_activation": flag, "groups": items(items(COUNT), 2, 2),
     "periodic": dictionary(text),
 }  # fmt: skip
 LOSS: dict[str, Kind] = {"name": text, "params": dictionary(text)}
 NETWORK: dict[str, Kind] = {
-    "n_features": whole(1, MOST_UNITS), "layers": items(dictionary(text), 1, 1000),
+    "n_features": integer(1, MOST_UNITS), "layers": items(dictionary(text), 1, 1000),
     "loss": dictionary(text), "l2": real, "reduction": text, "dtype": text, "init": text,
 }  # fmt: skip
 
@@ -129,15 +143,16 @@ OTHERS: dict[str, Kind] = {
          "idf_", "robust_cols_", "minmax_cols_", "zero_cols_", "features_"),
         FITTED_ARRAY,
     ),
-    "n_features_in_": whole(1), "feature_names_in_": NAMES, "all_outputs_": TEXTS,
+    "n_features_in_": integer(1), "feature_names_in_": NAMES, "all_outputs_": TEXTS,
     "_sklearn_output_config": dictionary(text, text), "_tfidf": instance("TfidfTransformer"),
     "vectorizer_": instance("TfidfVectorizer"), "tsvd_": instance("TruncatedSVD"),
     "to_str": instance("ToStr"), "robust_scaler_": optional(instance("RobustScaler")),
-    "minmax_scaler_": optional(instance("_MinMaxScaler")), "drop_": boolean,
+    "minmax_scaler_": optional(instance("_MinMaxScaler")), "drop_": flag,
     "format_": optional(text),
     "indicator_": optional(instance("MissingIndicator")), "vocabulary_": dictionary(text, COUNT),
     "null_strings_": TEXTS, "extracted_features_": TEXTS, "input_name_": optional(text),
-    "_periodic_encoders": dictionary(text), "_scaler": optional(instance("StandardScaler")),
+    "_periodic_encoders": dictionary(text), "_precomputed": flag,
+    "_scaler": optional(instance("StandardScaler")),
 }  # fmt: skip
 
 
@@ -160,6 +175,15 @@ def require_fields(name: str, value: Any) -> None:
         _require_transformer(name, value)
 
 
+def require_parameters(parameters: Mapping[str, Any]) -> None:
+    """Raise ModelFileError for parameters of an estimator that no fit accepts.
+
+    When they are set, the estimators check all others.
+    """
+    own = {name: value for name, value in parameters.items() if name in PARAMETERS}
+    require(own, PARAMETERS, "parameters", complete=False)
+
+
 def require_network(config: Any) -> None:
     """Raise ModelFileError unless this describes a network."""
     require(config, NETWORK, "network")
@@ -170,6 +194,9 @@ def require_network(config: Any) -> None:
 
 def _require_settings(name: str, value: Any) -> None:
     """Solvers, schedules and other settings check their fields when they are made."""
+    for field in dataclasses.fields(value):
+        if field.type == "bool" and not isinstance(getattr(value, field.name), bool):
+            raise ModelFileError(f"the {field.name!r} of its {name} is not valid")
     try:
         again = type(value)(**vars(value))
     except (TypeError, ValueError) as error:
@@ -181,13 +208,11 @@ def _require_settings(name: str, value: Any) -> None:
 def _require_transformer(name: str, value: Any) -> None:
     parameters = inspect.signature(type(value).__init__).parameters
     for field, content in vars(value).items():
-        if field in parameters:
-            continue
-        if not OTHERS.get(field, _is_plain)(content):
+        kind = _is_plain if field in parameters else OTHERS.get(field, _is_plain)
+        if not kind(content):
             raise ModelFileError(f"the {field!r} of its {name} is not valid")
-    check: Callable[[], None] | None = getattr(value, "_validate_params", None)
-    if check is not None:
-        check()
+    if hasattr(value, "_parameter_constraints"):  # skrub's do not have them
+        value._validate_params()
 
 
 def _is_plain(value: Any) -> bool:
@@ -196,5 +221,5 @@ def _is_plain(value: Any) -> bool:
         return all(map(_is_plain, value))
     if isinstance(value, dict):
         return all(_is_plain(k) and _is_plain(v) for k, v in value.items())
-    known = (bool, int, float, str, np.ndarray, np.generic, np.dtype, type(None))
+    known = (bool, int, float, str, np.ndarray, np.generic, np.dtype, type, type(None))
     return isinstance(value, known)

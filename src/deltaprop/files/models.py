@@ -12,7 +12,7 @@ import numpy as np
 
 from deltaprop._version import __version__
 from deltaprop.files.classes import storable
-from deltaprop.files.fields import FITTED, require_network
+from deltaprop.files.fields import FITTED, require_network, require_parameters
 from deltaprop.files.searches import best_of_search
 from deltaprop.network import Dense, Layout, Network
 from deltaprop.storage.codec import ModelFileError, Reader, Writer
@@ -179,10 +179,10 @@ def _decode_pipeline(body: dict[str, Any], reader: Reader) -> Any:
     if body["kind"] == NETWORK or body["kind"] not in KINDS:
         raise ModelFileError(f"its last step cannot be a {body['kind']!r}")
     steps = [(name, reader.decode(step)) for name, step in body["steps"]]
-    if not all(isinstance(name, str) for name, _ in steps):
+    if not all(isinstance(name, str) for name in (body["last"], *(name for name, _ in steps))):
         raise ModelFileError("the names of its steps are not text")
     last = _decode(body["kind"], body["estimator"], reader)
-    model = Pipeline([*steps, (str(body["last"]), last)])
+    model = Pipeline([*steps, (body["last"], last)])
     first = next((step for _, step in steps if not isinstance(step, str)), None)
     if first is not None:
         _require_prediction(model, first)
@@ -234,6 +234,7 @@ def _decode(kind: str, body: dict[str, Any], reader: Reader) -> Any:
     from deltaprop import estimators
 
     parameters = {name: reader.decode(value) for name, value in body["parameters"].items()}
+    require_parameters(parameters)
     fitted = {name: reader.decode(value) for name, value in body["fitted"].items()}
     require(fitted, FITTED[kind], f"fitted {kind}", complete=False)
     model = getattr(estimators, kind)(**parameters)

@@ -23,6 +23,7 @@ from deltaprop.functions.losses import Loss
 
 MAX_DEPTH = 40
 DATES = re.compile(r"datetime64\[(s|ms|us|ns), [A-Za-z0-9_+\-:]+(/[A-Za-z0-9_+\-]+)*\]")
+TIMES = re.compile(r"<[mM]8\[(Y|M|W|D|h|m|s|ms|us|ns)\]")
 MAX_STRING_BYTES = 256_000_000  # bytes of all arrays of strings in a file
 MAX_ITEM_BYTES = 100_000  # of a dtype
 MAX_UNHASHED = 2000  # keys other than str, whose hashes an attacker could make equal
@@ -114,6 +115,9 @@ class Writer:
             name = f"t{len(self.tensors)}"
             self.tensors[name] = np.ascontiguousarray(array)
             return {"$tensor": name}
+        if array.dtype.kind in "mM":  # times since 1970 and durations
+            times = array.astype(array.dtype.newbyteorder("<"))
+            return {"$times": self._array(times.view(np.int64), path), "dtype": times.dtype.str}
         if array.dtype.kind in "OUT":
             items = [self.encode(_plain(item), path) for item in array.ravel().tolist()]
             return {"$array": items, "shape": list(array.shape), "dtype": array.dtype.kind}
@@ -246,7 +250,7 @@ class Reader:
 
     def _array(self, value: dict[str, Any], depth: int) -> np.ndarray:
         items, shape = self.decode(value["$array"], depth), value["shape"]
-        if math.prod(shape) != len(items):
+        if value["dtype"] not in ("O", "U", "T") or math.prod(shape) != len(items):
             raise ModelFileError("its header contains an array of a wrong shape")
         array = np.empty(len(items), dtype=object)
         array[:] = items
@@ -258,6 +262,15 @@ class Reader:
         if self.string_bytes > MAX_STRING_BYTES:
             raise ModelFileError("its header contains strings that would fill the memory")
         return array.astype(str)
+
+    def _times(self, value: dict[str, Any], depth: int) -> np.ndarray:
+        numbers, dtype = self.decode(value["$times"], depth), value["dtype"]
+        if not isinstance(dtype, str) or not TIMES.fullmatch(dtype):
+            raise ModelFileError(f"its header contains {dtype!r} instead of a dtype of times")
+        if not isinstance(numbers, np.ndarray) or numbers.dtype != np.int64:
+            raise ModelFileError("its header contains times that are not whole numbers")
+        times: np.ndarray = numbers.view(dtype)
+        return times
 
     def _dtype(self, value: dict[str, Any], depth: int) -> np.dtype:
         return np.dtype(_checked_dtype(value["$dtype"]))
@@ -311,7 +324,7 @@ class Reader:
 
     _decoders: ClassVar[dict[str, Callable[[Reader, dict[str, Any], int], Any]]] = {
         "$float": _float, "$scalar": _scalar, "$tuple": _tuple, "$set": _set, "$dict": _dict,
-        "$tensor": _tensor, "$array": _array, "$dtype": _dtype, "$type": _type,
+        "$tensor": _tensor, "$array": _array, "$times": _times, "$dtype": _dtype, "$type": _type,
         "$pandas": _pandas, "$random": _random, "$activation": _activation, "$loss": _loss,
         "$object": _object,
     }  # fmt: skip

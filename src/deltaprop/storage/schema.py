@@ -85,6 +85,20 @@ def boolean(value: Any) -> bool:
     return type(value) is bool
 
 
+def integer(low: int = 0, high: int = LARGEST) -> Kind:
+    """An int of Python or NumPy between these bounds, and not a bool."""
+    return lambda value: (
+        isinstance(value, (int, np.integer))
+        and not isinstance(value, bool)
+        and low <= value <= high
+    )
+
+
+def flag(value: Any) -> bool:
+    """True or False, of Python or NumPy."""
+    return isinstance(value, (bool, np.bool_))
+
+
 def one_of(values: Collection[Any]) -> Kind:
     """One of these values."""
     return lambda value: isinstance(value, (str, int)) and value in values
@@ -114,6 +128,14 @@ def items(kind: Kind, low: int = 0, high: int = LARGEST) -> Kind:
     """A list of so many items of that kind."""
     return lambda value: (
         isinstance(value, list) and low <= len(value) <= high and all(map(kind, value))
+    )
+
+
+def sequence(kind: Kind) -> Kind:
+    """A list, tuple or one-dimensional array of items of that kind."""
+    return lambda value: (
+        (isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim == 1))
+        and all(map(kind, value))
     )
 
 
