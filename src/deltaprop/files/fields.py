@@ -133,17 +133,25 @@ NETWORK: dict[str, Kind] = {
     "loss": dictionary(text), "l2": real, "reduction": text, "dtype": text, "init": text,
 }  # fmt: skip
 
-# Attributes of scikit-learn and skrub.
-FITTED_ARRAY = either(array("fiub"), none, real)
-OTHERS: dict[str, Kind] = {
+# Attributes of scikit-learn and skrub. The first ones have an entry for each feature.
+MOST_FEATURES = 10**7
+EACH, TABLE = either(array("f", 1), none), array("f", 2)
+PER_FEATURE: dict[str, Kind] = {
     **dict.fromkeys(
         ("mean_", "var_", "scale_", "center_", "min_", "data_min_", "data_max_", "data_range_",
-         "max_abs_", "median_", "statistics_", "lambdas_", "components_", "explained_variance_",
-         "explained_variance_ratio_", "singular_values_", "quantiles_", "references_", "variances_",
-         "idf_", "robust_cols_", "minmax_cols_", "zero_cols_", "features_"),
-        FITTED_ARRAY,
+         "max_abs_", "lambdas_", "variances_"), EACH,
     ),
-    "n_features_in_": integer(1), "feature_names_in_": NAMES, "all_outputs_": TEXTS,
+    "statistics_": array("fOU", 1), "components_": TABLE, "quantiles_": TABLE,
+}  # fmt: skip
+OTHERS: dict[str, Kind] = {
+    **PER_FEATURE,
+    **dict.fromkeys(
+        ("explained_variance_", "explained_variance_ratio_", "singular_values_", "references_",
+         "idf_", "median_"), EACH,
+    ),
+    **dict.fromkeys(("robust_cols_", "minmax_cols_", "zero_cols_"), array("b", 1)),
+    "features_": array("i", 1),
+    "n_features_in_": integer(1, MOST_FEATURES), "feature_names_in_": NAMES, "all_outputs_": TEXTS,
     "_sklearn_output_config": dictionary(text, text), "_tfidf": instance("TfidfTransformer"),
     "vectorizer_": instance("TfidfVectorizer"), "tsvd_": instance("TruncatedSVD"),
     "to_str": instance("ToStr"), "robust_scaler_": optional(instance("RobustScaler")),
@@ -211,6 +219,14 @@ def _require_transformer(name: str, value: Any) -> None:
         kind = _is_plain if field in parameters else OTHERS.get(field, _is_plain)
         if not kind(content):
             raise ModelFileError(f"the {field!r} of its {name} is not valid")
+        n = getattr(value, "n_features_in_", None)
+        if (
+            n is not None
+            and field in PER_FEATURE
+            and content is not None
+            and content.shape[-1] != n
+        ):
+            raise ModelFileError(f"the {field!r} of its {name} does not have {n} entries")
     if hasattr(value, "_parameter_constraints"):  # skrub's do not have them
         value._validate_params()
 
