@@ -119,7 +119,9 @@ def load(path: Place, custom: Mapping[str, Activation | Loss] | None = None) -> 
         if len(reader.used) != len(tensors):
             raise ModelFileError("it contains tensors that its header does not name")
     except ModelFileError as error:
-        raise ModelFileError(f"{str(path)!r} cannot be loaded: {error}.") from error
+        raise ModelFileError(
+            f"{str(path)!r} cannot be loaded: {error}.{_other_versions(header)}"
+        ) from error
     except MemoryError:  # the file is not damaged
         raise
     except Exception as error:
