@@ -294,5 +294,5 @@ def test_a_dtype_whose_items_fill_the_memory_is_refused(dtype, files):
 
 def test_a_network_of_thousands_of_layers_is_refused(files):
     file = files("Network")
-    layers = [{"units": 1, "activation": "tanh", "dropout": 0.0}] * 5000
+    layers = [{"units": 1, "activation": "tanh", "dropout": 0.0}] * 20_000
     refused(file, ("model", "config", "layers"), layers, "'layers' of its network")

@@ -110,7 +110,7 @@ FITTED: dict[str, Mapping[str, Kind]] = {
     },
 }  # fmt: skip
 
-MOST_UNITS = 10**8
+MOST_UNITS, MOST_LAYERS = 10**8, 10_000
 ROWS = either(array("iub", 1), sequence(COUNT))
 WEIGHTS = dictionary(anything, real)
 UNITS, FUNCTION = integer(1, MOST_UNITS), either(text, instance("Activation"))
@@ -129,7 +129,7 @@ LAYER: dict[str, Kind] = {
 }  # fmt: skip
 LOSS: dict[str, Kind] = {"name": text, "params": dictionary(text)}
 NETWORK: dict[str, Kind] = {
-    "n_features": integer(1, MOST_UNITS), "layers": items(dictionary(text), 1, 1000),
+    "n_features": integer(1, MOST_UNITS), "layers": items(dictionary(text), 1, MOST_LAYERS),
     "loss": dictionary(text), "l2": real, "reduction": text, "dtype": text, "init": text,
 }  # fmt: skip
 
@@ -203,7 +203,7 @@ def require_network(config: Any) -> None:
 def _require_settings(name: str, value: Any) -> None:
     """Solvers, schedules and other settings check their fields when they are made."""
     for field in dataclasses.fields(value):
-        if field.type == "bool" and not isinstance(getattr(value, field.name), bool):
+        if field.type == "bool" and not flag(getattr(value, field.name)):
             raise ModelFileError(f"the {field.name!r} of its {name} is not valid")
     try:
         again = type(value)(**vars(value))
@@ -219,16 +219,15 @@ def _require_transformer(name: str, value: Any) -> None:
         kind = _is_plain if field in parameters else OTHERS.get(field, _is_plain)
         if not kind(content):
             raise ModelFileError(f"the {field!r} of its {name} is not valid")
-        n = getattr(value, "n_features_in_", None)
-        if (
-            n is not None
-            and field in PER_FEATURE
-            and content is not None
-            and content.shape[-1] != n
-        ):
-            raise ModelFileError(f"the {field!r} of its {name} does not have {n} entries")
+        n_features = vars(value).get("n_features_in_")
+        if field in PER_FEATURE and not _has_entries(content, n_features):
+            raise ModelFileError(f"the {field!r} of its {name} does not fit its features")
     if hasattr(value, "_parameter_constraints"):  # skrub's do not have them
         value._validate_params()
+
+
+def _has_entries(content: Any, n_features: Any) -> bool:
+    return n_features is None or content is None or content.shape[-1] == n_features
 
 
 def _is_plain(value: Any) -> bool:
