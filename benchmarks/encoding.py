@@ -3,7 +3,7 @@
 - large: 900,000 rows of 16 numbers and 4 categories with 12 to 42 values, as strings and with the
   dtype category; ``TableEncoder.fit``, ``transform`` and ``fit_transform``. The peak memory is that
   of the process above its memory before the call, relative to the size of the result.
-- wide: 300 rows of 4,000 numbers.
+- wide: 300 rows of 4,000 numbers, of numbers as strings, and of categories.
 - small: what the encoder and the network of a ``TabularClassifier`` take on 1,000 rows.
 - row: one row of 20 columns through a fitted ``TabularClassifier``, and its parts.
 
@@ -75,18 +75,26 @@ def _large(name: str, X: Any, turns: int) -> None:
 
 
 def wide(turns: int) -> None:
-    """300 rows of 4,000 numbers."""
+    """300 rows of 4,000 numbers, of numbers as strings, and of categories."""
     import numpy as np
     import pandas as pd
 
     from deltaprop.tables import TableEncoder
 
     rng = np.random.default_rng(0)
-    numbers = rng.standard_normal((300, 4000))
-    X = pd.DataFrame({f"x{j}": numbers[:, j] for j in range(numbers.shape[1])})
-    TableEncoder().fit_transform(X.iloc[:, :10])
-    print("wide: 300 × 4,000")
-    print(f"  fit_transform  {_measured(lambda: TableEncoder().fit_transform(X), turns)[0]:8.3f} s")
+    numbers = pd.DataFrame(rng.standard_normal((300, 4000))).add_prefix("x")
+    words = np.array(list("abcde"), dtype=object)[rng.integers(0, 5, numbers.shape)]
+    forms = {
+        "numbers": numbers,
+        "strings of numbers": numbers.round(2).astype(str),
+        "strings": pd.DataFrame(words).add_prefix("x"),
+        "dtype category": pd.DataFrame(words).add_prefix("x").astype("category"),
+    }
+    print("wide: 300 × 4,000, fit_transform")
+    for name, X in forms.items():
+        TableEncoder().fit_transform(X.iloc[:, :10])
+        seconds = _measured(lambda X=X: TableEncoder().fit_transform(X), turns)[0]  # type: ignore[misc]
+        print(f"  {name:18} {seconds:8.3f} s")
 
 
 def small(turns: int) -> None:

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-NAMES = ("models", "tabular", "checkpoints", "texts", "binaries", "page")
+NAMES = ("models", "tabular", "checkpoints", "texts", "binaries", "page", "bodies")
 MOST_CASES, MOST_SECONDS = 10**9, 10**6
 START = 300  # seconds that a process may take beyond its time, to start and for a last input
 

@@ -21,6 +21,11 @@ from deltaprop.errors import InputError
 from deltaprop.files import ModelFileError
 from deltaprop.page.live import explore
 from deltaprop.page.subject import network_subject
+from deltaprop.serving.arrow_bodies import arrow_stream, read_arrow
+from deltaprop.serving.json_bodies import read_json
+from deltaprop.serving.problems import Refused
+from deltaprop.serving.served import Asked, Served
+from deltaprop.serving.v2 import read_v2, response
 from deltaprop.storage import checkpoint_files
 from deltaprop.storage.format import pack, unpack
 from deltaprop.tables import read_table
@@ -29,6 +34,7 @@ from . import mutations
 
 TESTS = Path(__file__).parents[1] / "tests"
 MOST_SEED_BYTES = 60_000
+MOST_ROWS = 50  # of a request
 SMALL = 8_000  # bytes of a model file of one network or MLP estimator
 
 warnings.simplefilter("ignore")
@@ -301,6 +307,74 @@ def _requests() -> list[bytes]:
     return [*gets, *posts]
 
 
+# ---------------------------------------------------------------- the server
+
+COLUMNS = {"size": 0.5, "colour": "red", "when": "2021-01-05", "note": "some words 3"}
+
+
+def bodies() -> Target:
+    """Bodies of requests to the server: the first byte says if in JSON, by V2 or in Arrow."""
+    path = folder() / "s.dp"
+    path.write_bytes(_new_tabular_models()[1])
+    served = Served.read(str(path))
+
+    def run(data: bytes) -> None:
+        kind, body = data[0] % 3 if data else 0, data[1:]
+        if kind == 1:
+            given, asked, request = read_v2(served, body, MOST_ROWS)
+        else:
+            read = read_arrow if kind == 2 else read_json
+            given, asked, request = read(served, body, MOST_ROWS), Asked(proba=True), {}
+        predicted = served.predict(given.columns, asked)
+        assert {len(values) for values in predicted.values()} == {given.n}
+        if kind == 1:
+            response(served, predicted, request)
+
+    def mutate(data: bytes, rng: random.Random) -> bytes:
+        is_arrow = bool(data) and data[0] % 3 == 2
+        change = mutations.of_bytes if is_arrow else mutations.of_json_text
+        return _behind_first_byte(change)(data, rng)
+
+    return Target(_bodies(), mutate, run, (Refused, InputError))
+
+
+def _bodies() -> list[bytes]:
+    columns = {name: [value, None, value] for name, value in COLUMNS.items()}
+    inputs = [
+        {
+            "name": name,
+            "datatype": "FP64" if name == "size" else "BYTES",
+            "shape": [3],
+            "data": cells,
+        }
+        for name, cells in columns.items()
+    ]
+    wanted = {"outputs": [{"name": "probability_a"}], "parameters": {"proba": True}, "id": "7"}
+    by_json = [{"rows": [COLUMNS] * 2}, {"columns": columns}]
+    arrow = [
+        arrow_stream({name: np.array([value] * 3) for name, value in COLUMNS.items()}),
+        _coded({name: [value] * 3 for name, value in COLUMNS.items()}),
+    ]
+    return [
+        *(b"\0" + json.dumps(body).encode() for body in by_json),
+        *(b"\1" + json.dumps({"inputs": inputs, **more}).encode() for more in ({}, wanted)),
+        *(b"\2" + body for body in arrow),
+    ]
+
+
+def _coded(columns: dict[str, list[Any]]) -> bytes:
+    """An Arrow stream with a dictionary."""
+    import pyarrow as pa
+
+    table = pa.table(columns)
+    place = table.schema.get_field_index("colour")
+    table = table.set_column(place, "colour", table["colour"].dictionary_encode())
+    out = io.BytesIO()
+    with pa.ipc.new_stream(out, table.schema) as writer:
+        writer.write_table(table)
+    return out.getvalue()
+
+
 TARGETS: dict[str, Callable[[], Target]] = {
     "models": models,
     "tabular": tabular,
@@ -308,4 +382,5 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "texts": texts,
     "binaries": binaries,
     "page": page,
+    "bodies": bodies,
 }

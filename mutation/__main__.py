@@ -11,6 +11,7 @@ reason, count as equivalent. Exits with 1 if the score is below 95 %.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import importlib.abc
 import importlib.machinery
@@ -19,6 +20,7 @@ import math
 import os
 import random
 import resource
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -26,7 +28,7 @@ from pathlib import Path
 from types import CodeType
 from typing import NamedTuple
 
-from .operators import Mutant, mutants
+from .operators import Mutant, mutants, unchanged
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "deltaprop"
@@ -213,20 +215,26 @@ def main() -> int:
             print(f"{module:32} {sum(m == module for m, _ in every):5}")
         print(f"{'all':32} {len(every):5}")
         return 0
+    begun = time.monotonic()
     os.environ["PYTEST_XDIST_WORKER"] = "mutant"  # conftest.py compiles nothing
     import_others()
-    known, outcomes, begun = equivalent(), [], time.monotonic()
+    known, outcomes = equivalent(), []
     todo = list(every)
     if not given.all:
         random.Random(given.seed).shuffle(todo)
         todo = todo[: given.sample]
-    for module, mutant in todo:
-        if time.monotonic() - begun > given.seconds:
-            break
-        outcome = judged(module, mutant)
-        outcomes.append(outcome)
-        if not outcome.detected and (name := name_of(module, mutant)) not in known:
-            print(f"survivor {path_of(module).name}:{mutant.line}  {name}", flush=True)
+    for module in dict.fromkeys(module for module, _ in todo):
+        if judged(module, unchanged(path_of(module).read_text())).detected:
+            sys.exit(f"the tests of {module} fail without any mutation")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        for module, mutant in todo:
+            if time.monotonic() - begun > given.seconds:
+                break
+            outcome = judged(module, mutant)
+            outcomes.append(outcome)
+            if not outcome.detected and (name := name_of(module, mutant)) not in known:
+                print(f"survivor {path_of(module).name}:{mutant.line}  {name}", flush=True)
     return report(outcomes, known, len(every))
 
 

@@ -71,6 +71,11 @@ def mutants(source: str) -> list[Mutant]:
     return found
 
 
+def unchanged(source: str) -> Mutant:
+    """The module as it is, which must pass the tests."""
+    return Mutant(0, "", "", ast.unparse(ast.parse(source)), "")
+
+
 Path = tuple[tuple[str, int | None], ...]
 
 
@@ -93,6 +98,10 @@ def _is_left_alone(parent: ast.AST, child: ast.AST) -> bool:
         return True
     if isinstance(child, ast.keyword) and child.arg == "strict":
         return True
+    if _is_last_axis(parent, child):
+        return True
+    if isinstance(parent, ast.UnaryOp) and isinstance(child, ast.Constant):
+        return True  # -1 becomes 1, and not -2, which NumPy's reshape takes for -1
     if isinstance(child, ast.Call) and ast.unparse(child.func) == "dataclass":
         return True
     if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
@@ -103,6 +112,14 @@ def _is_left_alone(parent: ast.AST, child: ast.AST) -> bool:
         "State", "Shapes", "Masks", "Samples", "__all__",
     )  # fmt: skip
     return is_alias or isinstance(child, ast.FormattedValue | ast.JoinedStr)
+
+
+def _is_last_axis(parent: ast.AST, child: ast.AST) -> bool:
+    """Whether -1 stands for the last of two axes, which is 1: all arrays are matrices."""
+    if ast.unparse(child) != "-1":
+        return False
+    is_shape = isinstance(parent, ast.Subscript) and ast.unparse(parent.value).endswith(".shape")
+    return is_shape or (isinstance(parent, ast.keyword) and parent.arg == "axis")
 
 
 def _at(node: ast.AST, path: Path) -> ast.AST:

@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, settings
 
 collect_ignore = ["tables/make.py"]  # doctests would run it, and it rewrites its folder
 
+os.environ.setdefault("KERAS_BACKEND", "torch")  # its default, TensorFlow, is not installed
+
 # Compilation and busy machines are slow, so that no example has a deadline.
 settings.register_profile(
     "deltaprop", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=False

@@ -52,11 +52,14 @@ KINKED = ("relu", "leaky_relu", "selu")
 
 ANYTHING = (-2.0, 2.0)
 # Ranges of a for each f in which f(a) > 0, and in which 0 < f(a) < 1.
-POSITIVE = dict.fromkeys(ACTIVATIONS, (0.2, 2.0)) | dict.fromkeys(
-    ("softplus", "logistic", "exp", "softmax"), ANYTHING
+POSITIVE = (
+    dict.fromkeys(ACTIVATIONS, (0.2, 2.0))
+    | dict.fromkeys(("softplus", "logistic", "exp", "softmax"), ANYTHING)
+    | {"cos": (-1.3, 1.3)}
 )
 BETWEEN_0_AND_1 = dict.fromkeys(ACTIVATIONS, (0.15, 0.85)) | {
     "softplus": (-2.0, 0.4),
+    "cos": (0.6, 1.4),
     "exp": (-2.0, -0.1),
     "logistic": ANYTHING,
     "softmax": ANYTHING,

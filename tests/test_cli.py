@@ -237,7 +237,7 @@ def test_ctrl_c_keeps_the_best_weights_and_says_so(tmp_path):
 def test_help_names_the_commands_in_order_and_imports_nothing_heavy():
     done = deltaprop("--help")
     assert done.returncode == 0
-    commands = ["train", "predict", "evaluate", "check", "explain", "info"]
+    commands = ["train", "predict", "evaluate", "check", "explain", "export", "info"]
     places = [done.stdout.index(f"│ {command} ") for command in commands]
     assert places == sorted(places)
     code = "import deltaprop.cli.app, sys; print(*{'numpy', 'pandas', 'sklearn'} & {*sys.modules})"

@@ -15,11 +15,12 @@ from deltaprop.cli import choices, is_bad_input
 from deltaprop.cli.app import app
 from deltaprop.estimators import parameters
 from deltaprop.explain.derivation import FORMATS
+from deltaprop.export.graph import DTYPES as ONNX_DTYPES
 from deltaprop.functions import activations
 from deltaprop.inspect.metrics import CLASS_METRICS, NUMBER_METRICS
 from deltaprop.optim import schedules, solvers
 
-COMMANDS = ["train", "predict", "evaluate", "check", "explain", "info", "serve"]
+COMMANDS = ["train", "predict", "evaluate", "check", "explain", "export", "info", "serve"]
 PENGUINS = "data/penguins.csv"
 
 
@@ -75,6 +76,7 @@ def test_names_are_listed_as_the_library_has_them():
     assert set(choices.SCHEDULES) == {"auto", *schedules.NAMES}
     assert set(choices.METRICS) == {*CLASS_METRICS, *NUMBER_METRICS}
     assert tuple(choices.FORMATS) == tuple(FORMATS)
+    assert choices.ONNX_DTYPES == ONNX_DTYPES
     from deltaprop.estimators.tabular.presets import PRESETS
 
     assert set(choices.PRESETS) == set(PRESETS)

@@ -124,6 +124,10 @@ def test_mlp_estimators_of_two_classes_and_several_labels():
     assert found.outputs == ["b"]
     np.testing.assert_allclose(found.predicted[:, 0], binary.predict_proba(X[:5])[:, 1], rtol=1e-9)
     assert abs(found.values[:, 0]).mean() > 5 * abs(found.values[:, 1:]).mean()
+    periodic = dp.MLPRegressor(hidden_layer_sizes=4, periodic=4, max_iter=9, random_state=0)
+    waves = periodic.fit(X, np.sin(3 * X[:, 0])).contributions(X[:5], baseline=X)
+    np.testing.assert_allclose(waves.predicted[:, 0], periodic.predict(X[:5]), rtol=1e-9)
+    assert waves.error < 1e-3 * max(abs(waves.predicted).max(), 1)
     labels = dp.MLPClassifier(4, max_iter=30, random_state=0).fit(X, (X > 0).astype(int))
     assert labels.contributions(X[:5]).values.shape == (5, 3, 3)
 

@@ -21,6 +21,7 @@ import deltaprop as dp
 from deltaprop.data import encoder as encoder_module
 from deltaprop.data import sparse_layout as sparse_layout_module
 from deltaprop.data.columns.text import n_grams
+from deltaprop.data.frames import Columns
 from deltaprop.tables import TableEncoder, TableError
 
 # ---------------------------------------------------------------- a plain implementation
@@ -392,6 +393,71 @@ def test_a_wide_table_gives_the_same_model_as_a_dense_one(monkeypatch):
     p = fitted().predict_proba(table)
     monkeypatch.setattr(sparse_layout_module, "WIDE", 10**6)
     np.testing.assert_allclose(p, fitted().predict_proba(table), atol=1e-4)
+
+
+# ---------------------------------------------------------------- combinations of a few rows
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_rows_of_a_hostile_column_are_combinations(name):
+    values, _ = HOSTILE[name]
+    column = pd.Series(values, dtype=object if isinstance(values, list) else None)
+    frame = pd.DataFrame({"x": column, "other": I / N, "day": DAYS})
+    encoder = TableEncoder(n_bins=5).fit(frame[:40])
+    for new in (frame, frame[::-1], frame.assign(x=None), frame.assign(other=np.inf, day=None)):
+        S = encoder.lookup.rows(Columns(new), len(new))
+        assert S.nnz == encoder.lookup.entries * N
+        np.testing.assert_allclose(
+            (S @ encoder.lookup.basis).toarray(), encoder.encode(new), atol=2e-6
+        )
+
+
+@given(
+    fitted=st.lists(number, min_size=1, max_size=30).filter(lambda z: not all(map(math.isnan, z))),
+    new=st.lists(number, min_size=1, max_size=50), n_bins=st.integers(0, 6),
+    numbers=st.sampled_from(["robust", "normal"]),
+)  # fmt: skip
+def test_rows_of_any_numbers_are_combinations(fitted, new, n_bins, numbers):
+    encoder = TableEncoder(n_bins=n_bins, numbers=numbers).fit(pd.DataFrame({"x": fitted}))
+    frame = pd.DataFrame({"x": [*new, *fitted]})  # the ends of bins are among them
+    S = encoder.lookup.rows(Columns(frame), len(frame))
+    np.testing.assert_allclose(
+        (S @ encoder.lookup.basis).toarray(), encoder.encode(frame), atol=2e-6
+    )
+    sorted_twice = S.copy()
+    sorted_twice.has_canonical_format = False
+    sorted_twice.sum_duplicates()
+    np.testing.assert_array_equal(S.indices, sorted_twice.indices)
+
+
+def test_many_rows_are_predicted_from_combinations(monkeypatch):
+    table = wide_table(1200)
+    table["text"] = [f"word{i} of {i % 7}" for i in range(1200)]
+    y = table["number"].fillna(0.0).to_numpy()
+    targets = np.stack([y, y**2], axis=1)
+    for model, target in (
+        (dp.TabularClassifier(cv=3, max_iter=3, random_state=0), np.round(y).clip(-1, 1)),
+        (dp.TabularClassifier(cv=1, max_iter=3, random_state=0), targets > 0),
+        (dp.TabularRegressor(cv=2, max_iter=3, random_state=0), targets),
+        (dp.TabularRegressor(cv=1, max_iter=3, loss="gaussian_nll"), y),
+        (dp.TabularRegressor(cv=1, max_iter=1, engine="reference"), y),
+    ):
+        model.fit(table, target)
+        predict = getattr(model, "predict_proba", model.predict)
+        assert model.encoder_.encode_for_predictions(table)[1] is not None
+        found = predict(table)
+        with monkeypatch.context() as patch:
+            patch.setattr(encoder_module, "MANY_ROWS", 10**6)
+            np.testing.assert_allclose(found, predict(table), rtol=2e-4, atol=2e-5)
+
+
+def test_a_table_without_bins_is_not_predicted_from_combinations():
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(2000, 30))).add_prefix("x")
+    assert TableEncoder().fit(frame).encode_for_predictions(frame)[1] is None
+    assert TableEncoder(n_bins=12).fit(frame).encode_for_predictions(frame)[1] is not None
+    few = TableEncoder(n_bins=12).fit(frame).encode_for_predictions(frame[:100])
+    assert few[1] is None
+    assert few[0].shape == (100, 30 * 13)
 
 
 # ---------------------------------------------------------------- scikit-learn's conventions

@@ -32,7 +32,7 @@ OWN = (
     "periodic_columns=None, ema_decay=0.0, init='sklearn', "
     "scoring=None, callbacks=None, engine='auto', n_threads=None, reproducible=False, "
     "precision=None, record=None, checkpoint=None, privacy=None, validation_split=None, "
-    "freeze=None, transform_layer=-1"
+    "freeze=None, monotonic_cst=None, transform_layer=-1"
 )
 PRESETS = (
     "preset='default', time_limit=None, cv='auto', refit=False, n_bins='auto', numbers='robust'"
@@ -45,7 +45,7 @@ TABULAR = (
 )
 RUN = (
     "random_state=None, callbacks=None, engine='auto', record=None, checkpoint=None, privacy=None, "
-    "transform_layer=-1"
+    "monotonic_cst=None, transform_layer=-1"
 )
 # Those of the MLP estimators were written by hand for version 0.1.
 SIGNATURES = {

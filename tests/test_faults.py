@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 import warnings
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -40,6 +42,16 @@ def network(seed=0):
 
 def classifier(**settings):
     return dp.MLPClassifier(5, max_iter=3, engine="reference", random_state=0, **settings)
+
+
+INJECTED = Counter()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def counts():
+    """Print how many faults were injected: ``pytest -s tests/test_faults.py``."""
+    yield
+    print(f"\nfaults injected: {dict(INJECTED)}")
 
 
 # ---------------------------------------------------------------- disk: one file
@@ -73,6 +85,7 @@ def test_a_disk_that_fails_anywhere_leaves_the_old_file(what, fault, tmp_path):
     assert {"create", "open", "write", "close", "fsync", "chmod", "replace"} <= {*disk.operations}
     for number, operation in enumerate(disk.operations):
         failing = FailingDisk(tmp_path, number, ERRORS[fault])
+        INJECTED["disk"] += 1
         if number > disk.operations.index("replace"):
             with failing.installed():
                 write(path)  # only the flush of the folder fails
@@ -116,6 +129,7 @@ def test_a_disk_that_fails_costs_a_checkpoint_and_training_resumes(fault, foreve
         folder = tmp_path / f"run{number}"
         folder.mkdir()
         disk = FailingDisk(folder, number, ERRORS[fault], forever)
+        INJECTED["disk"] += 1
         with disk.installed(), warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             net = train(folder)
@@ -146,6 +160,7 @@ def test_an_estimator_is_unchanged_after_any_failed_allocation_of_fit():
     assert memory.allocations > 30
     for number in range(memory.allocations):
         failing = FailingMemory(number)
+        INJECTED["memory"] += 1
         with failing.installed(), pytest.raises(MemoryError, match="no memory for np"):
             model.fit(X[::-1], Y)
         np.testing.assert_array_equal(model.predict_proba(X), before)
@@ -160,10 +175,25 @@ def test_any_failed_allocation_of_loading_and_saving_is_a_memory_error(tmp_path)
             act()
         for number in range(memory.allocations):
             failing = FailingMemory(number)
+            INJECTED["memory"] += 1
             with failing.installed(), pytest.raises(MemoryError, match="no memory for np"):
                 act()
             assert path.read_bytes() == content
             assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.filterwarnings("ignore::deltaprop.tables.TableWarning")
+@pytest.mark.parametrize("name", ["semicolon_decimal_comma.csv", "people.parquet", "records.json"])
+def test_any_failed_allocation_of_reading_is_a_memory_error(name):
+    path = Path(__file__).parent / "tables" / name
+    with FailingMemory().installed() as memory:
+        expected = read_table(path)
+    for number in range(memory.allocations):
+        failing = FailingMemory(number)
+        INJECTED["memory"] += 1
+        with failing.installed(), pytest.raises(MemoryError, match="no memory for np"):
+            read_table(path)
+    pd.testing.assert_frame_equal(read_table(path), expected)
 
 
 def test_training_resumes_after_any_failed_allocation(tmp_path):
@@ -173,6 +203,7 @@ def test_training_resumes_after_any_failed_allocation(tmp_path):
     for number in range(0, memory.allocations, 1 + memory.allocations // 30):
         folder = tmp_path / f"run{number}"
         failing = FailingMemory(number)
+        INJECTED["memory"] += 1
         with failing.installed(), pytest.raises(MemoryError, match="no memory for np"):
             train(folder)
         np.testing.assert_array_equal(train(folder).theta, expected)
@@ -255,6 +286,7 @@ def test_the_server_of_these_tests_serves_a_table(server):
 def test_a_network_that_fails_is_one_clear_error(fault, server, monkeypatch):
     monkeypatch.setattr(places, "SECONDS", 0.3)
     server.answers = FAULTS[fault]
+    INJECTED["network"] += 1
     with pytest.raises(TableError, match=r"table\.csv'"):
         read_table(server.url)
 
@@ -292,6 +324,7 @@ def kill_while_writing(n, path, chance):
             time.sleep(0.002)
         time.sleep(chance.random() * 0.1)
         process.send_signal(signal.SIGKILL)
+        INJECTED["kill -9"] += 1
         process.communicate(timeout=60)
         assert read_table(path).shape == (100_000, 1)
 

@@ -32,7 +32,7 @@ def test_seeds_and_some_mutations_keep_the_promises(name):
     target, rng = opened(name), random.Random(name)
     for data in target.seeds:
         assert child.failure(target, data) is None
-    for _ in range(15 if name == "tabular" else 60):
+    for _ in range(5 if name == "tabular" else 30):
         data = target.mutate(rng.choice(target.seeds), rng)
         error = child.failure(target, data)
         assert error is None, (error, data)

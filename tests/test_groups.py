@@ -18,6 +18,8 @@ from deltaprop.engines import xla
 from deltaprop.explain.steps import steps_of
 from deltaprop.explain.values import batch_of
 
+from .test_files import rewritten
+
 N, D = 23, 4
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(N, D)), rng.integers(0, 3, N)
@@ -435,30 +437,24 @@ def test_solvers_without_groups_say_so():
             dp.fit(periodic(), X, y, engine="reference", **options)
 
 
-def test_a_damaged_file_of_a_periodic_layer_is_not_opened(tmp_path):
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"frequencies": 10**12}, {"columns": [0, 0]}, {"columns": ["x", 2]}, {"scale": -1},
+        {"n_features": 10**12},
+    ],
+)  # fmt: skip
+def test_a_damaged_file_of_a_periodic_layer_is_not_opened(tmp_path, change):
     """A file must not make the reader create a layer that is larger than its parameters."""
-    from deltaprop.files import models
+    dp.save(periodic(), tmp_path / "good.dp")
 
-    net = periodic()
-    for change in ({"frequencies": 10**12}, {"columns": [0, 0]}, {"n_features": 10**12}):
-        body = {"config": net.config(), "theta": net.theta}
-        body["config"]["layers"][0]["periodic"] |= change
-        with pytest.raises(ValueError, match="Periodic layer"):
-            models._decode_network(body, _Reader())
-    body = {"config": net.config(), "theta": net.theta}
-    body["config"]["layers"][0]["units"] = 10**12
-    with pytest.raises(ValueError, match="weights and biases"):
-        models._decode_network(body, _Reader())
+    def damage(header, tensors):
+        header["model"]["config"]["layers"][0]["periodic"] |= change
 
+    def enlarge(header, tensors):
+        header["model"]["config"]["layers"][0]["units"] = 10**12
 
-class _Reader:
-    """Values that are decoded already, without custom functions."""
-
-    def __init__(self) -> None:
-        self.custom: dict[str, Any] = {}
-
-    def custom_function(self, name: str, kind: str) -> None:
-        """All functions are built in."""
-
-    def decode(self, value: Any) -> Any:
-        return value
+    for name, edit in (("damaged", damage), ("enlarged", enlarge)):
+        path = rewritten(tmp_path / "good.dp", tmp_path / f"{name}.dp", edit)
+        with pytest.raises(ValueError, match=f"{name}.dp"):
+            dp.load(path)

@@ -398,6 +398,20 @@ def test_the_scale_of_the_first_layer_is_input_scale_of_the_solver(rate):
     np.testing.assert_allclose(scaled.theta[24:-4], plain.theta[24:], rtol=1e-9)
 
 
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+def test_a_network_of_coordinates_has_the_same_output(kind):
+    """X_0 = S B, so that X_0 diag(r_0) W_0 = S (B diag(r_0) W_0)."""
+    first = dp.Periodic(D, columns=[0, 2], frequencies=3)
+    layers = [first, first.mapped(2), dp.Dense(3, "softmax")]
+    rng = np.random.default_rng(3)
+    S, B = rng.normal(size=(9, 5)), rng.normal(size=(5, D))
+    for net in (network(), dp.Network(D, layers, loss="cross_entropy", seed=0)):
+        twin = net.on_basis(kind(B))
+        assert twin.n_features == 5
+        np.testing.assert_allclose(twin.forward(S)[0][-1], net.predict(S @ B), rtol=1e-9)
+        assert net.n_features == D
+
+
 def test_auto_trains_and_predicts(tmp_path):
     net, history = trained("auto", dp.Adam(0.05), max_epochs=200)
     assert history.loss_curve[-1] < 0.7 * history.loss_curve[0]

@@ -223,6 +223,9 @@ CASES = {
         {"class_weight": (0.5, 3.0)}, BITS, SHARES, 0.5 / (1 - SHARES) + 3 / SHARES,
     ),
     "cross_entropy": ({}, BITS, SHARES, 1 / SHARES),
+    "cross_entropy of weighted classes": (
+        {"class_weight": (0.5, 3.0)}, BITS, SHARES, [0.5, 3.0] / SHARES,
+    ),
     "focal": ({"gamma": 1.7}, BITS, SHARES, None),
     "focal of one output": ({"gamma": 2.6}, BITS[:, :1], SHARES[:, :1], None),
     "hinge": ({}, np.sign(REAL), OTHER, np.zeros_like(REAL)),
@@ -250,6 +253,7 @@ def test_values_and_derivatives_of_losses(case):
     if information is None:
         information = loss.second(z, z, np)
     np.testing.assert_allclose(loss.fisher(z, np), information, rtol=1e-12)
+    assert loss.fisher(z.astype(np.float32), np).dtype == np.float32
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -389,6 +393,8 @@ def test_settings_of_losses_at_the_end_of_their_range():
     assert losses.get("binary_cross_entropy").params == (("class_weight", (1.0, 1.0)),)
     assert losses.get("quantile").settings == {"quantiles": (0.5,)}
     assert losses.get("quantile", quantiles=(0.1, 0.5, 0.9)).outputs_per_target == 3
+    assert losses.get("huber", delta=1.0) != losses.get("huber", delta=2.0)
+    assert losses.get("hinge") != losses.get("squared_error")
     assert losses.get("gamma").encoding == targets.Amounts(positive=True)
     assert losses.get("poisson").encoding == targets.Amounts()
 
@@ -497,6 +503,12 @@ def test_own_encodings_of_custom_losses():
     assert own_loss(outputs_per_target=2).target_columns(4) == 2
     assert losses.get("gaussian_nll").target_columns(4) == 2
     assert losses.get("quantile", quantiles=(0.1, 0.5)).target_columns(4) == 4
+
+
+@pytest.mark.parametrize("part", ["d2", "information", "encode", "check"])
+def test_wrong_parts_of_losses_are_named(part):
+    with pytest.raises(TypeError, match=f"Loss 'own': {part} must be callable or None, got 3"):
+        own_loss(**{part: 3})
 
 
 @pytest.mark.parametrize(
@@ -617,7 +629,7 @@ def test_what_encodings_say_about_themselves():
     assert targets.Classes(0.1, (1.0,)).settings == {"label_smoothing": 0.1, "class_weight": (1.0,)}
     assert targets.Probabilities(0.1).settings == {"label_smoothing": 0.1}
     assert targets.Target().settings == {}
-    assert targets.HalfTheColumns().n_columns(4) == 2
+    assert repr(targets.HalfTheColumns().n_columns(4)) == "2"
     assert targets.Target().n_columns(4) == 4
     assert targets.Classes(0.1) == targets.Classes(0.1) != targets.Classes(0.2)
     assert hash(targets.Classes(0.1)) == hash(targets.Classes(0.1))
@@ -648,10 +660,10 @@ def test_what_estimators_know_about_encodings(kind):
 # ---------------------------------------------------------------- equations
 
 
-def defined_loss(X, t, W, b, r, alpha, masks, l2, weights):
-    """L of a network with the activations tanh and softmax, from the definition."""
-    for l, name in enumerate(("tanh", "softmax")):
-        a = X * r[l] @ W[l] + b[l]
+def defined_loss(X, t, W, b, r, alpha, C, masks, l2, weights):
+    """L of a network with these three layers, from the definition."""
+    for l, name in enumerate(("tanh", "silu", "softmax")):
+        a = X * r[l] @ (C[l] * W[l]) + b[l]
         X = a + alpha[l] * (oracles.activate(name, a, oracles.NUMPY) - a)
         X = X * (1 if masks is None or masks[l] is None else masks[l])
     data = np.sum(weights * oracles.LOSSES["cross_entropy"](t, X, oracles.NUMPY))
@@ -659,25 +671,33 @@ def defined_loss(X, t, W, b, r, alpha, masks, l2, weights):
 
 
 @pytest.mark.parametrize("has_vectors", [False, True])
+@pytest.mark.parametrize("has_groups", [False, True])
 @pytest.mark.parametrize("l2", [0.0, 0.7])
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("sparse", [False, True])
-def test_a_pass_through_a_network(has_vectors, l2, masked, sparse):
+def test_a_pass_through_a_network(has_vectors, has_groups, l2, masked, sparse):
     import scipy.sparse
 
     rng = np.random.RandomState(0)
     X, t, w = rng.randn(5, 3), rng.rand(5, 2), rng.rand(5, 1)
-    W, b = [rng.randn(3, 4), rng.randn(4, 2)], [rng.randn(4), rng.randn(2)]
-    r, alpha = [rng.rand(3), np.ones(4)], [rng.rand(4), np.ones(2)]
+    W = [rng.randn(3, 4), rng.randn(4, 3), rng.randn(3, 2)]
+    b = [rng.randn(4), rng.randn(3), rng.randn(2)]
+    r, alpha = [rng.rand(3), rng.rand(4), np.ones(3)], [rng.rand(4), rng.rand(3), np.ones(2)]
     if not has_vectors:
-        r, alpha = [np.ones(3), np.ones(4)], [np.ones(4), np.ones(2)]
-    masks = [rng.choice([0.0, 1.5], (5, 4)), None] if masked else None
-    f, loss = [activations.get("tanh"), activations.get("softmax")], losses.get("cross_entropy")
-    vectors = equations.Vectors([r[0], None], [alpha[0], None]) if has_vectors else ()
-    X0 = scipy.sparse.csr_matrix(X) if sparse else X
-    done = equations.forward_backward(
-        X0, t, W, b, f, loss, l2, w, masks, vectors=equations.Vectors(*vectors)
+        r, alpha = [1 + 0 * v for v in r], [1 + 0 * v for v in alpha]
+    masks = [rng.choice([0.0, 1.5], (5, 4)), None, None] if masked else None
+    f = [activations.get(name) for name in ("tanh", "silu", "softmax")]
+    loss, C = losses.get("cross_entropy"), [np.ones((3, 4)), np.ones((4, 3)), np.ones((3, 2))]
+    if has_groups:
+        C[0][...] = [[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+        W[0] *= C[0]  # weights that do not exist are 0
+    given = [*r[:2], None], [*alpha[:2], None]
+    absent = [None] * 3, [None] * 3
+    vectors = equations.Vectors(
+        *(given if has_vectors else absent), [C[0], None, None] if has_groups else ()
     )
+    X0 = scipy.sparse.csr_matrix(X) if sparse else X
+    done = equations.forward_backward(X0, t, W, b, f, loss, l2, w, masks, vectors=vectors)
 
     def slopes(of, k):
         """∂L/∂(array k of a list), by complex steps."""
@@ -686,22 +706,23 @@ def test_a_pass_through_a_network(has_vectors, l2, masked, sparse):
         for i in np.ndindex(whole.shape):
             of[k] = whole.astype(complex)
             of[k][i] += 1j * STEP
-            found[i] = defined_loss(X, t, W, b, r, alpha, masks, l2, w).imag / STEP
+            found[i] = defined_loss(X, t, W, b, r, alpha, C, masks, l2, w).imag / STEP
         of[k] = whole
         return found
 
     close = {"rtol": 1e-11, "atol": 1e-13}
-    expected = defined_loss(X, t, W, b, r, alpha, masks, l2, w)
+    expected = defined_loss(X, t, W, b, r, alpha, C, masks, l2, w)
     np.testing.assert_allclose(done.loss, expected, rtol=1e-13)
-    for k in range(2):
+    for k in range(3):
         np.testing.assert_allclose(done.dW[k], slopes(W, k), **close)
         np.testing.assert_allclose(done.db[k], slopes(b, k), **close)
     if not has_vectors:
-        assert not done.vectors
+        assert not any(part is not None for part in (*done.vectors.r, *done.vectors.alpha))
         return
-    np.testing.assert_allclose(done.vectors.r[0], slopes(r, 0), **close)
-    np.testing.assert_allclose(done.vectors.alpha[0], slopes(alpha, 0), **close)
-    assert done.vectors.r[1] is done.vectors.alpha[1] is None
+    for k in range(2):
+        np.testing.assert_allclose(done.vectors.r[k], slopes(r, k), **close)
+        np.testing.assert_allclose(done.vectors.alpha[k], slopes(alpha, k), **close)
+    assert done.vectors.r[2] is done.vectors.alpha[2] is None
 
 
 @pytest.mark.parametrize("has_vectors", [False, True])
@@ -736,14 +757,20 @@ def test_losses_of_samples_add_up():
     np.testing.assert_allclose(value, expected, rtol=1e-14)
 
 
-def test_norms_of_samples_are_those_of_their_gradients():
+@pytest.mark.parametrize("groups", [None, ([0, 1, 1], [0, 0, 1, 1])])
+@pytest.mark.parametrize(("output", "loss"), [("identity", "huber"), ("softmax", "cross_entropy")])
+def test_norms_of_samples_are_those_of_their_gradients(output, loss, groups):
     rng = np.random.RandomState(0)
     both = {"input_scale": True, "trainable_activation": True}
-    net = dp.Network(
-        3, [dp.Dense(4, "tanh", **both), dp.Dense(2, input_scale=True)], loss="huber", seed=0
-    )
-    net.theta[...] = rng.normal(size=net.theta.size)
-    X, y = rng.randn(5, 3), rng.randn(5, 2)
+    layers = [
+        dp.Dense(4, "tanh", groups=groups, **both), dp.Dense(3, "silu", **both),
+        dp.Dense(2, output, input_scale=True),
+    ]  # fmt: skip
+    net = dp.Network(3, layers, loss=loss, seed=0)
+    for part in (*net.W, *net.b, *net.r, *net.alpha[:2]):
+        part *= rng.normal(1, 0.5, part.shape)
+        part += 0.3 * (part != 0)
+    X, y = rng.randn(5, 3), rng.rand(5, 2)
     alone = [np.linalg.norm(net.gradient(X[n : n + 1], y[n : n + 1]).flat) for n in range(5)]
     np.testing.assert_allclose(net.sample_norms(X, y), alone, rtol=1e-9)
 
@@ -843,7 +870,7 @@ def test_transformations_of_solvers():
     assert dp.Muon().transformations() == (Orthogonal(0.95, Chain((adam,))), decay)
     assert dp.Adam().scaling() == ()
     assert dp.Adam(rate_factors={"b": 2, "W_0": 0}).scaling() == (
-        ScaleSteps((("W_0", 0.0), ("b", 2.0))),
+        ScaleSteps((("W_0", 0.0), ("b", 2.0)), 0.5),
     )
 
 
@@ -857,12 +884,35 @@ def test_transformations_of_solvers():
         ({0: 1}, "got 0"),
         ({"b": -1e-9}, "rate_factors['b'] must be a number >= 0"),
         ({"b": np.inf}, "rate_factors['b'] must be a number >= 0"),
-        ({"b": "1"}, "rate_factors['b'] must be a number >= 0"),
+        ({"b": "1"}, "rate_factors['b'] must be a number >= 0; got"),
+        ({"b": "ntk"}, "rate_factors['b'] must be a number >= 0, or 'ntk' for W"),
     ],
 )
 def test_wrong_rate_factors_are_named(factors, said):
     with pytest.raises(ValueError, match=re.escape(said)):
         dp.SGD(rate_factors=factors)
+
+
+def test_the_ntk_parametrization_is_a_factor_of_each_matrix():
+    net = dp.Network(4, [dp.Dense(9, "tanh"), dp.Dense(1)], loss="huber", seed=0)
+    for solver, power in ((dp.SGD, 1.0), (dp.Adam, 0.5), (dp.AdamW, 0.5)):
+        (link,) = solver(rate_factors={"W": "ntk", "b": 3}).scaling()
+        assert link.of(net.layout) == [4**-power, 3.0, 9**-power, 3.0]
+    with pytest.raises(ValueError, match="'ntk' for W of Adam, AdamW and SGD"):
+        dp.Muon(rate_factors={"W": "ntk"})
+
+
+def test_the_decay_of_weights_follows_its_schedule():
+    g, theta = np.zeros(2), np.array([2.0, 2.0])
+    step = Step(theta, 0.1, 1, np.array([1.0, 0.0]), decay=0.5)
+    change, state = DecayWeights(0.3).update(g, (), step)
+    np.testing.assert_allclose(change, [-0.1 * 0.3 * 0.5 * 2.0, 0.0], rtol=1e-15)
+    assert state == ()
+    assert dp.Adam().decay_schedule == dp.schedules.Constant()
+    cosine = dp.schedules.FlatCosine()
+    assert dp.AdamW(weight_decay_schedule=cosine).decay_schedule == cosine
+    with pytest.raises(ValueError, match=r"^weight_decay_schedule"):
+        dp.AdamW(weight_decay_schedule=3)
 
 
 def test_right_rate_factors():
@@ -871,6 +921,11 @@ def test_right_rate_factors():
 
 
 # ---------------------------------------------------------------- transformations
+
+
+def test_what_a_step_contains_by_default():
+    step = Step(np.ones(2), 0.1, 1, np.ones(2))
+    assert (step.total, step.factors, step.layout.shapes, step.decay) == (1.0, (), [], 1.0)
 
 
 def test_what_chains_declare():
@@ -902,7 +957,7 @@ def test_steps_of_muon_are_nearly_orthogonal(shape):
 
 def test_a_step_of_muon_leaves_first_and_last_layers_to_adam():
     net = dp.Network(
-        3, [dp.Dense(4, "tanh"), dp.Dense(2, "tanh"), dp.Dense(3)], loss="huber", seed=0
+        3, [dp.Dense(5, "tanh"), dp.Dense(2, "tanh"), dp.Dense(3)], loss="huber", seed=0
     )
     rng = np.random.RandomState(0)
     g, M = rng.randn(net.theta.size), rng.randn(net.theta.size)
@@ -913,9 +968,9 @@ def test_a_step_of_muon_leaves_first_and_last_layers_to_adam():
     change, (moved, _) = link.update(g, state, step)
     np.testing.assert_allclose(moved, 0.7 * M + 0.3 * g, rtol=1e-14)
     expected = -0.1 * g
-    hidden = slice(3 * 4 + 4, 3 * 4 + 4 + 4 * 2)
-    ahead = (0.3 * g + 0.7 * moved)[hidden].reshape(4, 2)
-    expected[hidden] = (-0.1 * 0.2 * 2.0 * orthogonalized(ahead)).ravel()
+    hidden = slice(3 * 5 + 5, 3 * 5 + 5 + 5 * 2)
+    ahead = (0.3 * g + 0.7 * moved)[hidden].reshape(5, 2)
+    expected[hidden] = (-0.1 * 0.2 * np.sqrt(5) * orthogonalized(ahead)).ravel()
     np.testing.assert_allclose(change, expected, rtol=1e-12)
     np.testing.assert_array_equal(link.init(net.theta, net.layout.shapes)[0], 0)
 

@@ -223,11 +223,12 @@ def test_bugs_of_vectors_are_detected(bug: str, monkeypatch: pytest.MonkeyPatch)
 
 # ---------------------------------------------------------------- C_l
 
+REST_OF_DR = "    V, _ = in_effect(W, f, Vectors(vectors.r, [None] * len(f)))\n    dr:"
 BUGS_OF_GROUPS = {
     "C missing from a_l": ("own = existing(W, vectors)", "own = W", "a_"),
     "C missing from ∂W": ("own = existing(dV, vectors)", "own = dV", "∂L/∂W_"),
     "C missing from ∂r": (
-        "    W = existing(W, vectors)\n", "", "∂L/∂r_",
+        f"    W = existing(W, vectors)\n{REST_OF_DR}", REST_OF_DR, "∂L/∂r_",
     ),
     "C of the other groups": ("else C_l * W_l for", "else (1 - C_l) * W_l for", "a_"),
 }  # fmt: skip

@@ -476,6 +476,40 @@ def test_other_kinds_of_models_are_refused(tmp_path):
         application(str(path))
 
 
+@pytest.mark.parametrize("names", [True, False])
+def test_mlp_estimators_and_pipelines(names, tmp_path):
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    X = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["x0", "x1"])
+    given = X if names else X.to_numpy()
+    y = np.where(X.x0 > 0, "yes", "no")
+    pipe = make_pipeline(SimpleImputer(), StandardScaler(), dp.MLPClassifier(4, max_iter=9))
+    regressor = dp.MLPRegressor(hidden_layer_sizes=4, max_iter=9).fit(given, X.x0 * 2)
+    dp.save(pipe.fit(given, y), tmp_path / "pipe.dp")
+    dp.save(regressor, tmp_path / "mlp.dp")
+    rows = json.loads(X.head(3).to_json(orient="records", double_precision=15))
+    with client_of(tmp_path / "pipe.dp") as client:
+        found = answer(client, "/predict?proba=true", {"rows": rows})["predictions"]
+        assert [row["prediction"] for row in found] == list(pipe.predict(given[:3]))
+        P = pipe.predict_proba(given[:3])
+        np.testing.assert_allclose([row["probability_yes"] for row in found], P[:, 1])
+        assert answer(client, "/predict", {"rows": [rows[0] | {"x1": None}]})["predictions"]
+    with client_of(tmp_path / "mlp.dp") as client:
+        found = answer(client, "/predict", {"rows": rows})["predictions"]
+        np.testing.assert_allclose(
+            [row["prediction"] for row in found], regressor.predict(given[:3])
+        )
+        wrong = answer(client, "/predict", {"rows": [rows[0] | {"x1": None}]}, 422)
+        assert "a number or a boolean" in wrong["error"]
+        infinite = client.post(
+            "/predict", content='{"rows": [{"x0": 1e999, "x1": 0}]}', headers=JSON
+        )
+        assert infinite.status_code == 422
+        assert "infinity" in infinite.json()["error"]
+
+
 def test_several_targets_and_labels_have_one_column_each(tmp_path):
     X = table().drop(columns=["kind", "price"])
     Y = np.column_stack([np.arange(len(X)), np.arange(len(X)) % 7.0])

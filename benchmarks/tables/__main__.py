@@ -38,6 +38,10 @@ def parsed(argv: list[str] | None) -> argparse.Namespace:
     checking.add_argument(
         "--json", type=Path, metavar="FILE", help="write all results to this file"
     )
+    exporting = commands.add_parser("exports", help="compare ONNX files with the models")
+    exporting.set_defaults(command=exports)
+    exporting.add_argument("--tables", type=_words, metavar="A,B", help="only these tables")
+    exporting.add_argument("--json", type=Path, metavar="FILE", help="write all results to it")
     reporting = commands.add_parser("report", help="write report.md and its pictures")
     reporting.set_defaults(command=report)
     add = reporting.add_argument
@@ -145,6 +149,18 @@ def honesty(options: argparse.Namespace) -> None:
     found = measure(small, lambda line: print(line, flush=True))
     if options.json is not None:
         options.json.write_text(found.to_json(orient="records", indent=1))
+    print(summary(found))
+
+
+def exports(options: argparse.Namespace) -> None:
+    machine.pin(2)  # before any library is imported
+    from benchmarks.tables.exports import measure, summary
+    from benchmarks.tables.registry import TABLES
+
+    tables = _chosen("--tables", options.tables, TABLES).values()
+    found = measure(tables, lambda line: print(line, flush=True))
+    if options.json is not None:
+        options.json.write_text(found.to_json(orient="records", indent=1, default_handler=str))
     print(summary(found))
 
 

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from deltaprop._version import __version__
+from deltaprop.errors import naming_missing_packages
 
 _HOME = {
     "Activation": "deltaprop.functions.activations",
@@ -37,10 +38,19 @@ _HOME = {
     "diagnose": "deltaprop.inspect.diagnosis",
     "fit": "deltaprop.training.fitting",
     "fit_many": "deltaprop.training.many",
+    "from_keras": "deltaprop.export",
+    "from_onnx": "deltaprop.export",
+    "from_sklearn": "deltaprop.export",
+    "from_torch": "deltaprop.export",
     "load": "deltaprop.files",
     "report": "deltaprop.inspect.report",
     "save": "deltaprop.files",
     "serve": "deltaprop.serving",
+    "to_c": "deltaprop.export",
+    "to_onnx": "deltaprop.export",
+    "to_python": "deltaprop.export",
+    "to_sklearn": "deltaprop.export",
+    "to_torch": "deltaprop.export",
     "tune": "deltaprop.tuning",
 }
 _MODULES = {
@@ -88,6 +98,10 @@ __all__ = [
     "files",
     "fit",
     "fit_many",
+    "from_keras",
+    "from_onnx",
+    "from_sklearn",
+    "from_torch",
     "initializers",
     "load",
     "losses",
@@ -97,6 +111,11 @@ __all__ = [
     "search",
     "serve",
     "tables",
+    "to_c",
+    "to_onnx",
+    "to_python",
+    "to_sklearn",
+    "to_torch",
     "track",
     "tune",
 ]
@@ -117,6 +136,17 @@ if TYPE_CHECKING:
         MLPRegressor,
         TabularClassifier,
         TabularRegressor,
+    )
+    from deltaprop.export import (
+        from_keras,
+        from_onnx,
+        from_sklearn,
+        from_torch,
+        to_c,
+        to_onnx,
+        to_python,
+        to_sklearn,
+        to_torch,
     )
     from deltaprop.files import load, save
     from deltaprop.functions.activations import Activation
@@ -139,12 +169,13 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        value = getattr(importlib.import_module(_HOME[name]), name)
-    elif name in _MODULES:
-        value = importlib.import_module(_MODULES[name])
-    else:
+    if name not in _HOME and name not in _MODULES:
         raise AttributeError(f"module 'deltaprop' has no attribute {name!r}")
+    with naming_missing_packages(f"deltaprop.{name}"):
+        if name in _HOME:
+            value = getattr(importlib.import_module(_HOME[name]), name)
+        else:
+            value = importlib.import_module(_MODULES[name])
     globals()[name] = value
     return value
 

@@ -56,3 +56,38 @@ def raised_as_input_error() -> Iterator[None]:
         raise InputTypeError(str(error)) from error
     except ValueError as error:
         raise InputError(str(error)) from error
+
+
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+
+
+@contextlib.contextmanager
+def naming_missing_packages(what: str) -> Iterator[None]:
+    """Say how to install a package that is missing, if `what` needs one.
+
+    Raises
+    ------
+    ImportError
+        If a package other than deltaprop is not installed.
+
+    Examples
+    --------
+    >>> from deltaprop.errors import naming_missing_packages
+    >>> with naming_missing_packages("This example"):
+    ...     import a_package_that_does_not_exist
+    Traceback (most recent call last):
+        ...
+    ImportError: This example needs a_package_that_does_not_exist, which is not installed. ...
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        if module in ("", "deltaprop"):
+            raise
+        package = DISTRIBUTIONS.get(module, module)
+        raise ImportError(
+            f"{what} needs {package}, which is not installed. Install it with `pip install "
+            f"{package}`, or everything that deltaprop needs with `pip install deltaprop`. NumPy "
+            "alone suffices for predictions: dp.load(path, light=True).predict(X)."
+        ) from error

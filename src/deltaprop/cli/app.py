@@ -9,8 +9,11 @@ from deltaprop.cli import predict
 from deltaprop.cli import evaluate
 from deltaprop.cli import check
 from deltaprop.cli import explain
+from deltaprop.cli import export
 from deltaprop.cli import info
 from deltaprop.cli import look
 from deltaprop.cli import serve
 
-__all__ = ["app", "check", "evaluate", "explain", "info", "look", "predict", "serve", "train"]
+__all__ = [
+    "app", "check", "evaluate", "explain", "export", "info", "look", "predict", "serve", "train",
+]  # fmt: skip

@@ -18,9 +18,9 @@ ACTIVATIONS = (
     "softplus", "logistic", "sigmoid", "tanh", "cos", "exp", "softmax",
 )  # fmt: skip
 LOSSES = (
-    "auto", "log_loss", "binary_cross_entropy", "cross_entropy", "focal", "hinge", "squared_error",
-    "absolute_error", "huber", "log_cosh", "quantile", "poisson", "gamma", "tweedie",
-    "gaussian_nll",
+    "auto", "log_loss", "ordinal", "binary_cross_entropy", "cross_entropy", "focal", "hinge",
+    "squared_error", "absolute_error", "huber", "log_cosh", "quantile", "poisson", "gamma",
+    "tweedie", "gaussian_nll",
 )  # fmt: skip
 SOLVERS = ("adamw", "adam", "muon", "sgd", "lbfgs")
 SCHEDULES = (
@@ -32,6 +32,7 @@ METRICS = (
     "pinball",
 )  # fmt: skip
 TABLE_FORMATS = ("csv", "tsv", "jsonl", "parquet")
+ONNX_DTYPES = ("float32", "float64", "float16")
 FORMATS = ("unicode", "latex", "html")
 
 

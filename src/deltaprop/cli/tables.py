@@ -88,7 +88,13 @@ def rows_with_target(
             f"The model in {path!r} was fitted to an array, so the name of its target is unknown; "
             "fit it to a pandas Series with a name."
         )
-    X, y, _ = split_target(read_table(table, reading), model.target_name_)
+    return split_rows(model, read_table(table, reading))
+
+
+def split_rows(model: Tabular, frame: pd.DataFrame) -> Rows:
+    """Return the rows that have a target; TableError if the target does not fit the model."""
+    assert model.target_name_ is not None
+    X, y, _ = split_target(frame, model.target_name_)
     if is_classifier(model):
         _require_labels(y, model.classes_)
     else:

@@ -6,7 +6,7 @@ and writes its part of the matrix.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,8 +18,9 @@ from sklearn.utils.validation import check_is_fitted
 from deltaprop.data.columns.bins import Bins
 from deltaprop.data.columns.numbers import NumberColumn
 from deltaprop.data.columns.quantiles import Quantiles
-from deltaprop.data.frames import OneRow, as_frame
+from deltaprop.data.frames import Columns, OneRow, as_frame
 from deltaprop.data.layout import Layout
+from deltaprop.data.lookup import Lookup
 from deltaprop.data.reading import TableError
 from deltaprop.data.sparse_layout import SparseLayout
 from deltaprop.data.task import require_known_columns
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 NUMBERS = ("robust", "normal")
 FEW_ROWS = 64  # are encoded faster as an array
+MANY_ROWS = 1000  # are predicted faster with B W_0, which takes about a millisecond
 ROWS_AT_A_TIME = 131_072  # bounds the memory of what is read besides the result
 
 
@@ -110,7 +112,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     (1, 3)
     """
 
-    DERIVED: ClassVar = ("layout", "sparse_layout")  # from the other attributes; not in model files
+    DERIVED: ClassVar = ("layout", "sparse_layout", "lookup")  # not in model files
 
     def __init__(
         self, random_state: int | None = 0, *, n_bins: int = 0, numbers: str = "robust"
@@ -190,8 +192,24 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             X = as_frame(X)
         if len(X) <= FEW_ROWS or not self.sparse_layout.pays:
             return self.encode(X)
+        return self._joined(self.sparse_layout.encoded, X)
+
+    def encode_for_predictions(self, X: Any) -> tuple[Float[Array, "N K"], sp.csr_array | None]:
+        """The rows of X as combinations S of the rows of B, if networks predict faster from these.
+
+        Otherwise the second value is None, and the first one is what `encode_compactly` returns.
+        """
+        self._require_fitted()
+        if not hasattr(X, "columns"):
+            X = as_frame(X)
+        if len(X) < MANY_ROWS or not self.lookup.pays:
+            return self.encode_compactly(X), None
+        return self._joined(self.lookup.rows, X), self.lookup.basis
+
+    def _joined(self, encoded: Callable[[Columns, int], sp.csr_array], X: Any) -> sp.csr_array:
+        """The encoded parts of a table as one matrix."""
         parts = [
-            self.sparse_layout.encoded(columns, min(ROWS_AT_A_TIME, len(X) - start))
+            encoded(columns, min(ROWS_AT_A_TIME, len(X) - start))
             for start, columns in self._parts(X)
         ]
         return parts[0] if len(parts) == 1 else sp.vstack(parts, format="csr")
@@ -200,16 +218,17 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         if "columns_" not in self.__dict__:  # faster than check_is_fitted
             check_is_fitted(self)
 
-    def _parts(self, X: Any) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    def _parts(self, X: Any) -> Iterator[tuple[int, Columns]]:
         """The first row and the columns of each part of a table, part by part."""
-        from deltaprop.data.columns.unparsed import warn_of_unparsed
+        from deltaprop.data.columns.unparsed import may_be_unparsed, warn_of_unparsed
 
         for start in range(0, max(len(X), 1), ROWS_AT_A_TIME):
             frame = as_frame(_part(X, start))
-            columns = OneRow(frame) if len(X) == 1 else dict(frame.items())
+            columns = OneRow(frame) if len(X) == 1 else Columns(frame)
             require_known_columns(columns, self.columns_)
             for column in self.columns_.values():
-                warn_of_unparsed(column, columns[column.name])
+                if may_be_unparsed(column, columns.dtypes[column.name]):
+                    warn_of_unparsed(column, columns[column.name], columns.read(column))
             yield start, columns
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
@@ -282,14 +301,19 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         """Where each column is in the result as a CSR matrix."""
         return SparseLayout(list(self.columns_.values()), self.bins_)
 
+    @cached_property
+    def lookup(self) -> Lookup:
+        """The rows that encoded rows are combinations of."""
+        return Lookup(list(self.columns_.values()), self.bins_)
+
     def _learn(self, frame: Any) -> None:
-        from deltaprop.data.columns.recognition import learned
+        from deltaprop.data.columns.recognition import all_learned
 
         if not is_int(self.n_bins, 0):
             raise InputError(f"n_bins must be an int >= 0, got {self.n_bins!r}.")
         if self.numbers not in NUMBERS:
             raise InputError(f"numbers must be 'robust' or 'normal', got {self.numbers!r}.")
-        columns = {name: learned(name, column, self.random_state) for name, column in frame.items()}
+        columns = all_learned(frame, self.random_state)
         if not any(column.names() for column in columns.values()):
             raise TableError("X has no column that could be used: all of them are empty.")
         if self.numbers == "normal":

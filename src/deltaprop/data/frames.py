@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse
 
+from deltaprop.data.columns.values import is_numeric
 from deltaprop.data.reading import TableError
+
+if TYPE_CHECKING:
+    from deltaprop.data.columns.protocol import EncodedColumn
+
+FEW_ROWS = 4096  # whose numbers may be copied
 
 
 def as_frame(X: Any) -> Any:
@@ -46,10 +53,53 @@ def as_frame(X: Any) -> Any:
     return frame
 
 
-class OneRow(Mapping[str, Any]):
-    """The columns of a table with a single row, which are made only if they are needed.
+class Columns(Mapping[str, Any]):
+    """The columns of a table, which are made only if they are needed.
 
-    Making a Series of each column takes most of the time. `cells` has the values as Python objects.
+    Making a Series of a column takes longer than encoding some hundred numbers.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> columns = Columns(pd.DataFrame({"size": [1, 2], "weight": [0.5, 1.5], "name": ["a", "b"]}))
+    >>> columns["name"].tolist(), columns.numbers(["size", "name"])
+    (['a', 'b'], {'size': array([1., 2.])})
+    """
+
+    def __init__(self, frame: Any) -> None:
+        self._frame = frame
+        self._read: dict[str, Any] = {}
+
+    def read(self, column: EncodedColumn) -> Any:
+        """What the method `read` of an encoded column returns, which is called once."""
+        if column.name not in self._read:
+            self._read[column.name] = column.read(self[column.name])
+        return self._read[column.name]
+
+    @cached_property
+    def dtypes(self) -> dict[str, Any]:
+        """The dtype of each column."""
+        return dict(zip(self._frame.columns, self._frame.dtypes, strict=True))
+
+    def numbers(self, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """Those of these columns that have a number dtype of NumPy, unless there are many rows."""
+        if len(self._frame) > FEW_ROWS:
+            return {}
+        known = [name for name in names if is_numeric(self.dtypes[name])]
+        return dict(zip(known, self._frame[known].to_numpy(np.float64).T, strict=True))
+
+    def __getitem__(self, name: str) -> Any:
+        return self._frame[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._frame.columns)
+
+    def __len__(self) -> int:
+        return len(self._frame.columns)
+
+
+class OneRow(Columns):
+    """The columns of a table with a single row. `cells` has the values as Python objects.
 
     Examples
     --------
@@ -60,21 +110,16 @@ class OneRow(Mapping[str, Any]):
     """
 
     def __init__(self, frame: Any) -> None:
-        self._frame = frame
+        super().__init__(frame)
         cells = frame.iloc[0]
         if cells.dtype != object:  # integers may have become floats
             cells = frame.to_numpy(dtype=object)[0]
         plain = (c.item() if isinstance(c, np.generic) else c for c in cells.tolist())
         self.cells = dict(zip(frame.columns, plain, strict=True))
 
-    def __getitem__(self, name: str) -> Any:
-        return self._frame[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.cells)
-
-    def __len__(self) -> int:
-        return len(self.cells)
+    def numbers(self, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """None, because cells are read faster."""
+        return {}
 
 
 def _check_names(names: list[str]) -> None:

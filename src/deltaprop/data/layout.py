@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deltaprop.data.columns.dates import DateColumn
 from deltaprop.data.columns.numbers import NumberColumn, Numbers
-from deltaprop.data.frames import OneRow
+from deltaprop.data.frames import Columns, OneRow
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -21,6 +21,7 @@ BLOCK = 2**18  # entries of the result that are written at a time, which fit int
 FEWEST_ROWS = 64  # of a block
 
 Places = slice | list[int]
+Read = tuple[list[Any], list[Any]]
 
 
 class Layout:
@@ -39,16 +40,21 @@ class Layout:
         Number of columns of the result.
     features : list of range
         The encoded columns of each column, without those that mark missing values and bins.
+    flags : range
+        The columns that mark missing values.
+    n_plain : int
+        Number of columns before the bins.
     binned : list of int
         The encoded columns that can have bins: numbers and parts of dates.
     """
 
     def __init__(self, columns: Sequence[EncodedColumn], bins: Bins | None = None) -> None:
         features, end = _consecutive([len(column.names()) for column in columns], 0)
-        flags, self._end = _consecutive([len(column.flags()) for column in columns], end)
+        flags, self.n_plain = _consecutive([len(column.flags()) for column in columns], end)
         self.features, self._flags = features, flags
+        self.flags = range(end, self.n_plain)
         self.bins = bins
-        self.width = self._end + (0 if bins is None else len(bins))
+        self.width = self.n_plain + (0 if bins is None else len(bins))
         self._scales = {
             j: (column.squash, k)
             for column, places in zip(columns, features, strict=True)
@@ -83,7 +89,7 @@ class Layout:
         owner = np.repeat(np.arange(len(self.features)), [len(places) for places in self.features])
         owners = owner[sources]
         return [
-            ([*features, *flags], (self._end + np.flatnonzero(owners == i)).tolist())
+            ([*features, *flags], (self.n_plain + np.flatnonzero(owners == i)).tolist())
             for i, (features, flags) in enumerate(zip(self.features, self._flags, strict=True))
         ]
 
@@ -94,23 +100,35 @@ class Layout:
         """
         row = np.zeros((1, self.width), np.float32)
         if self.bins is not None:
-            self.bins.write(row, row[:, self._end :])
+            self.bins.write(row, row[:, self.n_plain :])
         return row
 
-    def write(self, columns: Mapping[str, Any], out: Float[np.ndarray, "N D"]) -> None:
+    def write(self, columns: Columns, out: Float[np.ndarray, "N D"]) -> None:
         """Encode the columns of a table, block by block."""
-        numbers = [_read(column, columns) for column in self._numbers]
-        others = [_read(column, columns) for column, *_ in self._others]
+        read = self.read(columns)
         rows = max(FEWEST_ROWS, BLOCK // max(1, self.width))
         for start in range(0, len(out), rows):
             block = slice(start, start + rows)
-            part = out[block]
-            if numbers:
-                self._write_numbers([values[block] for values in numbers], part)
-            for values, (column, features, flags) in zip(others, self._others, strict=True):
-                column.write(values[block], part[:, features], part[:, flags])
-            if self.bins is not None:
-                self.bins.write(part, part[:, self._end :])
+            self.write_rows(read, block, out[block])
+
+    def read(self, columns: Columns) -> Read:
+        """The values of numbers, and of the other columns, which `write_rows` encodes."""
+        names = (column.name for column in self._numbers if type(column) is NumberColumn)
+        known = columns.numbers(names)
+        return (
+            [known[c.name] if c.name in known else _read(c, columns) for c in self._numbers],
+            [_read(column, columns) for column, *_ in self._others],
+        )
+
+    def write_rows(self, read: Read, block: slice, out: Float[np.ndarray, "n D"]) -> None:
+        """Encode some of the rows that were read."""
+        numbers, others = read
+        if numbers:
+            self._write_numbers([values[block] for values in numbers], out)
+        for values, (column, features, flags) in zip(others, self._others, strict=True):
+            column.write(values[block], out[:, features], out[:, flags])
+        if self.bins is not None:
+            self.bins.write(out, out[:, self.n_plain :])
 
     def _write_numbers(self, values: list[Any], out: Float[np.ndarray, "n D"]) -> None:
         features, flags = self._places
@@ -119,12 +137,12 @@ class Layout:
             out[:, flags] = marks
 
 
-def _read(column: EncodedColumn, columns: Mapping[str, Any]) -> Any:
+def _read(column: EncodedColumn, columns: Columns) -> Any:
     if isinstance(columns, OneRow) and hasattr(column, "read_cell"):
         found = column.read_cell(columns.cells[column.name])
         if found is not None:
             return found
-    return column.read(columns[column.name])
+    return columns.read(column)
 
 
 def _consecutive(widths: list[int], start: int) -> tuple[list[range], int]:

@@ -14,6 +14,7 @@ from deltaprop.data.writing import WritePart, written_to
 
 if TYPE_CHECKING:
     from deltaprop.data.streams.stream import Stream
+    from deltaprop.functions.losses import Loss
 
 ROWS_AT_ONCE = 131_072  # also of a row group of a Parquet file
 
@@ -176,19 +177,23 @@ def write_predictions(
 
 
 def _class_columns(model: Any, frame: Any, name: str, proba: bool) -> dict[str, np.ndarray]:
+    P = model.predict_proba(frame) if proba else None
+    labels = model.predict(frame) if P is None else model.decide(P)
     words = _as_written(model, model.classes_)
-    if not proba:
-        return _decided(model, model.predict(frame), name, words)
-    P = model.predict_proba(frame)
-    columns = {f"probability_{word}": P[:, i] for i, word in enumerate(words)}
-    return {**_decided(model, model.decide(P), name, words), **columns}
+    return columns_of_classes(name, _as_written(model, labels), words, P)
 
 
-def _decided(model: Any, labels: np.ndarray, name: str, words: np.ndarray) -> dict[str, np.ndarray]:
-    """The predicted labels; of several labels per row, 0 or 1 for each."""
+def columns_of_classes(
+    name: str, labels: np.ndarray, classes: np.ndarray, P: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Predicted labels (of several per row, 0 or 1 for each) and probabilities as columns."""
     if labels.ndim == 1:
-        return {name: _as_written(model, labels)}
-    return {f"{name}_{word}": labels[:, i] for i, word in enumerate(words)}
+        columns = {name: labels}
+    else:
+        columns = {f"{name}_{word}": labels[:, i] for i, word in enumerate(classes)}
+    if P is None:
+        return columns
+    return columns | {f"probability_{word}": P[:, i] for i, word in enumerate(classes)}
 
 
 def _as_written(model: Any, labels: np.ndarray) -> np.ndarray:
@@ -210,11 +215,15 @@ def _number_columns(
     if loss.encoding.predicts == "mean_variance":
         mean, std = model.predict(frame, return_std=True)
         return {**_by_target(name, mean), **_by_target(f"{name}_std", std), **ends}
-    predicted = np.asarray(model.predict(frame))
+    return {**columns_of_numbers(name, np.asarray(model.predict(frame)), loss), **ends}
+
+
+def columns_of_numbers(name: str, predicted: np.ndarray, loss: Loss) -> dict[str, np.ndarray]:
+    """Predicted numbers as columns: one for each target, or for each quantile."""
     levels = loss.settings.get("quantiles")
     if levels is not None and predicted.ndim == 2 and predicted.shape[1] == len(levels):
         return {f"{name}_q{q:g}": predicted[:, i] for i, q in enumerate(levels)}
-    return {**_by_target(name, predicted), **ends}
+    return _by_target(name, predicted)
 
 
 def _by_target(name: str, values: np.ndarray) -> dict[str, np.ndarray]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 
 from deltaprop.data.columns.categories import CategoryColumn
+from deltaprop.data.frames import Columns
 from deltaprop.data.layout import Layout
 
 if TYPE_CHECKING:
@@ -43,13 +44,13 @@ class SparseLayout:
         whole = Layout(columns, bins)
         features = [place for places in whole.features for place in places]
         chosen = [
-            (column, sp.csr_array(column.table), places)
+            (column, places)
             for column, places in zip(columns, whole.features, strict=True)
             if isinstance(column, CategoryColumn)
         ]
-        taken = {place for _, _, places in chosen for place in places}
+        taken = {place for _, places in chosen for place in places}
         others = [place for place in features if place not in taken]
-        self._categories = [(column, table) for column, table, _ in chosen]
+        self._categories = [column for column, _ in chosen]
         self._others = Layout(
             [column for column in columns if not isinstance(column, CategoryColumn)],
             replace(bins, source=np.searchsorted(others, bins.source)),
@@ -58,12 +59,13 @@ class SparseLayout:
             [
                 *others,
                 *range(len(features), whole.width),
-                *(place for _, _, places in chosen for place in places),
+                *(place for _, places in chosen for place in places),
             ],
             np.int32,
         )
         self.width = whole.width
-        per_table = (table.nnz / table.shape[0] for _, table in self._categories)
+        tables = (column.table for column in self._categories)
+        per_table = (np.count_nonzero(table) / len(table) for table in tables)
         self.entries = self._others.width - len(bins) / 2 + sum(per_table)
 
     @property
@@ -71,13 +73,13 @@ class SparseLayout:
         """Whether networks train and predict faster with a CSR matrix than with an array."""
         return self.width >= WIDE and self.entries * SPARSE <= self.width
 
-    def encoded(self, columns: Mapping[str, Any], n_rows: int) -> sp.csr_array:
+    def encoded(self, columns: Columns, n_rows: int) -> sp.csr_array:
         """The encoded rows of a table of pandas Series."""
         dense = np.empty((n_rows, self._others.width), np.float32)
         self._others.write(columns, dense)
         parts = [sp.csr_array(dense)]
-        for column, table in self._categories:
-            parts.append(table[column.read(columns[column.name])])
+        for column in self._categories:
+            parts.append(sp.csr_array(column.table)[columns.read(column)])
         found = sp.hstack(parts, format="csr", dtype=np.float32)
         found.indices = self._places[found.indices]
         found.has_sorted_indices = False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +39,8 @@ def compiled_norms(
 
 def _compiled(model: Model, X: Num[Array, "N D"]) -> bool:
     """Whether the code for these rows is compiled. If it can be, compilation starts."""
+    if not _has_numba():
+        return False
     from deltaprop.engines.fused import compiling
     from deltaprop.engines.fused.support import cannot_run
 
@@ -46,6 +50,12 @@ def _compiled(model: Model, X: Num[Array, "N D"]) -> bool:
         return True
     compiling.start(model, X)
     return False
+
+
+@functools.cache
+def _has_numba() -> bool:
+    """Whether Numba is installed, without which the equations compute predictions with NumPy."""
+    return find_spec("numba") is not None
 
 
 class HeldOut:
@@ -110,6 +120,8 @@ class Predictor:
         return self._few(X)
 
     def _prepare(self) -> bool:
+        if not _has_numba():
+            return False
         from deltaprop.engines.fused import compiling
         from deltaprop.engines.fused.support import cannot_run
 

@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import validate_parameter_constraints
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from deltaprop.data.rows import Rows, RowSource, TrainingRows
-from deltaprop.engines.prediction import HeldOut
+from deltaprop.engines.prediction import HeldOut, Predictor
 from deltaprop.errors import InputError, raised_as_input_error
 from deltaprop.estimators._callbacks import SklearnTasks, print_epoch
 from deltaprop.estimators._saving import (
@@ -32,6 +32,7 @@ from deltaprop.estimators._saving import (
 from deltaprop.estimators.glass_box import GlassBox
 from deltaprop.estimators.hidden import HiddenUnits
 from deltaprop.estimators.holding_out import held_out
+from deltaprop.estimators.monotonic import Constrained, require_monotonic, signs_of
 from deltaprop.estimators.parameters import OwnParameters, SklearnParameters
 from deltaprop.estimators.plain import INPUT_DTYPES, is_plain, missing_targets
 from deltaprop.functions.activations import Activation
@@ -40,6 +41,7 @@ from deltaprop.functions.losses import Loss
 from deltaprop.model.inputs import check_domain
 from deltaprop.network import Dense, Network, Periodic
 from deltaprop.optim import schedules, solvers
+from deltaprop.optim.monotonic import keep, start
 from deltaprop.optim.solvers import FirstOrder, Solver
 from deltaprop.optim.state import TrainingState
 from deltaprop.optim.state_checks import require_sound
@@ -322,6 +324,8 @@ class BaseMLP(
         stopping: bool,
     ) -> None:  # fmt: skip
         history = self._run(rows, held, settings, state, stopping)
+        if isinstance(settings.solver, Constrained):  # rounding may have left the bounds
+            keep(self.network_.theta, self.network_.layout, settings.solver.signs)
         self._record(history, len(rows), held is not None, stopping)
 
     def _is_unfinished(self) -> bool:
@@ -388,7 +392,7 @@ class BaseMLP(
         shared = {f.name: parameters[f.name] for f in fields(Settings) if f.name in parameters}
         return Settings(
             **shared | {
-                "solver": solver,
+                "solver": self._constrained(solver),
                 "schedule": self._schedule(),
                 "dropout_schedule": schedules.get(self.dropout_schedule),
                 "max_epochs": 1 if incremental else int(self.max_iter),
@@ -458,6 +462,21 @@ class BaseMLP(
             factors[f"r_{N_PERIODIC}"] = 0.0
         return replace(solver, rate_factors={**(solver.rate_factors or {}), **factors})
 
+    def _constrained(self, solver: Solver) -> Solver:
+        """The solver, with steps that keep the network monotonic as `monotonic_cst` says."""
+        signs = self._signs()
+        if signs is None:
+            return solver
+        if not isinstance(solver, FirstOrder):
+            raise InputError(f"monotonic_cst needs a first-order solver, got {self.solver!r}.")
+        require_monotonic(self.network_)
+        return Constrained.of(solver, signs)
+
+    def _signs(self) -> tuple[int, ...] | None:
+        given = getattr(self, "monotonic_cst", None)  # earlier versions did not have it
+        names = getattr(self, "feature_names_in_", None)
+        return signs_of(given, self.n_features_in_, None if names is None else list(names))
+
     def _schedule(self) -> schedules.Schedule:
         if self.learning_rate == "invscaling":
             return schedules.InverseScaling(float(self.power_t))
@@ -466,7 +485,11 @@ class BaseMLP(
     # ------------------------------------------------------------ the network
 
     def _new_network(self, rows: TrainingRows, state: TrainingState) -> Network:
-        return self._network_for(rows.n_features, working_dtype(rows), state.rng)
+        net = self._network_for(rows.n_features, working_dtype(rows), state.rng)
+        signs = self._signs()
+        if signs is not None:
+            start(net.theta, net.layout, signs)
+        return net
 
     def _network_for(self, n_features: int, dtype: Any, rng: Any) -> Network:
         loss, n_outputs, out_activation = self._output_layer()
@@ -580,8 +603,15 @@ class BaseMLP(
             return z
         return net.predictor(self._validated(X))
 
-    def output(self, X: Float[Array, "N D"]) -> Float[np.ndarray, "N H"]:
-        """The network's output for finite numbers, as an array or CSR matrix of fitted columns."""
+    def output(
+        self, X: Float[Array, "N D"], basis: Float[Array, "K D"] | None = None
+    ) -> Float[np.ndarray, "N H"]:
+        """The network's output for finite numbers, as an array or CSR matrix of fitted columns.
+
+        With a `basis`, it is the output for the rows of the product X @ basis.
+        """
+        if basis is not None:
+            return Predictor(self._network().on_basis(basis))(X)
         predictor = self._network().predictor
         z = predictor.few(X)
         return predictor(X) if z is None else z
@@ -828,7 +858,6 @@ class BaseMLP(
         return True
 
 
-@functools.cache
 def _as_setting(default: Any, value: Any) -> Any:
     """A parameter as the setting of a solver that has this default."""
     if isinstance(default, schedules.Schedule):
@@ -837,6 +866,7 @@ def _as_setting(default: Any, value: Any) -> Any:
     return number(value)
 
 
+@functools.cache
 def _parameter_names(cls: type[BaseMLP]) -> list[str]:
     """The names of the parameters, which scikit-learn would read from the signature each time."""
     names: list[str] = cast(Any, super(BaseMLP, cls))._get_param_names()

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
     from deltaprop.data.streams.stream import Stream
 
+ORDINAL = "ordinal"
+CROSS_ENTROPIES = ("log_loss", ORDINAL)  # losses that depend on the target
+
 
 def _gives_probabilities(estimator: MLPClassifier) -> bool:
     if estimator._gives_margins():
@@ -173,6 +176,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
 
     def probabilities(self, z: Float[np.ndarray, "N H"]) -> Float[np.ndarray, "N C"]:
         """The probability of each class, for rows of the network's output."""
+        if self._kind == ORDINAL:
+            # Of P(y > k), none may be larger than the one before.
+            above = np.minimum.accumulate(z, axis=1)
+            ones = np.ones_like(z[:, :1])
+            return cast(np.ndarray, -np.diff(np.hstack([ones, above, 0 * ones]), axis=1))
         if self._kind == "multilabel" or z.shape[1] > 1:
             return z
         if len(self.classes_) == 1:
@@ -217,9 +225,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
     def _require_consistent(self) -> None:
         super()._require_consistent()
         n_outputs, n_classes = self.network_.n_outputs, len(self.classes_)
-        if n_outputs != n_classes and not (n_outputs == 1 and n_classes <= 2):
+        expected = n_classes - 1 if self._kind == ORDINAL else n_classes
+        if n_outputs != expected and not (n_outputs == 1 and n_classes <= 2):
             raise ModelFileError("its number of classes differs from the outputs of its network")
-        if self._kind not in ("binary", "multiclass", "multilabel"):
+        if self._kind not in ("binary", "multiclass", "multilabel", ORDINAL):
             raise ModelFileError(f"it has an unknown kind of target, {self._kind!r}")
 
     def _checked(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, task: Task) -> Rows:
@@ -258,7 +267,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         return self._codes(y)
 
     def _labels_of(self, y: np.ndarray) -> np.ndarray:
-        return cast(np.ndarray, self.classes_[y])
+        return cast(np.ndarray, self.classes_[self.class_indices(y)])
+
+    def class_indices(self, y: np.ndarray) -> np.ndarray:
+        """The index of the class of each row, for one class per row as the network takes it."""
+        return cast(np.ndarray, y.sum(axis=1) if self._kind == ORDINAL else y.astype(np.int64))
 
     def _forget_target(self) -> None:
         self.__dict__.pop("classes_", None)
@@ -270,6 +283,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
                 self.classes_ = present
             several = "multiclass" if len(self.classes_) > 2 else "binary"
             self._kind = "multilabel" if kind.startswith("multilabel") else several
+            if self.loss == ORDINAL:
+                self._require_order()
         if task == "same" and set(present) != set(self.classes_):
             raise InputError(
                 "warm_start can only be used where `y` has the same classes as in the previous "
@@ -281,8 +296,24 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
                 f"`self.classes_` has {self.classes_}. 'y' has {present}."
             )
 
+    def _require_order(self) -> None:
+        """Make the kind ordinal; InputError if the classes have no order."""
+        if self._kind == "multilabel" or self.classes_.dtype.kind not in "biuf":
+            found = "several labels per row" if self._kind == "multilabel" else "strings"
+            raise InputError(
+                "loss='ordinal' needs classes that are numbers, whose order is theirs; y has "
+                f"{found}. Encode low, medium and high as 0, 1 and 2, for example."
+            )
+        if self._kind == "multiclass":
+            self._kind = ORDINAL
+
     def _codes(self, y: np.ndarray) -> np.ndarray:
-        """0 and 1 for two classes or several labels, otherwise the index of each row's class."""
+        """0 and 1 for two classes or several labels, otherwise the index of each row's class.
+
+        For an ordinal target, 0 or 1 for each but the largest class: whether y is larger.
+        """
+        if self._kind == ORDINAL:
+            return (y[:, None] > self.classes_[:-1]).astype(np.int8)
         if self._kind == "multilabel":
             return y.astype(np.int8 if missing_targets(y) is None else np.float32)
         if self._kind == "multiclass" or self._one_hot():
@@ -292,13 +323,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
 
     def _one_hot(self) -> bool:
         """Whether two classes have one output each, as the categorical cross-entropy requires."""
-        return self.loss != "log_loss" and losses.get(self.loss).encoding.one_hot_pairs
+        return self.loss not in CROSS_ENTROPIES and losses.get(self.loss).encoding.one_hot_pairs
 
     def _output_layer(self) -> tuple[Loss, int, str]:
         labels = len(self.classes_)
+        if self._kind == ORDINAL:
+            return losses.BinaryCrossEntropy(), labels - 1, "logistic"
         n_outputs = 1 if self._kind == "binary" and not self._one_hot() else max(labels, 1)
         several = self._kind == "multiclass" or self._one_hot()
-        if self.loss == "log_loss":
+        if self.loss in CROSS_ENTROPIES:
             loss = losses.CrossEntropy() if several else losses.BinaryCrossEntropy()
         else:
             loss = losses.get(self.loss)
@@ -317,8 +350,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
         threshold = 0.0 if self._gives_margins() else 0.5
         if self._kind == "multilabel":
             return (z > threshold).astype(int)
-        if z.shape[1] > 1:
-            return cast(np.ndarray, self.classes_[np.argmax(z, axis=1)])
+        if z.shape[1] > 1 or self._kind == ORDINAL:
+            best = np.argmax(self.probabilities(z) if self._kind == ORDINAL else z, axis=1)
+            return cast(np.ndarray, self.classes_[best])
         index = (
             (z[:, 0] > threshold).astype(int) if len(self.classes_) > 1 else np.zeros(len(z), int)
         )
@@ -347,6 +381,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
 
     def _outputs(self) -> list[Output]:
         labels = [str(label) for label in self.classes_]
+        if self._kind == ORDINAL:
+            return [Output(f"> {label}", k) for k, label in enumerate(labels[:-1])]
         if self.network_.n_outputs == 1:
             return [Output(labels[-1], 0)]
         return [Output(label, k) for k, label in enumerate(labels)]
@@ -387,13 +423,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP, ClassifierParameters):
             return None
         if self._kind == "binary":
             return rows.y[:, None].astype(bool)
-        counts = np.bincount(rows.y)
+        counts = np.bincount(self.class_indices(rows.y))
         possible = counts[counts > 0].min() >= 2 and n_held >= np.count_nonzero(counts)
         return rows.labels if possible else None
 
     def _gives_margins(self) -> bool:
         """Whether the outputs are signed margins, as with the hinge loss, and not probabilities."""
-        return self.loss != "log_loss" and losses.get(self.loss).encoding.margins
+        return self.loss not in CROSS_ENTROPIES and losses.get(self.loss).encoding.margins
 
     def _has_decision_function(self) -> bool:
         if not self._gives_margins():

@@ -39,7 +39,11 @@ WHOLE = Interval(Integral, 0, None, closed="left")
 AUTO = "auto"
 
 _TASKS = {name: losses.get(name).task for name in losses.NAMES}
-CLASSIFIER_LOSSES = ("log_loss", *(n for n, task in _TASKS.items() if task == "classification"))
+CLASSIFIER_LOSSES = (
+    "log_loss",
+    "ordinal",
+    *(n for n, task in _TASKS.items() if task == "classification"),
+)
 REGRESSOR_LOSSES = tuple(name for name, task in _TASKS.items() if task == "regression")
 
 
@@ -281,6 +285,14 @@ class OwnParameters:
         "Layers whose weights and biases training does not change: 0 is the first. It makes sense "
         "when training continues, with `warm_start`, ``partial_fit`` or ``fine_tuned``.",
     )
+    monotonic_cst: Any = parameter(
+        None, "array-like of int, dict or None", [None, dict, "array-like"],
+        "For each column, 1 if predictions must not fall when it rises, -1 if they must not rise, "
+        'or 0; or a dict such as ``{"age": 1}`` of the columns that are constrained. It needs a '
+        "first-order solver and activations that never fall, such as \"tanh\". Predictions are "
+        "numbers, or the probability of the second of two classes, of a label, or with "
+        'loss="ordinal" that of larger classes.',
+    )
     transform_layer: int = parameter(
         -1, "int", [Integral],
         "The hidden layer whose units ``transform`` returns: 0 is the first, -1 the last.",
@@ -295,7 +307,9 @@ class _ClassifierOnly:
         "log_loss", "str or Loss", [StrOptions(set(CLASSIFIER_LOSSES)), Loss],
         f"{_listed(CLASSIFIER_LOSSES)}, or an object such as "
         "``deltaprop.losses.CrossEntropy(label_smoothing=0.1)`` or a custom loss. "
-        '"log_loss" is the binary or the categorical cross-entropy, depending on the target.',
+        '"log_loss" is the binary or the categorical cross-entropy, depending on the target. '
+        '"ordinal" is for classes that are numbers with an order, such as grades: the network '
+        "predicts for each but the largest of them the probability that y is larger.",
     )
     class_weight: Mapping[Any, float] | str | None = parameter(
         None, 'dict, "balanced" or None', [None, dict, StrOptions({"balanced"})],
@@ -471,6 +485,7 @@ class RunParameters:
     record: int | Record | None = None
     checkpoint: str | PathLike[str] | Checkpoint | None = None
     privacy: Privacy | None = None
+    monotonic_cst: Any = None
     transform_layer: int = -1
 
 

@@ -209,7 +209,7 @@ class StepWriter:
         for l, layer in enumerate(self.model.layers):
             if layer.groups is not None:
                 yield (
-                    f"C_{l} is 1 where an input and a unit are in the same of {layer.groups.count} "
+                    f"C_{l} is 1 where input and unit are in the same of {layer.groups.n_groups} "
                     "groups, else 0: the other weights do not exist."
                 )
         dropped = [(l, d.dropout) for l, d in enumerate(self.model.layers) if d.dropout]

@@ -16,11 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from deltaprop import optim
-from deltaprop.data.columns.skrub_home import import_skrub
 from deltaprop.files.fields import require_fields
-from deltaprop.optim.schedules import Schedule
-from deltaprop.optim.solvers import Solver
 from deltaprop.storage.codec import Storable
 
 LONGEST_N_GRAM, MOST_COMPONENTS = 16, 10_000
@@ -56,8 +52,8 @@ NAMED = {
         "deltaprop.data.columns.chains": ("ChainColumn",),
         "deltaprop.data.columns.dates": ("DateColumn",),
         "deltaprop.data.columns.numbers": ("DurationColumn", "NumberColumn"),
+        "deltaprop.data.columns.dropped": ("DroppedColumn",),
         "deltaprop.data.columns.quantiles": ("Quantiles",),
-        "deltaprop.data.columns.recognition": ("DroppedColumn",),
         "deltaprop.data.columns.squashing": ("Squash",),
         "deltaprop.data.columns.text": ("TextColumn",),
         "deltaprop.engines.xla_engine": ("Xla",),
@@ -81,6 +77,8 @@ def storable(name: str) -> Storable | None:
     True
     """
     if name in NAMED:
+        from deltaprop.data.columns.skrub_home import import_skrub
+
         module = NAMED[name]
         imported = import_skrub if module.startswith("skrub") else importlib.import_module
         cls = getattr(imported(module), name)
@@ -93,6 +91,8 @@ def storable(name: str) -> Storable | None:
 
 @functools.cache
 def _solvers_and_schedules() -> dict[str, type]:
+    from deltaprop import optim
+
     found = {}
     for entry in pkgutil.iter_modules(optim.__path__, f"{optim.__name__}."):
         module = importlib.import_module(entry.name)
@@ -104,6 +104,9 @@ def _solvers_and_schedules() -> dict[str, type]:
 
 def _is_concrete(cls: Any) -> bool:
     """Whether this is a solver or a schedule, and not a base class of these."""
+    from deltaprop.optim.schedules import Schedule
+    from deltaprop.optim.solvers import Solver
+
     return (
         isinstance(cls, type)
         and issubclass(cls, (Solver, Schedule))

@@ -42,7 +42,7 @@ class Groups(NamedTuple):
         return same
 
     @property
-    def count(self) -> int:
+    def n_groups(self) -> int:
         """The number of groups."""
         return len(set(self.units))
 

@@ -54,21 +54,50 @@ def check_X(network: Expects, X: Any, *, narrow: bool = True) -> Num[Array, "N D
     name = str(getattr(X, "dtype", ""))
     ready = type(X) is np.ndarray and X.ndim == 2 and X.size
     if not (ready and name in (network.dtype.name, *allowed) and _all_finite(X)):
-        # Imported here because scikit-learn takes longer to import than everything else together.
-        from sklearn.utils.validation import check_array
-
         if name == "bfloat16":  # which check_array does not support
             X = X.astype(network.dtype)
-        with raised_as_input_error():
-            X = check_array(
-                X, accept_sparse=["csr", "csc"], dtype=[network.dtype, *allowed], input_name="X"
-            )
+        X = _converted(X, [network.dtype, *allowed])
     if X.shape[1] != network.n_features:
         raise InputError(
             f"X has {X.shape[1]} column(s), but the network expects {network.n_features} "
             "(n_features)."
         )
     return X.tocsr() if hasattr(X, "tocsr") else X
+
+
+def _converted(X: Any, dtypes: list[Any]) -> Any:
+    """X as a finite matrix of one of these dtypes; InputError if that is not possible."""
+    try:
+        # Imported here because scikit-learn takes longer to import than everything else together.
+        from sklearn.utils.validation import check_array
+    except ModuleNotFoundError:  # which predictions do not need
+        return converted_without_sklearn(X, dtypes)
+    with raised_as_input_error():
+        return check_array(X, accept_sparse=["csr", "csc"], dtype=dtypes, input_name="X")
+
+
+def converted_without_sklearn(X: Any, dtypes: list[Any]) -> Num[np.ndarray, "N D"]:
+    """X as a finite matrix of one of these dtypes, if scikit-learn is not installed.
+
+    Raises
+    ------
+    ValueError
+        If X is not two-dimensional, is empty, or holds other values than finite numbers.
+
+    Examples
+    --------
+    >>> converted_without_sklearn([[1, 2]], ["float64"])
+    array([[1., 2.]])
+    """
+    with raised_as_input_error():
+        found = np.asarray(X.toarray() if hasattr(X, "toarray") else X)
+        if found.dtype not in [np.dtype(name) for name in dtypes if name != "bfloat16"]:
+            found = found.astype(dtypes[0])
+    if found.ndim != 2 or found.size == 0:
+        raise InputError(f"X must have rows and columns, (N, D); got shape {found.shape}.")
+    if not _all_finite(found):
+        raise InputError("X contains NaN or infinity; remove those rows or fill them in.")
+    return found
 
 
 def check_y(network: Expects, y: Any) -> Num[np.ndarray, "N ..."]:

@@ -126,7 +126,7 @@ class Dense:
         """
         vectors = ["r"] * self.input_scale + ["α"] * self.trainable_activation
         further = f" with {' and '.join(vectors)}" if vectors else ""
-        groups = "" if self.groups is None else f" in {self.groups.count} groups"
+        groups = "" if self.groups is None else f" in {self.groups.n_groups} groups"
         return f"{self.units} {self.activation.name}{further}{groups}"
 
     def config(self) -> dict[str, Any]:

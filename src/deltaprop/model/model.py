@@ -358,6 +358,40 @@ class Model:
         twin.loss_function = losses.get("squared_error")
         return twin
 
+    def on_basis(self, B: Float[Array, "K D"]) -> Model:
+        """A model of the coordinates S of rows X_0 = S B, with the same outputs; for predictions.
+
+        Its first weights are B diag(r_0) W_0, because X_0 W_0 = S (B W_0).
+
+        Parameters
+        ----------
+        B : ndarray or CSR matrix (K, D)
+
+        Examples
+        --------
+        >>> import deltaprop as dp
+        >>> import numpy as np
+        >>> net = dp.Network(2, [dp.Dense(1)], loss="squared_error")
+        >>> net.theta = [1.0, 2.0, 0.5]
+        >>> twin = net.on_basis(np.array([[1.0, 1.0], [1.0, 0.0], [0.0, 4.0]]))
+        >>> twin.W[0].ravel()
+        array([3., 1., 8.])
+        """
+        V, _ = equations.in_effect(self.W, self.f, self.vectors)
+        twin = object.__new__(Model)
+        twin.__dict__.update(self.__dict__)
+        twin.n_features = B.shape[0]
+        first = self.layers[0]  # of any kind: all of its weights are in W_0
+        twin.layers = (
+            Dense(first.units, first.activation, first.dropout,
+                  trainable_activation=first.trainable_activation),
+            *self.layers[1:],
+        )  # fmt: skip
+        W = ((B @ V[0].astype(np.float64)).astype(self.dtype), *self.W[1:])
+        vectors = self.vectors._replace(r=(None, *self.r[1:]))
+        twin._bind(Layout.flat(W, self.b, vectors))
+        return twin
+
     # ------------------------------------------------------------ data
 
     def encode(self, y: Any) -> Float[np.ndarray, "N K"]:

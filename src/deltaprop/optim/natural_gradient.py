@@ -69,7 +69,7 @@ class KFAC(SGD):
     """
 
     name: ClassVar = "kfac"
-    ntk_power: ClassVar = None  # its steps do not depend on the parametrization
+    ntk_power: ClassVar[float | None] = None  # its steps do not depend on the parametrization
 
     learning_rate: float = 0.1
     damping: float = 1e-2

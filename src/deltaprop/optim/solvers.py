@@ -162,7 +162,7 @@ class SGD(FirstOrder):
     """
 
     name: ClassVar = "sgd"
-    ntk_power: ClassVar = 1.0
+    ntk_power: ClassVar[float | None] = 1.0
 
     momentum: float = 0.9
     nesterov: bool = True
@@ -212,7 +212,7 @@ class Adam(FirstOrder):
     """
 
     name: ClassVar = "adam"
-    ntk_power: ClassVar = 0.5
+    ntk_power: ClassVar[float | None] = 0.5
 
     beta_1: float = 0.9
     beta_2: float = 0.999
@@ -315,7 +315,7 @@ class Muon(AdamW):
     """
 
     name: ClassVar = "muon"
-    ntk_power: ClassVar = None
+    ntk_power: ClassVar[float | None] = None
 
     hidden_momentum: float = 0.95
 

@@ -40,11 +40,11 @@ def read_arrow(served: Served, body: bytes, most_rows: int) -> Given:
     try:
         _require_plain(body)
         table = _table(body, most_rows)
+        names = table.schema.names  # which may be no valid text
     except (pa.ArrowException, OSError, struct.error, ValueError, IndexError) as error:
         raise Refused(
             BAD_REQUEST, f"the body is not a stream of Arrow record batches: {error}."
         ) from error
-    names = table.schema.names
     if len(set(names)) < len(names):
         raise invalid("two columns have the same name.")
     require_fields(served, names)
@@ -109,10 +109,10 @@ def _read(field: Field, column: pa.ChunkedArray) -> np.ndarray:
     import pyarrow as pa
 
     kind = column.type
-    if field.kind == "numeric" and (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+    is_number = pa.types.is_floating(kind) or pa.types.is_integer(kind)
+    if is_number and field.types == ("number", "boolean", "null"):
         floats: Any = column.cast(pa.float64(), safe=False).to_numpy()
-        if field.types == ("number", "boolean", "null"):
-            return np.asarray(floats, np.float64)
+        return np.asarray(floats, np.float64)
     return field.read([_plain(cell, field) for cell in _cells(column)])
 
 

@@ -44,6 +44,8 @@ class Field:
         The JSON types of its values.
     choices : tuple of str
         The categories that the model knows.
+    neutral : object
+        A value that every model accepts.
     read : callable
         Converts a list of Python values to an array; raises Refused.
     """
@@ -53,6 +55,7 @@ class Field:
     expects: str
     types: tuple[str, ...]
     choices: tuple[str, ...]
+    neutral: Any
     read: Callable[[list[Any]], np.ndarray]
 
     @property
@@ -64,6 +67,17 @@ class Field:
 def fields_of(columns: dict[str, EncodedColumn]) -> list[Field]:
     """The fields of a model's encoded columns. Those that it does not use are left out."""
     return [_field(column) for column in columns.values() if column.names()]
+
+
+def number_field(name: str, nullable: bool) -> Field:
+    """A column of numbers, of which none may be missing unless `nullable`."""
+    if nullable:
+        expects = "a number, a boolean or null"
+        return _field_of(name, "numeric", expects, ("number", "boolean", "null"), NUMBERS, _floats)
+    known = (float, int, bool)
+    return _field_of(
+        name, "numeric", "a number or a boolean", ("number", "boolean"), known, _floats
+    )
 
 
 def missing_values(n: int) -> np.ndarray:
@@ -107,7 +121,7 @@ def _field_of(
         except OverflowError as error:
             raise invalid(f"column {name!r}: a number is beyond the range of float64.") from error
 
-    return Field(name, kind, expects, types, choices, read)
+    return Field(name, kind, expects, types, choices, None if type(None) in allowed else 0, read)
 
 
 class _Unread(Exception):

@@ -66,7 +66,9 @@ def require_fields(served: Served, given: Any, where: str = "") -> None:
     missing = [name for name in served.by_name if name not in given]
     if missing:
         names = ", ".join(map(repr, missing))
-        raise invalid(f"{where}missing column(s): {names}. Send null for an unknown value.")
+        raise invalid(
+            f"{where}missing column(s): {names}. Models for tables take null for an unknown value."
+        )
 
 
 def _of_rows(served: Served, rows: Any, most: int) -> Given:

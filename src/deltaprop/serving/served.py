@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
-from sklearn.base import is_classifier
 
-from deltaprop.data.predicting import predicted_columns
-from deltaprop.estimators.tabular import BaseTabular
-from deltaprop.files import ModelFileError, load
-from deltaprop.serving.fields import Field, fields_of, missing_values
+from deltaprop.files import load
+from deltaprop.serving.predictors import Asked, Columns, Predictor, predictor_of
 from deltaprop.serving.problems import invalid
+from deltaprop.storage.places import read_bytes
 
-Columns = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a request asks for besides the predictions.
-
-    Attributes
-    ----------
-    proba : bool
-        The probability of each class.
-    interval : float or None
-        The ends of an interval that contains the target with this probability.
-    """
-
-    proba: bool = False
-    interval: float | None = None
+__all__ = ["Asked", "Columns", "Given", "Served"]
 
 
 class Given(NamedTuple):
@@ -56,12 +36,11 @@ class Given(NamedTuple):
 
 
 class Served:
-    """A model for tables that was read from a file.
+    """A model that was read from a file.
 
     Parameters
     ----------
-    model : TabularClassifier or TabularRegressor
-        Fitted.
+    model : Predictor
     name : str
         Its name in paths.
     version : str
@@ -77,18 +56,16 @@ class Served:
         Those of them that are only given if they are asked for.
     """
 
-    def __init__(self, model: Any, name: str, version: str) -> None:
+    def __init__(self, model: Predictor, name: str, version: str) -> None:
         self.model = model
         self.name = name
         self.version = version
-        columns = model.encoder_.columns_
-        self.fields: list[Field] = fields_of(columns)
+        self.fields = model.fields
         self.by_name = {field.name: field for field in self.fields}
-        self._unused = [name for name in columns if name not in self.by_name]
-        nothing = {field.name: field.read([None]) for field in self.fields}
-        everything = Asked(self.gives_probabilities, 0.9 if self.gives_intervals else None)
-        self.outputs = self.predict(nothing, everything)
-        plain = self.predict(nothing, Asked())
+        row = {field.name: field.read([field.neutral]) for field in self.fields}
+        everything = Asked(model.gives_probabilities, 0.9 if model.gives_intervals else None)
+        self.outputs = self.predict(row, everything)
+        plain = self.predict(row, Asked())
         self.on_request = [name for name in self.outputs if name not in plain]
 
     @classmethod
@@ -100,31 +77,27 @@ class Served:
         ModelFileError
             If the file cannot be read, or contains another kind of model.
         """
+        before = read_bytes(path)
         model = load(path)
-        if not isinstance(model, BaseTabular):
-            raise ModelFileError(
-                f"{path!r} contains a {type(model).__name__}, which does not know the columns of "
-                "tables. Serve a TabularClassifier or TabularRegressor, such as a model that "
-                "`deltaprop train` wrote."
-            )
-        return cls(model, name or Path(path).stem, _digest(model))
-
-    @property
-    def is_classifier(self) -> bool:
-        return bool(is_classifier(self.model))
-
-    @property
-    def gives_probabilities(self) -> bool:
-        return hasattr(self.model.mlp_, "predict_proba") and self.is_classifier
-
-    @property
-    def gives_intervals(self) -> bool:
-        return not self.is_classifier and self.model.held_out_ is not None
+        while (content := read_bytes(path)) != before:  # it was replaced meanwhile
+            before, model = content, load(path)
+        version = hashlib.sha256(content).hexdigest()[:12]
+        return cls(predictor_of(model, path), name or Path(path).stem, version)
 
     @property
     def target(self) -> str:
         """The name of the predicted column."""
-        return self.model.target_name_ or "prediction"
+        return self.model.target
+
+    @property
+    def gives_probabilities(self) -> bool:
+        """Whether it is a classifier that predicts probabilities."""
+        return self.model.gives_probabilities
+
+    @property
+    def gives_intervals(self) -> bool:
+        """Whether it is a regressor that predicts intervals."""
+        return self.model.gives_intervals
 
     def check(self, asked: Asked) -> None:
         """Raise Refused if the model cannot give what is asked for."""
@@ -138,10 +111,7 @@ class Served:
 
     def predict(self, columns: Columns, asked: Asked) -> dict[str, np.ndarray]:
         """Predict for columns of equal length that the fields have read."""
-        n = len(next(iter(columns.values())))
-        unused = {name: missing_values(n) for name in self._unused}
-        frame = pd.DataFrame({**columns, **unused}, copy=False)
-        return predicted_columns(self.model, frame, self.target, asked.proba, asked.interval)
+        return self.model.predict(columns, asked)
 
     def predict_together(self, parts: Sequence[Columns], asked: Asked) -> list[dict[str, Any]]:
         """Predict for the columns of several requests at once."""
@@ -155,12 +125,3 @@ class Served:
         ends = np.cumsum([len(part[self.fields[0].name]) for part in parts])[:-1]
         pieces = {name: np.split(values, ends) for name, values in predicted.items()}
         return [{name: pieces[name][i] for name in pieces} for i in range(len(parts))]
-
-
-def _digest(model: Any) -> str:
-    """Twelve digits that identify the parameters of all networks and the encoding."""
-    found = hashlib.sha256(repr(model.encoder_.describe().to_dict()).encode())
-    for network in model.networks_:
-        found.update(repr(network.config()).encode())
-        found.update(network.theta.tobytes())
-    return found.hexdigest()[:12]

@@ -58,7 +58,9 @@ def application(
     >>> path = os.path.join(tempfile.mkdtemp(), "penguins.dp")
     >>> dp.save(dp.TabularClassifier(cv=1, max_iter=2, random_state=0).fit(X, y), path)
     >>> from deltaprop.serving import application
-    >>> app = application(path)  # doctest: +SKIP
+    >>> app = application(path, name="penguins")
+    >>> [route.path for route in app.routes][:2]
+    ['/predict', '/v2']
     """
     try:
         from deltaprop.serving.app import Server
@@ -89,7 +91,7 @@ def serve(
     Parameters
     ----------
     model : str
-        The path or URL of a file with a TabularClassifier or TabularRegressor. When a file is
+        The path or URL of a file with an estimator, or a Pipeline that ends in one. When a file is
         replaced, the new one is loaded. If it is damaged, the previous model stays.
     host, port : str and int, default="127.0.0.1" and 8000
         Where to listen. The default host can only be reached from this machine; "0.0.0.0" can be

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from deltaprop.data.columns import values
 from deltaprop.data.columns.description import CONSTANT, Description
 from deltaprop.data.columns.squashing import Squash, is_end
+from deltaprop.data.columns.words import label, without_missing_words
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -59,6 +59,8 @@ class CategoryColumn:
 
     @classmethod
     def fitted(cls, name: str, column: Any, missing_words: bool = False) -> CategoryColumn:
+        from deltaprop.data.columns import values
+
         return cls.of_values(name, *values.distinct(column), missing_words)
 
     @classmethod
@@ -66,7 +68,7 @@ class CategoryColumn:
         cls, name: str, labels: list[str | None], codes: Int[np.ndarray, " N"], missing_words: bool
     ) -> CategoryColumn:
         if missing_words:
-            labels = values.without_missing_words(labels)
+            labels = without_missing_words(labels)
         counts: Counter[str | None] = Counter()
         numbers = np.bincount(np.asarray(codes, np.int64) + 1, minlength=len(labels) + 1)
         for word, number in zip([None, *labels], numbers.tolist(), strict=True):
@@ -98,17 +100,19 @@ class CategoryColumn:
 
     def read(self, column: Any) -> Int[np.ndarray, " N"]:
         """The slot of each row, which is a row of the table."""
+        from deltaprop.data.columns import values
+
         labels, codes = values.distinct(column)
         found: np.ndarray = np.array(self._slots_of([*labels, None]))[codes]
         return found
 
     def read_cell(self, cell: Any) -> list[int] | None:
         """What `read` returns for a column of one value; None if that is no word or number."""
-        return self._slots_of([values.label(cell)]) if type(cell) in PLAIN else None
+        return self._slots_of([label(cell)]) if type(cell) in PLAIN else None
 
     def _slots_of(self, labels: list[str | None]) -> list[int]:
         if self.missing_words:
-            labels = values.without_missing_words(labels)
+            labels = without_missing_words(labels)
         slots, unknown = self.slots, self._unknown
         return [slots.get(word, unknown) for word in labels]
 

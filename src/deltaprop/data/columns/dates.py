@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import pandas as pd
 
-from deltaprop.data.columns import values
 from deltaprop.data.columns.description import CONSTANT, Description
 from deltaprop.data.columns.squashing import Squash, is_end
 
 if TYPE_CHECKING:
+    import pandas as pd
     from jaxtyping import Float
 
 PARTS = ("year", "month", "day", "hour")
@@ -53,6 +52,8 @@ class DateColumn:
 
     @classmethod
     def fitted(cls, name: str, column: Any, pattern: str | None = None) -> DateColumn:
+        from deltaprop.data.columns import values
+
         zone = _zone(column, pattern)
         dates = values.dates(column, pattern, zone)
         known = dates.dropna()
@@ -60,7 +61,7 @@ class DateColumn:
         parts = [*PARTS[: 3 if (wall == wall.normalize()).all() else 4], "total_seconds"]
         missing = len(dates) - len(known)
         flags = Squash.of_flags(np.full(len(parts) * bool(missing), missing), len(dates))
-        scale = Squash.fitted(_part(dates, part) for part in parts)
+        scale = Squash.of_table(np.stack([part_of(dates, part) for part in parts]))
         return cls(name, pattern, zone, parts, scale, *flags.ends(), n_missing=missing)
 
     def names(self) -> list[str]:
@@ -70,8 +71,10 @@ class DateColumn:
         return [f"{name} missing" for name in self.names()] if len(self.low) else []
 
     def read(self, column: Any) -> Float[np.ndarray, "N k"]:
+        from deltaprop.data.columns import values
+
         dates = values.dates(column, self.pattern, self.zone)
-        return np.stack([_part(dates, part) for part in self.parts], axis=1)
+        return np.stack([part_of(dates, part) for part in self.parts], axis=1)
 
     def write(
         self,
@@ -104,6 +107,10 @@ class DateColumn:
 
 def _zone(column: Any, pattern: str | None) -> str | None:
     """The time zone of a column of dates, or of strings of this format; UTC if it has no name."""
+    import pandas as pd
+
+    from deltaprop.data.columns import values
+
     zone = values.with_zones(column, pattern).tz
     if zone is None:
         return None
@@ -114,7 +121,8 @@ def _zone(column: Any, pattern: str | None) -> str | None:
     return str(zone)
 
 
-def _part(dates: pd.DatetimeIndex, part: str) -> Float[np.ndarray, " N"]:
+def part_of(dates: pd.DatetimeIndex, part: str) -> Float[np.ndarray, " N"]:
+    """A part of dates; NaN for a missing date."""
     if part != "total_seconds":
         found: np.ndarray = getattr(dates, part).to_numpy(dtype=np.float64)
         return found

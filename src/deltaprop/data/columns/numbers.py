@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from deltaprop.data.columns import values
 from deltaprop.data.columns.description import CONSTANT, NORMAL, Description
 from deltaprop.data.columns.quantiles import Quantiles
 from deltaprop.data.columns.squashing import Squash, is_end
@@ -52,12 +51,24 @@ class NumberColumn:
 
     @classmethod
     def of_values(cls, name: str, numbers: Num[np.ndarray, " N"]) -> Self:
-        missing = int(np.count_nonzero(np.isnan(numbers)))
-        flags = Squash.of_flags(np.full(min(missing, 1), missing), len(numbers))
-        return cls(name, Squash.fitted([numbers]), *flags.ends(), n_missing=missing)
+        return cls.of_table([name], numbers[None])[0]
+
+    @classmethod
+    def of_table(cls, names: Sequence[str], numbers: Num[np.ndarray, "k N"]) -> list[Self]:
+        """Several columns, which are the rows of an array."""
+        N, missing = numbers.shape[1], np.count_nonzero(np.isnan(numbers), axis=1)
+        low, high = Squash.of_flags(missing, N).ends()
+        scales = Squash.of_table(numbers).parts()
+        own = [slice(j, j + min(n, 1)) for j, n in enumerate(missing.tolist())]
+        return [
+            cls(name, scale, low[flag], high[flag], n_missing=n)
+            for name, scale, flag, n in zip(names, scales, own, missing.tolist(), strict=True)
+        ]
 
     @staticmethod
     def values_of(column: Any) -> Num[np.ndarray, " N"]:
+        from deltaprop.data.columns import values
+
         return values.numbers(column)
 
     def names(self) -> list[str]:
@@ -101,6 +112,8 @@ class DurationColumn(NumberColumn):
 
     @staticmethod
     def values_of(column: Any) -> Num[np.ndarray, " N"]:
+        from deltaprop.data.columns import values
+
         return values.seconds(column)
 
     def read_cell(self, cell: Any) -> None:

@@ -60,8 +60,7 @@ class Quantiles:
 
     def apply(self, values: Float[np.ndarray, "k n"]) -> Float[np.ndarray, "k n"]:
         """Map float64 values, one row per encoded column, in place. Missing values become 0."""
-        from scipy.special import ndtri
-
+        ndtri = _ndtri()
         for x, knots in zip(values, self.knots, strict=True):
             missing = np.isnan(x)
             x[:] = ndtri(_probabilities(x, knots)) if knots[0] < knots[-1] else 0
@@ -90,6 +89,18 @@ class Quantiles:
             and len(self.knots) == k
             and all(_are_quantiles(knots) for knots in self.knots)
         )
+
+
+def _ndtri() -> Any:
+    """Φ⁻¹ of an array."""
+    try:
+        from scipy.special import ndtri
+    except ModuleNotFoundError:  # which predictions do not need
+        from statistics import NormalDist
+
+        inverse, ends = NormalDist().inv_cdf, {0.0: -np.inf, 1.0: np.inf}
+        return np.vectorize(lambda p: ends[p] if p in ends else inverse(p), otypes=[float])
+    return ndtri
 
 
 def _are_quantiles(knots: Any) -> bool:

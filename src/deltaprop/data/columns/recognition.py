@@ -8,9 +8,6 @@ each occurs five times on average, and text otherwise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
 import numpy as np
 import pandas as pd
 from pandas.api.types import infer_dtype
@@ -18,42 +15,29 @@ from pandas.api.types import infer_dtype
 from deltaprop.data.columns import values
 from deltaprop.data.columns.categories import FEW, CategoryColumn
 from deltaprop.data.columns.dates import DateColumn
-from deltaprop.data.columns.description import Description
+from deltaprop.data.columns.dropped import DroppedColumn
 from deltaprop.data.columns.numbers import DurationColumn, NumberColumn
 from deltaprop.data.columns.protocol import EncodedColumn
 from deltaprop.data.columns.text import TextColumn
 from deltaprop.data.columns.unparsed import warn_if_numeric
 
 REPEATED = 5  # times that a category occurs on average, if there are many
+BLOCK = 2**18  # numbers that are sorted at a time, which fit into the cache
 
 
-@dataclass
-class DroppedColumn:
-    """A column whose values are all missing, which is not encoded."""
-
-    name: str
-    n_missing: int | None = None
-
-    kind: ClassVar[str] = "dropped"
-    choices: ClassVar[tuple[str, ...]] = ()
-
-    def names(self) -> list[str]:
-        return []
-
-    def flags(self) -> list[str]:
-        return []
-
-    def read(self, column: Any) -> Any:
-        return np.empty((len(column), 0))
-
-    def write(self, values: Any, out: Any, flags: Any) -> None:
-        """There is nothing to encode."""
-
-    def describe(self) -> Description:
-        return Description(self.n_missing, note="dropped: all values are missing")
-
-    def is_consistent(self) -> bool:
-        return True
+def all_learned(frame: pd.DataFrame, random_state: int | None) -> dict[str, EncodedColumn]:
+    """The encoding of each column of a table. Columns of numbers are learned many at a time."""
+    plain = [i for i, dtype in enumerate(frame.dtypes) if values.is_numeric(dtype)]
+    found: dict[str, EncodedColumn] = {}
+    at_a_time = max(1, BLOCK // len(frame))
+    for start in range(0, len(plain), at_a_time):
+        part = frame.iloc[:, plain[start : start + at_a_time]]
+        columns = NumberColumn.of_table(list(part.columns), part.to_numpy(np.float64).T)
+        found |= {column.name: column for column in columns if column.n_missing != len(frame)}
+    return {
+        name: found[name] if name in found else learned(name, frame[name], random_state)
+        for name in frame.columns
+    }
 
 
 def learned(name: str, column: pd.Series, random_state: int | None) -> EncodedColumn:
@@ -89,9 +73,11 @@ def _of_categories(name: str, column: pd.Series, random_state: int | None) -> En
 
 
 def _is_empty(column: pd.Series) -> bool:
-    """Whether all values are missing. Infinite numbers are not."""
+    """Whether all values are missing. Infinite numbers are not; words are looked at later."""
     dtype = column.dtype
-    if isinstance(dtype, np.dtype) and dtype.kind in "biu":
+    if isinstance(dtype, pd.CategoricalDtype):
+        return bool((column.array.codes < 0).all())
+    if isinstance(dtype, pd.StringDtype) or (isinstance(dtype, np.dtype) and dtype.kind in "biuO"):
         return False
     return bool(column.isna().all())
 

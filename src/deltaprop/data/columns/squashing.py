@@ -10,7 +10,7 @@ of RealMLP (Holzmüller, Grinsztajn and Steinwart, "Better by default", 2024, se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ BOUND = 3.0
 LARGEST = 1e100  # its square is still finite
 LARGEST_SCALE = float(np.finfo(np.float64).max)
 ROUNDING = 1e-12  # a smaller spread, relative to the values, is rounding error
+MOST_PLACES = 16  # that a partial sort is faster for
 
 
 @dataclass
@@ -41,8 +42,12 @@ class Squash:
     @classmethod
     def fitted(cls, columns: Iterable[Num[np.ndarray, " N"]]) -> Squash:
         """The scale of columns, in which NaN is a missing value."""
-        found = [_of_numbers(column) for column in columns]
-        return cls(np.array([c for c, _ in found]), np.array([s for _, s in found]))
+        return cls.joined(cls.of_table(column[None]) for column in columns)
+
+    @classmethod
+    def of_table(cls, columns: Num[np.ndarray, "k N"]) -> Squash:
+        """The scale of columns that are rows of an array."""
+        return cls(*_center_and_scale(columns.astype(np.float64)))
 
     @classmethod
     def of_flags(cls, counts: Int[np.ndarray, " k"], N: int) -> Squash:
@@ -53,11 +58,12 @@ class Squash:
             return (i >= N - counts).astype(np.float64)
 
         q1, q3 = _quantile(at, N, 0.25), _quantile(at, N, 0.75)
-        lowest, highest = at(0), at(N - 1)
-        return cls(
-            (at((N - 1) // 2) + at(N // 2)) / 2,
-            np.array([_factor(*ends) for ends in zip(q1, q3, lowest, highest, strict=True)]),
-        )
+        return cls((at((N - 1) // 2) + at(N // 2)) / 2, _factors(q1, q3, at(0), at(N - 1)))
+
+    def parts(self) -> Iterator[Squash]:
+        """The scale of each column by itself."""
+        for j in range(len(self.center)):
+            yield Squash(self.center[j : j + 1], self.scale[j : j + 1])
 
     @classmethod
     def joined(cls, parts: Iterable[Squash]) -> Squash:
@@ -101,9 +107,9 @@ class Squash:
 
     def ends(self) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
         """What 0 and 1 become, for columns of zeros and ones."""
-        k = len(self.center)
-        low, high = self.apply(np.zeros((k, 1))), self.apply(np.ones((k, 1)))
-        return low[:, 0].astype(np.float32), high[:, 0].astype(np.float32)
+        found = self.apply(np.tile([0.0, 1.0], (len(self.center), 1)))
+        low, high = np.ascontiguousarray(found.T, np.float32)
+        return low, high
 
     def has_width(self, k: int) -> bool:
         """Whether this is a finite scale of k columns."""
@@ -116,51 +122,61 @@ def is_end(value: object, k: int) -> bool:
     return isinstance(value, np.ndarray) and value.shape == (k,) and value.dtype == np.float32
 
 
-def _of_numbers(column: Num[np.ndarray, " N"]) -> tuple[float, float]:
-    """Center and scale, with a partial sort of the known values only."""
-    values = column[np.isfinite(column)].astype(np.float64, copy=False)
-    N, n = len(column), len(values)
-    infinite = n < N and bool(np.isinf(column).any())
-    if n == 0:
-        return 0.0, float(infinite)
+def _center_and_scale(
+    values: Float[np.ndarray, "k N"],
+) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"]]:
+    """The center and the scale of each row; the rows are sorted partially, in place."""
+    N = values.shape[1]
+    known = np.isfinite(values)
+    n = np.count_nonzero(known, axis=1)
+    below = np.count_nonzero(values == -np.inf, axis=1)  # they come first, and missing values last
+    infinite = N - n - np.count_nonzero(np.isnan(values), axis=1) > 0
     missing, half = N - n, n // 2
 
-    def place(i: int) -> int | None:
-        """Where rank i of all rows is among the known values; None for a missing value."""
-        return i if i < half else i - missing if i >= half + missing else None
-
-    ranks = {i for q in (0.25, 0.75) for i in _neighbours(N, q)}
-    places = {p for p in map(place, ranks) if p is not None}
-    values.partition(sorted(places | {(n - 1) // 2, half}))
-    median = float(values[(n - 1) // 2]) / 2 + float(values[half]) / 2
-
-    def at(i: int) -> float:
-        p = place(i)
-        return median if p is None else float(values[p])
-
-    q1, q3 = _quantile(at, N, 0.25), _quantile(at, N, 0.75)
-    if _differ(q1, q3):
-        return median, _factor(q1, q3, q1, q3)
-    found = _factor(q1, q3, float(values.min()), float(values.max()))
-    return median, found or float(infinite)
+    ranks = np.array([i for q in (0.25, 0.75) for i in _neighbours(N, q)])[:, None]
+    wanted = [(n - 1) // 2, half, np.zeros_like(n), n - 1]  # numbers of known values
+    wanted += list(np.where(ranks < half, ranks, ranks - missing))
+    places = below + np.minimum(np.maximum(wanted, 0), np.maximum(n - 1, 0))
+    places = np.minimum(places, N - 1)
+    _sort_partially(values, np.unique(places))
+    low, high, lowest, highest, *of_ranks = values[np.arange(len(n)), places]
+    median = low / 2 + high / 2
+    counts_as_median = (half <= ranks) & (ranks < half + missing)
+    at = dict(zip(ranks[:, 0], np.where(counts_as_median, median, of_ranks), strict=True))
+    with np.errstate(invalid="ignore"):  # of rows without known values
+        q1, q3 = _quantile(at.__getitem__, N, 0.25), _quantile(at.__getitem__, N, 0.75)
+        scale = _factors(q1, q3, lowest, highest)
+    scale = np.where(n > 0, scale, 0.0)
+    return np.where(n > 0, median, 0.0), np.where(infinite & (scale == 0), 1.0, scale)
 
 
-def _factor(q1: float, q3: float, lowest: float, highest: float) -> float:
-    """The factor that gives the quartiles, or else the extremes, their distance of 1 or 2."""
-    if _differ(q1, q3):
-        return _inverse(q3 / 2 - q1 / 2) / 2
-    if _differ(lowest, highest):
-        return _inverse(highest / 2 - lowest / 2)
-    return 0.0
+def _sort_partially(values: Float[np.ndarray, "k N"], places: Int[np.ndarray, " p"]) -> None:
+    """Sort each row such that these places have the right values."""
+    if len(places) <= MOST_PLACES:
+        values.partition(places, axis=1)
+    else:
+        values.sort(axis=1)
 
 
-def _inverse(half: float) -> float:
+def _factors(
+    q1: Float[np.ndarray, " k"], q3: Float[np.ndarray, " k"],
+    lowest: Float[np.ndarray, " k"], highest: Float[np.ndarray, " k"],
+) -> Float[np.ndarray, " k"]:  # fmt: skip
+    """The factors that give the quartiles, or else the extremes, their distance of 1 or 2."""
+    of_quartiles, of_extremes = _inverse(q3 / 2 - q1 / 2) / 2, _inverse(highest / 2 - lowest / 2)
+    of_extremes = np.where(_differ(lowest, highest), of_extremes, 0.0)
+    return np.where(_differ(q1, q3), of_quartiles, of_extremes)
+
+
+def _inverse(half: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
     """1 / half, of half a distance, which is finite even between the largest numbers."""
-    return float(min(1 / half, LARGEST_SCALE))
+    with np.errstate(divide="ignore", over="ignore"):
+        found: np.ndarray = np.minimum(1 / half, LARGEST_SCALE)
+    return found
 
 
-def _differ(low: float, high: float) -> bool:
-    return bool(high / 2 - low / 2 > ROUNDING / 2 * max(abs(low), abs(high)))
+def _differ(low: Float[np.ndarray, " k"], high: Float[np.ndarray, " k"]) -> Any:
+    return high / 2 - low / 2 > ROUNDING / 2 * np.maximum(np.abs(low), np.abs(high))
 
 
 def _neighbours(N: int, q: float) -> tuple[int, int]:

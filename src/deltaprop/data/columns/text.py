@@ -15,11 +15,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import scipy.sparse as sp
 
-from deltaprop.data.columns import values
 from deltaprop.data.columns.description import Description
 from deltaprop.data.columns.squashing import Squash
+from deltaprop.data.columns.words import without_missing_words
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
@@ -89,8 +88,10 @@ class TextColumn:
 
     def read(self, column: Any) -> Float[np.ndarray, "N k"]:
         """The encoded rows; each distinct value is encoded once."""
+        from deltaprop.data.columns import values
+
         labels, codes = values.distinct(column)
-        texts = [word or "" for word in [*values.without_missing_words(labels), None]]
+        texts = [word or "" for word in [*without_missing_words(labels), None]]
         X = _weighted(_frequencies(texts, self.numbers), self.idf)
         encoded = self.squash.apply((X @ self.components).T.astype(np.float64))
         rows: np.ndarray = encoded.T.astype(np.float32)[codes]
@@ -138,6 +139,8 @@ def n_grams(text: str) -> Iterator[str]:
 
 def _frequencies(texts: list[str], numbers: Mapping[str, int]) -> Any:
     """How often each known n-gram occurs in each text, as a CSR matrix."""
+    import scipy.sparse as sp
+
     found = [[numbers[term] for term in n_grams(text) if term in numbers] for text in texts]
     indices = np.fromiter(itertools.chain.from_iterable(found), np.int64)
     ends = np.cumsum([0, *map(len, found)])
@@ -163,6 +166,7 @@ def _components(
     u, V = X.shape
     if min(u, V) <= COMPONENTS:
         return np.eye(V, min(V, COMPONENTS), dtype=np.float32)
+    import scipy.sparse as sp
     from sklearn.decomposition import TruncatedSVD
 
     rows = sp.csr_matrix(sp.diags_array(np.sqrt(counts).astype(np.float32)) @ X)

@@ -4,44 +4,53 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from deltaprop.data.columns import values
 from deltaprop.data.columns.protocol import EncodedColumn
 from deltaprop.data.reading import UnparsedCells
 from deltaprop.data.reading.number_words import is_number
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SHOWN = 3  # cells in a warning
 SAMPLE = 500  # words that are looked at
 LOOKS_NUMERIC = 0.8  # fraction of words that are numbers in some format
 
 
-def warn_of_unparsed(column: EncodedColumn, cells: pd.Series) -> None:
+def may_be_unparsed(column: EncodedColumn, dtype: Any) -> bool:
+    """Whether a column of numbers or dates may hold words, of which some are neither."""
+    is_typed = isinstance(dtype, np.dtype) and dtype.kind in "biufmM"
+    return column.kind in ("numeric", "date") and not is_typed
+
+
+def warn_of_unparsed(column: EncodedColumn, cells: pd.Series, found: np.ndarray) -> None:
     """Warn if words in a column of numbers or dates are read as missing because they are neither.
+
+    Parameters
+    ----------
+    column : EncodedColumn
+    cells : Series
+    found : ndarray (N,) or (N, k)
+        What the method `read` of the column returned for these cells.
 
     Warns
     -----
     UnparsedCells
     """
-    if column.kind not in ("numeric", "date") or _is_typed(cells.dtype):
+    missing = np.isnan(found.reshape(len(found), -1)).all(axis=1)
+    if not missing.any():
         return
-    labels, codes = values.distinct(cells)
+    labels, codes = values.distinct(cells[missing])
     labels = values.without_missing_words(labels)
-    known = [i for i, word in enumerate(labels) if word is not None]
-    if not known:
-        return
-    found = column.read(pd.Series([labels[i] for i in known], dtype=object))
-    bad = [
-        i
-        for i, row in zip(known, found.reshape(len(known), -1), strict=True)
-        if np.isnan(row).all()
-    ]
+    bad = [i for i, word in enumerate(labels) if word is not None]
     if bad:
         n = int(np.isin(codes, bad).sum())
-        shown = ", ".join(repr(labels[i]) for i in bad[:SHOWN]) + ", …" * (len(bad) > SHOWN)
+        words = list(dict.fromkeys(labels[i] for i in bad))
+        shown = ", ".join(map(repr, words[:SHOWN])) + ", …" * (len(words) > SHOWN)
         what = "numbers" if column.kind == "numeric" else "dates like those in the training data"
         warnings.warn(
             f"Column {column.name!r}: {n} of {len(cells)} cells are not {what} and are treated as "
@@ -70,8 +79,3 @@ def warn_if_numeric(name: str, words: Sequence[str]) -> None:
             UnparsedCells,
             stacklevel=2,
         )
-
-
-def _is_typed(dtype: Any) -> bool:
-    """Whether values of this dtype are no words."""
-    return isinstance(dtype, np.dtype) and dtype.kind in "biufmM"

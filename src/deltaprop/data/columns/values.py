@@ -10,18 +10,16 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import infer_dtype
 
+from deltaprop.data.columns.words import MISSING_WORDS as MISSING_WORDS
+from deltaprop.data.columns.words import is_missing_word as is_missing_word
+from deltaprop.data.columns.words import label as label
+from deltaprop.data.columns.words import without_missing_words as without_missing_words
 from deltaprop.data.reading import TableError
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int, Num
 
 SHORT = 32  # a column with fewer rows is not searched for distinct values
-MISSING_WORDS = frozenset({
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "...", "1.#IND",
-    "1.#QNAN", "<NA>", "?", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "none", "null",
-})  # fmt: skip
-"""Strings that stand for a missing value, as in pandas' and skrub's readers."""
-
 GERMAN_DATE = re.compile(r"[0-9]{1,2}\.[0-9]{1,2}\.")
 TRUTH = {"True": "1", "False": "0"}  # how booleans are written among values of other types
 NUMBERS = ("boolean", "integer", "floating", "mixed-integer-float", "decimal")
@@ -90,11 +88,11 @@ def _as_float(value: Any) -> float:
 
 def numbers(column: pd.Series) -> Num[np.ndarray, " N"]:
     """The numbers of a column, in any dtype; NaN for everything that is not a number."""
-    if not _is_numeric(column.dtype):  # most columns are, and need not be looked at further
+    if not is_numeric(column.dtype):  # most columns are, and need not be looked at further
         column = plain(column)
     dtype: Any = column.dtype
     found: np.ndarray
-    if _is_numeric(dtype):
+    if is_numeric(dtype):
         found = column.to_numpy()
     elif isinstance(dtype, pd.CategoricalDtype):
         known = numbers(pd.Series(dtype.categories)).astype(np.float64)
@@ -119,7 +117,8 @@ def parsed_numbers(labels: list[str | None], strict: bool = False) -> Num[np.nda
     return numbers
 
 
-def _is_numeric(dtype: Any) -> bool:
+def is_numeric(dtype: Any) -> bool:
+    """Whether it is a dtype of NumPy for booleans or real numbers."""
     return isinstance(dtype, np.dtype) and dtype.kind in "biuf"
 
 
@@ -141,40 +140,7 @@ def distinct(column: pd.Series) -> tuple[list[str | None], Int[np.ndarray, " N"]
         # Values of several types may be unhashable, or equal although they are written differently.
         column = pd.Series([label(value) for value in column], dtype=object)
     codes, values = pd.factorize(column)
-    return [label(value) for value in values], codes
-
-
-def label(value: Any) -> str | None:
-    """The string that stands for a category; None for a missing value.
-
-    Integers become floats in a column that has missing values, so 3.0 is written as "3".
-    """
-    if isinstance(value, str):
-        word = value if type(value) is str else str.__str__(value)
-        # Half of a surrogate pair is not valid in files, and pandas does not accept it everywhere.
-        return word if word.isascii() else word.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, np.ndarray):  # a list, in an Arrow table
-        value = value.tolist()
-    if isinstance(value, (set, frozenset)):  # whose order differs from process to process
-        value = sorted(map(str, value))
-    if value is None or value is pd.NA or value is pd.NaT:
-        return None
-    if isinstance(value, (float, np.floating)):
-        if np.isnan(value):
-            return None
-        if float(value).is_integer():
-            return str(int(value))
-    return str(value)
-
-
-def without_missing_words(labels: list[str | None]) -> list[str | None]:
-    """The labels with None in place of blanks and words such as "NA" and "?"."""
-    return [None if word is None or is_missing_word(word) else word for word in labels]
-
-
-def is_missing_word(word: str) -> bool:
-    """Whether a string stands for a missing value."""
-    return word in MISSING_WORDS or word.isspace()
+    return [label(value) for value in values.to_numpy(object).tolist()], codes
 
 
 # ---------------------------------------------------------------- dates
@@ -229,6 +195,8 @@ def date_pattern(words: list[str]) -> str | None:
 
     If the order of day and month is not certain, the month comes first, except in dates with dots.
     """
+    if not any(letter.isdigit() for letter in words[0]):  # a date has at least a year
+        return None
     sample = [words[i] for i in np.linspace(0, len(words) - 1, 30).astype(int)]
     day_first = GERMAN_DATE.match(words[0]) is not None
     for order in (day_first, not day_first):

@@ -54,6 +54,7 @@ class Frame:
         self._place = address(memory)
         self._error = address(errors)  # required by Numba's calling convention; unused
         self._kept: list[Any] = [rows, errors]
+        self._missing: list[tuple[np.ndarray, np.ndarray]] = []
         self._set_network()
         self._set_workspace()
         self._set_claims(rows.N)
@@ -100,10 +101,8 @@ class Frame:
         )  # fmt: skip
 
     def _set_groups(self, l: int, groups: Groups) -> None:
-        """Weights that do not exist are 0, and stay so because their gradient is set to 0."""
-        W, missing = self.net.W[l], ~groups.connected()
-        if W[missing].any():
-            W[missing] = 0
+        """The groups of a layer. Weights that do not exist are 0: their gradient is set to 0."""
+        self._missing.append((self.net.W[l], ~groups.connected()))
         for name, numbers in (("input_groups", groups.inputs), ("unit_groups", groups.units)):
             array = np.array(numbers, np.int64)
             self._kept.append(array)
@@ -156,6 +155,9 @@ class Frame:
 
     def enter(self, k: int) -> None:
         """Run the kernel as thread k: 0 leads, the others assist or relieve it."""
+        if k == 0:
+            for W, missing in self._missing:  # the user may have changed them since the last call
+                np.copyto(W, 0, where=missing)
         self.compiled.enter(self._error, self._error + 8, 1.0, k, self._place)
 
     def slot(self, k: int) -> int:

@@ -39,6 +39,7 @@ from deltaprop.estimators._saving import (
 from deltaprop.estimators.fitted import TargetKind
 from deltaprop.estimators.glass_box import GlassBox
 from deltaprop.estimators.hidden import HiddenUnits
+from deltaprop.estimators.monotonic import signs_of
 from deltaprop.estimators.parameters import AUTO, RunParameters, TabularParameters
 from deltaprop.estimators.plain import missing_targets
 from deltaprop.estimators.tabular.baseline import Baseline
@@ -433,6 +434,25 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
             return most_folds(n_rows, int(self.cv))
         return self.cv
 
+    def _encoded_signs(self, encoder: TableEncoder) -> list[int] | None:
+        """`monotonic_cst` for the encoded columns: a number rises with its bins."""
+        names = list(encoder.columns_)
+        signs = signs_of(self.monotonic_cst, len(names), names)
+        if signs is None:
+            return None
+        found = np.zeros(encoder.layout.width, int)
+        places = zip(encoder.layout.features, encoder.layout.parts(), strict=True)
+        for (own, (_, bins)), column, sign in zip(
+            places, encoder.columns_.values(), signs, strict=True
+        ):
+            if sign and column.kind != "numeric":
+                raise InputError(
+                    f"monotonic_cst is for columns of numbers, but {column.name!r} is encoded as "
+                    f"{column.kind}."
+                )
+            found[[*own, *bins]] = sign
+        return [int(sign) for sign in found]
+
     def _uses_xla(self) -> bool:
         return isinstance(self.engine, Xla) or self.engine == "xla"
 
@@ -444,6 +464,7 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
             "scoring": "loss",
             "tol": 0.0,
             "init": "he_uniform",
+            "monotonic_cst": self._encoded_signs(encoder),
         }  # fmt: skip
         if self.periodic:
             numbers = encoder.layout.binned
@@ -461,10 +482,10 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
     def _output(self, X: Any) -> Float[np.ndarray, "N H"]:
         """The output of the ensemble for the rows of a table."""
         self._require_fitted()
-        Z = self.encoder_.encode_compactly(X)
+        Z, basis = self.encoder_.encode_for_predictions(X)
         if len(self.members_) == 1:
-            return cast(np.ndarray, self.members_[0].output(Z))
-        outputs = [member.output(Z) for member in self.members_]
+            return cast(np.ndarray, self.members_[0].output(Z, basis))
+        outputs = [member.output(Z, basis) for member in self.members_]
         return cast(np.ndarray, self.members_[0].combined(outputs))
 
     def _require_fitted(self) -> None:

@@ -415,10 +415,10 @@ class TabularClassifier(ClassifierMixin, BaseTabular, TabularClassifierParameter
         return accuracy(rows.labels, self.labels(z), rows.w)
 
     def _errors_of(self, z: Float[np.ndarray, "N H"], rows: Rows) -> list[Conformal] | None:
-        if not hasattr(self.mlp_, "predict_proba") or rows.y.ndim == 2:
+        if not hasattr(self.mlp_, "predict_proba") or self.target_kind() == "labels":
             return None
         P = self.mlp_.probabilities(z)
-        return [Conformal.of(1 - P[np.arange(len(P)), _index(rows.y)], rows.w)]
+        return [Conformal.of(1 - P[np.arange(len(P)), self.mlp_.class_indices(rows.y)], rows.w)]
 
 
 def _are_words(words: Any) -> bool:
