@@ -112,6 +112,7 @@ FITTED: dict[str, Mapping[str, Kind]] = {
 
 MOST_UNITS, MOST_LAYERS = 10**8, 10_000
 ROWS = either(array("iub", 1), sequence(COUNT))
+SIGN = integer(-1, 1)
 WEIGHTS = dictionary(anything, real)
 UNITS, FUNCTION = integer(1, MOST_UNITS), either(text, instance("Activation"))
 PARAMETERS: dict[str, Kind] = {  # of which the estimators do not check the type in general
@@ -119,6 +120,7 @@ PARAMETERS: dict[str, Kind] = {  # of which the estimators do not check the type
     "activation": either(FUNCTION, sequence(FUNCTION)),
     "dropout": either(text, real, sequence(real)),
     "class_weight": either(none, text, WEIGHTS, sequence(WEIGHTS)),
+    "monotonic_cst": either(none, sequence(SIGN), dictionary(text, SIGN)),
     "cv": either(none, text, integer(1, 1000), sequence(sequence(ROWS))),
     "periodic_columns": optional(sequence(COUNT)), "freeze": optional(sequence(integer(-1000))),
 }  # fmt: skip
