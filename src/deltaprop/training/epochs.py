@@ -21,7 +21,6 @@ from deltaprop.training.loop import TrainingLoop
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-CONSTANT = Constant()
 # Limits of one part of an epoch. Checkpoints and signals are handled between parts.
 MOST_STEPS, MOST_MULTIPLICATIONS = 1000, 5e9
 
@@ -49,9 +48,9 @@ class Epochs:
         rng: np.random.RandomState,
     ) -> None:
         self._trainer, self._rows, self._rng = trainer, rows, rng
-        self._solver = solver
+        self._solver, self._decay_schedule = solver, solver.decay_schedule
         self._steps = -(-trainer.n_samples // trainer.batch_size)
-        self._unscheduled = np.ones(self._steps, RATES)
+        self._constant: tuple[float, Rates] | None = None
         self._before: Any = None
 
     def advance(self, loop: TrainingLoop) -> bool:
@@ -83,18 +82,25 @@ class Epochs:
 
     def _rates_of_epoch(self, loop: TrainingLoop, ahead: int) -> Rates:
         """The learning rates of an epoch, `ahead` epochs from now, and what else is scheduled."""
-        state, first = loop.state, loop.checkpoints.in_progress.first + ahead * self._steps
-        samples = state.samples + ahead * self._trainer.n_samples
-        clock = Clock(samples, loop.horizon * self._steps)
-        steps = np.arange(first, first + self._steps)
-        settings, solver, rates = loop.settings, self._solver, self._unscheduled.copy()
-        factors = settings.schedule.factors(steps, clock)
-        rates["learning_rate"] = solver.learning_rate * state.scale * factors
-        if solver.decay_schedule != CONSTANT:
-            rates["weight_decay"] = solver.decay_schedule.factors(steps, clock)
-        if settings.dropout_schedule != CONSTANT:
-            rates["dropout"] = _probabilities(settings.dropout_schedule.factors(steps, clock))
+        state, settings = loop.state, loop.settings
+        scheduled = (settings.schedule, self._decay_schedule, settings.dropout_schedule)
+        if all(type(schedule) is Constant for schedule in scheduled):
+            return self._constant_rates(state.scale)
+        first = loop.checkpoints.in_progress.first + ahead * self._steps
+        clock = Clock(state.samples + ahead * self._trainer.n_samples, loop.horizon * self._steps)
+        steps, rates = np.arange(first, first + self._steps), np.empty(self._steps, RATES)
+        factors, decays, dropouts = (each.factors(steps, clock) for each in scheduled)
+        rates["learning_rate"] = self._solver.learning_rate * state.scale * factors
+        rates["weight_decay"], rates["dropout"] = decays, _probabilities(dropouts)
         return rates
+
+    def _constant_rates(self, scale: float) -> Rates:
+        """The rates of any epoch without a schedule; kept, because small epochs take no longer."""
+        if self._constant is None or self._constant[0] != scale:
+            rates = np.ones(self._steps, RATES)
+            rates["learning_rate"] = self._solver.learning_rate * scale
+            self._constant = scale, rates
+        return self._constant[1]
 
     def _run(self, loop: TrainingLoop, n: int) -> list[float]:
         """The losses of n epochs that run in one call."""
