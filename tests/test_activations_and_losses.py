@@ -29,6 +29,7 @@ SAME_IN_JAX = {
     "logistic": jax.nn.sigmoid,
     "sigmoid": jax.nn.sigmoid,
     "tanh": jnp.tanh,
+    "cos": jnp.cos,
     "exp": jnp.exp,
     "identity": lambda a: a,
 }
