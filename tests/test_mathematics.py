@@ -436,6 +436,9 @@ def test_losses_are_looked_up_by_name():
         losses.get("quantile", qua=1)
     with pytest.raises(TypeError, match=r"no setting 'x'\. It has none\."):
         losses.get("hinge", x=1)
+    shown = r"are: label_smoothing=0\.0, class_weight=None\.$"
+    with pytest.raises(TypeError, match=shown):
+        losses.get("cross_entropy", x=1)
     own = dp.Loss("own", lambda t, z, xp: z, lambda t, z, xp: z)
     assert losses.get(own) is own
 
@@ -810,26 +813,26 @@ def test_dropped_inputs_have_no_gradient():
 # ---------------------------------------------------------------- solvers
 
 RANGES = [
-    (dp.SGD, "learning_rate", (5e-324, 1e300), (0, -1.0, np.inf, np.nan, "1", None)),
-    (dp.SGD, "momentum", (0, 1), (-1e-9, 1.0001, "0")),
-    (dp.Adam, "learning_rate", (5e-324, 1.0), (0.0, -1)),
-    (dp.Adam, "beta_1", (0, 0.999999), (-0.1, 1)),
-    (dp.Adam, "beta_2", (0, 0.999999), (-0.1, 1)),
-    (dp.Adam, "epsilon", (5e-324, 1.0), (0.0, -1)),
-    (dp.Adam, "input_scale", (0, 3.0), (-1e-9, np.inf)),
-    (dp.AdamW, "weight_decay", (0, 3.0), (-1e-9,)),
-    (dp.Muon, "hidden_momentum", (0, 0.999999), (-0.1, 1)),
-    (dp.LBFGS, "max_fun", (1, 10**6), (0, -1)),
+    (dp.SGD, "learning_rate", "> 0", (5e-324, 1e300), (0, -1.0, np.inf, np.nan, "1", None)),
+    (dp.SGD, "momentum", "in [0, 1]", (0, 1), (-1e-9, 1.0001, "0")),
+    (dp.Adam, "learning_rate", "> 0", (5e-324, 1.0), (0.0, -1)),
+    (dp.Adam, "beta_1", "in [0, 1)", (0, 0.999999), (-0.1, 1)),
+    (dp.Adam, "beta_2", "in [0, 1)", (0, 0.999999), (-0.1, 1)),
+    (dp.Adam, "epsilon", "> 0", (5e-324, 1.0), (0.0, -1)),
+    (dp.Adam, "input_scale", ">= 0", (0, 3.0), (-1e-9, np.inf)),
+    (dp.AdamW, "weight_decay", ">= 0", (0, 3.0), (-1e-9,)),
+    (dp.Muon, "hidden_momentum", "in [0, 1)", (0, 0.999999), (-0.1, 1)),
+    (dp.LBFGS, "max_fun", ">= 1", (1, 10**6), (0, -1)),
 ]
 
 
-@pytest.mark.parametrize(("solver", "name", "valid", "invalid"), RANGES)
-def test_settings_of_solvers(solver, name, valid, invalid):
+@pytest.mark.parametrize(("solver", "name", "text", "valid", "invalid"), RANGES)
+def test_settings_of_solvers(solver, name, text, valid, invalid):
     for value in valid:
         assert getattr(solver(**{name: value}), name) == value
     for value in invalid:
-        said = f"{name} of {solver.__name__} must be a number"
-        with pytest.raises(ValueError, match=said):
+        said = f"{name} of {solver.__name__} must be a number {text}, got {value!r}."
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
             solver(**{name: value})
 
 
@@ -956,9 +959,8 @@ def test_steps_of_muon_are_nearly_orthogonal(shape):
 
 
 def test_a_step_of_muon_leaves_first_and_last_layers_to_adam():
-    net = dp.Network(
-        3, [dp.Dense(5, "tanh"), dp.Dense(2, "tanh"), dp.Dense(3)], loss="huber", seed=0
-    )
+    layers = [dp.Dense(5, "tanh"), dp.Dense(2, "tanh"), dp.Dense(3, "tanh"), dp.Dense(2)]
+    net = dp.Network(3, layers, loss="huber", seed=0)
     rng = np.random.RandomState(0)
     g, M = rng.randn(net.theta.size), rng.randn(net.theta.size)
     inner = Chain((Momentum(0.0, nesterov=False),))
@@ -967,10 +969,11 @@ def test_a_step_of_muon_leaves_first_and_last_layers_to_adam():
     step = Step(net.theta, 0.1, 1, net.penalised, layout=net.layout)
     change, (moved, _) = link.update(g, state, step)
     np.testing.assert_allclose(moved, 0.7 * M + 0.3 * g, rtol=1e-14)
-    expected = -0.1 * g
-    hidden = slice(3 * 5 + 5, 3 * 5 + 5 + 5 * 2)
-    ahead = (0.3 * g + 0.7 * moved)[hidden].reshape(5, 2)
-    expected[hidden] = (-0.1 * 0.2 * np.sqrt(5) * orthogonalized(ahead)).ravel()
+    expected, ahead = -0.1 * g, 0.3 * g + 0.7 * moved
+    for start, shape in ((20, (5, 2)), (32, (2, 3))):
+        hidden = slice(start, start + shape[0] * shape[1])
+        size = 0.1 * 0.2 * np.sqrt(max(shape))
+        expected[hidden] = -size * orthogonalized(ahead[hidden].reshape(shape)).ravel()
     np.testing.assert_allclose(change, expected, rtol=1e-12)
     np.testing.assert_array_equal(link.init(net.theta, net.layout.shapes)[0], 0)
 
