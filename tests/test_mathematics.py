@@ -901,6 +901,8 @@ def test_the_ntk_parametrization_is_a_factor_of_each_matrix():
     for solver, power in ((dp.SGD, 1.0), (dp.Adam, 0.5), (dp.AdamW, 0.5)):
         (link,) = solver(rate_factors={"W": "ntk", "b": 3}).scaling()
         assert link.of(net.layout) == [4**-power, 3.0, 9**-power, 3.0]
+    assert ScaleSteps((("b", 2.0),)).ntk_power == 0.0
+    assert dp.Muon(rate_factors={"b": 2}).scaling() == (ScaleSteps((("b", 2.0),), 0.0),)
     with pytest.raises(ValueError, match="'ntk' for W of Adam, AdamW and SGD"):
         dp.Muon(rate_factors={"W": "ntk"})
 
