@@ -1,4 +1,4 @@
-"""Draw docs/train.svg, the README's picture: what the first command prints."""
+"""Draw docs/train.svg, the picture of the tour: what `deltaprop train` prints."""
 
 import io
 import re

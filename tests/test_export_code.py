@@ -1,53 +1,18 @@
 """Models as C headers and as Python files: they predict what the model predicts."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 import pytest
 
 import deltaprop as dp
 from deltaprop.cli.app import app
-from deltaprop.data.reading import UnparsedCells
 from deltaprop.functions import activations
 
 from .generated_code import C, python_predictions, python_program, words
+from .models_of_tables import SIGNAL, fitted, new_rows, quietly, rows_of_numbers, table
 
 SLOW = pytest.mark.slow
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-6}
-
-
-def table(n=120, seed=0):
-    """A table with each kind of column that can be exported, with missing values."""
-    rng = np.random.default_rng(seed)
-    size = rng.normal(50, 20, n).round(3)
-    city = rng.choice(["Aÿn", 'q"u\\o??=te', "Łódź", "b c", "NA-ish"], n).astype(object)
-    X = pd.DataFrame(
-        {
-            "size (m²)": np.where(rng.random(n) < 0.1, np.nan, size),
-            "int": rng.integers(-5, 5, n),
-            "city": np.where(rng.random(n) < 0.1, None, city),
-            "two": rng.choice(["no", "yes"], n),
-            "constant": "same",
-            "flag": rng.random(n) < 0.5,
-            "code": pd.Categorical(rng.choice([1, 2, 3], n)),
-            "when": pd.Timestamp("1999-12-30") + pd.to_timedelta(rng.integers(0, 10**8, n), "s"),
-            "empty": [None] * n,
-        }
-    )
-    X.loc[3, "when"] = pd.NaT
-    signal = np.nan_to_num(X["size (m²)"]) / 20 + (X["two"] == "yes") * 2 + X["int"] / 3
-    return X, signal.to_numpy()
-
-
-def new_rows():
-    """Rows with values that were not seen when the model was fitted."""
-    X, _ = table(40, seed=1)
-    X[["city", "two", "flag"]] = X[["city", "two", "flag"]].astype(object)
-    X.loc[0, "city"], X.loc[1, "two"], X.loc[2, "size (m²)"] = "elsewhere", "maybe", 1e300
-    X.loc[4, "size (m²)"] = np.inf
-    X.loc[5, ["size (m²)", "city", "two", "flag"]] = [-np.inf, None, None, None]
-    return X
 
 
 def text_rows(X):
@@ -57,25 +22,6 @@ def text_rows(X):
         seconds = (frame["when"] - pd.Timestamp(0)) / pd.Timedelta(1, "s")
         frame["when"] = seconds.astype(object).where(frame["when"].notna(), None)
     return words(frame)
-
-
-def fitted(kind, y, **parameters):
-    X, _ = table()
-    settings = {"max_iter": 3, "random_state": 0, "cv": 2, "hidden_layer_sizes": (7, 5)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return getattr(dp, kind)(**settings | parameters).fit(X, y)
-
-
-@pytest.fixture(scope="module")
-def signal():
-    return table()[1]
-
-
-def quietly(function, X):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnparsedCells)
-        return function(X)
 
 
 def both(model, folder):
@@ -123,8 +69,8 @@ def agree_on_numbers(model, folder, X, expected):
 # ---------------------------------------------------------------- tables
 
 
-def test_an_ensemble_of_three_classes_with_bins_and_a_temperature(tmp_path, signal):
-    y = np.array(["low", "mid", "high"])[np.digitize(signal, [2.5, 4.0])]
+def test_an_ensemble_of_three_classes_with_bins_and_a_temperature(tmp_path):
+    y = np.array(["low", "mid", "high"])[np.digitize(SIGNAL, [2.5, 4.0])]
     model = fitted("TabularClassifier", y, max_iter=15, learning_rate_init=0.02)
     assert len(model.members_) == 2
     assert model.temperature_ != 1
@@ -142,33 +88,44 @@ def test_an_ensemble_of_three_classes_with_bins_and_a_temperature(tmp_path, sign
         pytest.param({"n_bins": 0, "preset": "fast", "activation": "mish"}, marks=SLOW),
     ],
 )
-def test_two_classes(parameters, tmp_path, signal):
-    model = fitted("TabularClassifier", signal > 3.2, **parameters)
+def test_two_classes(parameters, tmp_path):
+    model = fitted("TabularClassifier", SIGNAL > 3.2, **parameters)
     agree_on_classes(model, tmp_path, new_rows())
 
 
-def test_costs_of_three_classes(tmp_path, signal):
-    y = np.digitize(signal, [2.5, 4.0])
+def test_costs_of_three_classes(tmp_path):
+    y = np.digitize(SIGNAL, [2.5, 4.0])
     cost = [[0, 1, 5], [2, 0, 1], [9, 1, 0]]
     model = fitted("TabularClassifier", y, cost=cost)
     agree_on_classes(model, tmp_path, new_rows())
 
 
-def test_several_labels(tmp_path, signal):
-    y = np.stack([signal > 2.5, signal > 4], axis=1).astype(int)
+def test_classes_with_an_order(tmp_path):
+    y = np.digitize(SIGNAL, [2.0, 3.0, 4.0])
+    model = fitted("TabularClassifier", y, loss="ordinal")
+    agree_on_classes(model, tmp_path, new_rows())
+    dp.save(model, tmp_path / "model.dp")
+    light = dp.load(tmp_path / "model.dp", light=True)
+    P = quietly(model.predict_proba, new_rows())
+    np.testing.assert_allclose(light.predict_proba(new_rows()), P, rtol=1e-4, atol=1e-6)
+
+
+def test_several_labels(tmp_path):
+    y = np.stack([SIGNAL > 2.5, SIGNAL > 4], axis=1).astype(int)
     model = fitted("TabularClassifier", y, decision_threshold="balanced_accuracy")
     agree_on_classes(model, tmp_path, new_rows())
 
 
 @pytest.mark.parametrize("loss", ["squared_error", pytest.param("poisson", marks=SLOW)])
-def test_numbers(loss, tmp_path, signal):
-    model = fitted("TabularRegressor", 1000 * (signal - signal.min()), loss=loss)
+def test_numbers(loss, tmp_path):
+    model = fitted("TabularRegressor", 1000 * (SIGNAL - SIGNAL.min()), loss=loss)
     agree_on_numbers(model, tmp_path, new_rows(), quietly(model.predict, new_rows()))
 
 
-def test_several_targets_with_quantiles(tmp_path, signal):
+def test_several_targets_with_quantiles_and_periodic_features(tmp_path):
     loss = dp.losses.Quantile(quantiles=(0.1, 0.5, 0.9))
-    model = fitted("TabularRegressor", np.stack([signal, 9 - 100 * signal], axis=1), loss=loss)
+    y = np.stack([SIGNAL, 9 - 100 * SIGNAL], axis=1)
+    model = fitted("TabularRegressor", y, loss=loss, periodic=2)
     agree_on_numbers(model, tmp_path, new_rows(), quietly(model.predict, new_rows()))
     _, file = tmp_path / "model.h", tmp_path / "model.py"
     ((first, *_),) = python_predictions(file, records(new_rows()[:1]))
@@ -176,8 +133,8 @@ def test_several_targets_with_quantiles(tmp_path, signal):
 
 
 @pytest.mark.parametrize("targets", [pytest.param(1, marks=SLOW), 2])
-def test_means_and_standard_deviations(targets, tmp_path, signal):
-    y = 100 * signal if targets == 1 else np.stack([signal, 9 - 100 * signal], axis=1)
+def test_means_and_standard_deviations(targets, tmp_path):
+    y = 100 * SIGNAL if targets == 1 else np.stack([SIGNAL, 9 - 100 * SIGNAL], axis=1)
     model = fitted("TabularRegressor", y, loss="gaussian_nll")
     mean, std = quietly(lambda X: model.predict(X, return_std=True), new_rows())
     expected = np.column_stack([mean, std])
@@ -206,11 +163,11 @@ def test_numbers_with_a_normal_distribution(tmp_path):
     np.testing.assert_allclose(light.predict(rows), expected, **TOLERANCE)
 
 
-def test_dates_before_1970_and_words_of_dates(tmp_path, signal):
+def test_dates_before_1970_and_words_of_dates(tmp_path):
     X, _ = table()
     days = pd.to_datetime(["1600-02-29", "1900-03-01", "2000-12-31", "2024-02-29"] * 30)
     X = pd.DataFrame({"day": days.strftime("%d.%m.%Y"), "hour": days + pd.Timedelta(hours=23)})
-    model = dp.TabularRegressor((5,), cv=1, max_iter=2, random_state=0).fit(X, signal)
+    model = dp.TabularRegressor((5,), cv=1, max_iter=2, random_state=0).fit(X, SIGNAL)
     dp.to_c(model, tmp_path / "model.h")
     seconds = X.assign(day=days.as_unit("s").asi8.astype(float))
     seconds["hour"] = seconds["day"] + 23 * 3600
@@ -222,10 +179,10 @@ def test_dates_before_1970_and_words_of_dates(tmp_path, signal):
     np.testing.assert_allclose(of_python, model.predict(X), **TOLERANCE)
 
 
-def test_the_python_file_knows_time_zones_and_c_says_that_it_does_not(tmp_path, signal):
+def test_the_python_file_knows_time_zones_and_c_says_that_it_does_not(tmp_path):
     when = pd.date_range("2024-01-01", periods=120, freq="37h", tz="Europe/Berlin")
     model = dp.TabularRegressor((5,), cv=1, max_iter=2, random_state=0)
-    model.fit(pd.DataFrame({"when": when}), signal)
+    model.fit(pd.DataFrame({"when": when}), SIGNAL)
     dp.to_python(model, tmp_path / "model.py")
     rows = [{"when": str(time)} for time in when.tz_convert("Asia/Tokyo")]
     of_python = [y for y, _ in python_predictions(tmp_path / "model.py", rows)]
@@ -235,9 +192,9 @@ def test_the_python_file_knows_time_zones_and_c_says_that_it_does_not(tmp_path, 
         dp.to_c(model, tmp_path / "model.h")
 
 
-def test_the_python_file_is_a_program_that_reads_csv(tmp_path, signal):
+def test_the_python_file_is_a_program_that_reads_csv(tmp_path):
     X, _ = table()
-    y = pd.Series(signal > 3.2, name="wide")
+    y = pd.Series(SIGNAL > 3.2, name="wide")
     model = fitted("TabularClassifier", y)
     model.label_words_ = {True: "JA", False: "NEIN"}  # as `deltaprop train` keeps them
     dp.to_python(model, tmp_path / "model.py")
@@ -249,15 +206,15 @@ def test_the_python_file_is_a_program_that_reads_csv(tmp_path, signal):
     assert list(python_program(tmp_path / "model.py", X)[0]) == ["wide"]
 
 
-def test_a_program_names_a_missing_column(tmp_path, signal):
-    model = fitted("TabularRegressor", signal)
+def test_a_program_names_a_missing_column(tmp_path):
+    model = fitted("TabularRegressor", SIGNAL)
     dp.to_python(model, tmp_path / "model.py")
     with pytest.raises(AssertionError, match=r"lacks column.*: two"):
         python_program(tmp_path / "model.py", table()[0].drop(columns="two"))
 
 
-def test_the_command_writes_both_and_says_how_large_they_are(tmp_path, signal, capsys):
-    model = fitted("TabularRegressor", signal)
+def test_the_command_writes_both_and_says_how_large_they_are(tmp_path, capsys):
+    model = fitted("TabularRegressor", SIGNAL)
     dp.save(model, tmp_path / "model.dp")
     files = [str(tmp_path / f"model.{ending}") for ending in ("dp", "h", "py")]
     app(["export", files[0], "--c", files[1], "--python", files[2]], standalone_mode=False)
@@ -269,10 +226,6 @@ def test_the_command_writes_both_and_says_how_large_they_are(tmp_path, signal, c
 
 
 # ---------------------------------------------------------------- networks and MLP estimators
-
-
-def rows_of_numbers(n=30, D=3):
-    return np.random.default_rng(0).normal(0, 2, (n, D))
 
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=SLOW)])

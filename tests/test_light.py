@@ -13,7 +13,7 @@ import pytest
 import deltaprop as dp
 from deltaprop.functions import activations
 
-from .test_export_code import fitted, new_rows, quietly, rows_of_numbers, signal, table  # noqa: F401
+from .models_of_tables import SIGNAL, fitted, new_rows, quietly, rows_of_numbers
 
 SOURCES = str(Path(dp.__file__).parents[1])
 NUMPY = str(Path(np.__file__).parents[1])
@@ -72,8 +72,8 @@ def test_a_network_needs_numpy_alone(tmp_path):
     assert loss == pytest.approx(net.loss(X, np.zeros(len(X))))
 
 
-def test_estimators_need_numpy_alone(tmp_path, signal):  # noqa: F811
-    model = fitted("TabularClassifier", signal > 3.2)
+def test_estimators_need_numpy_alone(tmp_path):
+    model = fitted("TabularClassifier", SIGNAL > 3.2)
     X = new_rows().drop(columns="when")
     X["when"] = new_rows()["when"].astype(str)
     rows = json.loads(X.to_json(orient="records"))
@@ -144,28 +144,28 @@ def agrees(model, folder, X=None):
 
 
 @pytest.mark.parametrize("parameters", [{}, {"cost": [[0, 1, 5], [2, 0, 1], [9, 1, 0]]}], ids=str)
-def test_classes(parameters, tmp_path, signal):  # noqa: F811
-    y = np.array(["low", "mid", "high"])[np.digitize(signal, [2.5, 4.0])]
+def test_classes(parameters, tmp_path):
+    y = np.array(["low", "mid", "high"])[np.digitize(SIGNAL, [2.5, 4.0])]
     light = agrees(fitted("TabularClassifier", y, **parameters), tmp_path)
     assert "size (m²)" in light.feature_names_in_
     assert "empty" not in light.feature_names_in_
 
 
-def test_several_labels(tmp_path, signal):  # noqa: F811
-    y = np.stack([signal > 2.5, signal > 4], axis=1).astype(int)
+def test_several_labels(tmp_path):
+    y = np.stack([SIGNAL > 2.5, SIGNAL > 4], axis=1).astype(int)
     agrees(fitted("TabularClassifier", y, decision_threshold=0.3), tmp_path)
 
 
 @pytest.mark.parametrize("loss", ["squared_error", "poisson", "quantile"])
-def test_numbers(loss, tmp_path, signal):  # noqa: F811
-    model = fitted("TabularRegressor", pd.Series(signal - signal.min(), name="t"), loss=loss)
+def test_numbers(loss, tmp_path):
+    model = fitted("TabularRegressor", pd.Series(SIGNAL - SIGNAL.min(), name="t"), loss=loss)
     light = agrees(model, tmp_path)
     assert light.output_names_ == ["t"]
     assert light.target_name_ == "t"
 
 
-def test_means_and_standard_deviations(tmp_path, signal):  # noqa: F811
-    y = np.stack([signal, 9 - 100 * signal], axis=1)
+def test_means_and_standard_deviations(tmp_path):
+    y = np.stack([SIGNAL, 9 - 100 * SIGNAL], axis=1)
     model = fitted("TabularRegressor", y, loss="gaussian_nll")
     found = dp.load(saved(model, tmp_path), light=True).predict(new_rows())
     expected = np.hstack(quietly(lambda X: model.predict(X, return_std=True), new_rows()))
@@ -191,17 +191,17 @@ def test_a_network_is_a_network(tmp_path):
     assert isinstance(dp.load(saved(net, tmp_path), light=True), dp.Network)
 
 
-def test_many_rows_are_encoded_part_by_part(tmp_path, signal):  # noqa: F811
+def test_many_rows_are_encoded_part_by_part(tmp_path):
     X = pd.concat([new_rows()] * 500, ignore_index=True)
-    agrees(fitted("TabularRegressor", signal), tmp_path, X)
+    agrees(fitted("TabularRegressor", SIGNAL), tmp_path, X)
 
 
 # ---------------------------------------------------------------- errors
 
 
 @pytest.fixture
-def light(tmp_path, signal):  # noqa: F811
-    return dp.load(saved(fitted("TabularRegressor", signal), tmp_path), light=True)
+def light(tmp_path):
+    return dp.load(saved(fitted("TabularRegressor", SIGNAL), tmp_path), light=True)
 
 
 @pytest.mark.parametrize(

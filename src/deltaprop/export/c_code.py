@@ -401,7 +401,9 @@ class _Header:
             "The signed margins." if out.margins else f"The probability of each of {name}_classes."
         )
         last = f"    for (int h = 0; h < {H}; h++) p[h] = (double)z[h];\n"
-        if out.pair and not out.margins:
+        if out.ordered:
+            last = functions.ORDERED.replace("N_OUTPUTS", str(H))
+        elif out.pair and not out.margins:
             last = "    p[0] = 1;\n" if C == 1 else (
                 "    p[0] = (double)(1 - z[0]);\n    p[1] = (double)z[0];\n"
             )  # fmt: skip

@@ -232,6 +232,16 @@ static void $NAME_f_mean_variance($REAL *units, int H)
 """,
 }
 
+ORDERED = """\
+    double above = 1; /* z[h] is the probability of a larger class */
+    for (int h = 0; h < N_OUTPUTS; h++) {
+        const double next = (double)z[h] < above ? (double)z[h] : above;
+        p[h] = above - next;
+        above = next;
+    }
+    p[N_OUTPUTS] = above;
+"""
+
 MEAN = """\
 /* The mean of the outputs of all networks. */
 static inline void $NAME_output(const $REAL *x, $REAL *z)

@@ -74,7 +74,8 @@ def clock_changes(zone: str) -> tuple[Float[np.ndarray, " K"], Float[np.ndarray,
         utc = pd.DatetimeIndex(s.astype("datetime64[s]")).tz_localize("UTC")
         return (utc.tz_convert(zone).tz_localize(None) - utc.tz_localize(None)).total_seconds()
 
-    days = np.arange(*(np.datetime64(str(year), "s").astype(np.int64) for year in YEARS), int(DAY))
+    first, end = (int(np.datetime64(str(year), "s").astype(np.int64)) for year in YEARS)
+    days = np.arange(first, end, int(DAY))
     offsets = np.asarray(offset(days))
     [at] = np.nonzero(np.diff(offsets))
     before, after = days[at], days[at + 1]

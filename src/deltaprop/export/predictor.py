@@ -14,6 +14,7 @@ import base64
 import bisect
 import csv
 import datetime
+import itertools
 import math
 import statistics
 import struct
@@ -338,6 +339,9 @@ def _numbers(z: list[float]) -> list[float]:
 
 def _probabilities(z: list[float]) -> list[float]:
     """The probability of each class; with loss="hinge", the margins."""
+    if MODEL["ordered"]:
+        above = [1.0, *itertools.accumulate(z, min), 0.0]
+        return [one - other for one, other in itertools.pairwise(above)]
     if not MODEL["pair"] or MODEL["margins"]:
         return z
     return [1.0] if len(CLASSES) == 1 else [1 - z[0], z[0]]

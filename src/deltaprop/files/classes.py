@@ -16,9 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from deltaprop import optim
-from deltaprop.optim.schedules import Schedule
-from deltaprop.optim.solvers import Solver
 from deltaprop.storage.codec import Storable
 
 LONGEST_N_GRAM, MOST_COMPONENTS = 16, 10_000
@@ -87,6 +84,8 @@ def storable(name: str) -> Storable | None:
 
 @functools.cache
 def _solvers_and_schedules() -> dict[str, type]:
+    from deltaprop import optim
+
     found = {}
     for entry in pkgutil.iter_modules(optim.__path__, f"{optim.__name__}."):
         module = importlib.import_module(entry.name)
@@ -98,6 +97,9 @@ def _solvers_and_schedules() -> dict[str, type]:
 
 def _is_concrete(cls: Any) -> bool:
     """Whether this is a solver or a schedule, and not a base class of these."""
+    from deltaprop.optim.schedules import Schedule
+    from deltaprop.optim.solvers import Solver
+
     return (
         isinstance(cls, type)
         and issubclass(cls, (Solver, Schedule))

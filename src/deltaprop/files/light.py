@@ -122,7 +122,7 @@ def _require_consistent(plan: Plan) -> None:
     out = plan.output
     if isinstance(out, Classes):
         C, H = len(out.labels), plan.n_outputs
-        if C != H and not (H == 1 and C <= 2):
+        if C - out.ordered != H and not (H == 1 and C <= 2):
             raise ModelFileError("its number of classes differs from the outputs of its network")
     elif isinstance(out, Numbers) and not np.isfinite([out.mean, out.scale]).all():
         raise ModelFileError("the scale of its target is not finite")

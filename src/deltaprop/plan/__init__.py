@@ -2,7 +2,7 @@
 
 - ``steps.py``: the description: columns, bins, networks, and what follows from their outputs.
 - ``planning.py``: the description of a network or a fitted estimator.
-- ``evaluation.py``: the description carried out with NumPy.
+- ``light.py``: the description carried out with NumPy alone.
 
 Exporters (:mod:`deltaprop.export`) write the same description in other languages.
 """

@@ -321,6 +321,9 @@ def _numbers(z: Float[np.ndarray, "N H"], out: Numbers) -> np.ndarray:
 
 def _probabilities(z: Float[np.ndarray, "N H"], out: Classes) -> Float[np.ndarray, "N C"]:
     """The probability of each class; with loss="hinge", the margins."""
+    if out.ordered:
+        one = np.ones_like(z[:, :1])
+        return -np.diff(np.hstack([one, np.minimum.accumulate(z, axis=1), 0 * one]), axis=1)
     if not out.pair or out.margins:
         return z
     return np.ones_like(z) if len(out.labels) == 1 else np.hstack([1 - z, z])

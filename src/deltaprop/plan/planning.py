@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from deltaprop.data.columns.numbers import NumberColumn
     from deltaprop.model import Model
 
+KINDS = ("binary", "multiclass", "multilabel", "ordinal")  # of the targets of classifiers
+
 
 class NotPlain(InputError):
     """A part of a model that cannot be written as plain arithmetic; the message names it."""
@@ -213,6 +215,8 @@ def _classes(model: Any, network: Model) -> Classes:
     labels = tuple(model.classes_.tolist())
     first = model.members_[0] if hasattr(model, "members_") else model
     margins = bool(network.loss_function.encoding.margins)
+    if first._kind not in KINDS:
+        raise NotPlain(f"A target of the kind {first._kind!r} cannot be exported.")
     several = first._kind == "multilabel"
     single = network.n_outputs == 1
     threshold: Any = getattr(model, "threshold_", None)
@@ -228,4 +232,5 @@ def _classes(model: Any, network: Model) -> Classes:
     return Classes(
         labels, several, single and not several, margins, threshold,
         None if cost is None or threshold is not None else np.asarray(cost, np.float64),
+        first._kind == "ordinal",
     )  # fmt: skip

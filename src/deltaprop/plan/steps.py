@@ -205,6 +205,9 @@ class Classes:
         the largest value or the least cost.
     cost : ndarray of shape (C, C) or None
         Entry (i, j) is the cost of predicting class j for a row of class i.
+    ordered : bool
+        Whether output k is the probability that the class is larger than the k-th one, with
+        loss="ordinal". None of them counts as larger than the one before.
     """
 
     labels: tuple[Any, ...]
@@ -213,6 +216,7 @@ class Classes:
     margins: bool
     threshold: Float[np.ndarray, " t"] | None = None
     cost: Float[np.ndarray, "C C"] | None = None
+    ordered: bool = False
 
 
 @dataclass(frozen=True)

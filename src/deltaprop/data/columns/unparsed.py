@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from deltaprop.data.columns import values
 from deltaprop.data.columns.protocol import EncodedColumn
 from deltaprop.data.reading import UnparsedCells
 from deltaprop.data.reading.number_words import is_number
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHOWN = 3  # cells in a warning
 SAMPLE = 500  # words that are looked at

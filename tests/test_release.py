@@ -1,0 +1,115 @@
+"""What is released: one version, equal names, reproducible builds, a wheel that works alone."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import venv
+from pathlib import Path
+
+import pytest
+import yaml
+
+import deltaprop as dp
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+# Pieces of the hosts of package registries, which a mirror would replace.
+REGISTRIES = re.compile(r"py" r"pi\.org|python" r"hosted|ana" r"conda\.org|npm" r"js\.")
+
+
+def test_the_version_is_in_one_place():
+    assert PROJECT["project"]["dynamic"] == ["version"]
+    assert "version" not in PROJECT["project"]
+    source = ROOT / PROJECT["tool"]["hatch"]["version"]["path"]
+    assert f'__version__ = "{dp.__version__}"' in source.read_text(encoding="utf-8")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == dp.__version__
+
+
+def test_the_conda_recipe_has_the_dependencies_of_pyproject():
+    recipe = (ROOT / "conda" / "meta.yaml").read_text(encoding="utf-8")
+    run = recipe[recipe.index("  run:") : recipe.index("\ntest:")]
+    found = [line.strip(" -").replace(" ", "") for line in run.splitlines() if "- " in line]
+    assert found == [f"python{PROJECT['project']['requires-python']}"] + [
+        requirement.split(";")[0].replace(" ", "")
+        for requirement in PROJECT["project"]["dependencies"]
+    ]
+
+
+def test_the_locked_requirements_are_those_of_pyproject():
+    locked = (ROOT / "requirements" / "ci.txt").read_text(encoding="utf-8")
+    names = set(re.findall(r"^([\w.-]+)==", locked, re.MULTILINE))
+    extras = PROJECT["project"]["optional-dependencies"]
+    wanted = [*PROJECT["project"]["dependencies"], *extras["test"], *extras["docs"]]
+    needed = {re.match(r"[\w.-]+", requirement)[0].lower() for requirement in wanted}
+    assert sorted(needed - names - {"deltaprop"}) == [], "run requirements/update"
+    blocks = re.split(r"\n(?=\S)", locked.strip())
+    assert all("--hash=sha256:" in block for block in blocks if "==" in block)
+    assert not REGISTRIES.search(locked)
+    assert "index-url" not in locked
+
+
+def test_workflows_are_valid_and_give_few_permissions():
+    paths = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    assert {path.stem for path in paths} >= {"tests", "release", "docs", "codeql", "scorecard"}
+    for path in paths:
+        workflow = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert workflow["permissions"] in ({"contents": "read"}, "read-all"), path
+        for job in workflow["jobs"].values():
+            assert all("uses" in step or "run" in step for step in job["steps"])
+    tests = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text(encoding="utf-8"))
+    matrix = tests["jobs"]["tests"]["strategy"]["matrix"]
+    assert matrix["python"] == ["3.11", "3.12", "3.13", "3.14"]
+    assert len(matrix["os"]) == 3
+
+
+# ---------------------------------------------------------------- builds
+
+
+def build(folder):
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
+    command = [sys.executable, "-m", "build", "-o", str(folder), str(ROOT)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    pytest.importorskip("build")
+    folder = tmp_path_factory.mktemp("dist")
+    return folder, build(folder)
+
+
+@pytest.mark.slow
+def test_two_builds_have_the_same_bytes(built, tmp_path):
+    first = built[1]
+    assert sorted(Path(name).suffix for name in first) == [".gz", ".whl"]
+    assert build(tmp_path / "again") == first
+
+
+@pytest.mark.slow
+def test_the_wheel_alone_works_in_a_clean_environment(built, tmp_path):
+    (wheel,) = built[0].glob("*.whl")
+    venv.create(tmp_path / "venv", with_pip=True)
+    scripts = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin")
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+
+    def run(*command):
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    run(str(scripts / "python"), "-m", "pip", "install", str(wheel))
+    assert dp.__version__ in run(str(scripts / "deltaprop"), "--version")
+    (tmp_path / "t.csv").write_bytes((ROOT / "data" / "penguins.csv").read_bytes())
+    options = ["--target", "species", "--preset", "fast", "-o", "model.dp"]
+    run(str(scripts / "deltaprop"), "train", "t.csv", *options)
+    assert len(run(str(scripts / "deltaprop"), "predict", "model.dp", "t.csv").splitlines()) == 345
+    where = run(str(scripts / "python"), "-c", "import deltaprop; print(deltaprop.__file__)")
+    assert str(tmp_path) in where

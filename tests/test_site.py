@@ -1,0 +1,232 @@
+"""The documentation: navigation, reference, snippets and, slow, the built site."""
+
+import importlib.util
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+from sklearn.datasets import load_iris
+from typer.testing import CliRunner
+from website import cheat_sheet, equations, gallery, reference
+
+import deltaprop as dp
+from deltaprop.cli.app import app
+
+from .test_pages import BUILT, DOCS, PAGES, ROOT
+
+
+def navigation():
+    """The paths in the nav of mkdocs.yml."""
+
+    def leaves(entry):
+        if isinstance(entry, str):
+            yield entry
+        else:
+            for item in entry.values() if isinstance(entry, dict) else entry:
+                yield from leaves(item)
+
+    # The tag of the slugify function is not YAML's own.
+    text = re.sub(r"!!python\S+ {.*}", "null", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    return list(leaves(yaml.safe_load(text)["nav"]))
+
+
+# ---------------------------------------------------------------- navigation and reference
+
+
+def test_every_page_is_in_the_navigation():
+    pages = {str(path.relative_to(DOCS)) for path in PAGES if DOCS in path.parents} | BUILT
+    assert sorted(pages - set(navigation())) == []
+    assert sorted(set(navigation()) - pages) == []
+    assert len(navigation()) == len(set(navigation()))
+
+
+def test_the_reference_has_every_public_name_once():
+    names = [name for section in reference.SECTIONS.values() for name in section.names]
+    assert len(names) == len(set(names))
+    assert set(dp.__all__) - set(names) == {"__version__"}  # which its first page names
+    text = " ".join(reference.pages().values())
+    assert "__version__" in text
+    assert all(f"::: deltaprop.{reference.HOME.get(name, name)}\n" in text for name in names)
+
+
+# ---------------------------------------------------------------- equations
+
+
+def test_equations_are_set_and_wrong_ones_are_an_error():
+    pytest.importorskip("py_mini_racer")
+    page = equations.render_page(
+        r'<p><span class="arithmatex">\(a &lt; 1\)</span></p><div class="arithmatex">\[X_l\]</div>'
+    )
+    assert page.count('class="katex"') == 2
+    assert "&lt;" in page
+    assert "arithmatex" not in page
+    with pytest.raises(Exception, match="KaTeX parse error"):
+        equations.render_page(r'<span class="arithmatex">\(\frac{1\)</span>')
+
+
+# ---------------------------------------------------------------- snippets
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+
+
+def test_the_commands_of_the_tour_run(checkout):
+    (console,) = blocks((DOCS / "tour.md").read_text(encoding="utf-8"), "console")
+    for command in console.splitlines():
+        result = CliRunner().invoke(app, shlex.split(command)[1:])
+        assert result.exit_code == 0, result.output
+    assert len((checkout / "predictions.csv").read_text().splitlines()) == 345
+
+
+def names_of_the_snippets():
+    X, y = load_iris(return_X_y=True)
+    X = X.astype("float32")
+    layers = [dp.Dense(8, "tanh"), dp.Dense(3, "softmax")]
+    net = dp.Network(4, layers, loss="cross_entropy", dtype="float32", seed=0)
+    model = dp.MLPClassifier(max_iter=5, random_state=0).fit(X, y)
+    return {
+        "dp": dp, "np": np, "X": X, "y": y, "X_test": X[::5], "y_test": y[::5],
+        "net": net, "model": model,
+    }  # fmt: skip
+
+
+SNIPPETS = [
+    pytest.param(block, id=f"{path.stem}-{number}")
+    for path in PAGES
+    if path.name != "cluster.md"  # tests/test_cluster.py runs them
+    for number, block in enumerate(blocks(path.read_text(encoding="utf-8"), "python"))
+    if ">>>" not in block
+]
+
+
+@pytest.mark.parametrize("block", SNIPPETS)
+def test_a_snippet_without_a_prompt_runs(block, checkout, monkeypatch):
+    if "xla.connect" in block:
+        pytest.skip("needs several processes: tests/test_xla.py starts them")
+    if "mlflow" in block:
+        pytest.skip("needs a registry of models: tests/test_mlflow.py starts one")
+    if "xla" in block:
+        pytest.importorskip("jax")
+    if "inspect" in block or "report" in block:
+        pytest.importorskip("matplotlib")
+    monkeypatch.setattr("webbrowser.open", lambda *args, **options: True)
+    monkeypatch.setattr(dp.Watch, "wait", lambda watch: None)
+    names = names_of_the_snippets()
+    if "httpx" in block:
+        names["frame"] = serve_penguins(checkout, monkeypatch)
+    exec(block, names)
+
+
+def serve_penguins(folder, monkeypatch):
+    """Let ``httpx.post`` ask a served model, without a socket; return some rows for it."""
+    httpx = pytest.importorskip("httpx")
+    testclient = pytest.importorskip("starlette.testclient")
+    from deltaprop.serving import application
+
+    table = dp.tables.read_table("data/penguins.csv")
+    X, y = table.drop(columns="species"), table["species"]
+    dp.save(dp.TabularClassifier(preset="fast", max_iter=3).fit(X, y), folder / "penguins.dp")
+    client = testclient.TestClient(application(str(folder / "penguins.dp")), "http://127.0.0.1")
+    monkeypatch.setattr(httpx, "post", client.post)
+    return X[:5]
+
+
+def test_there_are_snippets_to_run():
+    assert len(SNIPPETS) >= 5
+
+
+# ---------------------------------------------------------------- gallery and site
+
+SCRIPTS = gallery.scripts(ROOT)
+
+
+def test_the_gallery_has_pages_for_all_scripts(monkeypatch):
+    monkeypatch.setenv("DELTAPROP_GALLERY", "off")
+    pages = gallery.pages(ROOT)
+    assert len(pages) == len(SCRIPTS) + 1 >= 13
+    index = pages["gallery/index.md"]
+    assert all(f'href="{script.stem}.html"' in index for script in SCRIPTS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_an_example_of_the_gallery_runs(script, tmp_path):
+    pytest.importorskip("matplotlib")
+    command = [sys.executable, "-m", "website.gallery", str(script), str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "output.txt").read_text().strip()
+    assert list(tmp_path.glob("figure-*.svg"))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The built site; the build ends with an error if there is any warning."""
+    pytest.importorskip("mkdocstrings")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-4000:]
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_warnings_and_loads_nothing_from_elsewhere(site):
+    for path in site.rglob("*.html"):
+        page = path.read_text(encoding="utf-8")
+        loaded = re.findall(
+            r'<(?:script|link|img|iframe|source)[^>]*?(?:src|href)="(\w+:[^"]*)', page
+        )
+        assert [url for url in loaded if not url.startswith("data:")] == [], path
+    for path in [*site.rglob("*.css")]:
+        assert not re.search(r"url\(['\"]?https?:", path.read_text(encoding="utf-8")), path
+    assert (site / "derivation.html").read_text(encoding="utf-8").count('class="katex"') > 100
+    fonts = re.findall(r"url\((fonts/[^)]+)\)", (site / "assets/katex/katex.min.css").read_text())
+    assert len(fonts) == 20
+    assert all((site / "assets" / "katex" / font).exists() for font in fonts)
+    pages = (site / "llms.txt").read_text(encoding="utf-8")
+    assert all((site / url).exists() for url in re.findall(r"\]\(([^)]+\.html)\)", pages))
+    assert "tour.html" in pages
+
+
+@pytest.mark.slow
+def test_the_site_has_every_public_name(site):
+    ids = set()
+    for path in (site / "reference").glob("*.html"):
+        ids |= set(re.findall(r'id="(deltaprop[.\w]*)"', path.read_text(encoding="utf-8")))
+    for name in set(dp.__all__) - {"__version__"}:
+        assert f"deltaprop.{reference.HOME.get(name, name)}" in ids, name
+
+
+@pytest.mark.slow
+def test_the_python_of_the_cheat_sheet_runs(checkout, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("webbrowser.open", lambda *args, **options: True)
+    names = {"dp": dp, "np": np}
+    for box in cheat_sheet.BOXES:
+        if box.language == "python":
+            code = box.text.replace("data/*.csv", "data/penguins.csv")
+            if 'engine="xla"' in code and importlib.util.find_spec("jax") is None:
+                continue
+            exec(code, names)
+    assert names["net"].check(names["X"], names["y"]).ok
+
+
+def test_the_drawn_cheat_sheet_is_that_of_the_program():
+    drawn = (DOCS / "cheat-sheet.svg").read_text(encoding="utf-8")
+    assert drawn == cheat_sheet.svg(), "run `python -m website.cheat_sheet`"
+    assert (DOCS / "cheat-sheet.pdf").read_bytes().startswith(b"%PDF")
