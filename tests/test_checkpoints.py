@@ -1,6 +1,7 @@
 """Checkpoints: a search that was killed ends in the bits of one that was not; no file is half."""
 
 import errno
+import fcntl
 import json
 import os
 import random
@@ -331,6 +332,87 @@ def test_a_checkpoint_is_no_model_and_says_what_to_do(tmp_path):
     fit(small_net(), tmp_path)
     with pytest.raises(ModelFileError, match="checkpoint of a training run, not a model"):
         dp.load(max(tmp_path.iterdir()))
+
+
+# ---------------------------------------------------------------- several processes
+
+WAITING = """
+import sys, time
+import deltaprop as dp
+
+def wait(event):
+    print("trains", flush=True)
+    time.sleep(600)
+
+net = dp.Network(1, [dp.Dense(1)], loss="squared_error", seed=0)
+dp.fit(
+    net, [[0.0], [1.0]], [0.0, 2.0], max_epochs=int(sys.argv[2]), engine="reference",
+    checkpoint=dp.Checkpoint(sys.argv[1], steps=1), callbacks=[wait] if sys.argv[3:] else [],
+)
+"""
+
+
+def process_in(folder, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-c", WAITING, str(folder), *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_two_processes_in_one_folder_are_noticed_and_a_killed_one_is_no_obstacle(tmp_path):
+    first = process_in(tmp_path, 5, "wait")
+    assert first.stdout.readline() == "trains\n"
+    files = names(tmp_path)
+    second = process_in(tmp_path, 5)
+    errors = second.communicate(timeout=60)[1]
+    assert second.returncode == 1
+    assert f"Another training run (process {first.pid} on " in errors
+    assert "Wait until it has ended, or use another folder." in errors
+    assert names(tmp_path) == files
+    first.send_signal(signal.SIGKILL)
+    first.communicate(timeout=60)
+    assert ".deltaprop.lock" in names(tmp_path)
+    third = process_in(tmp_path, 6)
+    assert third.communicate(timeout=60) == ("", "")
+    assert third.returncode == 0
+    assert ".deltaprop.lock" not in names(tmp_path)
+
+
+def test_two_runs_of_one_process_are_noticed(tmp_path):
+    def inner(event):
+        fit(small_net(), tmp_path)
+
+    with pytest.raises(InputError, match=rf"process {os.getpid()} on .* another folder"):
+        fit(small_net(), tmp_path, callbacks=[inner])
+    fit(small_net(), tmp_path)  # neither error has left the folder locked
+
+
+def test_an_error_leaves_the_folder_unlocked(tmp_path):
+    fit(small_net(), tmp_path)
+    with pytest.raises(InputError, match="belongs to a different run") as error:
+        fit(small_net(), tmp_path, batch_size=7)
+    assert error.tb  # which refers to everything that the call has opened
+    fit(small_net(), tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EINVAL])
+def test_without_locks_a_file_of_another_run_is_noticed(number, tmp_path, monkeypatch):
+    """As on some network file systems, and in object stores."""
+
+    def no_locks(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    fit(small_net(), tmp_path, max_epochs=1)
+
+    def another_process(event):
+        head, state = Folder(tmp_path, 3).newest()
+        head = {name: head[name] for name in ("search", "layout")}
+        Folder(tmp_path, 3).write(head, state)
+
+    with pytest.raises(InputError, match=r"Another training run has written 'checkpoint-0"):
+        fit(small_net(), tmp_path, steps=1, max_epochs=3, callbacks=[another_process])
+    fit(small_net(), tmp_path, max_epochs=3)
 
 
 # ---------------------------------------------------------------- disks

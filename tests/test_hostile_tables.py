@@ -7,6 +7,7 @@ fails. The rows to predict include single rows, missing values and values that w
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import fractions
 import itertools
 import uuid
@@ -109,6 +110,20 @@ def arrow(values: Any, type: Any) -> Table:
     return Table(pa.table({"hostile": pa.array(values, type)}))
 
 
+def arrow_in_pandas(values: Any, type: Any) -> Table:
+    return column(pd.array(values, dtype=pd.ArrowDtype(type)))
+
+
+def of_levels(*names: tuple[Any, ...], **more: Any) -> pd.DataFrame:
+    """A table whose column names have several levels."""
+    index = pd.MultiIndex.from_tuples(names, **more)
+    return named(*map(str, range(len(names)))).set_axis(index, axis=1)
+
+
+def labels(positive: Any, negative: Any) -> np.ndarray:
+    return objects([positive if x > 0 else negative for x in SIGNAL])
+
+
 def rare(N: int, positive: int, informative: bool = True) -> Table:
     rng = np.random.default_rng(0)
     y = np.arange(N) < positive
@@ -135,6 +150,17 @@ def wide() -> Table:
     X[:, ::10] += signal
     y = signal[:, 0] > 0
     return Table(pd.DataFrame(X, columns=[f"x{n}" for n in range(2000)]), y=y)
+
+
+class Colour(enum.Enum):
+    RED = 1
+    BLUE = 2
+
+
+def itself() -> list[Any]:
+    found: list[Any] = []
+    found.append(found)
+    return found
 
 
 def rows_of_many_types() -> pd.DataFrame:
@@ -483,6 +509,95 @@ MODELS: dict[str, Callable[[], Table]] = {
         pa.table({"h": pa.compute.run_end_encode(pa.array(np.sort(SIGNAL)))}), y=np.sort(LABELS)
     ),
     "Arrow record batch": lambda: Table(pa.record_batch({"x": SIGNAL})),
+    # ---- Arrow in pandas
+    "Arrow days with gaps in pandas": lambda: arrow_in_pandas(
+        gaps([t.date() for t in TIMES]), pa.date32()
+    ),
+    "Arrow date64 in pandas": lambda: arrow_in_pandas([t.date() for t in TIMES], pa.date64()),
+    "Arrow times in pandas": lambda: arrow_in_pandas(gaps(NAIVE), pa.timestamp("us")),
+    "Arrow time zone in pandas": lambda: arrow_in_pandas(
+        gaps(TIMES), pa.timestamp("ns", "Europe/Paris")
+    ),
+    "Arrow durations in pandas": lambda: arrow_in_pandas(
+        gaps([dt.timedelta(float(x)) for x in SIGNAL]), pa.duration("us")
+    ),
+    "Arrow time of day in pandas": lambda: arrow_in_pandas(
+        [dt.time(18 if x > 0 else 6) for x in SIGNAL], pa.time64("us")
+    ),
+    "Arrow strings in pandas": lambda: arrow_in_pandas(gaps(WORDS.tolist()), pa.large_string()),
+    "Arrow bytes in pandas": lambda: arrow_in_pandas([w.encode() for w in WORDS], pa.binary()),
+    "Arrow bytes of one length": lambda: arrow_in_pandas([w.encode() for w in WORDS], pa.binary(3)),
+    "Arrow booleans in pandas": lambda: arrow_in_pandas(gaps((SIGNAL > 0).tolist()), pa.bool_()),
+    "Arrow decimals with gaps in pandas": lambda: arrow_in_pandas(
+        gaps([Decimal(int(x)) for x in INTEGERS]), pa.decimal128(20, 3)
+    ),
+    "Arrow structs in pandas": lambda: arrow_in_pandas(
+        [{"a": x > 0} for x in SIGNAL.tolist()], pa.struct([("a", pa.bool_())])
+    ),
+    "Arrow maps in pandas": lambda: arrow_in_pandas(
+        [[("a", x > 0)] for x in SIGNAL.tolist()], pa.map_(pa.string(), pa.bool_())
+    ),
+    "Arrow nulls in pandas": lambda: Table(
+        pd.DataFrame({"x": SIGNAL, "h": pd.array([None] * N, dtype=pd.ArrowDtype(pa.null()))})
+    ),
+    # ---- names of several levels, and of other types
+    "names of two levels": lambda: Table(of_levels(("a", 1), ("a", 2), ("b", 1))),
+    "names of two levels, one empty": lambda: Table(of_levels(("a", ""), ("b", ""))),
+    "names of two levels, 1 and '1'": lambda: Table(of_levels(("a", 1), ("a", "1"))),
+    "names of levels with names": lambda: Table(of_levels(("a", 1), ("b", 2), names=["k", "l"])),
+    "names that are categories": lambda: Table(
+        named("a", "b").set_axis(pd.CategoricalIndex(["a", "b"]), axis=1)
+    ),
+    "names that are dates": lambda: Table(
+        named("a", "b").set_axis(pd.DatetimeIndex(["2020-01-01", "2020-01-02"]), axis=1)
+    ),
+    "names that are intervals": lambda: Table(
+        named("a", "b").set_axis(pd.interval_range(0, 2), axis=1)
+    ),
+    # ---- cells of other types
+    "numbers as bytes": lambda: column(objects([str(x).encode() for x in SIGNAL])),
+    "bytes that can be changed": lambda: column(objects([bytearray(w.encode()) for w in WORDS])),
+    "views of memory": lambda: beside([memoryview(w.encode()) for w in WORDS]),
+    "dictionaries with other keys": lambda: column(labels({"a": 1}, {"b": 2})),
+    "dictionaries that cannot be sorted": lambda: beside([{1: 2, "a": [1]}] * N),
+    "tables in cells": lambda: beside([pd.DataFrame({"a": [1]})] * N),
+    "lists that contain themselves": lambda: beside([itself() for _ in range(N)]),
+    # ---- targets that are dates and others
+    **{
+        f"target of {name}": (lambda y=y: column(SIGNAL, y=y()))
+        for name, y in {
+            "datetime64": lambda: labels(1, 2).astype("datetime64[D]"),
+            "pandas times": lambda: pd.Series(labels(pd.Timestamp(0), pd.Timestamp(10**18))),
+            "objects of pandas times": lambda: labels(pd.Timestamp(0), pd.Timestamp(10**18)),
+            "Python times": lambda: labels(dt.datetime(2020, 1, 1), dt.datetime(2021, 1, 1)),
+            "times in a zone": lambda: pd.Series(labels(START, START + dt.timedelta(1))),
+            "times of day": lambda: labels(dt.time(6), dt.time(7)),
+            "durations": lambda: pd.Series(labels(dt.timedelta(1), dt.timedelta(2))),
+            "periods": lambda: pd.Series(labels(pd.Period("2020-01"), pd.Period("2021-01"))),
+            "intervals": lambda: pd.cut(SIGNAL, [-9, 0, 9]),
+            "categories of dates": lambda: pd.Series(
+                pd.Categorical(labels(1, 2).astype("datetime64[s]"))
+            ),
+            "Polars dates": lambda: pl.Series(
+                labels(dt.date(2020, 1, 1), dt.date(2021, 1, 1)).tolist()
+            ),
+            "Arrow dates": lambda: pa.chunked_array(
+                [labels(dt.date(2020, 1, 1), dt.date(2021, 1, 1)).tolist()]
+            ),
+            "Arrow dates in pandas": lambda: pd.Series(
+                labels(dt.date(2020, 1, 1), dt.date(2021, 1, 1)), dtype=pd.ArrowDtype(pa.date32())
+            ),
+            "Arrow strings in pandas": lambda: pd.Series(LABELS, dtype=pd.ArrowDtype(pa.string())),
+            "objects of bytes": lambda: labels(b"yes", b"no"),
+            "Decimal classes": lambda: labels(Decimal("1.5"), Decimal("2")),
+            "members of an Enum": lambda: labels(Colour.RED, Colour.BLUE),
+        }.items()
+    },
+    "target of Arrow decimals in pandas": lambda: column(
+        SIGNAL,
+        y=pd.array([Decimal(int(x)) for x in INTEGERS], dtype=pd.ArrowDtype(pa.decimal128(9, 2))),
+        model=regressor,
+    ),
 }
 
 
@@ -537,6 +652,8 @@ def score(model: Any, P: np.ndarray, y: Any) -> float:
         return float(r2_score(y.astype(float), P))
     if len(model.classes_) != 2:
         return 1.0
+    if model.classes_.dtype.kind in "mM":
+        y = y.astype(model.classes_.dtype)
     return float(roc_auc_score([str(v) == str(model.classes_[-1]) for v in y], P[:, -1]))
 
 
@@ -702,6 +819,32 @@ ERRORS: dict[str, Callable[[], tuple[Any, Any, Any, tuple[str, ...]]]] = {
         objects([[n % 2] for n in range(N)]),
         classifier,
         ("y", "one label", "list"),
+    ),
+    "labels of tuples": lambda: (FRAME, labels((1, 2), (2, 3)), classifier, ("y", "tuple")),
+    "labels of dictionaries": lambda: (
+        FRAME,
+        labels({"a": 1}, {"a": 2}),
+        classifier,
+        ("y", "one label", "dict"),
+    ),
+    "labels of bytes": lambda: (FRAME, LABELS.astype(bytes), classifier, ("bytes", "string")),
+    "complex labels": lambda: (
+        FRAME,
+        np.where(SIGNAL > 0, 1j, 2),
+        classifier,
+        ("y", "complex", "string"),
+    ),
+    "Arrow times as a number": lambda: (
+        FRAME,
+        pd.array(NAIVE, dtype=pd.ArrowDtype(pa.timestamp("us"))),
+        regressor,
+        ("y", "number", "convert"),
+    ),
+    "the same name of two levels": lambda: (
+        of_levels(("a", 1), ("a", 1)),
+        LABELS,
+        classifier,
+        ("('a', 1)", "rename"),
     ),
     "labels that are continuous": lambda: (FRAME, SIGNAL, classifier, ("continuous", "regression")),
     "missing numbers": lambda: (

@@ -1,10 +1,14 @@
 """Norms of single samples, and private training: what is clipped, added, counted and refused."""
 
+import contextlib
 import copy
+import errno
 import inspect
+import os
 import pickle
 import secrets
 import shutil
+import signal
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -28,11 +32,13 @@ from deltaprop import equations
 from deltaprop.derivation import per_sample
 from deltaprop.engines.fused.gradients import gradient
 from deltaprop.engines.xla import sample_norms
+from deltaprop.files import ModelFileError
 from deltaprop.optim import batch_gradients
 from deltaprop.optim.accounting import delta_of, epsilon_of
 from deltaprop.optim.transforms import Transformation
 from deltaprop.training import epochs
 from deltaprop.training.checkpoint_manager import CheckpointManager
+from deltaprop.training.noise_plan import NoisePlan
 
 from .oracles import JAX, LOSSES, TORCH, activate, encode
 from .processes import finished, started, two
@@ -753,19 +759,167 @@ def test_an_epoch_of_a_stream_that_begins_anew_counts_twice(tmp_path, monkeypatc
         with pytest.raises(Killed):
             fit(small_net(), rows, None, max_epochs=2, **run)
     monkeypatch.setattr(dp.Xla, "work_layout", lambda self: {"engine": "xla", "processes": 2})
-    with pytest.warns(UserWarning, match="processes is 2, was 1: the epoch is started over"):
+    with pytest.warns(UserWarning, match="processes is 2, was 1: the epoch is star") as warned:
         history = fit(small_net(), rows, None, max_epochs=2, **run)
+    assert "was cut off after epoch 0 of 2" in str(warned[1].message)
     assert history.n_epochs == 2
-    assert history.epsilon(1e-5) == dp.Privacy(1.0).epsilon(1e-5, 3)
+    # Two epochs that the killed run may have completed, and two of this one.
+    assert history.epsilon(1e-5) == dp.Privacy(1.0).epsilon(1e-5, 4)
+
+
+class Disk:
+    """A disk that becomes full after a number of files, and lets a run be killed."""
+
+    def __init__(self, monkeypatch, files=10**9):
+        self.files, fsync = files, os.fsync
+
+        def limited(handle):
+            self.files -= 1
+            if self.files < 0:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            fsync(handle)
+
+        monkeypatch.setattr(os, "fsync", limited)
+
+
+def noise_of_steps(folder, max_epochs, kill_after=None, **settings):
+    """Train on rows of hardly any weight, so that each epoch is one step of pure noise.
+
+    Returns the changes of θ in each epoch, and the history; None if the run was killed.
+    """
+    net, path = small_net(l2=0.0), []
+
+    def watch(event):
+        path.append(event.network.theta.astype(float))
+        if len(path) == kill_after:
+            raise Killed
+
+    settings = {
+        "solver": dp.SGD(0.1, momentum=0.0), "schedule": dp.schedules.Cosine(), "seed": 0,
+        "batch_size": len(X), "sample_weight": np.full(len(X), 1e-12), "engine": "reference",
+        "privacy": dp.Privacy(1.0), "callbacks": [watch], "max_epochs": max_epochs, **settings,
+    }  # fmt: skip
+    checkpoint = dp.Checkpoint(folder, seconds=None, steps=1)
+    history = None
+    with contextlib.suppress(Killed):
+        history = dp.fit(net, X, CLASSES, checkpoint=checkpoint, **settings)
+    return np.diff(path, axis=0), history
+
+
+def angle(a, b):
+    """The cosine of the angle between two steps: 1 if their noise is the same."""
+    return a @ b / np.sqrt((a @ a) * (b @ b))
+
+
+def test_a_run_on_a_full_disk_does_not_lend_its_noise_to_another(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        Disk(patch, files=6)  # each file is flushed, and so is its folder
+        with pytest.warns(UserWarning, match="No space left"):
+            lost, history = noise_of_steps(tmp_path, 5)
+    assert history.n_epochs == 5
+    shutil.copytree(tmp_path, tmp_path.parent / f"{tmp_path.name}-copy")
+    with pytest.warns(UserWarning, match=r"cut off after epoch 2 of 5 .* up to 3 epoch"):
+        other, history = noise_of_steps(tmp_path, 6)
+    assert abs(angle(lost[2], other[0])) < 0.9  # epochs 4 of both, under other learning rates
+    assert history.epsilon(1e-5) == dp.Privacy(1.0).epsilon(1e-5, 6 + 3)
+    again, history = noise_of_steps(tmp_path.parent / f"{tmp_path.name}-copy", 5)
+    np.testing.assert_array_equal(again[0], lost[2])  # the same run shows nothing new
+    assert history.epsilon(1e-5) == dp.Privacy(1.0).epsilon(1e-5, 5)
+
+
+@pytest.mark.parametrize("change", ["max_epochs", "engine", "fewer epochs"])
+def test_a_killed_run_does_not_lend_its_noise_to_another(change, tmp_path):
+    lost, history = noise_of_steps(tmp_path, 6, kill_after=5)
+    assert history is None
+    for file in sorted(tmp_path.glob("*.dp"))[1:]:
+        file.unlink()  # the last ones were not flushed
+    settings = {"engine": "fused"} if change == "engine" else {}
+    epochs = {"max_epochs": 7, "fewer epochs": 5, "engine": 6}[change]
+    with pytest.warns(UserWarning, match=r"cut off after epoch 2 of 6 .* up to 4 epoch"):
+        other, history = noise_of_steps(tmp_path, epochs, **settings)
+    assert abs(angle(lost[2], other[0])) < 0.9
+    assert history.epsilon(1e-5) == dp.Privacy(1.0).epsilon(1e-5, epochs + 4)
+
+
+def test_a_run_that_ended_is_continued_without_counting_more(tmp_path):
+    _, history = noise_of_steps(tmp_path, 3)
+    more, history = noise_of_steps(tmp_path, 5)
+    assert history.epsilon(1e-5) == dp.Privacy(1.0).epsilon(1e-5, 5)
+    assert len(more) == 1
+    same, history = noise_of_steps(tmp_path, 5)
+    assert (len(same), history.n_epochs) == (0, 5)
+    assert history.epsilon(1e-5) == dp.Privacy(1.0).epsilon(1e-5, 5)
+
+
+def test_a_continuation_on_a_full_disk_is_noticed_by_the_next_one(tmp_path, monkeypatch):
+    """Both go on from the end of the same run; the second learns of the first one's epochs."""
+    noise_of_steps(tmp_path, 2)
+    with monkeypatch.context() as patch:
+        Disk(patch, files=2)
+        with pytest.warns(UserWarning, match="No space left"):
+            lost, _ = noise_of_steps(tmp_path, 5)
+    with pytest.warns(UserWarning, match=r"cut off after epoch 2 of 5 .* up to 3 epoch"):
+        other, history = noise_of_steps(tmp_path, 6)
+    assert abs(angle(lost[0], other[0])) < 0.9
+    assert history.epsilon(1e-5) == dp.Privacy(1.0).epsilon(1e-5, 6 + 3)
+
+
+def test_without_space_for_its_seed_private_training_does_not_begin(tmp_path, monkeypatch):
+    Disk(monkeypatch, files=0)
+    with pytest.raises(ModelFileError, match="No space left"):
+        noise_of_steps(tmp_path, 2)
+
+
+def test_an_interrupted_run_went_no_further_than_its_checkpoint(tmp_path):
+    def interrupt(event):
+        if event.epoch == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.warns(UserWarning, match="interrupted"):
+        _, history = noise_of_steps(tmp_path, 6, callbacks=[interrupt])
+    assert history.n_epochs == 2
+    _, history = noise_of_steps(tmp_path, 4)
+    assert history.epsilon(1e-5) == dp.Privacy(1.0).epsilon(1e-5, 4)
+
+
+def test_a_checkpoint_without_a_plan_counts_as_cut_off(tmp_path, monkeypatch):
+    """As those of earlier versions."""
+    monkeypatch.setattr(NoisePlan, "entry", lambda self, ended: None)
+    noise_of_steps(tmp_path, 3)
+    monkeypatch.undo()
+    with pytest.warns(UserWarning, match=r"cut off after epoch 3 of 5"):
+        _, history = noise_of_steps(tmp_path, 5)
+    assert history.epsilon(1e-5) == dp.Privacy(1.0).epsilon(1e-5, 5 + 2)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [1, "text", [], {}, {"max_epochs": 0, "horizon": 1, "ended": True},
+     {"max_epochs": 1, "horizon": 1, "ended": 1}, {"max_epochs": 1, "horizon": 1}],
+)  # fmt: skip
+def test_a_plan_of_another_form_is_refused(plan, tmp_path, monkeypatch):
+    monkeypatch.setattr(NoisePlan, "entry", lambda self, ended: plan)
+    noise_of_steps(tmp_path, 1)
+    monkeypatch.undo()
+    with pytest.raises(ModelFileError, match="plan of the noise"):
+        noise_of_steps(tmp_path, 1)
 
 
 def test_without_a_seed_a_checkpoint_holds_the_one_that_was_drawn(tmp_path):
+    def kill(event):
+        raise Killed
+
     first, second = small_net(), small_net()
-    fit(small_net(), seed=None, max_epochs=1, checkpoint=tmp_path / "a")
+    with pytest.raises(Killed):
+        fit(small_net(), seed=None, checkpoint=tmp_path / "a", callbacks=[kill])
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     fit(first, seed=None, checkpoint=tmp_path / "a")
     fit(second, seed=None, checkpoint=tmp_path / "b")
     np.testing.assert_array_equal(first.theta, second.theta)
+    # A run that had ended goes on with another seed.
+    fit(first, seed=None, checkpoint=tmp_path / "a", max_epochs=5)
+    fit(second, seed=None, checkpoint=tmp_path / "b", max_epochs=5)
+    assert (first.theta != second.theta).all()
 
 
 def test_every_epoch_that_began_is_counted():

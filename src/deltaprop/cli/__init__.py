@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 
@@ -11,14 +12,24 @@ def main() -> None:
     Exit codes: 0 success, 1 a bug (with its traceback), 2 bad input (with one message), 130 Ctrl-C
     and 143 SIGTERM. Typer itself handles wrong options (2) and Ctrl-C (130).
     """
+    from deltaprop.cli import streams
+
+    streams.prepare()
     from deltaprop.cli.app import app
 
     try:
-        app(prog_name="deltaprop")
+        try:
+            app(prog_name="deltaprop")
+        except SystemExit:
+            with contextlib.suppress(SystemExit):  # if nobody reads the results any more
+                sys.stdout.flush()
+            raise
     except Exception as error:
         if not is_bad_input(error):
             raise
-        print(f"Error: {str(error) or 'There is not enough memory.'}", file=sys.stderr)
+        from deltaprop.cli.output import note
+
+        note(f"Error: {str(error) or 'There is not enough memory.'}")
         sys.exit(2)
 
 

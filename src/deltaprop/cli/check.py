@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from deltaprop.cli.options import AsJson, ModelFile, TableFile
-from deltaprop.cli.output import examples, print_json
+from deltaprop.cli.output import examples, print_json, say
 from deltaprop.cli.reading_options import reads_a_table
 from deltaprop.cli.registry import app
 from deltaprop.data.reading.options import ReadingOptions
@@ -40,7 +40,7 @@ def check(
             }
         )
     else:
-        print(verification)
+        say(verification)
         if n > 1:
             print(f"Each equation was verified for all {n} members; the worst one is shown.")
     if not verification.ok:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from deltaprop.cli.options import AsJson, MetricName, ModelFile, Quiet, TableFile
-from deltaprop.cli.output import examples, note, print_json
+from deltaprop.cli.output import as_text, examples, note, print_json
 from deltaprop.cli.reading_options import reads_a_table
 from deltaprop.cli.registry import app
 from deltaprop.data.reading.options import ReadingOptions
@@ -67,7 +67,7 @@ def evaluate(
         print_json(result)
         return
     console = Console()
-    console.print(f"{table}: {len(y):,} rows with a target.", markup=False, highlight=False)
+    console.print(as_text(f"{table}: {len(y):,} rows with a target."))
     report.print_scores(result, comparison, "On the rows of the table", console)
     if seen and seen < NEARLY_ALL:
         console.print(

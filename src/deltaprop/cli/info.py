@@ -6,8 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from deltaprop.cli.options import AsJson, ModelFile
-from deltaprop.cli.output import examples, print_json
+from deltaprop.cli.output import examples, print_json, say
 from deltaprop.cli.registry import app
+from deltaprop.functions.printable import printable
 
 if TYPE_CHECKING:
     from deltaprop.cli.models import Tabular
@@ -32,9 +33,10 @@ def info(model: ModelFile, as_json: AsJson = False) -> None:
     for name, value in facts.items():
         if name not in ("columns", "encoding"):
             several = isinstance(value, list)
-            print(f"{name:<11} {', '.join(map(str, value)) if several else value}")
+            shown = ", ".join(map(str, value)) if several else str(value)
+            say(f"{name:<11} {printable(shown)}")
     if encoder is not None:
-        print(f"\n{_aligned(*column_table(encoder))}")
+        say(f"\n{_aligned(*column_table(encoder))}")
 
 
 def _facts(path: str, model: Any) -> dict[str, Any]:
@@ -90,7 +92,7 @@ def _counted(networks: list[str]) -> list[str]:
 
 
 def _aligned(heads: list[str], rows: list[list[str]]) -> str:
-    lines = [heads, *rows]
+    lines = [[printable(cell) for cell in line] for line in (heads, *rows)]
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

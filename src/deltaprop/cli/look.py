@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deltaprop.cli.options import AsJson, TableFile
-from deltaprop.cli.output import examples, print_json
+from deltaprop.cli.output import as_text, examples, print_json
 from deltaprop.cli.reading_options import read_table, reads_a_table
 from deltaprop.cli.registry import app
 from deltaprop.data.reading.options import ReadingOptions
@@ -51,7 +51,6 @@ def look(
 
 def _print(found: Overview) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     columns = Table("column", "kind", "missing", "distinct", "examples")
@@ -59,7 +58,7 @@ def _print(found: Overview) -> None:
         missing = f"{fact.missing:.1%}" if fact.missing else ""
         some = ", ".join(example[:30] for example in fact.examples)
         cells = (fact.name, fact.kind, missing, f"{fact.distinct:,}", some)
-        columns.add_row(*map(escape, cells))
+        columns.add_row(*map(as_text, cells))
     console = Console()
     console.print(columns)
-    console.print(str(found), markup=False, highlight=False)
+    console.print(str(found), markup=False, highlight=False, emoji=False)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, TextIO
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from deltaprop.errors import InputError
+from deltaprop.functions.printable import printable, printable_lines
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from deltaprop.data.writing import WritePart
 
 
@@ -25,24 +25,24 @@ def examples(*commands: str) -> str:
 
 def note(message: str) -> None:
     """Print a message for people to standard error; standard output is for results."""
-    print(message, file=sys.stderr)
+    print(printable_lines(message), file=sys.stderr)
+
+
+def say(text: object) -> None:
+    """Print a result for people to standard output, without what controls a terminal."""
+    print(printable_lines(text))
+
+
+def as_text(value: object, style: str = "") -> Text:
+    """A name from a table or a file for rich, which would take ``[bold]`` for markup."""
+    from rich.text import Text
+
+    return Text(printable(value), style)
 
 
 def print_json(result: dict[str, Any]) -> None:
     """Print one JSON object to standard output."""
     print(json.dumps(result))
-
-
-@contextlib.contextmanager
-def standard_output() -> Iterator[TextIO]:
-    """Yield standard output for a long result; end the command if its reader (`head`) stops."""
-    try:
-        yield sys.stdout
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes standard output again when it exits, which must not fail a second time.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(0) from None
 
 
 def require_writable(place: str, option: str = "--output") -> None:
@@ -60,8 +60,7 @@ def write_text(text: str, place: str | None) -> None:
     if place is not None:
         write_bytes(place, text.encode())
         return
-    with standard_output() as stream:
-        stream.write(text)
+    sys.stdout.write(printable_lines(text))
 
 
 def written_to_output(place: str | None, format: str | None) -> AbstractContextManager[WritePart]:
@@ -88,7 +87,7 @@ def written_to_output(place: str | None, format: str | None) -> AbstractContextM
 def _written_to_standard_output(format: str) -> Iterator[WritePart]:
     from deltaprop.data.writing import parts_of
 
-    with standard_output() as stream:
-        stream.flush()
-        with parts_of(stream.buffer, format) as write:
-            yield write
+    sys.stdout.flush()
+    with parts_of(sys.stdout.buffer, format) as write:
+        yield write
+    sys.stdout.buffer.flush()

@@ -68,6 +68,14 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    no_formulas: Annotated[
+        bool,
+        Option(
+            "--no-formulas",
+            help="Write an apostrophe before each text that a spreadsheet would take for a formula "
+            "(=, +, -, @).",
+        ),
+    ] = False,
     memory: Memory = None,
     quiet: Quiet = False,
 ) -> None:
@@ -78,6 +86,7 @@ def predict(
     """
     from deltaprop.cli.models import load_tabular
     from deltaprop.data.predicting import write_predictions
+    from deltaprop.data.writing import without_formulas
 
     if output is not None:
         require_writable(output)
@@ -87,7 +96,8 @@ def predict(
     kept = _columns(keep)
     frames = _frames(fitted, table, memory, reading, kept)
     with destination as write:
-        n = write_predictions(fitted, frames, write, proba, keep=kept, interval=interval)
+        written = (lambda part: write(without_formulas(part))) if no_formulas else write
+        n = write_predictions(fitted, frames, written, proba, keep=kept, interval=interval)
     if output is not None and not quiet:
         note(f"{n} predictions are in {output}.")
 

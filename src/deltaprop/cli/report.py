@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from sklearn.base import is_classifier
 
+from deltaprop.cli.output import as_text
 from deltaprop.estimators.fitted import as_labels
 from deltaprop.inspect.comparison import Comparison
 from deltaprop.inspect.scores import classification, of_labels, of_numbers, regression
@@ -64,8 +65,9 @@ def print_training(result: Mapping[str, Any], comparison: Comparison, n_paramete
     console = Console()
     classes = f" with {len(result['classes'])} classes" if "classes" in result else ""
     console.print(
-        f"[bold]{escape(result['target'])}[/]: {result['task']}{classes}, "
-        f"{result['train_rows']:,} training rows{_rest(result)}."
+        as_text(result["target"], "bold"),
+        f": {result['task']}{classes}, {result['train_rows']:,} training rows{_rest(result)}.",
+        sep="",
     )
     if result["rows_without_target"]:
         console.print(f"{result['rows_without_target']} row(s) without a target were left out.")
@@ -81,10 +83,12 @@ def print_training(result: Mapping[str, Any], comparison: Comparison, n_paramete
     where = "On the held-out rows" if result["test_rows"] else "In the cross-validation"
     print_scores(result, comparison, where, console)
     for text in result["suspected_leakage"].values():
-        console.print(f"[bold]Suspected leakage:[/] {escape(text)}")
-    console.print(f"The model is in [bold]{escape(result['model'])}[/].")
-    if "report" in result:
-        console.print(f"The report is in [bold]{escape(result['report'])}[/].")
+        console.print(Text("Suspected leakage:", "bold"), as_text(text))
+    for what in ("model", "report"):
+        if what in result:
+            console.print(
+                Text(f"The {what} is in"), as_text(result[what], "bold"), sep=" ", end=".\n"
+            )
 
 
 def _rest(result: Mapping[str, Any]) -> str:
@@ -105,7 +109,7 @@ def print_scores(
     else:
         console.print(_residual_table(result["residual_quantiles"]))
     if result["verdict"]:
-        console.print(f"[bold]{escape(result['verdict'])}[/]", highlight=False)
+        console.print(as_text(result["verdict"], "bold"))
 
 
 def _score_table(comparison: Comparison, title: str) -> Table:
@@ -119,7 +123,7 @@ def _score_table(comparison: Comparison, title: str) -> Table:
 def _class_table(classes: Mapping[str, Mapping[str, float]]) -> Table:
     table = _table("class", "precision", "recall", "f1", "rows")
     for label, values in classes.items():
-        table.add_row(escape(label), *(_formatted(value) for value in values.values()))
+        table.add_row(as_text(label), *(_formatted(value) for value in values.values()))
     return table
 
 

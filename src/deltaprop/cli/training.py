@@ -289,12 +289,16 @@ def _details(trained: Trained) -> dict[str, Any]:
 
 
 def _privacy(trained: Trained) -> dict[str, Any]:
-    """Return the privacy loss of all `max_iter` epochs, at δ = 1 / (10 · rows)."""
+    """Return the privacy loss of all `max_iter` epochs, at δ = 1 / (10 · rows).
+
+    It may be larger if the training continued another one (see ``training.noise_plan``).
+    """
     privacy, n_rows = trained.model.privacy, len(trained.data.fit[0])
     if privacy is None:
         return {}
-    delta = 0.1 / n_rows
-    return {"epsilon": privacy.epsilon(delta, trained.model.mlp_.max_iter), "delta": delta}
+    delta, mlp = 0.1 / n_rows, trained.model.mlp_
+    epsilon = max(privacy.epsilon(delta, mlp.max_iter), mlp.privacy_epsilon(delta))
+    return {"epsilon": epsilon, "delta": delta}
 
 
 def _write_page(trained: Trained, place: str) -> None:

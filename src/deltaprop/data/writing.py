@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, BinaryIO
@@ -14,6 +15,8 @@ FORMATS = {
     ".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet",
     ".pq": "parquet",
 }  # fmt: skip
+
+FORMULA = re.compile(r"\s*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]")  # and the same in full width
 
 WritePart = Callable[[Any], None]
 """Writes the rows of a DataFrame; all parts have the same columns."""
@@ -87,6 +90,50 @@ def parts_of(file: BinaryIO, format: str) -> Iterator[WritePart]:
             yield lambda frame: _write(file, _json_lines(frame))
         else:
             yield _delimited(file, "\t" if format == "tsv" else ",")
+
+
+def without_formulas(frame: Any) -> Any:
+    """The same table with an apostrophe before each text that a spreadsheet may take for a formula.
+
+    These are column names and cells that begin with =, +, -, @, tab or carriage return and are not
+    numbers. A formula in a file from elsewhere could send data away or start programs.
+
+    References
+    ----------
+    https://owasp.org/www-community/attacks/CSV_Injection
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> without_formulas(pd.DataFrame({"a": ["=1+1", "-1.5", "x-y"], "@b": [-1, 0, 1]}))
+           a  '@b
+    0  '=1+1   -1
+    1   -1.5    0
+    2    x-y    1
+    """
+    columns = {}
+    for i, name in enumerate(frame.columns):
+        column = frame.iloc[:, i]
+        is_plain = column.dtype.kind in "biufcmM" and not hasattr(column, "cat")
+        columns[_no_formula(name)] = column if is_plain else column.astype(object).map(_no_formula)
+    return type(frame)(columns)
+
+
+def _no_formula(cell: Any) -> Any:
+    if not isinstance(cell, (str, bytes)):
+        return cell
+    text = str(cell)  # bytes are written as b'...'
+    if FORMULA.match(text) is None or _is_number(text):
+        return cell
+    return f"'{text}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _delimited(file: BinaryIO, separator: str) -> WritePart:

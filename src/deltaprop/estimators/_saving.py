@@ -64,6 +64,7 @@ def restore_attributes(estimator: Any, fitted: dict[str, Any], attributes: Seque
     """
     if given := [name for name in NOT_SAVED if getattr(estimator, name, None) is not None]:
         raise ModelFileError(f"it sets {given[0]!r}, which model files do not contain")
+    estimator._validate_params()
     for name, value in fitted.items():
         if name in OBSOLETE:
             continue

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from deltaprop.files.fields import require_fields
 from deltaprop.storage.codec import Storable
 
 LONGEST_N_GRAM, MOST_COMPONENTS = 16, 10_000
@@ -76,10 +77,16 @@ def storable(name: str) -> Storable | None:
     True
     """
     if name in NAMED:
-        cls = getattr(importlib.import_module(NAMED[name]), name)
+        from deltaprop.data.columns.skrub_home import import_skrub
+
+        module = NAMED[name]
+        imported = import_skrub if module.startswith("skrub") else importlib.import_module
+        cls = getattr(imported(module), name)
     else:
         cls = _solvers_and_schedules().get(name)
-    return None if cls is None else Storable(cls, CHECKS.get(name))
+    if cls is None:
+        return None
+    return Storable(cls, CHECKS.get(name), functools.partial(require_fields, name))
 
 
 @functools.cache

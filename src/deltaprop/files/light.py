@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 
 from deltaprop.data.columns.bins import Bins
 from deltaprop.files.classes import storable
+from deltaprop.files.fields import FITTED, require_fields
 from deltaprop.plan.light import LightModel
 from deltaprop.plan.planning import NotPlain, plan_of
 from deltaprop.plan.steps import Classes, Numbers, Plan
 from deltaprop.storage.codec import ModelFileError, Reader, Storable
+from deltaprop.storage.schema import require
 
 NETWORK_OF = "network"  # the key of an MLP's network in the header
 OF_TARGET = (
@@ -31,7 +34,9 @@ class Encoder:
 
 def light_storable(name: str) -> Storable | None:
     """The classes that a light model may contain, as `storable` finds them for others."""
-    return Storable(Encoder) if name == "TableEncoder" else storable(name)
+    if name == "TableEncoder":
+        return Storable(Encoder, require_fields=partial(require_fields, name))
+    return storable(name)
 
 
 DecodeNetwork = Callable[[dict[str, Any], Reader], Any]
@@ -75,7 +80,10 @@ def light_model(
 
 def _attributes(body: dict[str, Any], reader: Reader) -> dict[str, Any]:
     fitted = body["fitted"]
-    return {name: reader.decode(fitted[name]) for name in OF_TARGET if name in fitted}
+    found = {name: reader.decode(fitted[name]) for name in OF_TARGET if name in fitted}
+    require(found, {k: v for kinds in FITTED.values() for k, v in kinds.items()}, "fitted model",
+            complete=False)  # fmt: skip
+    return found
 
 
 def _mlp(body: dict[str, Any], reader: Reader, network: DecodeNetwork) -> SimpleNamespace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import numpy as np
 from deltaprop._version import __version__
 from deltaprop.errors import naming_missing_packages
 from deltaprop.files.classes import storable
+from deltaprop.files.fields import FITTED, require_network, require_parameters
 from deltaprop.files.light import light_model, light_storable
 from deltaprop.files.searches import best_of_search
 from deltaprop.network import Dense, Layout, Network
@@ -20,6 +22,7 @@ from deltaprop.plan.planning import NotPlain
 from deltaprop.storage.codec import ModelFileError, Reader, Writer
 from deltaprop.storage.format import pack, unpack
 from deltaprop.storage.places import Place, read_bytes, write_bytes
+from deltaprop.storage.schema import require
 
 if TYPE_CHECKING:
     from deltaprop.functions.activations import Activation
@@ -137,7 +140,9 @@ def load(
     except NotPlain as error:
         raise ModelFileError(f"{str(path)!r} cannot be loaded with light=True: {error}") from error
     except ModelFileError as error:
-        raise ModelFileError(f"{str(path)!r} cannot be loaded: {error}.") from error
+        raise ModelFileError(
+            f"{str(path)!r} cannot be loaded: {error}.{_other_versions(header)}"
+        ) from error
     except (ImportError, MemoryError):  # the file is not damaged
         raise
     except Exception as error:
@@ -197,10 +202,10 @@ def _decode_pipeline(body: dict[str, Any], reader: Reader) -> Any:
     if body["kind"] == NETWORK or body["kind"] not in KINDS:
         raise ModelFileError(f"its last step cannot be a {body['kind']!r}")
     steps = [(name, reader.decode(step)) for name, step in body["steps"]]
-    if not all(isinstance(name, str) for name, _ in steps):
+    if not all(isinstance(name, str) for name in (body["last"], *(name for name, _ in steps))):
         raise ModelFileError("the names of its steps are not text")
     last = _decode(body["kind"], body["estimator"], reader)
-    model = Pipeline([*steps, (str(body["last"]), last)])
+    model = Pipeline([*steps, (body["last"], last)])
     first = next((step for _, step in steps if not isinstance(step, str)), None)
     if first is not None:
         _require_prediction(model, first)
@@ -252,7 +257,9 @@ def _decode(kind: str, body: dict[str, Any], reader: Reader) -> Any:
     from deltaprop import estimators
 
     parameters = {name: reader.decode(value) for name, value in body["parameters"].items()}
+    require_parameters(parameters)
     fitted = {name: reader.decode(value) for name, value in body["fitted"].items()}
+    require(fitted, FITTED[kind], f"fitted {kind}", complete=False)
     model = getattr(estimators, kind)(**parameters)
     model.__deltaprop_restore__(fitted, _decode_part(ESTIMATORS[kind], body, reader))
     return model
@@ -284,12 +291,11 @@ def _encode_network(net: Network, writer: Writer) -> dict[str, Any]:
 
 def _decode_network(body: dict[str, Any], reader: Reader) -> Network:
     config = body["config"]
+    require_network(config)
     for layer in config["layers"]:
         reader.custom_function(layer["activation"], "activation")
     reader.custom_function(config["loss"]["name"], "loss")
     sizes = [config["n_features"], *(layer["units"] for layer in config["layers"])]
-    if not all(isinstance(size, int) and size > 0 for size in sizes):
-        raise ModelFileError("the sizes of its layers are not positive integers")
     theta = reader.decode(body["theta"])
     fewest = sum(D * H + H for D, H in pairwise(sizes))  # layers may be as large as their sizes
     if not isinstance(theta, np.ndarray) or theta.size < fewest:
@@ -353,8 +359,12 @@ def _versions() -> dict[str, str]:
 
 def _other_versions(header: dict[str, Any]) -> str:
     """A hint for the error message if the preprocessing was saved with other versions."""
-    saved = header.get("versions")
-    if not isinstance(saved, dict) or saved == (here := _versions()):
+    from importlib.metadata import PackageNotFoundError
+
+    saved, here = header.get("versions"), {}
+    with contextlib.suppress(PackageNotFoundError):  # a light model needs neither
+        here = _versions()
+    if not isinstance(saved, dict) or saved == here or not here:
         return ""
     return (
         f" It was written with {', '.join(f'{k} {v}' for k, v in saved.items())}; here are "

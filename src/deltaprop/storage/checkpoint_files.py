@@ -7,11 +7,13 @@ import json
 import os
 import re
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from deltaprop._version import __version__
+from deltaprop.errors import InputError
 from deltaprop.storage.codec import ModelFileError, Reader, Writer
 from deltaprop.storage.folders import storage
 from deltaprop.storage.format import pack, unpack
@@ -36,16 +38,41 @@ class Folder:
         self._folder, self._storage, self._keep = str(folder), storage(folder), keep
         self._last = max((number for number, _ in self._files()), default=0)
 
-    def sweep(self) -> None:
-        """Remove temporary files of a process that was killed while it wrote."""
+    def lock(self) -> Callable[[], None]:
+        """Keep other processes from writing here, until the result is called.
+
+        Temporary files of a process that was killed while it wrote are removed.
+
+        Raises
+        ------
+        InputError
+            If another process writes here.
+        """
+        unlock = self._storage.lock()
         self._storage.sweep()
+        return unlock
 
     def write(self, head: dict[str, Any], state: dict[str, Any]) -> None:
-        """Add a checkpoint, then remove the oldest ones."""
-        self._storage.write(f"checkpoint-{self._last + 1:08d}.dp", encoded(head, state))
+        """Add a checkpoint, then remove the oldest ones.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        InputError
+            If another process has written here in the meantime.
+        """
+        files = self._files()
+        if files and files[-1][0] > self._last:
+            raise InputError(
+                f"Another training run has written {files[-1][1]!r} to the folder "
+                f"{self._folder!r}. Use one folder for each run."
+            )
+        name = f"checkpoint-{self._last + 1:08d}.dp"
+        self._storage.write(name, encoded(head, state))
         self._last += 1
-        for _, name in self._files()[: -self._keep]:
-            self._storage.remove(name)
+        for _, old in [*files, (self._last, name)][: -self._keep]:
+            self._storage.remove(old)
 
     def newest(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Head and state of the newest undamaged checkpoint; None if the folder has none.

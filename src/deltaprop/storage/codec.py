@@ -23,7 +23,9 @@ from deltaprop.functions.losses import Loss
 
 MAX_DEPTH = 40
 DATES = re.compile(r"datetime64\[(s|ms|us|ns), [A-Za-z0-9_+\-:]+(/[A-Za-z0-9_+\-]+)*\]")
+TIMES = re.compile(r"<[mM]8\[(Y|M|W|D|h|m|s|ms|us|ns)\]")
 MAX_STRING_BYTES = 256_000_000  # bytes of all arrays of strings in a file
+MAX_ITEM_BYTES = 100_000  # of a dtype
 MAX_UNHASHED = 2000  # keys other than str, whose hashes an attacker could make equal
 
 
@@ -32,10 +34,14 @@ class ModelFileError(InputError):
 
 
 class Storable(NamedTuple):
-    """A class whose instances a file may contain, and a check of the instances that are read."""
+    """A class whose instances a file may contain, and checks of the instances that are read.
+
+    `require_fields` raises an error; `is_consistent` is called if it does not.
+    """
 
     cls: type
     is_consistent: Callable[[Any], bool] | None = None
+    require_fields: Callable[[Any], None] | None = None
 
 
 FindClass = Callable[[str], Storable | None]
@@ -109,6 +115,9 @@ class Writer:
             name = f"t{len(self.tensors)}"
             self.tensors[name] = np.ascontiguousarray(array)
             return {"$tensor": name}
+        if array.dtype.kind in "mM":  # times since 1970 and durations
+            times = array.astype(array.dtype.newbyteorder("<"))
+            return {"$times": self._array(times.view(np.int64), path), "dtype": times.dtype.str}
         if array.dtype.kind in "OUT":
             items = [self.encode(_plain(item), path) for item in array.ravel().tolist()]
             return {"$array": items, "shape": list(array.shape), "dtype": array.dtype.kind}
@@ -164,7 +173,7 @@ class Reader:
         find_class: FindClass = no_classes,
     ) -> None:
         self.tensors, self.custom, self.used = tensors, dict(custom or {}), set[str]()
-        self.string_bytes = 0
+        self.string_bytes = self._unhashed = 0
         self._find_class = find_class
 
     def decode(self, value: Any, depth: int = 0) -> Any:
@@ -194,6 +203,16 @@ class Reader:
             )
         return None
 
+    def _keys(self, keys: list[Any]) -> list[Any]:
+        """The keys of a dict or set; ModelFileError if looking them up could take very long."""
+        number = sum(type(key) is not str for key in keys)
+        self._unhashed += number
+        if number > MAX_UNHASHED or self._unhashed > 10 * MAX_UNHASHED:
+            raise ModelFileError(
+                f"its header has more than {MAX_UNHASHED} keys that are not strings"
+            )
+        return keys
+
     # ------------------------------------------------------------ one method for each tag
 
     def _float(self, value: dict[str, Any], depth: int) -> float:
@@ -215,10 +234,10 @@ class Reader:
         return tuple(self.decode(item, depth) for item in value["$tuple"])
 
     def _set(self, value: dict[str, Any], depth: int) -> set[Any]:
-        return set(_keys([self.decode(item, depth) for item in value["$set"]]))
+        return set(self._keys([self.decode(item, depth) for item in value["$set"]]))
 
     def _dict(self, value: dict[str, Any], depth: int) -> dict[Any, Any]:
-        keys = _keys([self.decode(k, depth) for k, _ in value["$dict"]])
+        keys = self._keys([self.decode(k, depth) for k, _ in value["$dict"]])
         items = [self.decode(v, depth) for _, v in value["$dict"]]
         return dict(zip(keys, items, strict=True))
 
@@ -231,7 +250,7 @@ class Reader:
 
     def _array(self, value: dict[str, Any], depth: int) -> np.ndarray:
         items, shape = self.decode(value["$array"], depth), value["shape"]
-        if math.prod(shape) != len(items):
+        if value["dtype"] not in ("O", "U", "T") or math.prod(shape) != len(items):
             raise ModelFileError("its header contains an array of a wrong shape")
         array = np.empty(len(items), dtype=object)
         array[:] = items
@@ -243,6 +262,15 @@ class Reader:
         if self.string_bytes > MAX_STRING_BYTES:
             raise ModelFileError("its header contains strings that would fill the memory")
         return array.astype(str)
+
+    def _times(self, value: dict[str, Any], depth: int) -> np.ndarray:
+        numbers, dtype = self.decode(value["$times"], depth), value["dtype"]
+        if not isinstance(dtype, str) or not TIMES.fullmatch(dtype):
+            raise ModelFileError(f"its header contains {dtype!r} instead of a dtype of times")
+        if not isinstance(numbers, np.ndarray) or numbers.dtype != np.int64:
+            raise ModelFileError("its header contains times that are not whole numbers")
+        times: np.ndarray = numbers.view(dtype)
+        return times
 
     def _dtype(self, value: dict[str, Any], depth: int) -> np.dtype:
         return np.dtype(_checked_dtype(value["$dtype"]))
@@ -288,13 +316,15 @@ class Reader:
             if callable(getattr(found.cls, key, None)) or key in _derived(found.cls):
                 raise ModelFileError(f"its header would replace a method of {name}, {key!r}")
             instance.__dict__[key] = self.decode(item, depth)
+        if found.require_fields is not None:
+            found.require_fields(instance)
         if found.is_consistent is not None and not found.is_consistent(instance):
             raise ModelFileError(f"the parts of its {name} do not fit together")
         return instance
 
     _decoders: ClassVar[dict[str, Callable[[Reader, dict[str, Any], int], Any]]] = {
         "$float": _float, "$scalar": _scalar, "$tuple": _tuple, "$set": _set, "$dict": _dict,
-        "$tensor": _tensor, "$array": _array, "$dtype": _dtype, "$type": _type,
+        "$tensor": _tensor, "$array": _array, "$times": _times, "$dtype": _dtype, "$type": _type,
         "$pandas": _pandas, "$random": _random, "$activation": _activation, "$loss": _loss,
         "$object": _object,
     }  # fmt: skip
@@ -319,14 +349,9 @@ def _derived(cls: type) -> tuple[str, ...]:
 def _checked_dtype(dtype: Any) -> str:
     if not isinstance(dtype, str) or len(dtype) > 20 or dtype[1:2] not in "biufmMOUST":
         raise ModelFileError(f"its header contains {dtype!r} instead of a dtype")
+    if np.dtype(dtype).itemsize > MAX_ITEM_BYTES:
+        raise ModelFileError(f"its header contains {dtype!r}, whose items would fill the memory")
     return dtype
-
-
-def _keys(keys: list[Any]) -> list[Any]:
-    """The keys of a dict or set; ModelFileError if looking them up could take very long."""
-    if sum(type(key) is not str for key in keys) > MAX_UNHASHED:
-        raise ModelFileError(f"its header has more than {MAX_UNHASHED} keys that are not strings")
-    return keys
 
 
 def _plain(item: Any) -> Any:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from deltaprop.storage.locks import FolderLock
 from deltaprop.storage.places import (
     TEMPORARY,
     OutputError,
@@ -35,6 +37,9 @@ class Storage(Protocol):
 
     def sweep(self) -> None:
         """Delete temporary files of a process that was killed while it wrote."""
+
+    def lock(self) -> Callable[[], None]:
+        """Keep other processes out; the result ends that. InputError if one is there already."""
 
 
 def storage(folder: str | os.PathLike[str]) -> Storage:
@@ -74,6 +79,9 @@ class Disk:
     def sweep(self) -> None:
         for file in self._path.glob(TEMPORARY):
             self.remove(file.name)
+
+    def lock(self) -> Callable[[], None]:
+        return FolderLock(self._path).release
 
 
 class Remote:
@@ -119,3 +127,7 @@ class Remote:
 
     def sweep(self) -> None:
         """Uploads use no temporary files."""
+
+    def lock(self) -> Callable[[], None]:
+        """Object stores have no locks; :class:`Folder` notices files of other processes."""
+        return lambda: None

@@ -19,6 +19,7 @@ DTYPES = {
 }  # fmt: skip
 """The dtypes of tensors in model files. Reading them needs NumPy only, and no safetensors."""
 MAX_CONTAINERS = 4_000_000  # lists and dicts in a header; each takes about 60 bytes of memory
+MAX_VALUES = 8_000_000  # in all of them; reading them takes about 10 s
 
 
 def pack(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
@@ -69,6 +70,8 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
     header = data[8 : 8 + length]
     if header.count(b"[") + header.count(b"{") > MAX_CONTAINERS:
         raise ModelFileError("its header would fill the memory")
+    if header.count(b",") > MAX_VALUES:
+        raise ModelFileError("its header has too many values")
     return json.loads(header, object_pairs_hook=_without_repetition), 8 + length
 
 

@@ -87,8 +87,14 @@ class Checkpoints(Protocol):
     def between_steps(self) -> None:
         """Save if it is time. Raises KeyboardInterrupt if the training must stop here."""
 
+    def begin(self) -> None:
+        """Call before the first step of private training, when its noise is known."""
+
     def finish(self) -> None:
         """Call when the training has ended without an interruption."""
+
+    def close(self) -> None:
+        """Call at the end, also after an error: other runs may use the folder then."""
 
     def awaiting_signals(self) -> Any:
         """A context in which signals take effect at the next call of `between_steps`."""
@@ -108,8 +114,14 @@ class NoCheckpoints:
     def between_steps(self) -> None:
         """There is nothing to save."""
 
+    def begin(self) -> None:
+        """There is nothing to save."""
+
     def finish(self) -> None:
         """There is nothing to save."""
+
+    def close(self) -> None:
+        """There is no folder."""
 
     @contextmanager
     def awaiting_signals(self) -> Iterator[None]:

@@ -16,9 +16,11 @@ from deltaprop.optim.state_checks import require_sound
 from deltaprop.storage import schema
 from deltaprop.storage.checkpoint_files import Folder
 from deltaprop.storage.codec import ModelFileError
+from deltaprop.training import noise_plan
 from deltaprop.training.checkpoint import UNLIMITED, Checkpoint
 from deltaprop.training.history import STOP_REASONS, History
 from deltaprop.training.interruption import Interruption, cancelled
+from deltaprop.training.noise_plan import NoisePlan
 from deltaprop.training.settings import Settings
 from deltaprop.training.stopping import Plateau
 
@@ -30,7 +32,7 @@ RTOL = 1e-5  # of `DATA`, because preprocessing is rounded differently on other 
 
 
 CURVE = schema.vector()
-HEAD = {"search": schema.named, "layout": schema.named}
+HEAD = {"search": schema.named(), "layout": schema.named()}
 PARTS: dict[str, dict[str, schema.Kind]] = {
     "progress": dict.fromkeys(vars(TrainingState()), schema.anything),  # see `require_sound`
     "under_way": {
@@ -62,6 +64,8 @@ class CheckpointManager:
         What must not differ if the result is to be bitwise identical.
     theta, state, plateau, history
         The objects of the run that are saved and restored in place.
+    plan : NoisePlan, optional
+        Of private training.
     writes : bool
         Whether this process writes checkpoints. Of several processes that train together only one
         does; all of them read its files.
@@ -79,6 +83,7 @@ class CheckpointManager:
         state: TrainingState,
         plateau: Plateau,
         history: History,
+        plan: NoisePlan | None = None,
         writes: bool = True,
     ) -> None:
         self._writes = writes
@@ -86,13 +91,20 @@ class CheckpointManager:
         self._theta, self._state = theta, state
         self._plateau, self._history = plateau, history
         self._folder = Folder(checkpoint.folder, checkpoint.keep)
-        if writes:
-            self._folder.sweep()
+        self._plan, self._in_folder, self._ended = plan, False, False
+        self._unlock = self._folder.lock() if writes else lambda: None
         self._saved: Any = None
         self._since = time.monotonic()
         self.in_progress = EpochInProgress()
         self._interruption = Interruption()
-        self._restore()
+        try:
+            self._restore()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._unlock()
 
     # ------------------------------------------------------------ when to save
 
@@ -103,6 +115,7 @@ class CheckpointManager:
     def between_steps(self) -> None:
         event, interruption = cancelled.get(), self._interruption
         must_stop = interruption.signal is not None or (event is not None and event.is_set())
+        self._ended = self._ended or must_stop
         if must_stop or self._is_due():
             self._save()
         if must_stop:
@@ -110,7 +123,13 @@ class CheckpointManager:
             self._history.signal = interruption.signal
             raise KeyboardInterrupt
 
+    def begin(self) -> None:
+        """Save the seed of the noise before it is used, unless the folder has it already."""
+        if not self._in_folder:
+            self._save(required=True)
+
     def finish(self) -> None:
+        self._ended = True
         self._save()
         self.between_steps()
 
@@ -127,21 +146,31 @@ class CheckpointManager:
 
     # ------------------------------------------------------------ what is saved
 
-    def _save(self) -> None:
-        """Write a checkpoint, unless one of this step exists. A failure is only a warning."""
-        position = self._steps(), self._history.stop_reason
+    def _save(self, required: bool = False) -> None:
+        """Write a checkpoint, unless one of this step exists.
+
+        A failure is only a warning, unless it is `required`.
+        """
+        position = self._position(self._ended)
         if not self._writes or position == self._saved or not np.isfinite(self._theta).all():
             return
+        plan = None if self._plan is None else self._plan.entry(self._ended)
+        # The names of the format.
+        head = {"search": self._identity, "layout": self._layout, "plan": plan}
         try:
-            head = {"search": self._identity, "layout": self._layout}  # the names of the format
             self._folder.write(head, self._contents())
             self._saved = position
         except ModelFileError as error:
+            if required:
+                raise
             warnings.warn(
                 f"{error} Training continues without this checkpoint; earlier ones are kept.",
                 stacklevel=6,
             )
         self._since = time.monotonic()
+
+    def _position(self, ended: bool) -> Any:
+        return self._steps(), self._history.stop_reason, ended and self._plan is not None
 
     def _contents(self) -> dict[str, Any]:
         state, history, current = self._state, self._history, self.in_progress
@@ -177,11 +206,18 @@ class CheckpointManager:
         self._require_same(head["search"])
         self._require_known(contents)
         history, state = self._history, TrainingState(**contents["progress"])
-        current = EpochInProgress(best_theta=contents["best_theta"], **contents["under_way"])
+        saved = EpochInProgress(best_theta=contents["best_theta"], **contents["under_way"])
+        current = saved
         if self._must_restart_epoch(head["layout"]):
             current = EpochInProgress(best_theta=contents["best_theta"])
         require_sound(state, self._theta)
         self._require_fitting(state, current)
+        goes_on, plan = True, _known_plan(head.get("plan"))
+        if self._plan is not None:
+            goes_on = self._plan.goes_on(plan, same_layout=not self._changed(head["layout"]))
+        if self._plan is not None and not goes_on:
+            n_epochs = contents["history"]["n_epochs"]
+            self._plan.begin_anew(plan, n_epochs, saved, current, state)
         self._theta[...] = contents["theta"]
         rng = self._state.rng
         if rng is not None and state.rng is not None:
@@ -191,13 +227,15 @@ class CheckpointManager:
         self.in_progress = current
         for name, value in contents["history"].items():
             setattr(history, name, value.tolist() if isinstance(value, np.ndarray) else value)
-        self._saved = self._steps(), history.stop_reason
+        if goes_on:
+            ended = plan is not None and plan["ended"]
+            self._saved, self._in_folder = self._position(ended), not ended
 
     def _require_known(self, contents: Any) -> None:
         """Raise ModelFileError unless the checkpoint consists of what `_contents` writes."""
         theta = schema.vector(self._theta.dtype.name, self._theta.size)
         values = {"theta": theta, "best_theta": schema.optional(theta)}
-        schema.require(contents, dict.fromkeys(PARTS, schema.named) | values, "state")
+        schema.require(contents, dict.fromkeys(PARTS, schema.named()) | values, "state")
         for name, fields in PARTS.items():
             # Earlier versions did not write all parts of the training state.
             known = vars(TrainingState()) if name == "progress" else {}
@@ -232,13 +270,17 @@ class CheckpointManager:
                 "folder to start over."
             )
 
-    def _must_restart_epoch(self, saved: dict[str, Any]) -> bool:
-        """Whether the epoch in progress must start over. Warns if results will not be identical."""
-        changed = {
+    def _changed(self, saved: dict[str, Any]) -> dict[str, str]:
+        """What differs in the layout of the work, in words."""
+        return {
             name: f"{name} is {self._layout.get(name)}, was {was}"
             for name, was in saved.items()
             if self._layout.get(name) != was
         }
+
+    def _must_restart_epoch(self, saved: dict[str, Any]) -> bool:
+        """Whether the epoch in progress must start over. Warns if results will not be identical."""
+        changed = self._changed(saved)
         if not changed:
             return False
         # The parts of a stream that the processes read depend on the number of processes.
@@ -282,6 +324,13 @@ def identity_of(
         "validated": str(validated),
         "restore_best": str(stops),
     }
+
+
+def _known_plan(plan: Any) -> dict[str, Any] | None:
+    """The plan of the noise in a checkpoint, which those of earlier versions do not have."""
+    if plan is not None:
+        schema.require(plan, noise_plan.FIELDS, "plan of the noise")
+    return plan  # type: ignore[no-any-return]
 
 
 def _same(now: list[float], saved: Any) -> bool:

@@ -24,6 +24,7 @@ from deltaprop.training.epochs import Epochs
 from deltaprop.training.history import History
 from deltaprop.training.lbfgs import Iterations
 from deltaprop.training.loop import Driver, TrainingLoop
+from deltaprop.training.noise_plan import NoisePlan
 from deltaprop.training.settings import Settings
 from deltaprop.training.stopping import Plateau
 from deltaprop.training.validation import Validation, held_out, on_rows
@@ -160,6 +161,7 @@ def train(
                 _loss_scale(model, rows, validation),
             )  # fmt: skip
             _restore_checkpoint(loop, rows, engine)
+            signals.callback(loop.checkpoints.close)
             _prepare_privacy(loop, rows, engine)
             loop.average.begin()
             driver = _driver(loop, rows, engine)
@@ -245,8 +247,16 @@ def _restore_checkpoint(loop: TrainingLoop, rows: TrainingRows, engine: Engine) 
     identity["data"] = list(processes.mean(identity["data"]))  # the same in all processes
     loop.checkpoints = CheckpointManager(
         settings.checkpoint, identity, engine.work_layout(), theta=loop.model.theta, state=state,
-        plateau=loop.plateau, history=loop.history, writes=processes.rank == 0,
+        plateau=loop.plateau, history=loop.history, plan=_plan(loop), writes=processes.rank == 0,
     )  # fmt: skip
+
+
+def _plan(loop: TrainingLoop) -> NoisePlan | None:
+    """On what the noise of private training depends."""
+    privacy = loop.settings.privacy
+    if privacy is None:
+        return None
+    return NoisePlan(loop.settings.max_epochs, loop.horizon, privacy.mu_squared_per_epoch)
 
 
 def _prepare_privacy(loop: TrainingLoop, rows: TrainingRows, engine: Engine) -> None:
@@ -263,6 +273,8 @@ def _prepare_privacy(loop: TrainingLoop, rows: TrainingRows, engine: Engine) -> 
 
         drawn = secrets.randbits(128) if privacy.seed is None else privacy.seed
         state.noise_seed = engine.processes.first(drawn)
+    if not loop.ended:
+        loop.checkpoints.begin()
 
 
 def _driver(loop: TrainingLoop, rows: TrainingRows, engine: Engine) -> Driver:

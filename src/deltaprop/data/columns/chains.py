@@ -16,15 +16,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from sklearn.preprocessing import OneHotEncoder
-from skrub import StringEncoder
-from skrub._clean_categories import CleanCategories
-from skrub._drop_uninformative import DropUninformative
-from skrub._duration_to_float import DurationToFloat
-from skrub._to_str import ToStr
 
 from deltaprop.data.columns.description import Description
+from deltaprop.data.columns.skrub_home import import_skrub
 from deltaprop.data.columns.squashing import Squash, is_end
 from deltaprop.data.reading import TableError
+
+# isort: split
+import_skrub()  # before the imports that need it
+from skrub import StringEncoder  # noqa: E402
+from skrub._clean_categories import CleanCategories  # noqa: E402
+from skrub._drop_uninformative import DropUninformative  # noqa: E402
+from skrub._duration_to_float import DurationToFloat  # noqa: E402
+from skrub._to_str import ToStr  # noqa: E402
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Int

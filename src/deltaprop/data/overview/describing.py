@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from deltaprop.data.frames import as_frame
 from deltaprop.data.reading import TableError
 from deltaprop.data.task import recognise_task, require_columns
+from deltaprop.functions.printable import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +45,7 @@ class Overview:
         kinds = Counter(fact.kind for fact in self.facts)
         shown = ", ".join(f"{kinds[kind]} {word}" for kind, word in KINDS.items() if kinds[kind])
         head = f"{self.rows:,} rows, {len(self.facts)} columns: {shown}."
-        return "\n".join([head, *self.findings])
+        return "\n".join([head, *map(printable, self.findings)])
 
     @property
     def columns(self) -> pd.DataFrame:

@@ -439,6 +439,8 @@ def _labels(y: Any) -> np.ndarray:
         raise InputError(
             f"y must have one label per row, but a label is a {type(nested).__name__}."
         )
+    if labels.dtype.kind == "c":
+        raise InputError("y has complex numbers as labels; convert them to strings.")
     if labels.ndim != 1:
         return _indicators(labels)
     if labels.dtype == object and pd.isna(labels).any():
