@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -21,6 +22,7 @@ from deltaprop.errors import InputError
 from deltaprop.files import ModelFileError
 from deltaprop.page.live import explore
 from deltaprop.page.subject import network_subject
+from deltaprop.plan.light import LightModel
 from deltaprop.serving.arrow_bodies import arrow_stream, read_arrow
 from deltaprop.serving.json_bodies import read_json
 from deltaprop.serving.problems import Refused
@@ -82,6 +84,7 @@ def models() -> Target:
 
     def run(data: bytes) -> None:
         path.write_bytes(data)
+        _use_lightly(path)
         model = dp.load(path)
         D = getattr(model, "n_features_in_", None) or getattr(model, "n_features", 0)
         if 0 < D <= 1000:
@@ -93,6 +96,16 @@ def models() -> Target:
     )
 
 
+def _use_lightly(path: Path) -> None:
+    """Load a model for predictions only; it must also predict, or name what it does not accept."""
+    with contextlib.suppress(ModelFileError):
+        light = dp.load(path, light=True)
+        if isinstance(light, LightModel) and len(light.feature_names_in_) <= 1000:
+            with contextlib.suppress(InputError):
+                found = light.predict(np.ones((2, len(light.feature_names_in_))))
+                assert len(found) == 2, f"2 rows gave {len(found)} predictions"
+
+
 def tabular() -> Target:
     """Model files with the preprocessing of a table; loading one predicts once."""
     path = folder() / "m.dp"
@@ -100,6 +113,7 @@ def tabular() -> Target:
 
     def run(data: bytes) -> None:
         path.write_bytes(data)
+        _use_lightly(path)
         dp.load(path)
 
     return Target(

@@ -447,6 +447,9 @@ def test_many_rows_are_predicted_from_combinations(monkeypatch):
         assert model.encoder_.encode_for_predictions(table)[1] is not None
         found = predict(table)
         with monkeypatch.context() as patch:
+            patch.setattr(encoder_module, "ROWS_AT_A_TIME", 500)
+            np.testing.assert_array_equal(predict(table), found)
+        with monkeypatch.context() as patch:
             patch.setattr(encoder_module, "MANY_ROWS", 10**6)
             np.testing.assert_allclose(found, predict(table), rtol=2e-4, atol=2e-5)
 

@@ -1,5 +1,8 @@
 """Models as C headers and as Python files: they predict what the model predicts."""
 
+import shutil
+import subprocess
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -299,6 +302,15 @@ def test_names_of_columns_that_are_no_identifiers_of_c(tmp_path):
     dp.to_c(model, tmp_path / "model.h")
     found = np.array(C(tmp_path).predict(words(X)), float)[:, 0]
     np.testing.assert_allclose(found, model.predict(X), **TOLERANCE)
+
+
+def test_the_header_is_valid_in_cpp(tmp_path):
+    if shutil.which("g++") is None:
+        pytest.skip("g++ is not installed")
+    dp.to_c(fitted("TabularClassifier", SIGNAL > 3), tmp_path / "model.h")
+    (tmp_path / "main.cpp").write_text('#include "model.h"\n')
+    command = "g++ -std=c++17 -Wall -Wextra -Werror -fsyntax-only main.cpp"
+    subprocess.run(command.split(), cwd=tmp_path, check=True)
 
 
 def test_two_models_in_one_program(tmp_path):

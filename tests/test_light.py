@@ -9,9 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from safetensors.numpy import load as load_safetensors
 
 import deltaprop as dp
 from deltaprop.functions import activations
+from deltaprop.storage.format import pack, unpack
 
 from .models_of_tables import SIGNAL, fitted, new_rows, quietly, rows_of_numbers
 
@@ -130,8 +135,8 @@ def agrees(model, folder, X=None):
     X = new_rows() if X is None else X
     light = dp.load(saved(model, folder), light=True)
     expected = quietly(model.predict, X)
-    for given in (as_dict(X), X, X.to_dict("records")):
-        found = light.predict(given)
+    for rows in (as_dict(X), X, X.to_dict("records")):
+        found = light.predict(rows)
         if expected.dtype.kind == "f":
             np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * abs(expected).max())
         else:
@@ -239,3 +244,49 @@ def test_a_file_that_needs_more_is_refused(tmp_path):
     pipeline.fit(X[["n"]].to_numpy(), np.arange(60.0))
     with pytest.raises(ValueError, match="Pipeline needs scikit-learn"):
         dp.load(saved(pipeline, tmp_path), light=True)
+
+
+# ---------------------------------------------------------------- the container
+
+
+@given(
+    st.dictionaries(
+        st.text(max_size=5).filter(lambda name: name != "__metadata__"),
+        hnp.arrays(
+            st.sampled_from(
+                ["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?"]
+            ),
+            hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3),
+        ),
+        max_size=4,
+    )
+)
+def test_tensors_are_read_as_by_safetensors(tensors):
+    _, found = unpack(pack(tensors, {"deltaprop": "{}"}))
+    expected = load_safetensors(pack(tensors, {"deltaprop": "{}"}))
+    assert found.keys() == expected.keys() == tensors.keys()
+    for name, tensor in expected.items():
+        assert found[name].dtype == tensor.dtype
+        np.testing.assert_array_equal(found[name], tensor)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F64", "shape": [2], "data_offsets": [0, 8]},
+        {"dtype": "F64", "shape": [0, 2**70], "data_offsets": [0, 0]},
+        {"dtype": "F64", "shape": [-1], "data_offsets": [0, 8]},
+        {"dtype": "F64", "shape": [True], "data_offsets": [0, 8]},
+        {"dtype": "F64", "shape": [2], "data_offsets": [-8, 8]},
+        {"dtype": "O", "shape": [1], "data_offsets": [0, 8]},
+        {"dtype": "F64", "shape": [3], "data_offsets": [0, 24]},
+        {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]},
+        "F64",
+    ],
+    ids=str,
+)
+def test_a_container_whose_sizes_do_not_fit_is_damaged(entry):
+    header = json.dumps({"__metadata__": {"deltaprop": "{}"}, "t0": entry}).encode()
+    data = len(header).to_bytes(8, "little") + header + bytes(8)
+    with pytest.raises(dp.files.ModelFileError):
+        unpack(data)

@@ -84,6 +84,7 @@ CODES = (X[:, 0] + X[:, 1] > 0).astype(int) + (X[:, 2] > 0.8)
         (np.array(["ä", "b", "c"]), "log_loss"),
         (np.array([1.0, 2.0, 4.0]), "focal"),
         (np.array(["a", "b", "c"]), "hinge"),
+        (np.array([1, 2, 5]), "ordinal"),
         (np.array(["only"]), "log_loss"),
     ],
     ids=str,

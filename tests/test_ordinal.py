@@ -95,6 +95,29 @@ def test_inside_what_scikit_learn_offers():
     assert cross_val_predict(mlp(), X, GRADES, cv=2).shape == (300,)
 
 
+@pytest.mark.parametrize("classes", [3, 4])
+def test_onnx_predicts_the_same(classes, tmp_path):
+    pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    y = np.minimum(GRADES, 10 * (classes - 1))
+    model = dp.TabularClassifier((8,), loss="ordinal", cv=2, max_iter=9, random_state=0)
+    model.fit(TABLE[list("abcd")], y)
+    dp.to_onnx(model, tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    kinds = {"tensor(float)": "float32", "tensor(double)": "float64"}
+    given = {
+        each.name: TABLE[[each.name]].to_numpy(kinds[each.type]) for each in session.get_inputs()
+    }
+    label, P = session.run(["label", "probabilities"], given)
+    np.testing.assert_allclose(P, model.predict_proba(TABLE), atol=1e-5)
+    assert (label == model.predict(TABLE)).mean() > 0.99
+
+
+def test_scikit_learn_has_no_such_classifier():
+    with pytest.raises(ValueError, match="classes with an order"):
+        dp.to_sklearn(mlp().fit(X, GRADES))
+
+
 def test_classes_without_an_order_are_refused():
     with pytest.raises(ValueError, match="y has strings"):
         mlp().fit(X, np.where(GRADES > 10, "high", "low"))

@@ -38,10 +38,11 @@ def parsed(argv: list[str] | None) -> argparse.Namespace:
     checking.add_argument(
         "--json", type=Path, metavar="FILE", help="write all results to this file"
     )
-    exporting = commands.add_parser("exports", help="compare ONNX files with the models")
-    exporting.set_defaults(command=exports)
-    exporting.add_argument("--tables", type=_words, metavar="A,B", help="only these tables")
-    exporting.add_argument("--json", type=Path, metavar="FILE", help="write all results to it")
+    for name, what in (("exports", "ONNX files"), ("code", "C, Python and light models")):
+        exporting = commands.add_parser(name, help=f"compare {what} with the models")
+        exporting.set_defaults(command=compare_exports, kind=name)
+        exporting.add_argument("--tables", type=_words, metavar="A,B", help="only these tables")
+        exporting.add_argument("--json", type=Path, metavar="FILE", help="write all results to it")
     reporting = commands.add_parser("report", help="write report.md and its pictures")
     reporting.set_defaults(command=report)
     add = reporting.add_argument
@@ -152,16 +153,17 @@ def honesty(options: argparse.Namespace) -> None:
     print(summary(found))
 
 
-def exports(options: argparse.Namespace) -> None:
+def compare_exports(options: argparse.Namespace) -> None:
     machine.pin(2)  # before any library is imported
-    from benchmarks.tables.exports import measure, summary
+    from benchmarks.tables import code, exports
     from benchmarks.tables.registry import TABLES
 
+    kind = {"exports": exports, "code": code}[options.kind]
     tables = _chosen("--tables", options.tables, TABLES).values()
-    found = measure(tables, lambda line: print(line, flush=True))
+    found = kind.measure(tables, lambda line: print(line, flush=True))
     if options.json is not None:
         options.json.write_text(found.to_json(orient="records", indent=1, default_handler=str))
-    print(summary(found))
+    print(kind.summary(found))
 
 
 def report(options: argparse.Namespace) -> None:

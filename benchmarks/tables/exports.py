@@ -59,7 +59,7 @@ def _of_table(table: Table) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
-        model, texts = _fitted(table.task, X.iloc[trained], y[trained])
+        model, texts = fitted(table.task, X.iloc[trained], y[trained])
         X, y, path = X.iloc[rows].drop(columns=texts), y[rows], Path(folder) / "model.onnx"
         scale = 1.0 if table.task == CLASSIFICATION else float(np.std(model.predict(X)))
         for name, options in FILES.items():
@@ -74,7 +74,7 @@ def _of_table(table: Table) -> list[dict[str, Any]]:
     return found
 
 
-def _fitted(task: str, X: pd.DataFrame, y: np.ndarray) -> tuple[Any, list[str]]:
+def fitted(task: str, X: pd.DataFrame, y: np.ndarray) -> tuple[Any, list[str]]:
     """A model, and the columns of text that it is fitted without, as they cannot be exported."""
     import deltaprop as dp
 

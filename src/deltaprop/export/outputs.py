@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop.estimators.classifier import MLPClassifier
+from deltaprop.estimators.classifier import ORDINAL, MLPClassifier
 from deltaprop.estimators.regressor import MLPRegressor
 from deltaprop.estimators.tabular import BaseTabular
 from deltaprop.estimators.tabular.decisions import cost_matrix
@@ -127,12 +127,24 @@ def _classify(graph: Graph, model: Any, mlp: MLPClassifier, z: Value) -> None:
 
 def _probabilities(graph: Graph, mlp: MLPClassifier, z: Value) -> Value:
     """`MLPClassifier.probabilities`."""
+    if mlp._kind == ORDINAL:
+        return _of_ordered_classes(graph, z, mlp.network_.n_outputs)
     if mlp.network_.n_outputs > 1 or mlp.target_kind() == "labels":
         return z
     one = graph.parameter(1.0, "one")
     if len(mlp.classes_) == 1:
         return graph.op("Add", graph.op("Mul", z, graph.parameter(0.0, "zero")), one)
     return graph.concat(graph.op("Sub", one, z), z)
+
+
+def _of_ordered_classes(graph: Graph, z: Value, H: int) -> Value:
+    """The probabilities of H + 1 classes from those that the class is larger than each of H."""
+    above, found = graph.parameter(1.0, "one"), []
+    for h in range(H):
+        larger = graph.op("Min", above, graph.columns(z, [h]))
+        found.append(graph.op("Sub", above, larger))
+        above = larger
+    return graph.concat(*found, above)
 
 
 def _index(graph: Graph, model: Any, mlp: MLPClassifier, scores: Value) -> Value:

@@ -165,6 +165,11 @@ def _parameters(model: BaseMLP, net: Network, kind: Any) -> dict[str, Any]:
             f"scikit-learn has one activation for all hidden layers, which is one of "
             f"{', '.join(ACTIVATIONS)}; the model has {', '.join(hidden)}."
         )
+    if getattr(model, "_kind", None) == "ordinal":
+        raise InputError(
+            "scikit-learn's MLPClassifier has no classes with an order, which loss='ordinal' "
+            "predicts; export the model to ONNX, C or Python instead."
+        )
     out = net.layers[-1].activation.name
     outs = ("logistic", "softmax") if isinstance(model, MLPClassifier) else ("identity", "exp")
     if out not in outs or (isinstance(model, MLPClassifier) and len(model.classes_) == 1):

@@ -223,6 +223,7 @@ def _classes(model: Any, network: Model) -> Classes:
     if threshold is None and (several or single):
         threshold = 0.0 if margins else 0.5
     cost = getattr(model, "cost", None)
+    decides = len(labels) > 2 and not several  # otherwise the threshold does
     if several:
         threshold = np.broadcast_to(np.asarray(threshold, np.float64), len(labels))
     elif threshold is not None and len(labels) == 2:
@@ -231,6 +232,6 @@ def _classes(model: Any, network: Model) -> Classes:
         threshold = None
     return Classes(
         labels, several, single and not several, margins, threshold,
-        None if cost is None or threshold is not None else np.asarray(cost, np.float64),
+        np.asarray(cost, np.float64) if cost is not None and decides else None,
         first._kind == "ordinal",
     )  # fmt: skip

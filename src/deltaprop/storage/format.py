@@ -20,6 +20,9 @@ DTYPES = {
 """The dtypes of tensors in model files. Reading them needs NumPy only, and no safetensors."""
 MAX_CONTAINERS = 4_000_000  # lists and dicts in a header; each takes about 60 bytes of memory
 MAX_VALUES = 8_000_000  # in all of them; reading them takes about 10 s
+DAMAGED = (
+    ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+)  # fmt: skip
 
 
 def pack(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
@@ -50,7 +53,7 @@ def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return metadata, _tensors(header, memoryview(data)[start:])
     except ModelFileError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except DAMAGED as error:
         raise ModelFileError("it is damaged or truncated") from error
 
 

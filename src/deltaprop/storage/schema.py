@@ -90,7 +90,7 @@ def integer(low: int = 0, high: int = LARGEST) -> Kind:
     return lambda value: (
         isinstance(value, (int, np.integer))
         and not isinstance(value, bool)
-        and low <= value <= high
+        and low <= int(value) <= high
     )
 
 
