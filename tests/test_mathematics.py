@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import deltaprop as dp
 from deltaprop import activations, equations, losses
@@ -394,6 +395,7 @@ def test_settings_of_losses_at_the_end_of_their_range():
     assert losses.get("quantile").settings == {"quantiles": (0.5,)}
     assert losses.get("quantile", quantiles=(0.1, 0.5, 0.9)).outputs_per_target == 3
     assert losses.get("huber", delta=1.0) != losses.get("huber", delta=2.0)
+    assert losses.Huber(2.0) == losses.get("huber", delta=2.0)
     assert losses.get("hinge") != losses.get("squared_error")
     assert losses.get("gamma").encoding == targets.Amounts(positive=True)
     assert losses.get("poisson").encoding == targets.Amounts()
@@ -679,8 +681,6 @@ def defined_loss(X, t, W, b, r, alpha, C, masks, l2, weights):
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_a_pass_through_a_network(has_vectors, has_groups, l2, masked, sparse):
-    import scipy.sparse
-
     rng = np.random.RandomState(0)
     X, t, w = rng.randn(5, 3), rng.rand(5, 2), rng.rand(5, 1)
     W = [rng.randn(3, 4), rng.randn(4, 3), rng.randn(3, 2)]
@@ -776,13 +776,16 @@ def test_norms_of_samples_are_those_of_their_gradients(output, loss, groups):
     X, y = rng.randn(5, 3), rng.rand(5, 2)
     alone = [np.linalg.norm(net.gradient(X[n : n + 1], y[n : n + 1]).flat) for n in range(5)]
     np.testing.assert_allclose(net.sample_norms(X, y), alone, rtol=1e-9)
+    parts = equations.sample_gradients(
+        scipy.sparse.csr_matrix(X), net.encode(y), net.W, net.b, net.f, net.loss_function,
+        net.vectors,
+    )  # fmt: skip
+    np.testing.assert_allclose(equations.sample_norms(*parts), alone, rtol=1e-9)
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_norms_do_not_overflow_or_underflow(scale, sparse):
-    import scipy.sparse
-
     rows = np.array([[3.0, 4.0, 0.0], [0.0, 0.0, 0.0], [-6.0, 8.0, 0.0]])
     X = scale * rows
     X = scipy.sparse.csr_matrix(X) if sparse else X
@@ -846,6 +849,13 @@ def test_how_solvers_are_shown():
     assert "weight_decay=0.01" in repr(dp.AdamW())
     assert repr(dp.Muon()).endswith("weight_decay=0.01, hidden_momentum=0.95)")
     assert repr(dp.LBFGS()) == "LBFGS(max_fun=15000)"
+
+
+@pytest.mark.parametrize(("solver", "n"), [(dp.SGD, 3), (dp.Adam, 4), (dp.AdamW, 5), (dp.Muon, 6)])
+def test_further_settings_of_solvers_are_given_by_name(solver, n):
+    assert solver(*[0.5] * n).learning_rate == 0.5
+    with pytest.raises(TypeError, match="positional arguments"):
+        solver(*[0.5] * n, None)
 
 
 def test_names_of_solvers():
