@@ -111,6 +111,9 @@ def _is_left_alone(parent: ast.AST, child: ast.AST) -> bool:
     is_alias = isinstance(child, ast.Assign) and ast.unparse(child.targets[0]) in (
         "State", "Shapes", "Masks", "Samples", "__all__",
     )  # fmt: skip
+    is_alias = is_alias or (
+        isinstance(child, ast.Assign) and ast.unparse(child.value).startswith("Literal[")
+    )
     return is_alias or isinstance(child, ast.FormattedValue | ast.JoinedStr)
 
 

@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import deltaprop as dp
 from deltaprop import activations, equations, losses
@@ -394,6 +395,7 @@ def test_settings_of_losses_at_the_end_of_their_range():
     assert losses.get("quantile").settings == {"quantiles": (0.5,)}
     assert losses.get("quantile", quantiles=(0.1, 0.5, 0.9)).outputs_per_target == 3
     assert losses.get("huber", delta=1.0) != losses.get("huber", delta=2.0)
+    assert losses.Huber(2.0) == losses.get("huber", delta=2.0)
     assert losses.get("hinge") != losses.get("squared_error")
     assert losses.get("gamma").encoding == targets.Amounts(positive=True)
     assert losses.get("poisson").encoding == targets.Amounts()
@@ -436,6 +438,9 @@ def test_losses_are_looked_up_by_name():
         losses.get("quantile", qua=1)
     with pytest.raises(TypeError, match=r"no setting 'x'\. It has none\."):
         losses.get("hinge", x=1)
+    shown = r"are: label_smoothing=0\.0, class_weight=None\.$"
+    with pytest.raises(TypeError, match=shown):
+        losses.get("cross_entropy", x=1)
     own = dp.Loss("own", lambda t, z, xp: z, lambda t, z, xp: z)
     assert losses.get(own) is own
 
@@ -676,8 +681,6 @@ def defined_loss(X, t, W, b, r, alpha, C, masks, l2, weights):
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_a_pass_through_a_network(has_vectors, has_groups, l2, masked, sparse):
-    import scipy.sparse
-
     rng = np.random.RandomState(0)
     X, t, w = rng.randn(5, 3), rng.rand(5, 2), rng.rand(5, 1)
     W = [rng.randn(3, 4), rng.randn(4, 3), rng.randn(3, 2)]
@@ -773,13 +776,16 @@ def test_norms_of_samples_are_those_of_their_gradients(output, loss, groups):
     X, y = rng.randn(5, 3), rng.rand(5, 2)
     alone = [np.linalg.norm(net.gradient(X[n : n + 1], y[n : n + 1]).flat) for n in range(5)]
     np.testing.assert_allclose(net.sample_norms(X, y), alone, rtol=1e-9)
+    parts = equations.sample_gradients(
+        scipy.sparse.csr_matrix(X), net.encode(y), net.W, net.b, net.f, net.loss_function,
+        net.vectors,
+    )  # fmt: skip
+    np.testing.assert_allclose(equations.sample_norms(*parts), alone, rtol=1e-9)
 
 
 @pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_norms_do_not_overflow_or_underflow(scale, sparse):
-    import scipy.sparse
-
     rows = np.array([[3.0, 4.0, 0.0], [0.0, 0.0, 0.0], [-6.0, 8.0, 0.0]])
     X = scale * rows
     X = scipy.sparse.csr_matrix(X) if sparse else X
@@ -810,26 +816,26 @@ def test_dropped_inputs_have_no_gradient():
 # ---------------------------------------------------------------- solvers
 
 RANGES = [
-    (dp.SGD, "learning_rate", (5e-324, 1e300), (0, -1.0, np.inf, np.nan, "1", None)),
-    (dp.SGD, "momentum", (0, 1), (-1e-9, 1.0001, "0")),
-    (dp.Adam, "learning_rate", (5e-324, 1.0), (0.0, -1)),
-    (dp.Adam, "beta_1", (0, 0.999999), (-0.1, 1)),
-    (dp.Adam, "beta_2", (0, 0.999999), (-0.1, 1)),
-    (dp.Adam, "epsilon", (5e-324, 1.0), (0.0, -1)),
-    (dp.Adam, "input_scale", (0, 3.0), (-1e-9, np.inf)),
-    (dp.AdamW, "weight_decay", (0, 3.0), (-1e-9,)),
-    (dp.Muon, "hidden_momentum", (0, 0.999999), (-0.1, 1)),
-    (dp.LBFGS, "max_fun", (1, 10**6), (0, -1)),
+    (dp.SGD, "learning_rate", "> 0", (5e-324, 1e300), (0, -1.0, np.inf, np.nan, "1", None)),
+    (dp.SGD, "momentum", "in [0, 1]", (0, 1), (-1e-9, 1.0001, "0")),
+    (dp.Adam, "learning_rate", "> 0", (5e-324, 1.0), (0.0, -1)),
+    (dp.Adam, "beta_1", "in [0, 1)", (0, 0.999999), (-0.1, 1)),
+    (dp.Adam, "beta_2", "in [0, 1)", (0, 0.999999), (-0.1, 1)),
+    (dp.Adam, "epsilon", "> 0", (5e-324, 1.0), (0.0, -1)),
+    (dp.Adam, "input_scale", ">= 0", (0, 3.0), (-1e-9, np.inf)),
+    (dp.AdamW, "weight_decay", ">= 0", (0, 3.0), (-1e-9,)),
+    (dp.Muon, "hidden_momentum", "in [0, 1)", (0, 0.999999), (-0.1, 1)),
+    (dp.LBFGS, "max_fun", ">= 1", (1, 10**6), (0, -1)),
 ]
 
 
-@pytest.mark.parametrize(("solver", "name", "valid", "invalid"), RANGES)
-def test_settings_of_solvers(solver, name, valid, invalid):
+@pytest.mark.parametrize(("solver", "name", "text", "valid", "invalid"), RANGES)
+def test_settings_of_solvers(solver, name, text, valid, invalid):
     for value in valid:
         assert getattr(solver(**{name: value}), name) == value
     for value in invalid:
-        said = f"{name} of {solver.__name__} must be a number"
-        with pytest.raises(ValueError, match=said):
+        said = f"{name} of {solver.__name__} must be a number {text}, got {value!r}."
+        with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
             solver(**{name: value})
 
 
@@ -843,6 +849,13 @@ def test_how_solvers_are_shown():
     assert "weight_decay=0.01" in repr(dp.AdamW())
     assert repr(dp.Muon()).endswith("weight_decay=0.01, hidden_momentum=0.95)")
     assert repr(dp.LBFGS()) == "LBFGS(max_fun=15000)"
+
+
+@pytest.mark.parametrize(("solver", "n"), [(dp.SGD, 3), (dp.Adam, 4), (dp.AdamW, 5), (dp.Muon, 6)])
+def test_further_settings_of_solvers_are_given_by_name(solver, n):
+    assert solver(*[0.5] * n).learning_rate == 0.5
+    with pytest.raises(TypeError, match="positional arguments"):
+        solver(*[0.5] * n, None)
 
 
 def test_names_of_solvers():
@@ -898,6 +911,8 @@ def test_the_ntk_parametrization_is_a_factor_of_each_matrix():
     for solver, power in ((dp.SGD, 1.0), (dp.Adam, 0.5), (dp.AdamW, 0.5)):
         (link,) = solver(rate_factors={"W": "ntk", "b": 3}).scaling()
         assert link.of(net.layout) == [4**-power, 3.0, 9**-power, 3.0]
+    assert ScaleSteps((("b", 2.0),)).ntk_power == 0.0
+    assert dp.Muon(rate_factors={"b": 2}).scaling() == (ScaleSteps((("b", 2.0),), 0.0),)
     with pytest.raises(ValueError, match="'ntk' for W of Adam, AdamW and SGD"):
         dp.Muon(rate_factors={"W": "ntk"})
 
@@ -956,9 +971,8 @@ def test_steps_of_muon_are_nearly_orthogonal(shape):
 
 
 def test_a_step_of_muon_leaves_first_and_last_layers_to_adam():
-    net = dp.Network(
-        3, [dp.Dense(5, "tanh"), dp.Dense(2, "tanh"), dp.Dense(3)], loss="huber", seed=0
-    )
+    layers = [dp.Dense(5, "tanh"), dp.Dense(2, "tanh"), dp.Dense(3, "tanh"), dp.Dense(2)]
+    net = dp.Network(3, layers, loss="huber", seed=0)
     rng = np.random.RandomState(0)
     g, M = rng.randn(net.theta.size), rng.randn(net.theta.size)
     inner = Chain((Momentum(0.0, nesterov=False),))
@@ -967,10 +981,11 @@ def test_a_step_of_muon_leaves_first_and_last_layers_to_adam():
     step = Step(net.theta, 0.1, 1, net.penalised, layout=net.layout)
     change, (moved, _) = link.update(g, state, step)
     np.testing.assert_allclose(moved, 0.7 * M + 0.3 * g, rtol=1e-14)
-    expected = -0.1 * g
-    hidden = slice(3 * 5 + 5, 3 * 5 + 5 + 5 * 2)
-    ahead = (0.3 * g + 0.7 * moved)[hidden].reshape(5, 2)
-    expected[hidden] = (-0.1 * 0.2 * np.sqrt(5) * orthogonalized(ahead)).ravel()
+    expected, ahead = -0.1 * g, 0.3 * g + 0.7 * moved
+    for start, shape in ((20, (5, 2)), (32, (2, 3))):
+        hidden = slice(start, start + shape[0] * shape[1])
+        size = 0.1 * 0.2 * np.sqrt(max(shape))
+        expected[hidden] = -size * orthogonalized(ahead[hidden].reshape(shape)).ravel()
     np.testing.assert_allclose(change, expected, rtol=1e-12)
     np.testing.assert_array_equal(link.init(net.theta, net.layout.shapes)[0], 0)
 

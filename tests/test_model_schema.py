@@ -17,7 +17,7 @@ from sklearn import decomposition, feature_selection, impute, pipeline, preproce
 import deltaprop as dp
 from deltaprop.files import ModelFileError
 from deltaprop.files.classes import NAMED, storable
-from deltaprop.files.fields import OWN
+from deltaprop.files.fields import FITTED, OWN
 from deltaprop.storage.format import MAX_VALUES, pack, unpack
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -296,3 +296,8 @@ def test_a_network_of_thousands_of_layers_is_refused(files):
     file = files("Network")
     layers = [{"units": 1, "activation": "tanh", "dropout": 0.0}] * 20_000
     refused(file, ("model", "config", "layers"), layers, "'layers' of its network")
+
+
+@pytest.mark.parametrize("kind", FITTED)
+def test_the_attributes_of_estimators_are_all_in_the_schema(kind):
+    assert set(getattr(dp, kind)._saved_attributes) <= set(FITTED[kind])

@@ -372,7 +372,7 @@ class TabularParameters:
         "Seconds that ``fit`` may take. Training stops in time, and its best weights are kept.",
     )
     cv: Any = parameter(
-        AUTO, 'int, splitter, iterable or "auto"', ["cv_object", StrOptions({AUTO})],
+        AUTO, 'int, splitter, iterable or "auto"', ["cv_object", COUNT, StrOptions({AUTO})],
         "Folds of the cross-validation: a number, a splitter of scikit-learn, such as "
         "``TimeSeriesSplit``, or pairs of row numbers. Each fold trains one member, which "
         "early stopping validates on the rows that the fold holds out. 1 trains a single network.",

@@ -97,7 +97,8 @@ TABULAR: dict[str, Kind] = {
 CLASSES = array("OUbiufmM", 1)
 FITTED: dict[str, Mapping[str, Kind]] = {
     "MLPClassifier": {
-        **MLP, "classes_": CLASSES, "_kind": one_of(("binary", "multiclass", "multilabel")),
+        **MLP, "classes_": CLASSES,
+        "_kind": one_of(("binary", "multiclass", "multilabel", "ordinal")),
     },
     "MLPRegressor": {**MLP, "_n_targets": integer(1)},
     "TabularClassifier": {

@@ -44,7 +44,8 @@ class FolderLock:
             return
         with contextlib.suppress(OSError):
             self._path.unlink()
-        self._file.close()
+        with contextlib.suppress(OSError):  # on a full disk, it writes who has the lock once more
+            self._file.close()
         self._file = None
 
 
