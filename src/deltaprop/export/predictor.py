@@ -100,6 +100,7 @@ def _encoded(row: dict[str, Any]) -> list[float]:
     x = [0.0] * MODEL["n_encoded"]
     for column in MODEL["columns"]:
         _WRITE[column["kind"]](column, row.get(column["name"]), x)
+    x = list(struct.unpack(f"{len(x)}f", struct.pack(f"{len(x)}f", *x)))  # bins may be narrow
     for i, (source, low, high) in enumerate(BINS):
         x[MODEL["first_bin"] + i] = min(max((x[source] - low) / (high - low), 0.0), 1.0)
     return x
