@@ -46,6 +46,14 @@ def inline_svg(draw: Callable[[Any], object], label: str, height: float = 3.2) -
     return _for_a_page(buffer.getvalue(), label)
 
 
+NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+"""Characters that names of columns and classes may contain, but XML must not."""
+
+
+def _escaped(character: re.Match[str]) -> str:
+    return character[0].encode("unicode_escape").decode()
+
+
 def _style() -> Any:
     from cycler import cycler
 
@@ -79,7 +87,7 @@ def _style() -> Any:
 
 
 def _for_a_page(svg: str, label: str) -> str:
-    root = ElementTree.fromstring(svg)
+    root = ElementTree.fromstring(NOT_IN_XML.sub(_escaped, svg))
     prefix = f"f{zlib.crc32(svg.encode()):x}-"  # identifiers must be unique on a page
     for parent in list(root.iter()):
         for child in list(parent):
