@@ -559,6 +559,7 @@ def test_targets_are_encoded(encoding, y, H, t):
     np.testing.assert_allclose(found, t, rtol=1e-14)
     assert found.dtype == F64
     assert encoding.columns(y, H, np.dtype("float32"), np).dtype == np.float32
+    assert encoding.encode(y, H, np.dtype("float32"), np).dtype == np.float32
 
 
 def test_printed_targets_are_not_smoothed_or_weighted():
@@ -783,6 +784,12 @@ def test_norms_of_samples_are_those_of_their_gradients(output, loss, groups):
     np.testing.assert_allclose(equations.sample_norms(*parts), alone, rtol=1e-9)
 
 
+def test_norms_of_samples_of_one_layer():
+    net = dp.Network(3, [dp.Dense(2, input_scale=True)], loss="squared_error", seed=0)
+    alone = [np.linalg.norm(net.gradient(REAL.T[:1], SHARES[:1]).flat)]
+    np.testing.assert_allclose(net.sample_norms(REAL.T[:1], SHARES[:1]), alone, rtol=1e-9)
+
+
 @pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_norms_do_not_overflow_or_underflow(scale, sparse):
@@ -994,8 +1001,8 @@ def test_a_factor_of_a_layer_replaces_that_of_all_layers():
     net = dp.Network(2, [dp.Dense(2, "tanh"), dp.Dense(1)], loss="huber", seed=0)
     link = ScaleSteps((("W", 2.0), ("W_1", 0.0), ("b", 3.0)))
     step = Step(net.theta, 0.1, 1, net.penalised, layout=net.layout)
-    change, state = link.update(np.ones(net.theta.size), (), step)
-    np.testing.assert_array_equal(change, [2] * 4 + [3] * 2 + [0] * 2 + [3])
+    change, state = link.update(np.full(net.theta.size, 4.0), (), step)
+    np.testing.assert_array_equal(change, [8] * 4 + [12] * 2 + [0] * 2 + [12])
     assert state == ()
     with pytest.raises(
         ValueError, match=r"rate_factors name r, which .* It has W_0, b_0, W_1, b_1"
