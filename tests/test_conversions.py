@@ -118,7 +118,7 @@ def test_feature_names_are_kept():
         (lambda: dp.to_sklearn(fitted(dp, "classes", loss="hinge")), InputError, "'hinge'"),
         (lambda: dp.to_sklearn(fitted(dp, "number", loss="gaussian_nll")), InputError, "gaussian"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_what_sklearn_does_not_have(make, error, words):
     with pytest.raises(error, match=words):
