@@ -45,17 +45,17 @@ def export(
         Option(metavar="FILE", help="A Python file that needs only the standard library."),
     ] = None,
     dtype: Annotated[
-        str, one_of("dtype", ONNX_DTYPES, "Of an ONNX file: the dtype of the networks")
+        str, one_of("dtype", ONNX_DTYPES, "The dtype of the networks in the ONNX file")
     ] = "float32",
     quantize: Annotated[
-        bool, Option("--quantize", help="Of an ONNX file: store the weights in 8 bits.")
+        bool, Option("--quantize", help="Store the weights in the ONNX file in 8 bits.")
     ] = False,
     compare: Annotated[
         str | None,
         Option(
             metavar="TABLE",
-            help="Of an ONNX file: a table on whose rows it is compared with the model; with the "
-            "target, by its score too.",
+            help="A table on whose rows the ONNX file is compared with the model; with the target, "
+            "by its score too.",
         ),
     ] = None,
     quiet: Quiet = False,
@@ -67,8 +67,10 @@ def export(
     places = {"--onnx": onnx, "--c": c, "--python": python}
     if not any(places.values()):
         raise InputError(f"Name a file to write: {' or '.join(places)}.")
-    if onnx is None and (compare is not None or quantize):
-        raise InputError("--compare and --quantize are for ONNX files: name one with --onnx.")
+    if onnx is None and (compare is not None or quantize or dtype != "float32"):
+        raise InputError(
+            "--compare, --dtype and --quantize are for ONNX files: name one with --onnx."
+        )
     for option, place in places.items():
         if place is not None:
             require_writable(place, option)

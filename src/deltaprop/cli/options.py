@@ -43,7 +43,10 @@ Memory = Annotated[
 ]
 ModelFile = Annotated[
     str,
-    typer.Argument(metavar="MODEL", help="A model file written by `deltaprop train`, or its URL."),
+    typer.Argument(
+        metavar="MODEL",
+        help="A model file that `deltaprop train` or `dp.save` wrote: a path or a URL.",
+    ),
 ]
 Member = Annotated[
     int | None,
