@@ -117,7 +117,7 @@ def test_the_weight_decay_keeps_its_schedule():
     def weights(schedule):
         model = dp.MLPRegressor(
             hidden_layer_sizes=8, solver="adamw", weight_decay=1.0, weight_decay_schedule=schedule,
-            monotonic_cst=SIGNS, **FAST,
+            monotonic_cst=SIGNS, **{**FAST, "max_iter": 10, "n_iter_no_change": 10},
         )  # fmt: skip
         return model.fit(X, Y).network_.theta
 
