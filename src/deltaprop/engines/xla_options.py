@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from deltaprop.errors import InputError
 from deltaprop.functions.checks import is_int
 
@@ -25,3 +27,6 @@ class XlaOptions:
         n = self.devices
         if n is not None and not is_int(n, 1):
             raise InputError(f"devices of Xla must be an int >= 1 or None, got {n!r}.")
+        for name in ("shared_rows", "shard_parameters"):
+            if not isinstance(value := getattr(self, name), (bool, np.bool_)):
+                raise InputError(f"{name} of Xla must be True or False, got {value!r}.")

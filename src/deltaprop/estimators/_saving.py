@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from types import FunctionType, MethodType
+from dataclasses import dataclass, fields, replace
+from numbers import Integral
 from typing import Any
 
 from deltaprop.storage.codec import ModelFileError
@@ -21,6 +21,8 @@ NOT_SAVED = (
     "checkpoint",
     "validation_split",
 )  # parameters that concern one call of fit
+ONLY: dict[str, tuple[type, ...]] = {"scoring": (str,), "cv": (str, Integral)}
+"""The types of the values of these parameters that are saved: not scorers, splitters or rows."""
 OBSOLETE = ("_given",)  # attributes in files of earlier versions, which are ignored
 
 
@@ -31,8 +33,8 @@ class EstimatorState:
     Attributes
     ----------
     parameters : dict of str to value
-        The parameters of the constructor; callbacks and functions are replaced by None, the
-        default.
+        The parameters of the constructor. Callbacks, scorers, splitters and others that are not
+        saved are replaced by the default.
     fitted : dict of str to value
         The fitted attributes.
     part : Network or list of estimators
@@ -46,14 +48,19 @@ class EstimatorState:
 
 def state_of(estimator: Any, attributes: Sequence[str], part: Any) -> EstimatorState:
     """The state of a fitted estimator, with those of these attributes that are set."""
-    parameters = {
-        name: None if name in NOT_SAVED or isinstance(value, (FunctionType, MethodType)) else value
+    defaults = {field.name: field.default for field in fields(estimator)}
+    parameters: dict[str, Any] = {
+        name: value if _is_saved(name, value) else defaults[name]
         for name, value in estimator.get_params(deep=False).items()
     }
     if (privacy := parameters.pop("privacy")) is not None:
         parameters["privacy"] = replace(privacy, seed=None)  # the seed would reveal the noise
     fitted = {name: value for name, value in vars(estimator).items() if name in attributes}
     return EstimatorState(parameters, fitted, part)
+
+
+def _is_saved(name: str, value: Any) -> bool:
+    return name not in NOT_SAVED and (name not in ONLY or isinstance(value, ONLY[name]))
 
 
 def restore_attributes(estimator: Any, fitted: dict[str, Any], attributes: Sequence[str]) -> None:

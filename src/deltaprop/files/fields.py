@@ -26,6 +26,7 @@ from deltaprop.storage.schema import (
     integer,
     items,
     named,
+    nested,
     none,
     one_of,
     optional,
@@ -33,11 +34,13 @@ from deltaprop.storage.schema import (
     require,
     sequence,
     text,
+    unordered,
 )
 
 FLOATS, TEXTS, COUNT = array("f", 1), items(text), integer(0)
 NAMES = array("OU", 1, text)
 MATRIX = array("f", 2)
+RANDOM = instance("RandomState")
 KINDS = one_of(("numeric", "category", "date", "text", "duration", "dropped"))
 SQUASH, BINS = either(instance("Squash"), instance("Quantiles")), instance("Bins")
 CURVE = items(real)
@@ -65,7 +68,8 @@ OWN: dict[str, Mapping[str, Kind]] = {
         "fill": array("fiub", 1), "squash": SQUASH, "flagged": array("i", 1),
     },
     "TableEncoder": {
-        "random_state": optional(integer(0, 2**32 - 1)), "n_bins": integer(0, 10_000),
+        "random_state": optional(either(integer(0, 2**32 - 1), flag, RANDOM)),
+        "n_bins": integer(0), "_sklearn_output_config": dictionary(text, text),
         "numbers": one_of(("robust", "normal")),
         "feature_names_in_": NAMES, "n_features_in_": integer(1), "feature_names_out_": TEXTS,
         "kinds_": dictionary(text, KINDS), "columns_": dictionary(text, instance()), "bins_": BINS,
@@ -112,23 +116,23 @@ FITTED: dict[str, Mapping[str, Kind]] = {
 }  # fmt: skip
 
 MOST_UNITS, MOST_LAYERS = 10**8, 10_000
-ROWS = either(array("iub", 1), sequence(COUNT))
-SIGN = integer(-1, 1)
-WEIGHTS = dictionary(anything, real)
+SIGN = either(integer(-1, 1), flag, lambda value: real(value) and value in (-1, 0, 1))
+WEIGHTS = dictionary(anything, either(real, flag))
 UNITS, FUNCTION = integer(1, MOST_UNITS), either(text, instance("Activation"))
 PARAMETERS: dict[str, Kind] = {  # of which the estimators do not check the type in general
     "hidden_layer_sizes": either(text, UNITS, sequence(UNITS)),
     "activation": either(FUNCTION, sequence(FUNCTION)),
-    "dropout": either(text, real, sequence(real)),
+    "dropout": either(text, real, flag, sequence(either(real, flag))),
     "class_weight": either(none, text, WEIGHTS, sequence(WEIGHTS)),
     "monotonic_cst": either(none, sequence(SIGN), dictionary(text, SIGN)),
-    "cv": either(none, text, integer(1, 1000), sequence(sequence(ROWS))),
-    "periodic_columns": optional(sequence(COUNT)), "freeze": optional(sequence(integer(-1000))),
+    "cv": either(none, text, nested(either(COUNT, flag))),  # earlier versions stored row numbers
+    "periodic_columns": either(none, sequence(COUNT), unordered(COUNT)),
+    "freeze": either(none, sequence(integer(-1000)), unordered(COUNT)),
 }  # fmt: skip
 LAYER: dict[str, Kind] = {
     "units": integer(1, MOST_UNITS), "activation": text, "dropout": real,
-    "input_scale": flag, "trainable_activation": flag, "groups": items(items(COUNT), 2, 2),
-    "periodic": dictionary(text),
+    "input_scale": flag, "trainable_activation": flag,
+    "groups": items(items(integer(-(2**31))), 2, 2), "periodic": dictionary(text),
 }  # fmt: skip
 LOSS: dict[str, Kind] = {"name": text, "params": dictionary(text)}
 NETWORK: dict[str, Kind] = {
@@ -146,6 +150,7 @@ PER_FEATURE: dict[str, Kind] = {
     ),
     "statistics_": array("fOU", 1), "components_": TABLE, "quantiles_": TABLE,
 }  # fmt: skip
+TIME_DTYPE = instance("DatetimeTZDtype")  # the only dtype of pandas in files
 OTHERS: dict[str, Kind] = {
     **PER_FEATURE,
     **dict.fromkeys(
@@ -205,9 +210,6 @@ def require_network(config: Any) -> None:
 
 def _require_settings(name: str, value: Any) -> None:
     """Solvers, schedules and other settings check their fields when they are made."""
-    for field in dataclasses.fields(value):
-        if field.type == "bool" and not flag(getattr(value, field.name)):
-            raise ModelFileError(f"the {field.name!r} of its {name} is not valid")
     try:
         again = type(value)(**vars(value))
     except (TypeError, ValueError) as error:
@@ -234,10 +236,13 @@ def _has_entries(content: Any, n_features: Any) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value consists of numbers, texts and arrays."""
+    """Whether a value consists of numbers, texts, arrays, dtypes and random states."""
     if isinstance(value, (list, tuple)):
         return all(map(_is_plain, value))
     if isinstance(value, dict):
         return all(_is_plain(k) and _is_plain(v) for k, v in value.items())
-    known = (bool, int, float, str, np.ndarray, np.generic, np.dtype, type, type(None))
-    return isinstance(value, known)
+    known = (
+        bool, int, float, str, np.ndarray, np.generic, np.dtype, type, type(None),
+        np.random.RandomState,
+    )  # fmt: skip
+    return isinstance(value, known) or TIME_DTYPE(value)

@@ -72,10 +72,11 @@ def save(model: Any, path: Place) -> None:
 
     Notes
     -----
-    Custom activations and losses are stored by name only; pass them to :func:`load`. Callbacks and
-    a `scoring` function are not stored. The steps of a Pipeline before the last one may be scalers
-    of scikit-learn, QuantileTransformer, PowerTransformer, Normalizer, SimpleImputer,
-    VarianceThreshold, PCA or TruncatedSVD.
+    Custom activations and losses are stored by name only; pass them to :func:`load`. Callbacks, a
+    `scoring` that is not a string, and splitters or row numbers as `cv` or `validation_split` are
+    not stored: the loaded estimator has the default, such as ``cv="auto"``. The steps of a
+    Pipeline before the last one may be scalers of scikit-learn, QuantileTransformer,
+    PowerTransformer, Normalizer, SimpleImputer, VarianceThreshold, PCA or TruncatedSVD.
 
     Examples
     --------

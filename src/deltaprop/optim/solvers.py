@@ -7,7 +7,9 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
+
+import numpy as np
 
 from deltaprop.errors import InputError
 from deltaprop.functions.checks import is_real
@@ -36,14 +38,18 @@ class Solver:
 
     def __post_init__(self) -> None:
         for each in fields(self):
+            value = getattr(self, each.name)
             if each.name in self._ranges:
                 low, high, text = self._ranges[each.name]
-                value = getattr(self, each.name)
                 if not is_real(value) or not low <= float(value) <= high:
-                    raise InputError(
-                        f"{each.name} of {type(self).__name__} must be a number {text}, "
-                        f"got {value!r}."
-                    )
+                    self._refuse(each.name, f"a number {text}")
+            elif each.type == "bool" and not isinstance(value, (bool, np.bool_)):
+                self._refuse(each.name, "True or False")
+
+    def _refuse(self, name: str, expected: str) -> NoReturn:
+        raise InputError(
+            f"{name} of {type(self).__name__} must be {expected}, got {getattr(self, name)!r}."
+        )
 
     def __repr__(self) -> str:
         """As of any dataclass; a field with ``repr=False`` is shown if it is not the default.

@@ -88,7 +88,7 @@ class Writer:
             return {"$dtype": value.str}
         if isinstance(value, type) and issubclass(value, np.generic):
             return {"$type": np.dtype(value).str}
-        if isinstance(value, (list, tuple, set, frozenset, dict)):
+        if isinstance(value, (list, tuple, set, frozenset, dict, range)):
             return self._collection(value, path)
         if isinstance(value, np.random.RandomState):
             return {"$random": self.encode(value.get_state(legacy=False), path)}

@@ -57,12 +57,6 @@ def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise ModelFileError("it is damaged or truncated") from error
 
 
-def header_of(data: bytes) -> dict[str, Any]:
-    """The metadata of a safetensors file, which is a part of its header."""
-    metadata: dict[str, Any] = _header(data)[0]["__metadata__"]
-    return metadata
-
-
 def _header(data: bytes) -> tuple[dict[str, Any], int]:
     """The header of a safetensors file, and where its tensors start."""
     if len(data) < 8:

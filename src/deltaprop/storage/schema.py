@@ -139,6 +139,22 @@ def sequence(kind: Kind) -> Kind:
     )
 
 
+def unordered(kind: Kind) -> Kind:
+    """A set of items of that kind."""
+    return lambda value: isinstance(value, set) and all(map(kind, value))
+
+
+def nested(kind: Kind) -> Kind:
+    """A value of that kind, or lists, tuples and arrays of such, which contain each other."""
+
+    def is_valid(value: Any) -> bool:
+        if isinstance(value, np.ndarray):
+            return all(map(is_valid, value.ravel()))
+        return all(map(is_valid, value)) if isinstance(value, (list, tuple)) else kind(value)
+
+    return is_valid
+
+
 def dictionary(key: Kind, value: Kind | None = None) -> Kind:
     """A dictionary whose keys and values are of these kinds."""
     return lambda part: (
