@@ -248,6 +248,7 @@ def cells(text, start):
     return [cell.strip() for cell in row.strip("|").split("|")]
 
 
+@pytest.mark.slow
 def test_the_programs_write_the_page(tmp_path):
     cases = program("benchmarks", "--quick", "--threads", "1", "--case", "tiny", "--peers",
                     "jax", "--busy", "1", "--json", "cases.json",

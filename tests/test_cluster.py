@@ -308,6 +308,7 @@ def checkout(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow  # a minute: it starts Ray several times
 def test_commands_in_the_cluster_docs_run(checkout):
     (command,) = blocks("console")
     result = CliRunner().invoke(app, [*shlex.split(command)[1:], "--json"])

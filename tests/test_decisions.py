@@ -46,7 +46,7 @@ def mean_cost(truth: np.ndarray, predicted: np.ndarray, cost: np.ndarray = MATRI
 # ---------------------------------------------------------------- rules
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 999), N=st.integers(1, 300), weighted=st.booleans())
 def test_the_threshold_has_the_best_score_of_the_held_out_rows(
     seed: int, N: int, weighted: bool

@@ -72,7 +72,11 @@ def test_a_bug_is_found(tmp_path, capsys):
     ("run", "error"),
     [
         (lambda data: [None for _ in iter(int, 1)], child.TooSlow),
-        (lambda data: b"x" * int((child._most_memory() + 100) * 2**20), child.TooMuchMemory),
+        pytest.param(
+            lambda data: b"x" * int((child._most_memory() + 100) * 2**20),
+            child.TooMuchMemory,
+            marks=pytest.mark.slow,  # it takes as much memory as all tests before
+        ),
     ],
 )
 def test_time_and_memory_are_bounded(run, error, monkeypatch):

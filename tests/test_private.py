@@ -199,8 +199,7 @@ def test_a_step_on_each_engine(which, engine):
 # name: (what stands in equations.py, per_sample.py or batch_gradients.py, what is planted)
 BUGS = {
     "the bias's 1 is forgotten": ("xp.hypot(_norms(X[l], xp), one)", "_norms(X[l], xp)"),
-    "only the first layer counts": ("* _norms(delta[l], xp) for l in range(len(delta))]",
-                                    "* _norms(delta[l], xp) for l in [0]]"),
+    "only the first layer counts": ("for l, C_l in enumerate(C)", "for l, C_l in [(0, C[0])]"),
     "the root is forgotten": ("return scale * xp.sqrt(xp.sum(parts * parts, axis=1))",
                               "return scale * xp.sum(parts * parts, axis=1)"),
     "short gradients are made long": ("norms > max_norm, norms, max_norm", "norms > 0, norms, 1"),
