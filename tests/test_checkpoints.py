@@ -207,6 +207,20 @@ def test_another_network_is_refused(tmp_path):
         fit(wider, tmp_path)
 
 
+def test_other_groups_of_inputs_are_refused(tmp_path):
+    def model(column):
+        return dp.MLPRegressor(
+            hidden_layer_sizes=4, periodic=4, periodic_columns=[column], max_iter=2,
+            random_state=0, checkpoint=tmp_path,
+        )  # fmt: skip
+
+    first = model(0).fit(X, y)
+    with pytest.raises(ValueError, match=r"different run: groups \(periodic_columns\) is .*, was"):
+        model(1).fit(X, y)
+    again = model(0).fit(X, y)
+    np.testing.assert_array_equal(again.network_.theta, first.network_.theta)
+
+
 def test_another_engine_goes_on_and_says_that_bits_will_differ(tmp_path):
     fit(small_net(), tmp_path, max_epochs=2)
     net, straight = small_net(), small_net()
@@ -385,6 +399,17 @@ def test_two_runs_of_one_process_are_noticed(tmp_path):
     with pytest.raises(InputError, match=rf"process {os.getpid()} on .* another folder"):
         fit(small_net(), tmp_path, callbacks=[inner])
     fit(small_net(), tmp_path)  # neither error has left the folder locked
+
+
+def test_a_run_that_ends_before_the_folder_is_locked_is_no_other_run(tmp_path):
+    fit(small_net(), tmp_path, max_epochs=1)
+    folder = Folder(tmp_path, 3)
+    fit(small_net(), tmp_path, max_epochs=2)
+    unlock = folder.lock()
+    head, state = folder.newest()
+    folder.write({name: head[name] for name in ("search", "layout")}, state)
+    unlock()
+    assert len(names(tmp_path)) == 3
 
 
 def test_an_error_leaves_the_folder_unlocked(tmp_path):
@@ -586,6 +611,30 @@ def test_estimators_go_on_with_the_same_attributes(early_stopping, tmp_path, mon
     if not early_stopping:
         killed.partial_fit(X, y)  # takes its step, whatever the folder says
         assert killed.t_ == whole.t_ + 150
+
+
+@pytest.mark.parametrize(
+    "model",
+    [dp.MLPClassifier, dp.TabularClassifier, lambda *a, **kw: dp.TabularClassifier(*a, cv=3, **kw)],
+    ids=["mlp", "tabular", "ensemble"],
+)
+def test_fine_tuning_has_no_part_in_the_checkpoints_of_the_fit(model, tmp_path):
+    settings = {"max_iter": 2, "random_state": 0, "checkpoint": tmp_path / "fit", "record": 1}
+    first = model((4,), **settings).fit(X, y)
+    before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")}
+    other = first.fine_tuned(X[:90] + 1, y[:90], max_iter=3)
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")} == before
+    assert not np.array_equal(other.predict_proba(X), first.predict_proba(X))
+    assert other.checkpoint is other.record is None
+    assert first.checkpoint == tmp_path / "fit"
+    assert first.record == 1
+
+
+def test_fine_tuning_has_the_checkpoints_that_it_is_given(tmp_path):
+    first = dp.MLPClassifier(4, max_iter=2, random_state=0, checkpoint=tmp_path / "fit").fit(X, y)
+    other = first.fine_tuned(X, y, checkpoint=tmp_path / "tuned", record=1)
+    assert names(tmp_path / "tuned")
+    assert other.record == 1
 
 
 def test_rows_set_aside_at_random_are_not_taken_for_the_same(tmp_path):

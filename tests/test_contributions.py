@@ -1,5 +1,7 @@
 """Contributions of columns to predictions: they add up, and agree with others' gradients."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -44,6 +46,16 @@ def test_they_add_up_for_every_network(seed, hidden, last, vectors):
     expected = (net.predict(X) - net.predict(start))[:, [0, 2]]
     largest = max(abs(net.predict(X)).max(), abs(net.predict(start)).max())
     np.testing.assert_allclose(found.values.sum(axis=1), expected, atol=1.1e-4 * largest)
+
+
+def test_wide_hidden_layers_take_no_more_memory():
+    net = dp.Network(2, [dp.Dense(1000, "tanh"), dp.Dense(1)], loss="squared_error", seed=0)
+    X = np.random.default_rng(0).normal(size=(2000, 2))
+    tracemalloc.start()
+    integrated_gradients(net, X, np.zeros_like(X), np.eye(2), [0], 1e-3)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 150e6  # the 8 places of all rows would take 128 MB for each of X_1, a_0 and δ_0
 
 
 def test_each_of_them_agrees_with_autograd():

@@ -140,3 +140,51 @@ def test_early_stopping_starts_anew():
     model.fit(X, LABELS)
     other = model.fine_tuned(X, np.roll(LABELS, 1), n_iter_no_change=100)
     assert other.n_iter_ == len(other.loss_curve_) == 30
+
+
+def periodic(**settings):
+    return dp.MLPRegressor(
+        hidden_layer_sizes=6, periodic=8, input_scale=6.0, solver="adam", learning_rate_init=0.02,
+        max_iter=15, random_state=0, **settings,
+    )  # fmt: skip
+
+
+FROZEN = {"solver": "sgd", "learning_rate_init": 1e-12, "max_iter": 1}
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"solver": "adam"}, {"solver": "adam", "input_scale": 0.0}], ids=str
+)
+def test_other_solvers_go_on_with_what_was_trained(changes):
+    model, changes = periodic().fit(X, NUMBERS), FROZEN | changes
+    net = model.network_
+    assert np.abs(net.r[2] - 1).max() > 0.05
+    assert np.abs(net.alpha[0][:4]).max() > 0.001  # which were 0
+    scaled = changes == FROZEN | {"solver": "adam"}
+    W = net.W[2] if scaled else net.r[2][:, None] * net.W[2]
+    warm = periodic(warm_start=True).fit(X, NUMBERS).set_params(**changes).fit(X, NUMBERS)
+    for other in (model.fine_tuned(X, NUMBERS, **changes), warm):
+        np.testing.assert_allclose(other.network_.alpha[0], net.alpha[0], atol=1e-6)
+        np.testing.assert_allclose(other.network_.W[2], W, atol=1e-6)
+        np.testing.assert_allclose(other.predict(X), model.predict(X), atol=1e-5)
+
+
+def test_lbfgs_goes_on_with_what_was_trained():
+    model = periodic().fit(X, NUMBERS)
+    other = model.fine_tuned(X, NUMBERS, solver="lbfgs", max_iter=1)
+    assert other.score(X, NUMBERS) > model.score(X, NUMBERS)
+
+
+def test_an_input_scale_that_is_added_starts_at_ones():
+    model = periodic().set_params(input_scale=0.0).fit(X, NUMBERS)
+    other = model.fine_tuned(X, NUMBERS, input_scale=6.0, learning_rate_init=1e-12, max_iter=1)
+    np.testing.assert_allclose(other.network_.r[2], 1, atol=1e-6)
+    np.testing.assert_allclose(other.predict(X), model.predict(X), atol=1e-6)
+
+
+def test_other_groups_do_not_fit_the_fitted_layers():
+    model = periodic(periodic_columns=[0]).fit(X, NUMBERS)
+    before = model.predict(X)
+    with pytest.raises(ValueError, match=r"periodic_columns=\[1\] does not fit the fitted layers"):
+        model.fine_tuned(X, NUMBERS, periodic_columns=[1])
+    np.testing.assert_array_equal(model.predict(X), before)

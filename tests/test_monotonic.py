@@ -113,6 +113,17 @@ def test_training_on_keeps_the_signs():
     require_signs(net.predict)
 
 
+def test_the_weight_decay_keeps_its_schedule():
+    def weights(schedule):
+        model = dp.MLPRegressor(
+            hidden_layer_sizes=8, solver="adamw", weight_decay=1.0, weight_decay_schedule=schedule,
+            monotonic_cst=SIGNS, **{**FAST, "max_iter": 10, "n_iter_no_change": 10},
+        )  # fmt: skip
+        return model.fit(X, Y).network_.theta
+
+    assert not np.array_equal(weights("constant"), weights("flat_cosine"))
+
+
 def test_what_cannot_be_monotonic():
     def fit(y=Y, kind=dp.MLPRegressor, **parameters):
         options = {"hidden_layer_sizes": 4, "max_iter": 2, "monotonic_cst": SIGNS, **parameters}

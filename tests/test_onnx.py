@@ -50,6 +50,15 @@ def check_close(ours, theirs, dtype="float32"):
 # ---------------------------------------------------------------- networks
 
 
+def test_weights_that_do_not_exist(tmp_path):
+    layers = [dp.Dense(2, "tanh", groups=([0, 0, 1], [0, 1])), dp.Dense(1)]
+    net = dp.Network(3, layers, loss="squared_error", seed=0)
+    net.theta[...] = 1.0
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    found = exported(net, X, tmp_path)["prediction"]
+    check_close(net.predict(X), found)
+
+
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("f", OUTPUT_ACTIVATIONS)
 def test_activations(f, dtype, tmp_path):

@@ -201,7 +201,8 @@ def test_wrong_ways_to_hold_out():
         ([], "pair of row numbers"),
         ([(np.arange(5), np.arange(3, 9))], "must not be trained on"),
         ([(np.arange(5), [])], "hold out"),
-        ([(np.arange(5), [N])], "numbers of rows"),
+        ([(np.arange(5), [N])], "validation_split must give numbers of rows in 0 to 89, got array"),
+        (5, "validation_split must be 'last', a splitter .*, an iterable .* or None; got 5"),
     ):
         with pytest.raises(ValueError, match=message):
             held_rows(validation_split=wrong)

@@ -29,6 +29,7 @@ from deltaprop.estimators._saving import (
     restore_attributes,
     state_of,
 )
+from deltaprop.estimators.continuing import fits, take_over
 from deltaprop.estimators.glass_box import GlassBox
 from deltaprop.estimators.hidden import HiddenUnits
 from deltaprop.estimators.holding_out import held_out
@@ -262,7 +263,8 @@ class BaseMLP(
             As for ``fit``. Of the known classes, some may be missing in y.
         **parameters
             What differs from the parameters of this model: often ``freeze``, a smaller
-            ``learning_rate_init`` and ``max_iter``. The layers must remain.
+            ``learning_rate_init`` and ``max_iter``. The layers must remain. `checkpoint` and
+            `record` belong to one call of ``fit``, so they are None unless they are given here.
 
         Returns
         -------
@@ -287,7 +289,7 @@ class BaseMLP(
         """
         check_is_fitted(self)
         twin = copy.deepcopy(self)
-        twin.set_params(**parameters, warm_start=True)
+        twin.set_params(**{"checkpoint": None, "record": None, **parameters}, warm_start=True)
         twin.__dict__.pop("_plateau", None)  # early stopping starts anew
         twin.fit(X, y, sample_weight)
         twin.warm_start = self.warm_start
@@ -528,16 +530,17 @@ class BaseMLP(
         sizes = [rows.n_features, *(b.shape[0] for b in self.intercepts_)]
         dtype = self.network_.dtype if hasattr(self, "network_") else working_dtype(rows)
         net = self._network_for(rows.n_features, dtype, np.random.RandomState(0))
-        if [net.n_features, *(layer.units for layer in net.layers)] != sizes:
+        old = getattr(self, "network_", None)  # None if the user has set coefs_
+        same = [net.n_features, *(layer.units for layer in net.layers)] == sizes
+        if not same or not (old is None or fits(net, old)):
+            given = f"hidden_layer_sizes={self.hidden_layer_sizes!r}"
+            if self.periodic:
+                given += f", periodic={self.periodic!r}, periodic_columns={self.periodic_columns!r}"
             raise InputError(
-                f"hidden_layer_sizes={self.hidden_layer_sizes!r} does not fit the fitted layers "
-                f"{sizes}. Keep the sizes to continue training (warm_start, partial_fit), or fit "
-                "with warm_start=False to start over."
+                f"{given} does not fit the fitted layers {sizes}. Keep the layers to continue "
+                "training (warm_start, partial_fit), or fit with warm_start=False to start over."
             )
-        if hasattr(self, "network_") and net.layout == self.network_.layout:
-            net.theta = self.network_.theta  # which contains r and α as well
-        for l in range(net.n_layers):
-            net.W[l][...], net.b[l][...] = self.coefs_[l], self.intercepts_[l]
+        take_over(net, self.coefs_, self.intercepts_, old)
         return net
 
     def _attributes_of(self, net: Network) -> dict[str, Any]:

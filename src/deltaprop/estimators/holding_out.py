@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deltaprop.data.rows import Rows
 from deltaprop.errors import InputError, raised_as_input_error
+
+if TYPE_CHECKING:
+    from jaxtyping import Int
 
 LAST = "last"
 
@@ -45,7 +48,8 @@ def held_out(
     N = len(rows)
     if groups is not None and len(groups) != N:
         raise InputError(f"groups must have an entry for each of the {N} rows, got {len(groups)}.")
-    train, held = (_numbers(part, N) for part in _pair(rows, split, fraction, groups, rng))
+    pair = _pair(rows, split, fraction, groups, rng)
+    train, held = (row_numbers(part, N, "validation_split") for part in pair)
     if not len(train) or not len(held):
         raise InputError(f"Validation needs rows to train on and to hold out, of {N} row(s).")
     if np.isin(train, held).any():
@@ -64,6 +68,11 @@ def _pair(
         from sklearn.model_selection import GroupShuffleSplit
 
         split = GroupShuffleSplit(1, test_size=float(fraction), random_state=rng)
+    if not hasattr(split, "split") and not isinstance(split, Iterable):
+        raise InputError(
+            "validation_split must be 'last', a splitter of scikit-learn, an iterable of (train, "
+            f"test) row numbers or None; got {split!r}."
+        )
     y = rows.y if rows.labels is None else rows.labels
     with raised_as_input_error():
         pairs = split.split(np.zeros((N, 1)), y, groups) if hasattr(split, "split") else split
@@ -74,18 +83,27 @@ def _pair(
     return train, held
 
 
-def _numbers(part: Any, N: int) -> np.ndarray:
-    numbers = np.asarray(part)
+def row_numbers(rows: Any, N: int, name: str) -> Int[np.ndarray, " M"]:
+    """Row numbers or a mask of N rows, as the parameter `name` gives them, as row numbers.
+
+    Raises
+    ------
+    InputError
+        If they are something else, or there are no such rows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> row_numbers([2, 0], 3, "cv"), row_numbers(np.array([True, False, True]), 3, "cv")
+    (array([2, 0]), array([0, 2]))
+    """
+    numbers = np.asarray(rows)
     if numbers.dtype == bool and numbers.shape == (N,):
         numbers = np.flatnonzero(numbers)
     if numbers.size == 0:
         return np.empty(0, np.int64)
-    if (
-        numbers.ndim != 1
-        or numbers.dtype.kind not in "iu"
-        or numbers.min() < 0
-        or numbers.max() >= N
-    ):
-        raise InputError(f"validation_split must give numbers of rows in 0 to {N - 1}.")
+    is_list = numbers.ndim == 1 and numbers.dtype.kind in "iu"
+    if not is_list or not 0 <= numbers.min() <= numbers.max() < N:
+        raise InputError(f"{name} must give numbers of rows in 0 to {N - 1}, got {numbers!r}.")
     found: np.ndarray = numbers.astype(np.int64)
     return found

@@ -11,6 +11,7 @@ import numpy as np
 from deltaprop.errors import InputError
 from deltaprop.network import Network
 from deltaprop.optim.monotonic import KeepMonotonic, rises
+from deltaprop.optim.schedules import Schedule
 from deltaprop.optim.solvers import FirstOrder
 from deltaprop.optim.transforms import Transformation
 
@@ -30,6 +31,10 @@ class Constrained(FirstOrder):
     def of(cls, solver: FirstOrder, signs: tuple[int, ...]) -> Constrained:
         """The same steps as those of `solver`, within the bounds."""
         return cls(solver.learning_rate, solver=solver, signs=signs)
+
+    @property
+    def decay_schedule(self) -> Schedule:
+        return self.solver.decay_schedule
 
     def transformations(self) -> tuple[Transformation, ...]:
         own = (*self.solver.transformations(), *self.solver.scaling())

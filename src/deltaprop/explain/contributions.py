@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PLACES, SHARES = np.polynomial.legendre.leggauss(8)
 ROUNDS = 18  # in which parts of the path are halved
-ROOM = 2_000_000  # numbers in the rows of a pass: tens of megabytes
+ROOM = 2_000_000  # numbers in all X_l of a pass: tens of megabytes
 
 
 class Integrated(NamedTuple):
@@ -125,19 +125,27 @@ class _Path:
 
     def at(self, t: Float[np.ndarray, " n"], rows: Any = slice(None)) -> Float[np.ndarray, "n K"]:
         """The outputs at x′ + t (x − x′)."""
-        X = self._start[rows] + t[:, None] * self._difference[rows]
-        found: np.ndarray = equations.forward(X, self._W, self._b, self._f)[0][-1]
-        return found[:, self._outputs]
+        start, difference = self._start[rows], self._difference[rows]
+        found = []
+        for block in self._blocks(len(start), 1):
+            X = start[block] + t[block, None] * difference[block]
+            found.append(equations.forward(X, self._W, self._b, self._f)[0][-1][:, self._outputs])
+        return np.concatenate(found)
 
     def parts(
         self, rows: np.ndarray, low: Float[np.ndarray, " n"], width: float
     ) -> tuple[Float[np.ndarray, "n C K"], Float[np.ndarray, "n K"]]:
         """The contributions from each `low` to `low` + `width`, and the errors of their sums."""
-        size = max(1, ROOM // (len(PLACES) * self._start.shape[1]))
-        blocks = [slice(i, i + size) for i in range(0, len(rows), size)]
+        blocks = self._blocks(len(rows), len(PLACES))
         found = np.concatenate([self._parts(rows[at], low[at], width) for at in blocks])
         ends = self.at(low + width, rows) - self.at(low, rows)
         return found, np.abs(found.sum(axis=1) - ends)
+
+    def _blocks(self, n: int, points: int) -> list[slice]:
+        """n paths in blocks, of whose points all X_l together have at most ROOM numbers."""
+        width = self._start.shape[1] + sum(len(b_l) for b_l in self._b)
+        size = max(1, ROOM // (points * width))
+        return [slice(i, i + size) for i in range(0, max(n, 1), size)]
 
     def _parts(
         self, rows: np.ndarray, low: Float[np.ndarray, " n"], width: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deltaprop.derivation import equations
 from deltaprop.export.activations import activated
 from deltaprop.export.graph import Graph, Value
 from deltaprop.network import Network
@@ -9,11 +10,11 @@ from deltaprop.network import Network
 
 def network_output(graph: Graph, network: Network, X: Value, member: str = "") -> Value:
     """ŷ of a network for rows X, in the dtype of the graph."""
+    V, _ = equations.in_effect(network.W, network.f, network.vectors)
     for l, layer in enumerate(network.layers):
-        r, alpha = network.r[l], network.alpha[l]
-        W = network.W[l] if r is None else r[:, None] * network.W[l]
+        alpha = network.alpha[l]
         a = graph.op(
-            "Gemm", X, graph.parameter(W, f"W_{l}{member}"),
+            "Gemm", X, graph.parameter(V[l], f"W_{l}{member}"),
             graph.parameter(network.b[l], f"b_{l}{member}"), name=f"layer_{l}{member}",
         )  # fmt: skip
         X = activated(graph, layer.activation, a, layer.units)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deltaprop.derivation import equations
 from deltaprop.errors import InputError
 from deltaprop.export.assembly import Layer, activate_last, assembled, drop_last, network_in
 from deltaprop.export.optional import imported
@@ -92,12 +93,11 @@ def to_torch(model: Any) -> Any:
     """
     torch = imported("torch", "torch", "The conversion")
     net, parts = network_in(model), []
+    V, _ = equations.in_effect(net.W, net.f, net.vectors)
     for l, layer in enumerate(net.layers):
-        r = net.r[l]
-        W = net.W[l] if r is None else r[:, None] * net.W[l]
-        linear = torch.nn.Linear(*W.shape, dtype=getattr(torch, net.dtype.name))
+        linear = torch.nn.Linear(*V[l].shape, dtype=getattr(torch, net.dtype.name))
         with torch.no_grad():
-            linear.weight.copy_(torch.as_tensor(np.array(W.T)))
+            linear.weight.copy_(torch.as_tensor(np.array(V[l].T)))
             linear.bias.copy_(torch.as_tensor(net.b[l].copy()))
         parts.append(linear)
         parts += _activation(layer, torch.nn)

@@ -36,7 +36,7 @@ class Folder:
 
     def __init__(self, folder: str | os.PathLike[str], keep: int) -> None:
         self._folder, self._storage, self._keep = str(folder), storage(folder), keep
-        self._last = max((number for number, _ in self._files()), default=0)
+        self._last = self._newest_number()
 
     def lock(self) -> Callable[[], None]:
         """Keep other processes from writing here, until the result is called.
@@ -49,6 +49,7 @@ class Folder:
             If another process writes here.
         """
         unlock = self._storage.lock()
+        self._last = self._newest_number()  # the owner of the lock until now may have written
         self._storage.sweep()
         return unlock
 
@@ -101,6 +102,9 @@ class Folder:
             return decoded(path, self._storage.read(name))
         except OSError as error:
             raise ModelFileError(f"{path!r} cannot be read: {error.strerror or error}.") from error
+
+    def _newest_number(self) -> int:
+        return max((number for number, _ in self._files()), default=0)
 
     def _files(self) -> list[tuple[int, str]]:
         """Number and name of each checkpoint, oldest first."""

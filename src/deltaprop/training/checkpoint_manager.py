@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy as np
 from deltaprop.data.rows import TrainingRows
 from deltaprop.errors import InputError
 from deltaprop.model import Model
+from deltaprop.model.groups import Groups
 from deltaprop.optim.state import EpochInProgress, TrainingState
 from deltaprop.optim.state_checks import require_sound
 from deltaprop.storage import schema
@@ -314,6 +316,7 @@ def identity_of(
         "units": " → ".join(str(n) for n in [model.n_features, *(a["units"] for a in layers)]),
         "activations": ", ".join(layer["activation"] for layer in layers),
         "dropout": ", ".join(f"{layer['dropout']:g}" for layer in layers),
+        "groups (periodic_columns)": ", ".join(_digest(layer.groups) for layer in model.layers),
         "loss": config["loss"]["name"],
         "settings of the loss": str(config["loss"]["params"]),
         "l2": str(config["l2"]),
@@ -324,6 +327,11 @@ def identity_of(
         "validated": str(validated),
         "restore_best": str(stops),
     }
+
+
+def _digest(groups: Groups | None) -> str:
+    """Which weights of a layer exist, in a few characters."""
+    return "none" if groups is None else hashlib.sha256(str(tuple(groups)).encode()).hexdigest()[:8]
 
 
 def _known_plan(plan: Any) -> dict[str, Any] | None:

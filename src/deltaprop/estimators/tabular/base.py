@@ -216,7 +216,8 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
     ) -> Self:  # fmt: skip
         """A copy of this fitted model whose members continue to be trained on other rows.
 
-        The encoding stays as it is, and so does the temperature of probabilities.
+        The encoding stays as it is, and so does the temperature of probabilities. `checkpoint` and
+        `record` belong to one call of ``fit``: they are None in the new model.
 
         Parameters
         ----------
@@ -259,6 +260,7 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
             warnings.simplefilter("ignore", ConvergenceWarning)
             members = [m.fine_tuned(Z, target, sample_weight, **how) for m in self.members_]
         twin = copy.copy(self)
+        twin.checkpoint, twin.record = None, None
         twin._set(self.encoder_, members)
         return twin
 

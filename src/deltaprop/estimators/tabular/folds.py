@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop.errors import InputError
+from deltaprop.estimators.holding_out import row_numbers
 
 if TYPE_CHECKING:
     from jaxtyping import Int
@@ -87,7 +88,7 @@ def folds_for(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a class may have fewer rows than there are folds
         pairs = [pair for splitter in splitters for pair in _pairs(splitter, y, groups)]
-    folds = [Fold(_indices(train, N), _indices(held, N)) for train, held in pairs]
+    folds = [Fold(row_numbers(train, N, "cv"), row_numbers(held, N, "cv")) for train, held in pairs]
     if not folds or not all(len(fold.train) and len(fold.held) for fold in folds):
         raise InputError(
             f"cv={cv!r} makes a fold without rows to train on or to hold out, of {N} row(s)."
@@ -122,15 +123,3 @@ def _pairs(splitter: Any, y: np.ndarray, groups: Any) -> list[tuple[Any, Any]]:
     if not hasattr(splitter, "split"):
         return [tuple(pair) for pair in splitter]
     return list(splitter.split(np.zeros((len(y), 1)), y, groups))
-
-
-def _indices(rows: Any, N: int) -> Int[np.ndarray, " M"]:
-    rows = np.asarray(rows)
-    if rows.size == 0:
-        return np.empty(0, np.int64)
-    if rows.dtype == bool and rows.shape == (N,):
-        rows = np.flatnonzero(rows)
-    if rows.ndim != 1 or rows.dtype.kind not in "iu" or not 0 <= rows.min() <= rows.max() < N:
-        raise InputError(f"cv must give numbers of rows in 0 to {N - 1}, got {rows!r}.")
-    numbers: np.ndarray = rows.astype(np.int64)
-    return numbers
