@@ -53,6 +53,7 @@ def test_training_writes_model_dp_into_the_current_folder(penguins, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["model.dp"]
 
 
+@pytest.mark.slow  # three trainings
 def test_the_same_seed_gives_the_same_model(penguins, tmp_path):
     for name in ("a.dp", "b.dp"):
         deltaprop("train", penguins, "--target", "sex", "-o", tmp_path / name, "--quiet")

@@ -91,6 +91,7 @@ def test_a_small_job_does_not_wait_and_a_later_one_is_compiled(tmp_path):
     assert children == 0
 
 
+@pytest.mark.slow  # it compiles the engine
 def test_the_search_changes_engines_between_epochs_and_goes_on(tmp_path):
     """Reference epochs, then fused ones: the same parameters to rounding."""
     code = (
@@ -128,6 +129,7 @@ def test_the_search_changes_engines_between_epochs_and_goes_on(tmp_path):
     assert in_new_process(code, tmp_path / "cache") < 1e-9
 
 
+@pytest.mark.slow  # it compiles the engine
 def test_nowhere_to_write_is_no_obstacle(tmp_path):
     """A read-only home: small jobs on the reference engine, and engine="fused" compiles anew."""
     blocked = tmp_path / "file"

@@ -91,7 +91,7 @@ COMMANDS = {
     "version": lambda model, table: ["--version"],
 }
 QUICK = [
-    pytest.param(name, marks=() if name in ("predict", "look", "version") else pytest.mark.slow)
+    pytest.param(name, marks=() if name == "predict" else pytest.mark.slow)
     for name in (*COMMANDS, "train")
 ]  # every process takes a second to start
 
@@ -210,6 +210,7 @@ def assert_harmless(done, code=0):
     return printed
 
 
+@pytest.mark.slow  # a report of a training
 def test_the_report_of_the_training_shows_names_as_they_are(hostile):
     folder, done = hostile
     printed = assert_harmless(done)

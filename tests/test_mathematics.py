@@ -858,11 +858,19 @@ def test_how_solvers_are_shown():
     assert repr(dp.LBFGS()) == "LBFGS(max_fun=15000)"
 
 
-@pytest.mark.parametrize(("solver", "n"), [(dp.SGD, 3), (dp.Adam, 4), (dp.AdamW, 5), (dp.Muon, 6)])
-def test_further_settings_of_solvers_are_given_by_name(solver, n):
-    assert solver(*[0.5] * n).learning_rate == 0.5
+@pytest.mark.parametrize(
+    ("solver", "values"),
+    [
+        (dp.SGD, [0.5, 0.5, True]),
+        (dp.Adam, [0.5] * 4),
+        (dp.AdamW, [0.5] * 5),
+        (dp.Muon, [0.5] * 6),
+    ],
+)
+def test_further_settings_of_solvers_are_given_by_name(solver, values):
+    assert solver(*values).learning_rate == 0.5
     with pytest.raises(TypeError, match="positional arguments"):
-        solver(*[0.5] * n, None)
+        solver(*values, None)
 
 
 def test_names_of_solvers():

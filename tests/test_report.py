@@ -273,6 +273,7 @@ def test_training_writes_the_report_beside_the_model(tmp_path):
 # ---------------------------------------------------------------- displays
 
 
+@pytest.mark.slow  # three reports
 def test_the_report_has_the_linear_model_and_says_which_rows_were_trained_on(tmp_path):
     command = [sys.executable, "-m", "deltaprop", "train", "data/penguins.csv", "--target",
                "species", "--preset", "fast", "-q", "-o", str(tmp_path / "m.dp"),
