@@ -1,16 +1,4 @@
-"""From the outputs of networks to predictions, as ONNX operators.
-
-==============================================  ==========================================
-model                                           outputs
-==============================================  ==========================================
-Network                                         prediction
-classifier                                      label, probabilities
-classifier of several labels per row            label (an indicator matrix), probabilities
-classifier with loss="hinge"                    label, margins
-regressor                                       prediction
-regressor with loss="gaussian_nll"              prediction, std
-==============================================  ==========================================
-"""
+"""From the outputs of networks to predictions, as ONNX operators: :mod:`.models` lists them."""
 
 from __future__ import annotations
 

@@ -15,10 +15,6 @@ import numpy as np
 if TYPE_CHECKING:
     from jaxtyping import Float, Int
 
-BOUND = 3.0  # encoded numbers lie between -BOUND and BOUND
-LARGEST = 1e100  # scaled numbers are clipped here, so that their square is finite
-FARTHEST = 5.199337582605575  # of a number with a normal distribution: Φ⁻¹(1 - 1e-7)
-ATTAINED = 1e-7  # closer to the first or last knot than this, p is 0 or 1
 NOWHERE = -1  # the place of a category without an encoded column of its own
 
 
@@ -26,12 +22,13 @@ NOWHERE = -1  # the place of a category without an encoded column of its own
 class NumberStep:
     """A column of numbers.
 
-        z = (value - center) · scale, clipped to [-LARGEST, LARGEST]
-        x[at] = z / √(1 + (z / BOUND)²); 0 if z is NaN
+        z = (value - center) · scale, clipped to [-1e100, 1e100], so that its square is finite
+        x[at] = z / √(1 + (z / 3)²); 0 if z is NaN
         x[flag] = high if the value is NaN, else low
 
-    With knots, x[at] = Φ⁻¹(p) in [-FARTHEST, FARTHEST] instead, and 0 if the value is NaN or all
-    knots are equal. p is the share of the knots below the value, linear between them:
+    With knots, x[at] = Φ⁻¹(p) instead, clipped to its values at p = 1e-7 and 1 - 1e-7, and 0 if the
+    value is NaN or all knots are equal. p is the share of the knots below the value, linear between
+    them. Values that are less than 1e-7 away from the first or last knot count as outside of it:
     :mod:`deltaprop.data.columns.quantiles`.
 
     Attributes
