@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -240,8 +241,22 @@ BUGS = {
 }
 
 
-@pytest.mark.parametrize("error", ["ValueError", "TypeError"])
 @pytest.mark.parametrize("case", BUGS)
+def test_a_bug_is_not_taken_for_bad_input(case, folder, monkeypatch):
+    name, arguments = BUGS[case]
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("sys.argv", ["deltaprop", *arguments])
+    for error in (ValueError, TypeError):
+        with patch(name, side_effect=error("planted")), pytest.raises(error, match="planted"):
+            main()
+    assert not (folder / "model.dp").exists()
+
+
+@pytest.mark.parametrize("error", ["ValueError", "TypeError"])
+@pytest.mark.parametrize(
+    "case",
+    ["checking", *(pytest.param(c, marks=pytest.mark.slow) for c in BUGS if c != "checking")],
+)
 def test_a_bug_shows_its_traceback_and_exits_with_1(case, error, folder):
     name, arguments = BUGS[case]
     program = PLANTED.format(name=name, error=error, arguments=arguments)

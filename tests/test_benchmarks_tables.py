@@ -348,6 +348,7 @@ def test_a_process_that_dies_is_an_error_and_the_next_fit_gets_another(quiet_wor
     assert "error" not in quiet_worker.measure(WINE, 0, limit=60)
 
 
+@pytest.mark.slow  # a program that imports all models
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
 def test_a_fit_ends_with_the_program():
     program = subprocess.Popen(

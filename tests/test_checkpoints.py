@@ -797,6 +797,7 @@ def kill_many(n, folder, chance, engine):
     return ended + 1
 
 
+@pytest.mark.slow  # test_killed_anywhere_it_ends_in_the_same_bits is its quick twin
 def test_kill_9_at_random_moments_loses_nothing_but_an_interval(tmp_path):
     kill_many(8, tmp_path, random.Random(0), "reference")
 
@@ -871,8 +872,15 @@ def table(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-@pytest.mark.parametrize("folders", [["run"], ["run/0", "run/1"]])
+@pytest.mark.parametrize(
+    ("number", "status", "folders"),
+    [
+        (signal.SIGTERM, 143, ["run/0", "run/1"]),
+        pytest.param(signal.SIGTERM, 143, ["run"], marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 130, ["run"], marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 130, ["run/0", "run/1"], marks=pytest.mark.slow),
+    ],
+)
 def test_the_command_goes_on_where_it_was_interrupted(number, status, folders, table):
     options = ["--epochs", "100000", "--learning-rate", "1e-7", "--checkpoint", "run"]
     options += ["--folds", str(len(folders))]

@@ -1,4 +1,4 @@
-"""The command line as people and scripts meet it: in processes of its own, through pipes."""
+"""The command line as people and scripts meet it: commands, terminals and pipes."""
 
 import json
 import os
@@ -6,7 +6,6 @@ import pty
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -14,12 +13,16 @@ import pytest
 
 import deltaprop as dp
 
+from .commands import deltaprop
+from .terminal import read_rest, read_until
+
 RUN = [sys.executable, "-m", "deltaprop.cli"]
+QUICK = ["--preset", "fast", "--epochs", "3"]
 
 
-def deltaprop(*arguments, **kwargs):
+def in_a_process(*arguments, **kwargs):
     command = [*RUN, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, **kwargs)
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, **kwargs)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def penguins():
 @pytest.fixture(scope="module")
 def model(tmp_path_factory, penguins):
     path = tmp_path_factory.mktemp("cli") / "penguins.dp"
-    done = deltaprop("train", penguins, "--target", "species", "-o", path)
+    done = in_a_process("train", penguins, "--target", "species", "-o", path)
     assert done.returncode == 0, done.stderr
     assert "linear model" in done.stdout
     assert "most frequent" in done.stdout
@@ -64,7 +67,7 @@ def test_predictions_are_the_python_model_s(model, penguins, tmp_path):
     rows = pd.read_csv(penguins)
     rows = rows[rows.columns[::-1]].assign(extra=1).replace({"island": {"Dream": "Atlantis"}})
     rows.to_parquet(tmp_path / "rows.parquet")
-    done = deltaprop("predict", model, tmp_path / "rows.parquet", "--proba")
+    done = in_a_process("predict", model, tmp_path / "rows.parquet", "--proba")
     assert done.returncode == 0
     printed = done.stdout.splitlines()
     assert printed[0] == "species,probability_Adelie,probability_Chinstrap,probability_Gentoo"
@@ -175,8 +178,7 @@ def test_classes_of_a_row_or_two_are_learnt_from_not_held_out(tmp_path):
         "t.csv",
         "--target",
         "kind",
-        "--epochs",
-        3,
+        *QUICK,
         "--json",
         "--test-size",
         0.2,
@@ -190,7 +192,7 @@ def test_classes_of_a_row_or_two_are_learnt_from_not_held_out(tmp_path):
 def test_progress_shows_on_a_terminal(penguins, tmp_path):
     main, worker = pty.openpty()
     process = subprocess.Popen(
-        [*RUN, "train", penguins, "--target", "species", "-o", str(tmp_path / "m.dp")],
+        [*RUN, "train", penguins, "--target", "species", "-o", str(tmp_path / "m.dp"), *QUICK],
         stdout=subprocess.PIPE, stderr=worker, env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
     )  # fmt: skip
     process.communicate(timeout=60)
@@ -212,22 +214,12 @@ def test_ctrl_c_keeps_the_best_weights_and_says_so(tmp_path):
         env=os.environ | {"TERM": "xterm", "COLUMNS": "120"},
     )  # fmt: skip
     os.close(worker)
-    seen, deadline = "", time.monotonic() + 90
-    while "validation loss" not in seen and time.monotonic() < deadline:
-        seen += os.read(main, 4096).decode()
+    read_until(main, "validation loss")
     process.send_signal(signal.SIGINT)
-    rest = []
-    while True:
-        try:
-            chunk = os.read(main, 4096)
-        except OSError:
-            break
-        if not chunk:
-            break
-        rest.append(chunk.decode())
+    rest = read_rest(main)
     printed, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "best weights so far are in model.dp" in "".join(rest)
+    assert "best weights so far are in model.dp" in rest
     assert "linear model" in printed
     loaded = dp.load(tmp_path / "model.dp")
     assert loaded.mlp_.stop_reason_ == "interrupted"

@@ -63,6 +63,7 @@ def test_what_is_compiled_beforehand_is_all_that_a_network_needs():
     }
 
 
+@pytest.mark.slow  # it compiles the engine
 def test_a_small_job_does_not_wait_and_a_later_one_is_compiled(tmp_path):
     """Cold: the reference engine at once, without Numba. Then another process has compiled."""
     cold = SMALL_JOB + """

@@ -18,6 +18,7 @@ from deltaprop.engines import xla
 from deltaprop.explain.steps import steps_of
 from deltaprop.explain.values import batch_of
 
+from .engines import OTHER_ENGINES
 from .test_files import rewritten
 
 N, D = 23, 4
@@ -201,8 +202,7 @@ def test_the_description_names_the_groups():
 # ---------------------------------------------------------------- training
 
 
-@pytest.mark.parametrize("engine", ["fused", "xla"])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("engine", "dtype"), OTHER_ENGINES)
 @pytest.mark.parametrize("make", [periodic, grouped])
 @pytest.mark.parametrize(
     "solver",

@@ -19,6 +19,7 @@ from deltaprop.explain.steps import steps_of
 from deltaprop.explain.values import batch_of
 from deltaprop.model import Layout
 
+from .engines import OTHER_ENGINES
 from .oracles import TORCH, activate
 from .strategies import ACTIVATIONS, KINKED
 
@@ -275,8 +276,7 @@ def trained(engine, solver, net=None, table=X, target=y, **options):
     return net, history
 
 
-@pytest.mark.parametrize("engine", ENGINES[1:])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("engine", "dtype"), OTHER_ENGINES)
 @pytest.mark.parametrize(
     "solver",
     [

@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,8 @@ import pandas as pd
 import pytest
 
 import deltaprop as dp
+
+from .terminal import read_until
 
 RUN = [sys.executable, "-m", "deltaprop"]
 NAMES = ["[/red]", "[bold]x", "\x1b[2J", "a\nb", ":smile:", "\u202egnp", "\x9b31m"]
@@ -179,6 +183,25 @@ def test_any_encoding_of_the_terminal_will_do(command, encoding, model, penguins
     assert b"Traceback" not in done.stderr
     if "PYTHONIOENCODING" in encoding and command != "predict parquet":
         assert done.stdout.isascii()
+
+
+def test_messages_are_not_held_back_where_python_is_unbuffered(penguins, tmp_path):
+    """Containers set PYTHONUNBUFFERED, and Python's streams then say that they buffer no lines."""
+    command = [*RUN, "train", penguins, "--target", "species", "--preset", "fast", "--epochs", "3"]
+    command += ["--watch", "-o", str(tmp_path / "m.dp")]
+    ours, theirs = pty.openpty()
+    environment = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=theirs,
+        env=environment | {"PYTHONUNBUFFERED": "1", "TERM": "xterm"},
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        try:
+            read_until(ours, "until Ctrl-C")  # while the process waits
+        finally:
+            process.send_signal(signal.SIGINT)
+    os.close(ours)
+    assert process.returncode == 0
 
 
 # ---------------------------------------------------------------- hostile names

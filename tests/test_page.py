@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,6 +27,7 @@ from deltaprop.files import ModelFileError
 
 from . import interpreter
 from .browser import chromium
+from .terminal import read_until
 
 FEATURES = ["sepal length", "sepal width", "petal length", "petal width"]
 IRIS = load_iris()
@@ -792,9 +792,7 @@ def test_train_watch_serves_the_model_until_ctrl_c(tmp_path):
              if name not in ("DISPLAY", "WAYLAND_DISPLAY")},
     )  # fmt: skip
     os.close(theirs)
-    said, until = "", time.monotonic() + 100
-    while "until Ctrl-C" not in said and time.monotonic() < until:
-        said += os.read(ours, 4096).decode(errors="replace")
+    said = read_until(ours, "until Ctrl-C")
     url = re.search(r"is at (http://127.0.0.1:\d+/\S+/)", said).group(1)
     assert ask(url, "api/epochs?after=0")[2]["finished"]
     answer = ask(url, "api/trace", {})[2]

@@ -12,6 +12,8 @@ import torch
 import deltaprop as dp
 from deltaprop.optim.schedules import Clock, Schedule
 
+from .engines import OTHER_ENGINES
+
 N, D = 40, 4
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(N, D)), rng.integers(0, 3, N)
@@ -49,8 +51,7 @@ def trained(engine, solver, *, dropout=0.0, dtype="float64", **options) -> dp.Ne
     return net
 
 
-@pytest.mark.parametrize("engine", ["fused", "xla"])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("engine", "dtype"), OTHER_ENGINES)
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
 @pytest.mark.parametrize(
     "solver",

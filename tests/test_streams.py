@@ -120,6 +120,7 @@ def test_unshuffled_rows_come_as_they_lie(folder):
     np.testing.assert_array_equal(net.theta, other.theta)
 
 
+@pytest.mark.slow  # a large table
 def test_memory_does_not_grow_with_the_table(tmp_path):
     code = """
     import resource, sys

@@ -76,7 +76,7 @@ def agree(found, rtol=1e-9):
 # ---------------------------------------------------------------- every function
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", NAMES)
 def test_every_activation_hidden_and_as_output(name, dtype):
     layers = [dp.Dense(6, name), dp.Dense(4, name)]
@@ -97,7 +97,7 @@ def problem(name):
     return TARGETS.get(name, POSITIVE), name, 6 if name == "gaussian_nll" else 3
 
 
-@pytest.mark.parametrize("output", ["collapsed", "logistic"])
+@pytest.mark.parametrize("output", ["collapsed", pytest.param("logistic", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", losses.NAMES)
 def test_every_loss_collapsed_and_through_the_general_chain(name, output):
     y, loss, H = problem(name)
@@ -127,7 +127,8 @@ def gradients_agree(layers, loss, y, **network):
     np.testing.assert_allclose(g, net.gradient(X, y, w).flat, rtol=1e-9, atol=1e-10)
 
 
-@settings(max_examples=15)
+@pytest.mark.slow  # every example is compiled
+@settings(max_examples=40)
 @given(
     st.lists(st.integers(1, 6), max_size=3),
     st.sampled_from(["sum", "mean", "sklearn"]),
@@ -375,6 +376,7 @@ def close(one, other):
         np.testing.assert_allclose(curve, expected, rtol=1e-9)
 
 
+@pytest.mark.slow  # a process of its own, in which XLA compiles
 def test_devices_of_one_process_share_each_batch():
     """Eight of them, and a batch that they cannot share evenly."""
     eight = """
@@ -458,7 +460,8 @@ class Part:
         return engines.get("reference"), self._rank, 2
 
 
-@pytest.mark.parametrize("memory", [10**4, pytest.param(10**6, marks=pytest.mark.slow)])
+@pytest.mark.slow  # two processes, in which XLA compiles
+@pytest.mark.parametrize("memory", [10**4, 10**6])
 def test_processes_read_a_stream_once(memory, tmp_path):
     """Each its half of every epoch: what one process gives for their batches put together."""
     rng, N = np.random.RandomState(0), 4001
@@ -517,6 +520,7 @@ def test_processes_that_disagree_are_told():
         assert "theta must be the same in all 2 processes" in finished(process)
 
 
+@pytest.mark.slow  # two processes, in which XLA compiles
 def test_processes_that_are_given_the_same_rows_take_them_in_one_order():
     code = """
     rank = int(os.environ["RANK"])
@@ -531,6 +535,7 @@ def test_processes_that_are_given_the_same_rows_take_them_in_one_order():
         assert "seed, or random_state, must be the same in all 2" in finished(process)
 
 
+@pytest.mark.slow  # two processes, in which XLA compiles
 def test_processes_stop_together():
     """Each validates on rows of its own: what decides is the mean."""
     code = """
@@ -550,6 +555,7 @@ def test_processes_stop_together():
     assert first[-1] < 100
 
 
+@pytest.mark.slow  # two processes, in which XLA compiles
 def test_no_process_trains_alone_in_silence():
     launched = """
     import warnings

@@ -5,9 +5,10 @@ import signal
 import subprocess
 import sys
 
+import pytest
 from hypothesis import HealthCheck, settings
 
-collect_ignore = ["tables/make.py"]  # doctests would run it, and it rewrites its folder
+collect_ignore = ["tests/tables/make.py"]  # doctests would run it, and it rewrites its folder
 
 os.environ.setdefault("KERAS_BACKEND", "torch")  # its default, TensorFlow, is not installed
 
@@ -24,3 +25,18 @@ def pytest_configure():
         signal.signal(signal.SIGINT, signal.default_int_handler)
     else:
         subprocess.run([sys.executable, "-m", "deltaprop.engines.fused.compiling"], check=True)
+
+
+def pytest_collection_modifyitems(items):
+    """Give slow tests more time than the limit of pyproject.toml."""
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(3600))
+
+
+@pytest.fixture(autouse=True)
+def _figures_are_closed():
+    """Matplotlib warns of 20 open figures, whichever tests opened them."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
