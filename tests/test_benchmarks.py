@@ -141,7 +141,7 @@ def test_busy_processes_do_not_count_as_other_programs(monkeypatch):
 
 
 @linux
-@pytest.mark.parametrize("how", [[], ["--fork"]])
+@pytest.mark.parametrize("how", [["--fork"], pytest.param([], marks=pytest.mark.slow)])
 def test_fits_run_in_processes_of_their_own(tmp_path, how):
     command = [
         sys.executable, "-m", "benchmarks.busy", "--case", "tiny", "--contestants", "floor-1",

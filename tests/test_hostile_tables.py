@@ -657,7 +657,12 @@ def score(model: Any, P: np.ndarray, y: Any) -> float:
     return float(roc_auc_score([str(v) == str(model.classes_[-1]) for v in y], P[:, -1]))
 
 
-@pytest.mark.parametrize("name", MODELS)
+LARGE = {"100,000 categories", "long texts", "2,000 columns"}  # seconds each
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in LARGE else n for n in MODELS]
+)
 def test_a_hostile_table_gives_a_good_model(name: str, tmp_path: Path) -> None:
     table = MODELS[name]()
     N = table.X.shape[0] if scipy.sparse.issparse(table.X) else len(table.y)

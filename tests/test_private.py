@@ -1063,7 +1063,7 @@ def test_a_custom_solver_that_sees_the_rows_is_refused():
         fit(small_net(), solver=Seeing())
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [*ENGINES[:2], pytest.param("xla", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("reduction", "total"), [("sum", 5), ("mean", 1), ("sklearn", 1)])
 def test_a_custom_solver_is_told_the_batch_size_and_not_the_sum_of_weights(
     reduction, total, engine

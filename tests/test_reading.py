@@ -319,10 +319,10 @@ def test_cells_that_parse_or_are_missing_give_no_warning(model):
 
 
 def test_lines_may_be_long(tmp_path):
-    """The names of 15,000 columns do not fit into the first sample."""
+    """The names of all columns do not fit into the first sample."""
     path = tmp_path / "wide.csv"
-    names = [f"the long name of column {i}" for i in range(15_000)]
-    path.write_text("\n".join([";".join(names), *[";".join(["1,5"] * 15_000)] * 3]))
+    names = [f"the {'long ' * 60}name of column {i}" for i in range(1500)]
+    path.write_text("\n".join([";".join(names), *[";".join(["1,5"] * 1500)] * 3]))
     frame = read(path).frame
     assert list(frame.columns) == names
     assert (frame == 1.5).all(axis=None)

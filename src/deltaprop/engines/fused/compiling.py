@@ -12,7 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from deltaprop.engines.fused import bfloat16, objects, units
+from deltaprop.engines.fused import bfloat16, objects, processors, units
 from deltaprop.functions import activations, losses
 from deltaprop.model import Model
 
@@ -120,21 +120,38 @@ def _print_to_terminal(message: str) -> None:
         print(f"deltaprop: {message}", file=sys.stderr, flush=True)
 
 
+def _failure(pickled: bytes) -> str | None:
+    """Compile a unit and store it. Returns why that is not possible, if so."""
+    make, of = pickle.loads(pickled)
+    unit = make(*of)
+    try:
+        if not objects.ready(unit):
+            objects.addresses(unit)
+    except objects.Uncompilable as error:
+        return str(error)
+    return None
+
+
+def _failures(todo: list[bytes], n_processes: int) -> list[str | None]:
+    if n_processes == 1:
+        return list(map(_failure, todo))
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(n_processes, get_context("spawn")) as pool:
+        return list(pool.map(_failure, todo))
+
+
 def _main() -> None:
     with objects.alone():
-        if sys.argv[1:] == ["-"]:
-            todo = [make(*of) for make, of in map(pickle.loads, pickle.load(sys.stdin.buffer))]
+        if sys.argv[1:] == ["-"]:  # in the background, which must leave the other cores alone
+            failures = _failures(pickle.load(sys.stdin.buffer), 1)
         else:
-            todo = built_in()
-        failed = []
-        for unit in todo:
-            if not objects.ready(unit):
-                try:
-                    objects.addresses(unit)
-                except objects.Uncompilable as error:
-                    failed.append(str(error))
-    if failed:
-        sys.exit("; ".join(failed))
+            todo = [unit for unit in built_in() if not objects.ready(unit)]
+            n_processes = min(processors.available(), max(len(todo), 1))
+            failures = _failures([p for p in map(_pickled, todo) if p], n_processes)
+    if any(failures):
+        sys.exit("; ".join(filter(None, failures)))
 
 
 if __name__ == "__main__":
