@@ -29,6 +29,7 @@ X, y = load_iris(return_X_y=True)
 def local_ray():
     with connected("local") as ray:
         assert ray.get_runtime_context().gcs_address.startswith("127.0.0.1:")
+        ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import it
         yield
 
 
@@ -322,7 +323,7 @@ def test_python_code_in_the_cluster_docs_runs(checkout):
     for block in blocks("python"):
         if not block.startswith("# train.py"):
             exec(block, names)
-    alone = dp.TabularRegressor(random_state=0, max_iter=20, engine="reference")
+    alone = dp.TabularRegressor(random_state=0, max_iter=20, engine="xla")
     there, here = names["model"], alone.fit(names["X"], names["y"])
     np.testing.assert_allclose(there.predict(names["X"]), here.predict(names["X"]), rtol=1e-6)
     assert there.mlp_.n_iter_ == here.mlp_.n_iter_

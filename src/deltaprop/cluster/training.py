@@ -48,9 +48,10 @@ def fit(
     """Train one network or estimator on many workers, with the same result as on one.
 
     Each worker computes a part of every batch, and the gradients are summed over all workers. The
-    parameters are therefore those of ``dp.fit(net, X, y, ...)`` and ``estimator.fit(X, y)`` up to
-    rounding, for any number of workers (for a stream, up to the row order). If a worker dies, all
-    of them restart from the newest checkpoint, with the same final result.
+    parameters are therefore those of ``dp.fit(net, X, y, ...)`` and ``estimator.fit(X, y)`` with
+    ``engine="xla"`` up to rounding, for any number of workers (for a stream, up to the row order).
+    With this engine, a Tabular estimator with ``cv="auto"`` trains one network. If a worker dies,
+    all of them restart from the newest checkpoint, with the same final result.
 
     Parameters
     ----------
