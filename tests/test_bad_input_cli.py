@@ -46,6 +46,7 @@ def write_tables():
     rows.assign(b="x").to_csv("labels.csv", index=False)
     rows.assign(b=np.inf).to_csv("infinite.csv", index=False)
     rows.head(10).to_csv("ten.csv", index=False)
+    rows.to_csv("two.csv", index=False)
     rows.assign(b=["no"] * 37 + ["yes"] * 3).to_csv("few.csv", index=False)
     rows[["b"]].to_csv("only.csv", index=False)
     rows.assign(name=[f"n{i}" for i in range(40)]).to_csv("names.csv", index=False)
@@ -87,6 +88,34 @@ BAD = {
     "weights of words": (
         ["train", "words.csv", "--target", "b", "--weight", "w"],
         "--weight 'w' must hold numbers",
+    ),
+    "no column but the weights": (
+        ["train", "two.csv", "--target", "b", "--weight", "a"],
+        "no column besides the target and the weight",
+    ),
+    "no column but the groups": (
+        ["train", "two.csv", "--target", "b", "--groups", "a"],
+        "no column besides the target and the groups",
+    ),
+    "groups that are missing": (
+        ["train", "t.csv", "--target", "species", "--groups", "sex"],
+        "--groups 'sex' must name a group in every row",
+    ),
+    "one group": (
+        ["train", "constant.csv", "--target", "b", "--groups", "c"],
+        "--groups 'c' must name at least two groups",
+    ),
+    "groups of a stream": (
+        ["train", "t.csv", "--target", "species", "--groups", "island", "--memory", "1GB"],
+        "--groups needs a table in memory",
+    ),
+    "times of a stream": (
+        ["train", "t.csv", "--target", "species", "--time-column", "year", "--memory", "1GB"],
+        "--time-column needs a table in memory",
+    ),
+    "too few groups to hold out": (
+        ["train", "names.csv", "--target", "a", "--groups", "b", "--test-size", "0.9"],
+        "does not suit 2 groups",
     ),
     "test size": (["train", "t.csv", "--target", "species", "--test-size", "2"], "--test-size"),
     "hidden sizes": (["train", "t.csv", "--target", "species", "--hidden", "3,x"], "--hidden"),

@@ -225,6 +225,31 @@ def test_what_is_wrong_with_a_table_is_named(change, message, light):
         light.predict(X)
 
 
+def test_rows_may_come_as_an_array_or_as_a_list_of_dicts(light):
+    X = new_rows()
+    expected = light.predict(X)
+    columns = dict(list(as_dict(X).items())[:8])  # the ninth is one that the model ignores
+    dicts = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    np.testing.assert_array_equal(light.predict(dicts), expected)
+    cells = np.empty((len(X), len(columns)), object)
+    for j, values in enumerate(columns.values()):
+        cells[:, j] = values
+    np.testing.assert_array_equal(light.predict(cells), expected)
+    assert repr(light).startswith("LightModel(8 columns, ")
+
+
+def test_structured_arrays_and_durations(tmp_path):
+    rng = np.random.default_rng(0)
+    hours, size = rng.integers(1, 99, 60), rng.normal(size=60)
+    frame = pd.DataFrame({"took": pd.to_timedelta(hours, unit="h"), "size": size})
+    model = dp.TabularRegressor(3, cv=1, max_iter=5, random_state=0).fit(frame, hours + size)
+    dp.save(model, tmp_path / "d.dp")
+    light = dp.load(tmp_path / "d.dp", light=True)
+    rows = np.empty(60, [("took", "m8[s]"), ("size", float)])
+    rows["took"], rows["size"] = frame["took"].to_numpy(), size
+    np.testing.assert_allclose(light.predict(rows), model.predict(frame), rtol=1e-5)
+
+
 def test_an_array_of_the_wrong_width(light):
     with pytest.raises(ValueError, match=r"these 8 columns; got shape \(1, 2\)"):
         light.predict([[1, 2]])

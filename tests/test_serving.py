@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -174,6 +175,53 @@ def test_v2_predicts_and_describes(client, rows):
     assert [tensor["datatype"] for tensor in found["outputs"]] == ["FP32"]
     for path in ("/v2/health/live", "/v2/health/ready", "/v2/models/c/ready"):
         assert client.get(path).status_code == 200
+
+
+def tensors(frame):
+    datatypes = {"size": "FP64", "flag": "BOOL"}
+    return [
+        {"name": name, "datatype": datatypes.get(name, "BYTES"), "shape": [len(frame)],
+         "data": column.tolist()}
+        for name, column in pd.DataFrame(as_rows(frame)).items()
+    ]  # fmt: skip
+
+
+V2 = {
+    "an id": (lambda r: r.update(id=7), "id must be a string"),
+    "rows": (lambda r: r["inputs"][0].update(shape=[1], data=[1.0]), "different numbers of rows"),
+    "names": (lambda r: r["inputs"].append(r["inputs"][0]), "two inputs have the same name"),
+    "an input": (lambda r: r["inputs"].append("size"), "each input must be an object"),
+    "datatype": (lambda r: r["inputs"][0].update(datatype="FP7"), "no known datatype; got 'FP7'"),
+    "data": (lambda r: r["inputs"][0].update(data=1.0), "must have data, a list"),
+    "a shape": (lambda r: r["inputs"][0].update(shape=[2, 2]), r"\[n\] or \[n, 1\]; got \[2, 2\]"),
+    "a size": (lambda r: r["inputs"][0].update(shape=[3]), r"2 values, but the shape \[3\]"),
+    "parameters": (lambda r: r.update(parameters=[]), "parameters must be an object"),
+    "outputs": (lambda r: r.update(outputs=["kind"]), "outputs must be a list of objects"),
+    "an output": (lambda r: r.update(outputs=[{"name": "x"}]), "no output 'x'; there are kind"),
+    "proba": (lambda r: r.update(parameters={"proba": 1}), "proba must be true or false; got 1"),
+    "interval": (
+        lambda r: r.update(parameters={"interval": 2}), "interval must lie between 0 and 1; got 2"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", V2)
+def test_what_is_no_request_of_version_2_is_refused_with_a_reason(what, client, rows):
+    request = {"inputs": tensors(rows.head(2))}
+    answer(client, "/v2/models/c/infer", request)
+    change, message = V2[what]
+    change(request)
+    response = client.post("/v2/models/c/infer", json=request)
+    assert response.status_code in (400, 422)
+    assert re.search(message, response.text)
+
+
+def test_version_2_gives_the_ends_of_an_interval_if_their_names_are_asked_for(regressor, rows):
+    request = {"inputs": tensors(rows.head(2)), "outputs": [{"name": "price_low"}]}
+    found = answer(regressor, "/v2/models/r/infer", request)["outputs"]
+    request = {"inputs": tensors(rows.head(2)), "parameters": {"interval": 0.9}}
+    every = {o["name"]: o for o in answer(regressor, "/v2/models/r/infer", request)["outputs"]}
+    assert found == [every["price_low"]]
 
 
 def test_requests_that_arrive_together_are_predicted_together(folder, rows):
