@@ -331,6 +331,7 @@ def test_an_error_becomes_a_row_and_the_others_go_on(tmp_path):
     assert replace(plan, again=True).left(results) == [(DIABETES, 0, "broken")]
 
 
+@pytest.mark.slow
 def test_a_fit_that_takes_too_long_is_ended():
     worker = Worker(ENDLESS, threads=1)
     worker._warm.add(CLASSIFICATION)  # the fit before the first one would not end either
@@ -341,6 +342,7 @@ def test_a_fit_that_takes_too_long_is_ended():
         worker.close()
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_an_error_and_the_next_fit_gets_another(quiet_worker):
     assert "error" not in quiet_worker.measure(WINE, 0, limit=60)
     os.kill(quiet_worker._process.pid, signal.SIGKILL)

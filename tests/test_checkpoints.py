@@ -904,6 +904,7 @@ def test_the_command_goes_on_where_it_was_interrupted(number, status, folders, t
     assert json.loads(done.stdout)["epochs"] == len(folders) * (reached + 2)
 
 
+@pytest.mark.slow
 def test_the_command_refuses_the_checkpoint_of_another(table):
     options = [*TRAIN, "--epochs", "2", "--checkpoint", "run", "--quiet"]
     options += ["--folds", "1"]

@@ -86,7 +86,9 @@ def test_hidden_units_in_a_pipeline():
 # ---------------------------------------------------------------- frozen layers
 
 
-@pytest.mark.parametrize("engine", ["reference", "fused", "xla"])
+@pytest.mark.parametrize(
+    "engine", ["reference", "fused", pytest.param("xla", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("solver", ["adam", "adamw", "sgd", "muon"])
 def test_frozen_layers_stay_as_they_are(engine, solver):
     if engine == "xla":

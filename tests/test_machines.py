@@ -70,6 +70,7 @@ def test_no_command_needs_a_home_directory(command, home, model, penguins):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.slow
 def test_old_model_files_are_read_without_a_home_directory(tmp_path):
     """They contain objects of skrub, which creates a folder in the home directory."""
     old = Path("tests/compatibility/models/tabular_regressor.dp.bin").resolve()

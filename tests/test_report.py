@@ -255,6 +255,7 @@ def test_importing_the_displays_does_not_import_matplotlib():
 # ---------------------------------------------------------------- the command line
 
 
+@pytest.mark.slow
 def test_training_writes_the_report_beside_the_model(tmp_path):
     command = ["train", "data/penguins.csv", "--target", "species", "--hidden", "4", "--epochs",
                "5", "-o", str(tmp_path / "m.dp"), "--json"]  # fmt: skip

@@ -62,7 +62,7 @@ def draw(rng):
 
 @pytest.mark.parametrize("reduction", ["sum", "mean", "sklearn"])
 @pytest.mark.parametrize("weight", [None, "w"])
-@pytest.mark.parametrize("batch_size", [64, 1000, N])
+@pytest.mark.parametrize("batch_size", [64, pytest.param(1000, marks=pytest.mark.slow), N])
 @pytest.mark.parametrize("engine", ["reference", "fused"])
 def test_a_stream_trains_as_its_rows_in_memory_do_in_the_same_order(
     folder, engine, batch_size, weight, reduction

@@ -257,6 +257,7 @@ def test_a_time_limit_includes_the_final_fit() -> None:
     assert result.model.time_limit is None
 
 
+@pytest.mark.slow
 def test_a_time_limit_is_used_for_trials() -> None:
     tuned()  # compiles
     result = tuned(n_trials=None, time_limit=3.0)

@@ -428,7 +428,8 @@ def test_divided_parameters_take_each_device_a_part():
     assert part[1] <= 4 * whole[2] / 8 + 2 * rows
 
 
-@pytest.mark.parametrize("devices", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow  # two processes, in which XLA compiles
+@pytest.mark.parametrize("devices", [1, 3])
 def test_processes_train_one_network(devices):
     """Each with its own rows: the same bits in both, and what one process gives for their union."""
     each = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import time
@@ -348,5 +349,6 @@ def _serve(page: Watch) -> None:
     page.finish()
     if not sys.stderr.isatty():
         return
-    note(f"The model, on the held-out rows, is at {page.url} until Ctrl-C.")
-    page.wait()
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C before the page waits for it
+        note(f"The model, on the held-out rows, is at {page.url} until Ctrl-C.")
+        page.wait()
