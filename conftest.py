@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def _figures_are_closed():
-    """Matplotlib warns of 20 open figures, whichever tests opened them."""
+    """Close all figures: Matplotlib warns when more than 20 are open in one process."""
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")

@@ -206,7 +206,7 @@ V2 = {
 
 
 @pytest.mark.parametrize("what", V2)
-def test_what_is_no_request_of_version_2_is_refused_with_a_reason(what, client, rows):
+def test_an_invalid_v2_request_is_refused_with_a_reason(what, client, rows):
     request = {"inputs": tensors(rows.head(2))}
     answer(client, "/v2/models/c/infer", request)
     change, message = V2[what]
@@ -216,7 +216,7 @@ def test_what_is_no_request_of_version_2_is_refused_with_a_reason(what, client, 
     assert re.search(message, response.text)
 
 
-def test_version_2_gives_the_ends_of_an_interval_if_their_names_are_asked_for(regressor, rows):
+def test_v2_gives_the_ends_of_an_interval_when_an_output_names_them(regressor, rows):
     request = {"inputs": tensors(rows.head(2)), "outputs": [{"name": "price_low"}]}
     found = answer(regressor, "/v2/models/r/infer", request)["outputs"]
     request = {"inputs": tensors(rows.head(2)), "parameters": {"interval": 0.9}}

@@ -95,6 +95,6 @@ def _stream(number: int, present: Any, kind: type[io.BufferedWriter]) -> io.Text
         raw: Any = io.FileIO(number, "w", closefd=False)
         return io.TextIOWrapper(kind(raw), "utf-8", "backslashreplace", line_buffering=True)
     raw = getattr(present.buffer, "raw", present.buffer)
-    # With PYTHONUNBUFFERED, Python writes through, and the stream calls itself not line-buffered.
+    # With PYTHONUNBUFFERED, Python sets write_through instead of line_buffering.
     at_once = present.line_buffering or present.write_through
     return io.TextIOWrapper(kind(raw), present.encoding, "backslashreplace", line_buffering=at_once)
