@@ -27,6 +27,7 @@ N, D = 23, 4
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(N, D)), rng.integers(0, 3, N)
 SMOOTH = sorted(set(ACTIVATIONS) - set(KINKED))
+WITHOUT_EXP = sorted(set(ACTIVATIONS) - {"exp"})
 ENGINES = ["reference", "fused", "xla"]
 BOTH = {"input_scale": True, "trainable_activation": True}
 
@@ -307,10 +308,11 @@ def test_engines_agree_on_lbfgs_and_sparse_rows(engine):
         np.testing.assert_allclose(other.theta, one.theta, rtol=rtol, atol=rtol)
 
 
+# Without exp, which overflows where one such layer follows another; the next test has it.
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(
-        st.tuples(st.integers(1, 9), st.sampled_from(ACTIVATIONS), st.booleans(), st.booleans()),
+        st.tuples(st.integers(1, 9), st.sampled_from(WITHOUT_EXP), st.booleans(), st.booleans()),
         min_size=1, max_size=3,
     ),
     st.booleans(), st.booleans(), st.integers(1, N), st.sampled_from([None, 0.5]),
@@ -334,6 +336,14 @@ def test_the_fused_engine_agrees_on_any_layers(hidden, last_scale, sparse, batch
     expected = found[1].trace(table, y).X[-1]
     for k in (1, N):
         np.testing.assert_allclose(found[1].predict(table[:k]), expected[:k], rtol=1e-7)
+
+
+@pytest.mark.parametrize("solver", [dp.SGD(0.01), dp.AdamW(0.01)], ids=lambda solver: solver.name)
+def test_the_fused_engine_agrees_on_exp(solver):
+    one, other = (
+        trained(engine, solver, network("exp", "tanh"))[0] for engine in ("reference", "fused")
+    )
+    np.testing.assert_allclose(other.theta, one.theta, rtol=1e-7, atol=1e-9)
 
 
 @pytest.mark.parametrize("batch_size", [5000, 700])
