@@ -60,6 +60,8 @@ def test_workflows_are_valid_and_give_few_permissions():
         assert workflow["permissions"] in ({"contents": "read"}, "read-all"), path
         for job in workflow["jobs"].values():
             assert all("uses" in step or "run" in step for step in job["steps"])
+            for step in job["steps"]:  # a tag can be moved to other code, a commit cannot
+                assert re.search(r"@[0-9a-f]{40}$", step.get("uses", "@" + "0" * 40)), step
     tests = yaml.safe_load((ROOT / ".github/workflows/tests.yml").read_text(encoding="utf-8"))
     matrix = tests["jobs"]["tests"]["strategy"]["matrix"]
     assert matrix["python"] == ["3.11", "3.12", "3.13", "3.14"]
