@@ -5,6 +5,7 @@ import io
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -628,6 +629,77 @@ def test_the_command_answers_and_ends_gracefully(folder):
         code = process.wait(30)
     assert code in (0, -signal.SIGTERM)
     assert process.stderr.read() == ""
+
+
+def test_no_request_is_lost_while_the_file_is_replaced(folder, tmp_path):
+    pytest.importorskip("uvicorn")
+    import httpx
+
+    first, second = ((folder / name).read_bytes() for name in ("c.dp", "r.dp"))
+    path = tmp_path / "m.dp"
+    path.write_bytes(first)
+    process, line = started(path, "--port", "0", "--reload-seconds", "0.05")
+    address, ended, found = line.split(" on ")[1].split(" until")[0], threading.Event(), []
+
+    def ask():
+        with httpx.Client(base_url=address, timeout=30) as client:
+            while not ended.is_set():
+                response = client.post("/predict", json={"rows": [ROW]})
+                found.append((response.status_code, response.json().get("model_version")))
+
+    clients = [threading.Thread(target=ask) for _ in range(4)]
+    try:
+        for each in clients:
+            each.start()
+        for data in (second, b"damaged", first, second):
+            other = path.with_suffix(".new")
+            other.write_bytes(data)
+            other.replace(path)
+            time.sleep(0.3)
+        until(lambda: len({version for _, version in found}) == 2)
+    finally:
+        ended.set()
+        for each in clients:
+            each.join(30)
+        process.terminate()
+        process.wait(30)
+    assert {status for status, _ in found} == {200}
+    assert len({version for _, version in found}) == 2
+
+
+def test_a_request_that_has_begun_is_answered_before_the_server_ends(folder):
+    pytest.importorskip("uvicorn")
+    process, line = started(folder / "c.dp", "--port", "0")
+    try:
+        host, port = line.split(" on http://")[1].split(" until")[0].split(":")
+        body = json.dumps({"rows": [ROW]}).encode()
+        with socket.create_connection((host, int(port)), timeout=30) as client:
+            client.sendall(
+                f"POST /predict HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n"
+                f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+                + body[:10]
+            )
+            time.sleep(0.3)  # until the server has begun to read it
+            process.send_signal(signal.SIGTERM)
+            until(lambda: not accepts(host, int(port)))
+            assert process.poll() is None
+            client.sendall(body[10:])
+            received = b"".join(iter(lambda: client.recv(65536), b""))
+        assert received.startswith(b"HTTP/1.1 200 ")
+        assert b'"predictions"' in received
+    finally:
+        process.terminate()
+        code = process.wait(30)
+    assert code in (0, -signal.SIGTERM)
+
+
+def accepts(host, port):
+    """Whether a new connection is accepted."""
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False
 
 
 def test_the_token_of_the_command(folder, tmp_path):
