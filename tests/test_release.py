@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from website import badges
 
 import deltaprop as dp
 
@@ -27,6 +28,16 @@ def test_the_version_is_in_one_place():
     assert f'__version__ = "{dp.__version__}"' in source.read_text(encoding="utf-8")
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == dp.__version__
+
+
+def test_the_badges_of_the_readme_are_true():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name, text in badges.badges().items():
+        assert (badges.FOLDER / name).read_text(encoding="utf-8") == text, (
+            "run `python -m website.badges`"
+        )
+        assert f"](docs/assets/badges/{name})" in readme
+    assert f"![Version {dp.__version__}]" in readme
 
 
 def test_the_conda_recipe_has_the_dependencies_of_pyproject():
