@@ -1,6 +1,7 @@
 """The documentation: navigation, reference, snippets and, slow, the built site."""
 
 import importlib.util
+import json
 import re
 import shlex
 import shutil
@@ -8,7 +9,9 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
+import typer
 import yaml
 from sklearn.datasets import load_iris
 from typer.testing import CliRunner
@@ -17,6 +20,7 @@ from website import cheat_sheet, equations, gallery, reference
 import deltaprop as dp
 from deltaprop.cli.app import app
 
+from .generated_code import FLAGS
 from .test_pages import BUILT, DOCS, PAGES, ROOT
 
 
@@ -89,6 +93,55 @@ def test_the_commands_of_the_tour_run(checkout):
         result = CliRunner().invoke(app, shlex.split(command)[1:])
         assert result.exit_code == 0, result.output
     assert len((checkout / "predictions.csv").read_text().splitlines()) == 345
+
+
+PARSERS = typer.main.get_command(app).commands
+MENTIONED = re.compile(rf"deltaprop ({'|'.join(PARSERS)})\\b([^`\n]*)")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_commands_have_the_options_that_pages_name(path):
+    page = path.read_text(encoding="utf-8").replace("\\\n", " ")
+    for name, words in MENTIONED.findall(page):
+        known = {option for parameter in PARSERS[name].params for option in parameter.opts}
+        known |= {"--help", *(o for p in PARSERS[name].params for o in p.secondary_opts)}
+        assert set(re.findall(r"(?<!\S)--?[a-z][\w-]*", words)) <= known, (name, words)
+    for line in re.findall(r"^ {4}deltaprop (.*)$", page, re.MULTILINE):
+        name, *words = shlex.split(line, comments=True)
+        if name in PARSERS:  # raises an error for what the command cannot read
+            PARSERS[name].make_context(name, words[: words.index(">") if ">" in words else None])
+
+
+def test_the_request_of_the_guide_to_serving_gets_the_answer_that_it_shows(checkout, monkeypatch):
+    page = (DOCS / "serving.md").read_text(encoding="utf-8")
+    body, shown = re.findall(r"'(\{\"rows\".*?)'\n.*?^ {4}(\{\"pred.*?\})$", page, re.S | re.M)[0]
+    serve_penguins(checkout, monkeypatch)
+    import httpx
+
+    headers = {"content-type": "application/json"}
+    answer = httpx.post("/predict?proba=true", content=body, headers=headers).json()
+    shown = json.loads(shown)
+    assert answer.keys() == shown.keys()
+    assert answer["predictions"][0].keys() == shown["predictions"][0].keys()
+
+
+def test_the_program_of_the_guide_to_c_predicts(tmp_path):
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+    table = dp.tables.read_table(ROOT / "data" / "penguins.csv")
+    model = dp.TabularClassifier((16,), cv=2, max_iter=10, random_state=0)
+    model.fit(table.drop(columns="species"), table["species"])
+    dp.to_c(model, tmp_path / "penguins.h")
+    (program,) = blocks((DOCS / "light.md").read_text(encoding="utf-8"), "c")
+    (tmp_path / "main.c").write_text(program)
+    command = ["gcc", *FLAGS, "main.c", "-o", "main", "-lm"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    printed = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True).stdout
+    row = {"bill_length_mm": 39.1, "body_mass_g": 3750, "island": "Torgersen"}
+    rows = pd.DataFrame([row], columns=table.columns.drop("species"))
+    label, probability = printed.split()
+    assert label == model.predict(rows)[0]
+    assert float(probability) == pytest.approx(model.predict_proba(rows)[0, 0], abs=1e-5)
 
 
 def names_of_the_snippets():
