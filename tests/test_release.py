@@ -1,8 +1,11 @@
 """What is released: one version, equal names, reproducible builds, a wheel that works alone."""
 
 import hashlib
+import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -104,25 +107,56 @@ def test_two_builds_have_the_same_bytes(built, tmp_path):
     assert build(tmp_path / "again") == first
 
 
-@pytest.mark.slow
-def test_the_wheel_alone_works_in_a_clean_environment(built, tmp_path):
+@pytest.fixture(scope="module")
+def alone(built, tmp_path_factory):
+    """A function that runs commands in a new environment, which has the wheel and nothing else."""
     (wheel,) = built[0].glob("*.whl")
-    venv.create(tmp_path / "venv", with_pip=True)
-    scripts = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin")
+    folder = tmp_path_factory.mktemp("alone")
+    venv.create(folder / "venv", with_pip=True)
+    scripts = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
 
-    def run(*command):
+    def run(program, *arguments):
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr[-2000:]
+            [scripts / program, *arguments],
+            cwd=folder, env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
         return done.stdout
 
-    run(str(scripts / "python"), "-m", "pip", "install", str(wheel))
-    assert dp.__version__ in run(str(scripts / "deltaprop"), "--version")
-    (tmp_path / "t.csv").write_bytes((ROOT / "data" / "penguins.csv").read_bytes())
-    options = ["--target", "species", "--preset", "fast", "-o", "model.dp"]
-    run(str(scripts / "deltaprop"), "train", "t.csv", *options)
-    assert len(run(str(scripts / "deltaprop"), "predict", "model.dp", "t.csv").splitlines()) == 345
-    where = run(str(scripts / "python"), "-c", "import deltaprop; print(deltaprop.__file__)")
-    assert str(tmp_path) in where
+    run("python", "-m", "pip", "install", str(wheel))
+    shutil.copytree(ROOT / "data", folder / "data")
+    return run
+
+
+@pytest.mark.slow
+def test_the_wheel_alone_works_in_a_clean_environment(alone):
+    assert dp.__version__ in alone("deltaprop", "--version")
+    where = alone("python", "-c", "import deltaprop; print(deltaprop.__file__)")
+    assert "site-packages" in where
+    assert str(ROOT) not in where
+
+
+@pytest.mark.slow
+def test_the_tour_works_in_a_clean_environment(alone):
+    tour = ROOT / "docs" / "tour.md"
+    (console,) = re.findall(r"^```console\n(.*?)^```", tour.read_text("utf-8"), re.S | re.M)
+    for command in console.splitlines():
+        alone(*shlex.split(command))
+    written = "print(len(open('predictions.csv').readlines()))"
+    assert alone("python", "-c", written).strip() == "345"
+    options = ["-o", "ELLIPSIS", "-o", "NORMALIZE_WHITESPACE"]
+    assert alone("python", "-m", "doctest", *options, str(tour)) == ""
+
+
+@pytest.mark.slow
+def test_the_bill_of_materials_has_what_is_installed(alone, tmp_path):
+    pytest.importorskip("cyclonedx_py")
+    python = alone("python", "-c", "import sys; print(sys.executable)").strip()
+    command = [sys.executable, "-m", "cyclonedx_py", "environment", python]
+    file = tmp_path / "deltaprop.cdx.json"
+    written = ["--output-format", "JSON", "--output-file", str(file)]
+    subprocess.run([*command, *written], check=True, capture_output=True)
+    names = {part["name"].lower() for part in json.loads(file.read_text())["components"]}
+    needed = {re.match(r"[\w-]+", each)[0] for each in PROJECT["project"]["dependencies"]}
+    assert needed <= names
