@@ -1,5 +1,6 @@
 """From an estimator to its network in one step; pipelines, searches, and what printing shows."""
 
+import json
 import warnings
 
 import numpy as np
@@ -18,6 +19,7 @@ from sklearn.preprocessing import (
 
 import deltaprop as dp
 from deltaprop import losses
+from deltaprop.cli.app import app
 
 X, y = load_iris(return_X_y=True)
 NUMBERS = X[:, 0] + X[:, 1] ** 2
@@ -244,3 +246,87 @@ def test_no_estimator_warns_of_its_own_choice():
             dp.MLPClassifier(3, loss=loss, **SHORT).fit(X, y)
         for loss in ("poisson", "gamma", "tweedie", "gaussian_nll", "quantile"):
             dp.MLPRegressor(loss, hidden_layer_sizes=3, **SHORT).fit(X, NUMBERS)
+
+
+# ---------------------------------------------------------------- one model for each target
+
+
+def several(kind, estimator, n_targets=2):
+    from sklearn import multioutput
+
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame(rng.normal(size=(60, 3)), columns=["a", "b", "c"])
+    numbers = np.column_stack([rows.a, rows.b + rows.c])[:, :n_targets]
+    if kind == "MultiOutputClassifier":
+        numbers = np.array(["low", "mid", "high"])[np.digitize(numbers, [-0.5, 0.5])]
+    return getattr(multioutput, kind)(estimator).fit(rows, numbers), rows
+
+
+SEVERAL = {
+    "mlp": ("MultiOutputClassifier", dp.MLPClassifier(4, max_iter=3, random_state=0)),
+    "search": (
+        "MultiOutputClassifier",
+        GridSearchCV(dp.MLPClassifier(4, max_iter=3, random_state=0), {"alpha": [0, 1]}, cv=2),
+    ),
+    "pipeline": (
+        "MultiOutputClassifier",
+        make_pipeline(StandardScaler(), dp.MLPClassifier(4, max_iter=3, random_state=0)),
+    ),
+    "table": ("MultiOutputClassifier", dp.TabularClassifier(4, cv=2, max_iter=3, random_state=0)),
+    "numbers": ("MultiOutputRegressor", dp.TabularRegressor(4, cv=2, max_iter=3, random_state=0)),
+}
+
+
+@pytest.mark.parametrize("case", SEVERAL)
+def test_a_model_for_each_target_is_saved(case, tmp_path):
+    model, rows = several(*SEVERAL[case])
+    dp.save(model, tmp_path / "m.dp")
+    found = dp.load(tmp_path / "m.dp")
+    assert type(found) is type(model)
+    np.testing.assert_array_equal(found.predict(rows), model.predict(rows))
+    assert list(found.feature_names_in_) == ["a", "b", "c"]
+    if case != "numbers":
+        for ours, theirs in zip(found.predict_proba(rows), model.predict_proba(rows), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        assert [list(each) for each in found.classes_] == [["high", "low", "mid"]] * 2
+    dp.save(found, tmp_path / "again.dp")
+    again = dp.load(tmp_path / "again.dp")
+    np.testing.assert_array_equal(again.predict(rows), model.predict(rows))
+    assert found.fit(rows, model.predict(rows)).predict(rows).shape == (60, 2)
+    with pytest.raises(dp.files.ModelFileError, match=r"a model for each target.*light=True"):
+        dp.load(tmp_path / "m.dp", light=True)
+
+
+def test_a_file_of_several_models_says_what_is_in_it(tmp_path, capsys):
+    model, _ = several(*SEVERAL["mlp"])
+    dp.save(model, tmp_path / "m.dp")
+    app(["info", str(tmp_path / "m.dp"), "--json"], standalone_mode=False)
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["kind"], facts["format"]) == ("MultiOutputClassifier", 4)
+    assert facts["classes"] == [["high", "low", "mid"]] * 2
+    assert len(facts["networks"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda body: body.update(estimators=[]), "no estimators"),
+        (lambda body: body.update(kind="Network"), "cannot be a 'Network'"),
+        (lambda body: body.update(kind="MultiOutputClassifier"), "cannot be a 'MultiOutputC"),
+        (lambda body: body["estimators"][0]["fitted"].update(n_features_in_=2), "m.dp"),
+    ],
+)
+def test_several_models_that_do_not_fit_together_are_refused(change, message, tmp_path):
+    from safetensors import safe_open
+    from safetensors.numpy import load_file, save_file
+
+    model, _ = several(*SEVERAL["mlp"])
+    path = str(tmp_path / "m.dp")
+    dp.save(model, path)
+    tensors = load_file(path)
+    with safe_open(path, "numpy") as file:
+        header = json.loads(file.metadata()["deltaprop"])
+    change(header["model"])
+    save_file(tensors, path, {"deltaprop": json.dumps(header)})
+    with pytest.raises(dp.files.ModelFileError, match=message):
+        dp.load(path)

@@ -47,10 +47,12 @@ def _facts(path: str, model: Any) -> dict[str, Any]:
     from deltaprop.inspect.opening import open_model
 
     header = describe(path)
-    networks = [open_model(model).network]
-    of_table = {}
+    networks, of_table = [], {}
+    for part in getattr(model, "estimators_", [model]):  # one for each target
+        of_part = part.networks_ if isinstance(part, BaseTabular) else [open_model(part).network]
+        networks += of_part
     if isinstance(model, BaseTabular):
-        networks, of_table = model.networks_, _facts_of_table(model)
+        of_table = _facts_of_table(model)
     facts: dict[str, Any] = {
         "file": path,
         "kind": header["kind"],
@@ -61,7 +63,9 @@ def _facts(path: str, model: Any) -> dict[str, Any]:
         **of_table,
     }
     if networks[0] is not model and is_classifier(model):
-        facts["classes"] = [str(label) for label in model.classes_]
+        labels = model.classes_ if hasattr(model, "estimators_") else [model.classes_]
+        classes = [list(map(str, each)) for each in labels]
+        facts["classes"] = classes if hasattr(model, "estimators_") else classes[0]
     return facts
 
 

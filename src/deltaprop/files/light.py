@@ -69,6 +69,11 @@ def light_model(
         fitted = _mlp(body, reader, network)
     elif "fitted" in body:
         fitted = _tabular(body, reader, network, members)
+    elif "estimators" in body:
+        raise NotPlain(
+            "it contains a model for each target and needs scikit-learn; load it without "
+            "light=True, or save each of its estimators_ alone"
+        )
     else:
         raise NotPlain(
             "a Pipeline needs scikit-learn; load it without light=True, or save its last step alone"

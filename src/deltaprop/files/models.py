@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from deltaprop.functions.activations import Activation
     from deltaprop.functions.losses import Loss
 
-FORMAT = 3  # the newest; each kind of model is written in the oldest format that has it
+FORMAT = 4  # the newest; each kind of model is written in the oldest format that has it
 NETWORK, PIPELINE = "Network", "Pipeline"
+SEVERAL = ("MultiOutputClassifier", "MultiOutputRegressor")  # of scikit-learn: one for each target
 
 
 class Part(NamedTuple):
@@ -46,8 +47,9 @@ ESTIMATORS = {
     "TabularRegressor": Part("members", "MLPRegressor"),
 }
 SINGLE = "mlp"  # in format 1, the key of the only member
-KINDS = (NETWORK, *ESTIMATORS, PIPELINE)
-WITH_PREPROCESSING = ("TabularClassifier", "TabularRegressor", PIPELINE)
+KINDS = (NETWORK, *ESTIMATORS, PIPELINE, *SEVERAL)
+FORMATS = {"TabularClassifier": 2, "TabularRegressor": 2, PIPELINE: 3, **dict.fromkeys(SEVERAL, 4)}
+"""Of kinds with preprocessing; the others have format 1."""
 
 
 def save(model: Any, path: Place) -> None:
@@ -57,8 +59,9 @@ def save(model: Any, path: Place) -> None:
     ----------
     model : Network, estimator, Pipeline or search
         An MLPClassifier, MLPRegressor, TabularClassifier or TabularRegressor; a Pipeline of
-        scikit-learn that ends in one; or a search, such as ``GridSearchCV``, whose best estimator
-        is written. Estimators must be fitted.
+        scikit-learn that ends in one; a MultiOutputClassifier or MultiOutputRegressor of these; or
+        a search, such as ``GridSearchCV``, whose best estimator is written. Estimators must be
+        fitted.
     path : str or Path
         Usually ends in ``.dp``. May be a URL that fsspec supports, such as
         ``"s3://bucket/model.dp"``. An existing file is replaced in one step: if saving fails, it
@@ -92,8 +95,8 @@ def save(model: Any, path: Place) -> None:
     writer = Writer(storable)
     body = _encode(model, writer)
     header = {"format": 1, "deltaprop": __version__, "kind": kind, "model": body}
-    if kind in WITH_PREPROCESSING:
-        header |= {"format": 3 if kind == PIPELINE else 2, "versions": _versions()}
+    if kind in FORMATS:
+        header |= {"format": FORMATS[kind], "versions": _versions()}
     write_bytes(path, pack(writer.tensors, {"deltaprop": json.dumps(header, allow_nan=False)}))
 
 
@@ -229,6 +232,48 @@ def _require_prediction(model: Any, first: Any) -> None:
     require_prediction(model, X)
 
 
+# ---------------------------------------------------------------- one model for each target
+
+
+def _encode_several(model: Any, writer: Writer) -> dict[str, Any]:
+    from sklearn.utils.validation import check_is_fitted
+
+    check_is_fitted(model)
+    parts = [best_of_search(part) for part in model.estimators_]
+    kind = _kind_of(parts[0])
+    return {"kind": kind, "estimators": [_encode(part, writer) for part in parts]}
+
+
+def _decode_several(kind: str, body: dict[str, Any], reader: Reader) -> Any:
+    from sklearn import multioutput
+    from sklearn.base import clone, is_classifier
+
+    inside = body["kind"]
+    if inside not in (*ESTIMATORS, PIPELINE):
+        raise ModelFileError(f"its estimators cannot be a {inside!r}")
+    bodies = body["estimators"]
+    if not isinstance(bodies, list) or not bodies:
+        raise ModelFileError("it has no estimators")
+    parts = [_decode(inside, each, reader) for each in bodies]
+    first = parts[0]
+    model = getattr(multioutput, kind)(clone(first))
+    if any(is_classifier(part) != is_classifier(model) for part in parts):
+        raise ModelFileError(f"not all estimators are those of a {kind}")
+    if any(_columns_of(part) != _columns_of(first) for part in parts):
+        raise ModelFileError("its estimators have different columns")
+    model.estimators_, model.n_features_in_ = parts, first.n_features_in_
+    if hasattr(first, "feature_names_in_"):
+        model.feature_names_in_ = first.feature_names_in_
+    if is_classifier(model):
+        model.classes_ = [part.classes_ for part in parts]
+    return model
+
+
+def _columns_of(model: Any) -> tuple[int, list[Any]]:
+    names = getattr(model, "feature_names_in_", None)
+    return model.n_features_in_, [] if names is None else names.tolist()
+
+
 # ---------------------------------------------------------------- estimators
 
 
@@ -238,6 +283,8 @@ def _encode(model: Any, writer: Writer) -> dict[str, Any]:
         return _encode_network(model, writer)
     if type(model).__name__ == PIPELINE:
         return _encode_pipeline(model, writer)
+    if type(model).__name__ in SEVERAL:
+        return _encode_several(model, writer)
     from sklearn.utils.validation import check_is_fitted
 
     check_is_fitted(model)
@@ -255,6 +302,8 @@ def _decode(kind: str, body: dict[str, Any], reader: Reader) -> Any:
         return _decode_network(body, reader)
     if kind == PIPELINE:
         return _decode_pipeline(body, reader)
+    if kind in SEVERAL:
+        return _decode_several(kind, body, reader)
     from deltaprop import estimators
 
     parameters = {name: reader.decode(value) for name, value in body["parameters"].items()}

@@ -459,7 +459,8 @@ def _indicators(labels: np.ndarray) -> np.ndarray:
     if labels.ndim != 2 or labels.shape[1] == 0 or not np.isin(known, (0, 1)).all():
         raise InputError(
             "y must have one column of class labels, or for several labels per row one column of 0 "
-            f"and 1 for each; got an array of shape {labels.shape}."
+            f"and 1 for each; got an array of shape {labels.shape}. For several columns of "
+            "classes, fit sklearn.multioutput.MultiOutputClassifier(TabularClassifier())."
         )
     if missing.any():
         return np.where(missing, np.nan, known.astype(np.float32))
