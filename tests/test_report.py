@@ -419,6 +419,24 @@ def test_symbols_have_subscripts(penguin_page):
     assert "W₀ (" in section(penguin_page, "weights")
 
 
+def test_contributions_to_the_worst_predictions_are_drawn(penguins, penguin_page):
+    model, X, y = penguins
+    html = penguin_page.html.split("How much each column contributed")[1]
+    number = r"(\d[\d.e-]*)"
+    found = re.findall(
+        rf"<figcaption>Row (\d+): P?\(?(\w+)\)?, {number} instead of {number}\.</", html
+    )
+    assert len(found) >= 2
+    P, classes = model.predict_proba(X), model.classes_.tolist()
+    worst = np.argsort(P[range(len(y)), [classes.index(label) for label in y]], kind="stable")
+    assert int(found[0][0]) == X.index[worst[0]]
+    for row, label, predicted, base in found:
+        p = P[X.index.get_loc(int(row)), classes.index(label)]
+        assert float(predicted) == pytest.approx(p, rel=1e-3)
+        assert float(base) != float(predicted)
+    assert "bill_length_mm = " in html
+
+
 def test_rows_of_w_0_have_the_names_of_their_columns(penguins, penguin_page):
     drawn = section(penguin_page, "weights").split("<figcaption>")[0]
     for name in penguins[1].columns:
