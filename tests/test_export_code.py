@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -207,6 +208,21 @@ def test_the_python_file_is_a_program_that_reads_csv(tmp_path):
     P = np.array([[row["probability_NEIN"], row["probability_JA"]] for row in found], float)
     np.testing.assert_allclose(P, model.predict_proba(X), **TOLERANCE)
     assert list(python_program(tmp_path / "model.py", X)[0]) == ["wide"]
+
+
+def test_a_program_ends_quietly_when_nobody_reads_on(tmp_path):
+    dp.to_python(fitted("TabularRegressor", SIGNAL), tmp_path / "model.py")
+    rows = table()[0].to_csv(index=False).encode()
+    head, _, rest = rows.partition(b"\n")
+    with subprocess.Popen(
+        [sys.executable, str(tmp_path / "model.py")], stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        process.stdout.close()
+        process.stdin.write(head + b"\n" + rest)
+        process.stdin.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 0
 
 
 def test_a_program_names_a_missing_column(tmp_path):

@@ -16,6 +16,7 @@ import csv
 import datetime
 import itertools
 import math
+import os
 import statistics
 import struct
 import sys
@@ -376,4 +377,8 @@ NETWORKS = [
 ]
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
