@@ -297,6 +297,14 @@ def test_a_model_for_each_target_is_saved(case, tmp_path):
         dp.load(tmp_path / "m.dp", light=True)
 
 
+@pytest.mark.parametrize("export", ["to_onnx", "to_c", "to_python"])
+def test_exports_of_several_models_are_those_of_each(export, tmp_path):
+    model, _ = several(*SEVERAL["mlp"])
+    error = TypeError if export == "to_onnx" else ValueError
+    with pytest.raises(error, match=r"each of .*estimators_"):
+        getattr(dp, export)(model, tmp_path / "m")
+
+
 def test_a_file_of_several_models_says_what_is_in_it(tmp_path, capsys):
     model, _ = several(*SEVERAL["mlp"])
     dp.save(model, tmp_path / "m.dp")

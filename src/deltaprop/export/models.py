@@ -31,6 +31,14 @@ from deltaprop.export.table import encoded_table, exported_columns
 from deltaprop.network import Network
 
 KINDS = "a Network, MLPClassifier, MLPRegressor, TabularClassifier or TabularRegressor"
+HINTS = {
+    "Pipeline": " Convert a Pipeline with skl2onnx, after "
+    "deltaprop.export.sklearn_onnx.register().",
+    **dict.fromkeys(
+        ("MultiOutputClassifier", "MultiOutputRegressor"),
+        " It contains one model for each target: export each of its estimators_.",
+    ),
+}
 
 
 def graph_of(model: Any, dtype: DType) -> Graph:
@@ -52,11 +60,8 @@ def graph_of(model: Any, dtype: DType) -> Graph:
         numbers(graph, z, "prediction", model.n_outputs)
         return graph
     if not isinstance(model, (BaseMLP, BaseTabular)):
-        hint = (
-            " Convert a Pipeline with skl2onnx, after deltaprop.export.sklearn_onnx.register()."
-            if type(model).__name__ == "Pipeline" else ""
-        )  # fmt: skip
-        raise InputTypeError(f"model must be {KINDS}, got {type(model).__name__}.{hint}")
+        kind = type(model).__name__
+        raise InputTypeError(f"model must be {KINDS}, got {kind}.{HINTS.get(kind, '')}")
     check_is_fitted(model)
     if isinstance(model, BaseTabular):
         Z = graph.cast(encoded_table(graph, model.encoder_), dtype)

@@ -67,7 +67,8 @@ def plan_of(model: Any) -> Plan:
     if not hasattr(network, "theta"):
         raise NotPlain(
             f"A {type(model).__name__} cannot be exported. Export a Network, an MLPClassifier, an "
-            "MLPRegressor, a TabularClassifier or a TabularRegressor; of a Pipeline, its last step."
+            "MLPRegressor, a TabularClassifier or a TabularRegressor; of a Pipeline, its last "
+            "step; of several models for several targets, each of estimators_."
         )
     given = getattr(model, "feature_names_in_", None)
     names = [f"x{i}" for i in range(network.n_features)] if given is None else given
