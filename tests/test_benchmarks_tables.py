@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from benchmarks.tables import contestants, metrics, pictures, report
+from benchmarks.tables import contestants, metrics, page, pictures, report
 from benchmarks.tables.__main__ import main
 from benchmarks.tables.columns import OTHER, Columns
 from benchmarks.tables.contestants import CONTESTANTS, Contestant, Job
@@ -435,6 +435,17 @@ def test_the_commands(tmp_path, capsys):
     assert "held out:" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="takes names of"):
         main(["report", str(path), "--contestants", "nobody"])
+
+
+def test_the_page_of_the_site_is_written_from_the_results_in_the_repository(tmp_path):
+    written = page.write(tmp_path).read_text()
+    assert (page.DOCS / "tables_benchmark.md").read_text() == written, (
+        "run `python -m benchmarks.tables page`"
+    )
+    for name in page.PICTURES.values():
+        assert f"({name})" in written
+        assert (tmp_path / name).exists()
+        assert (page.DOCS / name).exists()
 
 
 # ---------------------------------------------------------------- the ablation

@@ -55,6 +55,8 @@ def parsed(argv: list[str] | None) -> argparse.Namespace:
         metavar="A,B",
         help="default: those in the file that take part in tables of every size",
     )
+    paging = commands.add_parser("page", help="write docs/tables_benchmark.md")
+    paging.set_defaults(command=page_of_docs)
     ablating = commands.add_parser("ablation", help="print what each ingredient contributes")
     ablating.set_defaults(command=ablation)
     ablating.add_argument("results", type=Path, nargs="+", metavar="RESULTS.parquet")
@@ -176,6 +178,12 @@ def report(options: argparse.Namespace) -> None:
     known = dict.fromkeys(page.contestants_of(found))
     names = options.contestants or [name for name in known if page.in_all_sizes(name)]
     print(page.write(found, options.out, list(_chosen("--contestants", names, known))))
+
+
+def page_of_docs(options: argparse.Namespace) -> None:
+    from benchmarks.tables import page
+
+    print(page.write())
 
 
 def ablation(options: argparse.Namespace) -> None:
