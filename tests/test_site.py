@@ -109,8 +109,8 @@ def blocks(page, language):
 
 
 def test_the_commands_of_the_tour_run(checkout):
-    (console,) = blocks((DOCS / "tour.md").read_text(encoding="utf-8"), "console")
-    for command in console.splitlines():
+    (commands,) = blocks((DOCS / "tour.md").read_text(encoding="utf-8"), "bash")
+    for command in commands.splitlines():
         result = CliRunner().invoke(app, shlex.split(command)[1:])
         assert result.exit_code == 0, result.output
     assert len((checkout / "predictions.csv").read_text().splitlines()) == 345
