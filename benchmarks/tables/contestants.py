@@ -201,6 +201,40 @@ class _Pytabkit:
         return self.columns.transform(X).fillna(self.medians)
 
 
+# ---------------------------------------------------------------- AutoGluon
+
+
+def autogluon(job: Job, **parameters: Any) -> Estimator:
+    return _AutoGluon(job, parameters)
+
+
+class _AutoGluon:
+    """The whole table, with the target as one of its columns, as AutoGluon asks for it."""
+
+    TARGET = "(target)"
+
+    def __init__(self, job: Job, parameters: dict[str, Any]) -> None:
+        self.job, self.parameters = job, parameters
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray) -> _AutoGluon:
+        import tempfile
+
+        from autogluon.tabular import TabularPredictor
+
+        metric = self.job.of("log_loss", "root_mean_squared_error")
+        self.folder = tempfile.TemporaryDirectory()
+        self.model = TabularPredictor(
+            self.TARGET, path=self.folder.name, eval_metric=metric, verbosity=0
+        ).fit(X.assign(**{self.TARGET: y}), num_cpus=self.job.threads, **self.parameters)
+        return self
+
+    def predict(self, X: pd.DataFrame) -> np.ndarray:
+        return np.asarray(self.model.predict(X))
+
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        return np.asarray(self.model.predict_proba(X))
+
+
 OURS = "deltaprop"
 SMALL = 10_000  # rows
 CONTESTANTS: dict[str, Contestant] = {
@@ -215,4 +249,7 @@ CONTESTANTS: dict[str, Contestant] = {
     "RealMLP-TD-S": Contestant(pytabkit, {"model": "RealMLP_TD_S"}),
     "RealMLP-TD": Contestant(pytabkit, {"model": "RealMLP_TD"}, SMALL),
     "TabM-D": Contestant(pytabkit, {"model": "TabM_D"}, SMALL),
+    "AutoGluon best": Contestant(
+        autogluon, {"presets": "best_quality", "time_limit": 300}, SMALL
+    ),
 }

@@ -21,7 +21,7 @@ from benchmarks.tables.worker import Worker
 
 PACKAGES = (
     "deltaprop", "numpy", "pandas", "scikit-learn", "numba", "xgboost", "xgboost-cpu", "lightgbm",
-    "catboost", "pytabkit", "torch",
+    "catboost", "pytabkit", "torch", "autogluon.tabular",
 )  # fmt: skip
 
 
