@@ -249,5 +249,7 @@ CONTESTANTS: dict[str, Contestant] = {
     "RealMLP-TD-S": Contestant(pytabkit, {"model": "RealMLP_TD_S"}),
     "RealMLP-TD": Contestant(pytabkit, {"model": "RealMLP_TD"}, SMALL),
     "TabM-D": Contestant(pytabkit, {"model": "TabM_D"}, SMALL),
-    "AutoGluon best": Contestant(autogluon, {"presets": "best_quality", "time_limit": 300}, SMALL),
+    "AutoGluon best": Contestant(
+        autogluon, {"presets": "best_quality", "time_limit": 300}, SMALL
+    ),
 }
