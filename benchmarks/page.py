@@ -50,6 +50,11 @@ The libraries take turns in one process, each at its default number of threads. 
 second are multiples of deltaprop's time, medians of up to {turns} turns: above 1, deltaprop is
 faster. "floor" is the time of the matrix products alone plus one pass over the optimizer state
 ([how it is measured](engines.md#speed)).
+
+Other columns whose name begins with deltaprop are other ways to do the same: "bfloat16" is
+`precision="bfloat16"`, "deltaprop.fit" and "Network" go without an estimator, "encoded" fits to
+rows that are encoded already, and "at once" is `dp.cross_validate` in place of `GridSearchCV`.
+Cells are empty where a library was not measured.
 """
 SIMPLECHAINS = """## The network of SimpleChains.jl's announcement
 

@@ -1,5 +1,6 @@
 """Contributions of columns to predictions: they add up, and agree with others' gradients."""
 
+import sys
 import tracemalloc
 
 import numpy as np
@@ -174,6 +175,13 @@ def test_shap_plots_them(classifier, penguins):
 
 
 @pytest.mark.slow
+def test_without_shap_an_error_says_how_to_install_it(classifier, penguins, monkeypatch):
+    found = classifier.contributions(penguins.head(2))
+    monkeypatch.setitem(sys.modules, "shap", None)
+    with pytest.raises(ImportError, match="pip install shap"):
+        found.to_shap()
+
+
 def test_shap_explainer_works_on_estimators():
     shap = pytest.importorskip("shap")
     rng = np.random.default_rng(0)

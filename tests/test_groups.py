@@ -17,6 +17,7 @@ import deltaprop as dp
 from deltaprop.engines import xla
 from deltaprop.explain.steps import steps_of
 from deltaprop.explain.values import batch_of
+from deltaprop.model.groups import Groups
 
 from .engines import OTHER_ENGINES
 from .test_files import rewritten
@@ -233,18 +234,32 @@ def test_engines_agree_on_lbfgs_and_sparse_rows(engine, make):
         np.testing.assert_allclose(other.theta, one.theta, rtol=rtol, atol=rtol)
 
 
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.lists(st.integers(0, 99)))
+def test_the_blocks_of_groups_have_each_weight_once(inputs, picks):
+    groups = Groups(tuple(inputs), tuple(inputs[pick % len(inputs)] for pick in picks))
+    counts = np.zeros((len(inputs), len(picks)), int)
+    for block in groups.blocks():
+        part = counts[block.d : block.d + block.inputs, block.u : block.u + block.units]
+        part += np.eye(block.inputs, dtype=int) if block.diagonal else 1
+        assert part.size > 0
+        assert block.size == (block.inputs if block.diagonal else part.size)
+    np.testing.assert_array_equal(counts, groups.connected())
+
+
 @settings(deadline=None, max_examples=40)
 @given(
     st.lists(st.integers(0, 2), min_size=D, max_size=D),
     st.lists(st.integers(0, 9), min_size=1, max_size=40),
-    st.integers(1, N), st.sampled_from([None, 0.5]), st.booleans(),
+    st.integers(1, N), st.sampled_from([None, 0.5]), st.booleans(), st.booleans(),
 )  # fmt: skip
-def test_the_fused_engine_agrees_on_any_groups(inputs, picks, batch, clip, sparse):
+def test_the_fused_engine_agrees_on_any_groups(inputs, picks, batch, clip, sparse, second):
     groups = (inputs, [inputs[pick % D] for pick in picks])
     table = sp.csr_matrix(X * (np.abs(X) > 0.7)) if sparse else X
     found = []
     for engine in ("reference", "fused"):
-        layers = [dp.Dense(len(picks), "tanh", groups=groups), dp.Dense(3, "softmax")]
+        before = [dp.Dense(D, "silu", input_scale=True)] if second else []
+        grouped = dp.Dense(len(picks), "tanh", groups=groups, input_scale=second)
+        layers = [*before, grouped, dp.Dense(3, "softmax")]
         net = dp.Network(D, layers, loss="cross_entropy", reduction="mean", seed=0)
         trained(engine, dp.AdamW(0.01), net, table, batch_size=batch, clip_norm=clip, max_epochs=2)
         found.append(net)

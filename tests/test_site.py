@@ -1,5 +1,6 @@
 """The documentation: navigation, reference, snippets and, slow, the built site."""
 
+import html
 import importlib.util
 import json
 import re
@@ -15,7 +16,7 @@ import typer
 import yaml
 from sklearn.datasets import load_iris
 from typer.testing import CliRunner
-from website import cheat_sheet, equations, gallery, reference
+from website import cheat_sheet, equations, gallery, reference, sessions
 
 import deltaprop as dp
 from deltaprop.cli.app import app
@@ -73,6 +74,30 @@ def test_equations_are_set_and_wrong_ones_are_an_error():
         equations.render_page(r'<span class="arithmatex">\(\frac{1\)</span>')
 
 
+# ---------------------------------------------------------------- sessions
+
+SESSION = """>>> for i in [1, 2]:
+...     print(i < 2)
+True
+False
+>>> print("a", [3,
+...             4])  # doctest: +ELLIPSIS
+a ...
+"""
+
+
+def test_the_button_of_a_session_copies_what_can_be_pasted():
+    assert sessions.mark(f"```python\n{SESSION}```").startswith("```pycon\n>>> for")
+    assert "doctest" not in sessions.mark(SESSION)
+    code = html.escape(SESSION).replace("print", '<span class="nb">print</span>')
+    page = f'<div class="language-pycon highlight"><pre><code>{code}</code></pre></div>'
+    (copied,) = re.findall(r'data-copy="([^"]*)"', sessions.render_page(page))
+    command = [sys.executable, "-i", "-c", ""]
+    done = subprocess.run(command, input=html.unescape(copied), capture_output=True, text=True)
+    assert done.stdout.split() == ["True", "False", "a", "[3,", "4]"]
+    assert "Error" not in done.stderr
+
+
 # ---------------------------------------------------------------- snippets
 
 
@@ -88,8 +113,8 @@ def blocks(page, language):
 
 
 def test_the_commands_of_the_tour_run(checkout):
-    (console,) = blocks((DOCS / "tour.md").read_text(encoding="utf-8"), "console")
-    for command in console.splitlines():
+    (commands,) = blocks((DOCS / "tour.md").read_text(encoding="utf-8"), "bash")
+    for command in commands.splitlines():
         result = CliRunner().invoke(app, shlex.split(command)[1:])
         assert result.exit_code == 0, result.output
     assert len((checkout / "predictions.csv").read_text().splitlines()) == 345

@@ -36,7 +36,7 @@ def _names(names: tuple[str, ...], width: int = 52) -> str:
 
 
 COLUMN_1 = [
-    Box("Classes of a table", '''
+    Box("Predict a class", '''
 table = dp.tables.read_table("data/penguins.csv")
 X, y = table.drop(columns="species"), table["species"]
 model = dp.TabularClassifier(random_state=0).fit(X, y)
@@ -48,7 +48,7 @@ dp.TabularClassifier(preset="best")  # 24 networks
 dp.TabularClassifier(cost={"false_positive": 1,
                            "false_negative": 9})
 '''),
-    Box("Numbers of a table", '''
+    Box("Predict a number", '''
 t = table.dropna(subset="body_mass_g")
 X, y = t.drop(columns="body_mass_g"), t["body_mass_g"]
 model = dp.TabularRegressor().fit(X, y)
@@ -77,6 +77,7 @@ deltaprop train TABLE --target COLUMN -o model.dp
 deltaprop predict model.dp TABLE -o out.csv --proba
 deltaprop evaluate model.dp TABLE
 deltaprop explain | check | info model.dp
+deltaprop export | serve model.dp
 ''', "console"),
 ]  # fmt: skip
 COLUMN_2 = [

@@ -138,7 +138,7 @@ def _index(examples: list[Example]) -> str:
     return (
         "# Gallery\n\nEach example is a short script on a real table. The plots and the "
         "printed lines come from running it when this site was built. The scripts are in "
-        "`docs/gallery`.\n\n"
+        "`docs/gallery`; outside of a notebook, add `plt.show()` at the end of one.\n\n"
         f'<div class="gallery">\n{grid}\n</div>\n'
     )
 

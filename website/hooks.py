@@ -1,4 +1,4 @@
-"""MkDocs hooks: the pages that are not files of docs/, and the equations."""
+"""MkDocs hooks: the pages that are not files of docs/, equations, and interactive sessions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))  # MkDocs loads this file by its path
 
-from website import equations, gallery, llms, reference  # noqa: E402
+from website import equations, gallery, llms, reference, sessions  # noqa: E402
 
 # `:class:`Loss`` of a docstring, once Markdown has turned its backticks into <code>.
 _ROLE = re.compile(r":(?:class|func|meth|mod|attr|math|ref):(?=<code>)")
@@ -47,10 +47,14 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    return sessions.mark(markdown)
+
+
 def on_page_content(page_html: str, page: Any, config: Any, files: Any) -> str:
     if page.url.startswith("reference/"):
         page_html = _ROLE.sub("", page_html).replace("``", "")  # in the types of parameters
-    return equations.render_page(page_html)
+    return equations.render_page(sessions.render_page(page_html))
 
 
 def on_nav(nav: Any, config: Any, files: Any) -> Any:

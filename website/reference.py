@@ -20,7 +20,7 @@ class Section(NamedTuple):
 SECTIONS = {
     "estimators": Section(
         "Estimators",
-        "The scikit-learn classes.",
+        "The classes with the interface of scikit-learn, and the search for their parameters.",
         ("MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor", "tune"),
     ),
     "network": Section(

@@ -205,7 +205,9 @@ class _Pytabkit:
 
 
 def autogluon(job: Job, **parameters: Any) -> Estimator:
-    return _AutoGluon(job, parameters)
+    from autogluon.tabular import TabularPredictor
+
+    return _AutoGluon(TabularPredictor, job, parameters)
 
 
 class _AutoGluon:
@@ -213,17 +215,15 @@ class _AutoGluon:
 
     TARGET = "(target)"
 
-    def __init__(self, job: Job, parameters: dict[str, Any]) -> None:
-        self.job, self.parameters = job, parameters
+    def __init__(self, predictor: Any, job: Job, parameters: dict[str, Any]) -> None:
+        self.predictor, self.job, self.parameters = predictor, job, parameters
 
     def fit(self, X: pd.DataFrame, y: np.ndarray) -> _AutoGluon:
         import tempfile
 
-        from autogluon.tabular import TabularPredictor
-
         metric = self.job.of("log_loss", "root_mean_squared_error")
         self.folder = tempfile.TemporaryDirectory()
-        self.model = TabularPredictor(
+        self.model = self.predictor(
             self.TARGET, path=self.folder.name, eval_metric=metric, verbosity=0
         ).fit(X.assign(**{self.TARGET: y}), num_cpus=self.job.threads, **self.parameters)
         return self
@@ -249,7 +249,5 @@ CONTESTANTS: dict[str, Contestant] = {
     "RealMLP-TD-S": Contestant(pytabkit, {"model": "RealMLP_TD_S"}),
     "RealMLP-TD": Contestant(pytabkit, {"model": "RealMLP_TD"}, SMALL),
     "TabM-D": Contestant(pytabkit, {"model": "TabM_D"}, SMALL),
-    "AutoGluon best": Contestant(
-        autogluon, {"presets": "best_quality", "time_limit": 300}, SMALL
-    ),
+    "AutoGluon best": Contestant(autogluon, {"presets": "best_quality", "time_limit": 300}, SMALL),
 }

@@ -52,15 +52,15 @@ def in_all_sizes(name: str) -> bool:
 
 def _introduction(results: pd.DataFrame, together: pd.DataFrame, contestants: Sequence[str]) -> str:
     counts = together.drop_duplicates("table")["task"].value_counts()
-    halves = " and ".join(sorted(set(together["half"])))
+    halves = " and ".join(sorted(set(together["half"]))).replace("held out", "held-out")
     facts = json.loads(results["machine"].iloc[-1])
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     return (
         "# Real tables\n\n"
-        f"{len(contestants)} contestants in the {counts.sum()} tables of the {halves} half that "
-        f"all of them finished: {counts.get(CLASSIFICATION, 0)} of classes, "
-        f"{counts.get(REGRESSION, 0)} of numbers. 70 % of the rows are for training; scores are "
-        "means over seeds on the other 30 %. All are at their defaults with "
+        f"{len(contestants)} models are compared on the {counts.sum()} tables of the {halves} half "
+        f"that all of them finished: {counts.get(CLASSIFICATION, 0)} tables for classification and "
+        f"{counts.get(REGRESSION, 0)} for regression. 70 % of the rows are for training; scores "
+        "are those on the other 30 %, as means over the splits. All are at their defaults with "
         f"{together['threads'].iloc[0]} threads.\n\n"
         f"{facts['processor']}, Python {facts['python']}, {versions}; {facts['date'][:10]}."
     )

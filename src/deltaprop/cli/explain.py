@@ -72,11 +72,12 @@ def explain(
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Write the derivation of a model's network: every equation, with its own functions.
+    """Write the equations of a model's network, or with --row, why it predicts what it does.
 
-    With a table, the values for its first three rows are written below each equation. Of an
-    ensemble, this is the network of one member. With --row, it is written instead how much each
-    column contributes to the prediction for a row, compared with the other rows of the table.
+    The equations are those of its own functions and shapes. With a table, the values for its
+    first three rows are written below each. Of an ensemble, this is the network of one member.
+    With --row, it is written instead how much each column contributes to the prediction for a
+    row, compared with the other rows of the table.
     """
     if output is not None:
         require_writable(output)

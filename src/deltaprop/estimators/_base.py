@@ -259,8 +259,12 @@ class BaseMLP(
 
         Parameters
         ----------
-        X, y, sample_weight
-            As for ``fit``. Of the known classes, some may be missing in y.
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            The rows to train on.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Their targets. Not all of the known classes need to occur; new ones are an error.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the rows.
         **parameters
             What differs from the parameters of this model: often ``freeze``, a smaller
             ``learning_rate_init`` and ``max_iter``. The layers must remain. `checkpoint` and
@@ -269,7 +273,7 @@ class BaseMLP(
         Returns
         -------
         MLPClassifier or MLPRegressor
-            This model is unchanged.
+            The copy; this model is unchanged.
 
         Raises
         ------

@@ -106,8 +106,17 @@ class Contributions:
         return "\n".join(line.rstrip() for line in lines)
 
     def to_shap(self) -> Any:
-        """The same as a ``shap.Explanation``, for the plots of shap."""
-        import shap
+        """The same as a ``shap.Explanation``, for the plots of shap.
+
+        Raises
+        ------
+        ImportError
+            If shap is not installed.
+        """
+        try:
+            import shap
+        except ImportError as error:
+            raise ImportError("to_shap needs shap. Install it with: pip install shap") from error
 
         one = len(self.outputs) == 1
         base = np.tile(self.base, (len(self.values), 1))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,6 +14,9 @@ from deltaprop.functions.checks import is_int
 
 if TYPE_CHECKING:
     from jaxtyping import Bool
+
+
+LONGEST = 16_384  # weights of a diagonal
 
 
 class Groups(NamedTuple):
@@ -45,6 +50,80 @@ class Groups(NamedTuple):
     def n_groups(self) -> int:
         """The number of groups."""
         return len(set(self.units))
+
+    def blocks(self) -> tuple[Block, ...]:
+        """The weights that exist, as few blocks of them.
+
+        Examples
+        --------
+        >>> from deltaprop.model.groups import Groups
+        >>> for block in Groups(inputs=(0, 1, 2, 2), units=(0, 1, 2, 2, 2)).blocks():
+        ...     print(block)
+        Block(d=2, u=2, inputs=2, units=3, diagonal=False)
+        Block(d=0, u=0, inputs=2, units=2, diagonal=True)
+        """
+        return _blocks(self)
+
+
+class Block(NamedTuple):
+    """Some weights of a layer that exist.
+
+    Attributes
+    ----------
+    d, u : int
+        The first input and the first unit.
+    inputs, units : int
+        How many adjacent inputs and units are connected.
+    diagonal : bool
+        Whether each of the inputs is connected with one of the units, in their order, rather than
+        with all of them.
+    """
+
+    d: int
+    u: int
+    inputs: int
+    units: int
+    diagonal: bool
+
+    @property
+    def size(self) -> int:
+        """The number of weights."""
+        return self.inputs if self.diagonal else self.inputs * self.units
+
+
+@lru_cache(maxsize=64)
+def _blocks(groups: Groups) -> tuple[Block, ...]:
+    inputs, units = _ranges(groups.inputs), _ranges(groups.units)
+    pairs = [
+        (*of_inputs, *of_units)
+        for group, ranges in units.items()
+        for of_inputs, of_units in product(inputs[group], ranges)
+    ]
+    whole = [Block(d, u, n, m, False) for d, n, u, m in pairs if n * m > 1]
+    single = sorted((d, u) for d, n, u, m in pairs if n * m == 1)
+    return (*whole, *_diagonals(single))
+
+
+def _ranges(numbers: tuple[int, ...]) -> dict[int, list[tuple[int, int]]]:
+    """For each group, the first position and the length of each part that is adjacent."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    start = 0
+    for i in range(1, len(numbers) + 1):
+        if i == len(numbers) or numbers[i] != numbers[start]:
+            found.setdefault(numbers[start], []).append((start, i - start))
+            start = i
+    return found
+
+
+def _diagonals(single: list[tuple[int, int]]) -> Iterator[Block]:
+    """Blocks of the weights (d, u), in which d and u grow together."""
+    start = 0
+    for i in range(1, len(single) + 1):
+        d, u = single[start]
+        n = i - start
+        if i == len(single) or single[i] != (d + n, u + n) or n == LONGEST:
+            yield Block(d, u, n, n, True)
+            start = i
 
 
 def check_groups(groups: Any, n_units: int) -> Groups:

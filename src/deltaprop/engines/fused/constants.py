@@ -95,7 +95,8 @@ LAYER = np.dtype([
     ("b", COUNT),  # position of b_l (H,) in θ, and of ∂b_l in the gradient
     ("r", COUNT),  # position of r_l (D,), the factors of the inputs; -1: there are none
     ("alpha", COUNT),  # position of α_l (H,) of a trainable activation; -1: there is none
-    # int64: the group of each input and of each unit; 0: every weight exists.
+    ("blocks", ADDRESS), ("n_blocks", COUNT),  # of the weights that exist; 0 blocks: all exist
+    # int64: the group of each input and of each unit of sparse rows; 0: every weight exists.
     ("input_groups", ADDRESS), ("unit_groups", ADDRESS),
     ("X", PLACE),  # X_l (slab, D)
     ("a", PLACE),  # a_l (slab, H); the place of z where f works in place
@@ -104,13 +105,21 @@ LAYER = np.dtype([
     ("f", PLACE),  # f(a_l) of a trainable activation, which is not X_{l+1} (slab, H)
     ("mixed", PLACE),  # ∂L/∂X_{l+1}, and then its product with f(a_l) - a_l (slab, H)
     ("in_place", FLAG),  # products read W_l and δ_l in place, not from panels
-    ("W_panels", PLACE),  # copies of W_l, of W_lᵀ and of δ_l in panels: see products.py
+    # Copies of W_l, of W_lᵀ and of δ_l in panels (see products.py), or of the blocks of W_l.
+    ("W_panels", PLACE),
     ("W_transposed_panels", PLACE),
     ("delta_panels", PLACE),
     ("forward", ADDRESS),  # the compiled function for z = f(a + b): see blocks.py
     ("pull_back", ADDRESS),  # the compiled function for g ← f′(a) ⊙ g
     ("dropout", REAL),  # probability that an output is dropped
     ("rate_W", REAL), ("rate_b", REAL), ("rate_r", REAL), ("rate_alpha", REAL),  # of their steps
+])  # fmt: skip
+
+BLOCK = np.dtype([  # some of the weights of a layer with groups that exist: see grouped.py
+    ("d", COUNT), ("u", COUNT),  # the first input and the first unit
+    ("inputs", COUNT), ("units", COUNT),
+    ("diagonal", FLAG),  # each input is connected with one unit
+    ("at", COUNT),  # where the copies of the weights begin, after those of the blocks before
 ])  # fmt: skip
 
 NETWORK = [
@@ -126,6 +135,8 @@ NETWORK = [
     ("collapsed", FLAG),  # it gives ∂loss/∂a of the last layer rather than ∂loss/∂ŷ
     ("rows_times", ADDRESS),  # compiled product A B, A stored by rows
     ("columns_times", ADDRESS),  # compiled product A B, A stored by columns
+    ("exact_rows_times", ADDRESS),  # the same in the precision of the network
+    ("exact_columns_times", ADDRESS),
     ("to_panels", ADDRESS),  # copies rows of B to the panels that these products read
     ("to_panels_of_transpose", ADDRESS),
 ]

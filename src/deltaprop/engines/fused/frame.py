@@ -10,7 +10,7 @@ import numpy as np
 from deltaprop.data.rows import Rows
 from deltaprop.engines.fused import constants, units
 from deltaprop.engines.fused.kernel_rows import KernelRows
-from deltaprop.engines.fused.layout import Room, training_room
+from deltaprop.engines.fused.layout import Room, block_records, training_room
 from deltaprop.engines.fused.threads import CREW, Assistant
 from deltaprop.functions.masks import keys_of_units
 from deltaprop.model import Model
@@ -101,13 +101,22 @@ class Frame:
         )  # fmt: skip
 
     def _set_groups(self, l: int, groups: Groups) -> None:
-        """The groups of a layer. Weights that do not exist are 0: their gradient is set to 0."""
+        """The groups of a layer. Weights that do not exist are 0, and so is their gradient."""
         self._missing.append((self.net.W[l], ~groups.connected()))
-        for name, numbers in (("input_groups", groups.inputs), ("unit_groups", groups.units)):
+        if self.sparse and l == 0:
+            self._set_arrays(l, input_groups=groups.inputs, unit_groups=groups.units)
+        else:
+            blocks = block_records(groups)
+            self._set_arrays(l, blocks=blocks.view(np.int64))
+            self.layers["n_blocks"][l] = len(blocks)
+        self.set(by_layer=True)
+
+    def _set_arrays(self, l: int, **arrays: Any) -> None:
+        """Store the addresses of arrays of whole numbers in the record of a layer."""
+        for name, numbers in arrays.items():
             array = np.array(numbers, np.int64)
             self._kept.append(array)
             self.layers[name][l] = address(array)
-        self.set(by_layer=True)
 
     def _set_workspace(self) -> None:
         room, places = self.room, self.room.places

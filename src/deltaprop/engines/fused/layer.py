@@ -14,6 +14,12 @@ import numpy as np
 from numba import uint32
 
 from deltaprop.engines.fused.constants import FEW, FRAME, LAYER, ROOM
+from deltaprop.engines.fused.grouped import (
+    affine_of_blocks,
+    back_of_blocks,
+    copy_blocks,
+    gradient_of_blocks,
+)
 from deltaprop.engines.fused.lowlevel import (
     call_panels,
     call_product,
@@ -94,6 +100,8 @@ def affine(one, f, l, tile):
     a_at = row_at(one, f, layer.a, tile.low, H)
     if l == 0 and f.sparse:
         _affine_of_sparse(one, f, tile.first, n, W_at, H, a_at)
+    elif layer.n_blocks:
+        affine_of_blocks(one, f, layer, n, X_at, place_at(one, f, layer.W_panels), a_at)
     elif f.by_unit:  # a_lᵀ = W_lᵀ X_lᵀ
         call_product(f.columns_times, W_at, H, X_at, n, W, a_at, n, H, n, D, 0, 0)
     elif f.N < FEW:
@@ -153,7 +161,10 @@ def back(one, f, l, tile):
     D, H, n, W = layer.D, layer.H, tile.n, panel_width(one)
     delta_at = row_at(one, f, layer.delta, tile.low, H)
     g_at = row_at(one, f, below.delta, tile.low, D)
-    if f.by_unit:  # gᵀ = W_l δ_lᵀ
+    if layer.n_blocks:
+        transposes = place_at(one, f, layer.W_transposed_panels)
+        back_of_blocks(one, f, layer, n, delta_at, transposes, g_at)
+    elif f.by_unit:  # gᵀ = W_l δ_lᵀ
         W_at = weights_at(one, f, layer)
         call_product(f.rows_times, W_at, H, delta_at, n, W, g_at, n, D, n, H, 0, 0)
     else:
@@ -172,6 +183,11 @@ def weight_gradient(one, f, k, l, slab, low, high):
     D, H, n, more = layer.D, layer.H, slab.n, 1 if slab.in_batch else 0
     if l == 0 and f.sparse:
         _weight_gradient_of_sparse(one, f, slab, low, high)
+        return
+    if layer.n_blocks:
+        X_at, delta_at = place_at(one, f, layer.X), place_at(one, f, layer.delta)
+        dW_at, room = f.G + layer.W * item, room_at(one, f, k)
+        gradient_of_blocks(one, f, layer, n, X_at, delta_at, dW_at, low, high, more, room)
         return
     X_at, delta_at = place_at(one, f, layer.X), place_at(one, f, layer.delta_panels)
     b_k, b_panel = W, f.slab * W
@@ -299,6 +315,12 @@ def W_to_panels(one, f, l, low, high):
     if layer.r >= 0:
         _scale_rows(one, f, layer, low, high)
     if f.by_unit or (l == 0 and f.sparse):
+        return
+    if layer.n_blocks:
+        copies, transposes = place_at(one, f, layer.W_panels), 0
+        if l > 0 and f.backward:
+            transposes = place_at(one, f, layer.W_transposed_panels)
+        copy_blocks(one, layer, weights_at(one, f, layer), copies, transposes, low, high)
         return
     D, H, W_at = layer.D, layer.H, weights_at(one, f, layer)
     if not layer.in_place:

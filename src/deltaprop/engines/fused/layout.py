@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from deltaprop.engines.fused.constants import (
+    BLOCK,
     LAYER,
     MR,
     NARROW,
@@ -35,6 +36,7 @@ from deltaprop.engines.fused.constants import (
 from deltaprop.engines.fused.processors import available
 from deltaprop.functions.activations import Activation
 from deltaprop.model import Model
+from deltaprop.model.groups import Groups
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -81,6 +83,22 @@ def layer_sizes(net: Model) -> list[int]:
     return [net.n_features, *(layer.units for layer in net.layers)]
 
 
+def existing_weights(net: Model) -> list[int]:
+    """The number of weights of each layer that exist."""
+    sizes, groups = [W.size for W in net.W], dict(net.layout.grouped)
+    for l, of_layer in groups.items():
+        sizes[l] = sum(block.size for block in of_layer.blocks())
+    return sizes
+
+
+def block_records(groups: Groups) -> Shaped[np.ndarray, " B"]:
+    """The blocks of a layer as records, with the places of their copies."""
+    blocks = groups.blocks()
+    records = np.array([(*block, 0) for block in blocks], BLOCK)
+    records["at"] = np.cumsum([0, *(block.size for block in blocks)])[:-1]
+    return records
+
+
 def training_room(
     net: Model, K: int, batch: int, n_threads: int | None, sparse: bool, reproducible: bool,
     precision: str | None = None,
@@ -97,8 +115,9 @@ def training_room(
         for layer in net.layers
     ]
     in_place[-1] = False
-    products = [batch * D * H for D, H in pairwise(layer_sizes(net))]
+    products = [batch * size for size in existing_weights(net)]
     by_unit = not sparse and max(products) <= SMALL_PRODUCT and sum(products) < WORK_FOR_TWO
+    by_unit = by_unit and not net.layout.grouped
     slab = min(batch, LARGEST_SLAB)
     small = sum(products) < WORK_FOR_TWO and not sparse
     allowed = n_threads or available()
@@ -128,7 +147,7 @@ def prediction_room(net: Model, N: int, n_threads: int | None, sparse: bool) -> 
     in_place = [
         layer.activation.kernel is None and not layer.trainable_activation for layer in net.layers
     ]
-    products = N * sum(W.size for W in net.W)
+    products = N * sum(existing_weights(net))
     most = min(N, products // (8 * WORK_FOR_TWO) + 1)  # one thread if there is little to do
     allowed = n_threads or available()
     n_threads = max(1, min(allowed, most)) if most > 1 else 1
@@ -169,6 +188,9 @@ def _places(
     # Numbers that a product converts are converted when they are copied.
     short = READS_IN_PLACE and not by_unit and precision is None
     read_in_place = [short and H * net.dtype.itemsize <= NARROW for H in outputs]
+    copied = {l: n for l, n in enumerate(existing_weights(net)) if l in dict(net.layout.grouped)}
+    for l in copied:
+        read_in_place[l] = True  # δ_l; of W_l, the blocks are copied
 
     layers["D"], layers["H"], layers["in_place"] = inputs, outputs, read_in_place
     ends = np.cumsum([D * H + H for D, H in pairwise(sizes)])
@@ -194,10 +216,11 @@ def _places(
     batch_targets, batch_losses, scratch = take(rows * K), take(rows), take(2 * rows)
     for l, (D, H) in enumerate(pairwise(sizes)):
         needed = dense[l] and not read_in_place[l]
-        layers["W_panels"][l] = take(D * padded[H] if needed else 0)
+        layers["W_panels"][l] = take(copied.get(l, D * padded[H] if needed else 0))
     for l, (D, H) in enumerate(pairwise(sizes)):
         needed = dense[l] and backward and l > 0
-        layers["W_transposed_panels"][l] = take(H * padded[D] if needed else 0)
+        size = copied.get(l, H * padded[D])
+        layers["W_transposed_panels"][l] = take(size if needed else 0)
     for l, H in enumerate(outputs):
         needed = (dense[l] or by_unit) and backward and not read_in_place[l]
         layers["delta_panels"][l] = take(rows * padded[H] if needed else 0)

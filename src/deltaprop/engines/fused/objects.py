@@ -117,8 +117,8 @@ def _environment() -> str:
     package = Path(__file__).parents[2]
     sources = sorted((package / "functions").rglob("*.py"))
     compiled_modules = (
-        "blocks", "constants", "kernel", "layer", "lowlevel", "normals", "parts", "per_sample",
-        "products", "products_bf16", "relay", "sharing", "units", "vector",
+        "blocks", "constants", "grouped", "kernel", "layer", "lowlevel", "normals", "parts",
+        "per_sample", "products", "products_bf16", "relay", "sharing", "units", "vector",
     )  # fmt: skip
     sources += [Path(__file__).with_name(f"{name}.py") for name in compiled_modules]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()

@@ -22,6 +22,7 @@ from deltaprop.engines.fused.constants import (
     ROWS_OF_BATCH,
     TOGETHER,
 )
+from deltaprop.engines.fused.grouped import block_at
 from deltaprop.engines.fused.layer import (
     Slab,
     Tile,
@@ -371,26 +372,73 @@ def _update(one, f, at, n, l2, decay, gain, clip, factor):
     at *= size_of(one)
     theta, g_of = vector(one, f.theta + at, n), vector(one, f.G + at, n)
     first, second = vector(one, f.first + at, n), vector(one, f.second + at, n)
-    l2, decay = number(one, l2), number(one, decay)
-    gain, clip, factor = number(one, gain), number(one, clip), number(one, factor)
-    b1, b2, eps = number(one, f.b1), number(one, f.b2), number(one, f.epsilon)
-    c1, c2, nesterov = number(one, 1 - f.b1), number(one, 1 - f.b2), f.nesterov
+    rule = _rule(one, f, l2, decay, gain, clip, factor)
     if f.rule == ADAM:
-        gain *= factor
         for i in range(n):
-            x = theta[i]
-            g = (g_of[i] + l2 * x) * clip
-            m = b1 * first[i] + c1 * g
-            v = b2 * second[i] + c2 * (g * g)
-            first[i], second[i] = m, v
-            theta[i] = x - gain * m / (math.sqrt(v) + eps) - decay * x
+            _adam(rule, theta, g_of, first, second, i)
     else:
         for i in range(n):
-            x = theta[i]
-            g = (g_of[i] + l2 * x) * clip
-            v = b1 * first[i] - gain * g
-            first[i] = v
-            theta[i] = x + factor * (b1 * v - gain * g if nesterov else v)
+            _sgd(rule, theta, g_of, first, i)
+
+
+@plain
+def _update_rows(one, f, at, rows, row_step, n, l2, decay, gain, clip, factor):
+    """The same for the first n parameters of rows that begin `row_step` parameters apart."""
+    at, size = at * size_of(one), (rows - 1) * row_step + n
+    theta, g_of = vector(one, f.theta + at, size), vector(one, f.G + at, size)
+    first, second = vector(one, f.first + at, size), vector(one, f.second + at, size)
+    rule = _rule(one, f, l2, decay, gain, clip, factor)
+    for row in range(0, rows * row_step, row_step):
+        for i in range(row, row + n):
+            if f.rule == ADAM:
+                _adam(rule, theta, g_of, first, second, i)
+            else:
+                _sgd(rule, theta, g_of, first, i)
+
+
+class Rule(NamedTuple):
+    """The numbers of an update rule, in the dtype of the network."""
+
+    l2: float
+    decay: float
+    gain: float
+    clip: float
+    factor: float
+    b1: float
+    b2: float
+    c1: float
+    c2: float
+    epsilon: float
+    nesterov: int
+
+
+@plain
+def _rule(one, f, l2, decay, gain, clip, factor):
+    return Rule(
+        number(one, l2), number(one, decay), number(one, gain), number(one, clip),
+        number(one, factor), number(one, f.b1), number(one, f.b2), number(one, 1 - f.b1),
+        number(one, 1 - f.b2), number(one, f.epsilon), f.nesterov,
+    )  # fmt: skip
+
+
+@plain
+def _adam(rule, theta, g_of, first, second, i):
+    x = theta[i]
+    g = (g_of[i] + rule.l2 * x) * rule.clip
+    m = rule.b1 * first[i] + rule.c1 * g
+    v = rule.b2 * second[i] + rule.c2 * (g * g)
+    first[i], second[i] = m, v
+    step = rule.gain * rule.factor * m / (math.sqrt(v) + rule.epsilon)
+    theta[i] = x - step - rule.decay * x
+
+
+@plain
+def _sgd(rule, theta, g_of, first, i):
+    x = theta[i]
+    g = (g_of[i] + rule.l2 * x) * rule.clip
+    v = rule.b1 * first[i] - rule.gain * g
+    first[i] = v
+    theta[i] = x + rule.factor * (rule.b1 * v - rule.gain * g if rule.nesterov else v)
 
 
 @plain
@@ -400,12 +448,30 @@ def _update_weights(one, f, l, low, high, step, l2, clip):
     if l == 0 and f.scales != 0:
         for d in range(low, high):
             _update_scaled(one, f, d, layer.W + d * layer.H, layer.H, step, l2, clip)
+    elif layer.n_blocks:
+        _update_blocks(one, f, layer, low, high, step, l2, clip)
     else:
         at, size, rate = layer.W + low * layer.H, (high - low) * layer.H, layer.rate_W
         _update(one, f, at, size, l2, step.decay * rate, step.gain, clip, rate)
     if layer.r >= 0:
         at = layer.r + low
         _update(one, f, at, high - low, 0.0, 0.0, step.gain, clip, layer.rate_r)
+
+
+@plain
+def _update_blocks(one, f, layer, low, high, step, l2, clip):
+    """Update the weights that exist in rows low … high of W_l."""
+    H, rate, decay = layer.H, layer.rate_W, step.decay * layer.rate_W
+    for i in range(layer.n_blocks):
+        block = block_at(layer.blocks, i)
+        d, last = max(low, block.d), min(high, block.d + block.inputs)
+        if d >= last:
+            continue
+        u, n, row_step = block.u, block.units, H
+        if block.diagonal:
+            u, n, row_step = block.u + d - block.d, 1, H + 1
+        at = layer.W + d * H + u
+        _update_rows(one, f, at, last - d, row_step, n, l2, decay, step.gain, clip, rate)
 
 
 @plain

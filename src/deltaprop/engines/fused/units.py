@@ -58,6 +58,9 @@ def _make_kernel(dtype: str) -> dict[str, Any]:
     return {"enter": entry(kernel.enter.py_func), "part": parts.part(dtype)}
 
 
+TIMES = ("rows_times", "columns_times")
+
+
 @functools.lru_cache(maxsize=512)
 def products(dtype: str) -> Unit:
     """The matrix products."""
@@ -178,6 +181,6 @@ def compiled(net: Model, source: str, precision: str | None = None) -> Compiled:
         np.array([block["pull_back"] for block in blocks]),
         addresses(loss(net.loss_function, net.f[-1].name, dtype))["loss"],
         addresses(gather(source, dtype))["gather"],
-        addresses(factors),
+        addresses(factors) | {f"exact_{name}": addresses(products(dtype))[name] for name in TIMES},
         net.loss_function.closed_form(net.f[-1].name) is not None,
     )

@@ -221,8 +221,12 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
 
         Parameters
         ----------
-        X, y, sample_weight
-            As for ``fit``. Of the known classes, some may be missing in y.
+        X : DataFrame, array-like, sparse matrix or dict of columns
+            The rows to train on, with the columns of the first training.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Their targets. Not all of the known classes need to occur; new ones are an error.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the rows.
         freeze : list of int, optional
             Layers whose weights and biases stay as they are: 0 is the first.
         learning_rate_init : float, default=1e-4
@@ -233,8 +237,8 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
         Returns
         -------
         TabularClassifier or TabularRegressor
-            This model is unchanged. The new one has no held-out predictions: ``cv_score_`` and the
-            like are None.
+            The copy; this model is unchanged. The copy has no held-out predictions:
+            ``cv_score_`` and the like are None.
 
         Raises
         ------
@@ -499,8 +503,9 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
         if self.held_out_ is None:
             raise InputError(
                 "Intervals and sets need the predictions for held-out rows, which only a "
-                "cross-validation gives: fit with cv='auto' or cv >= 2, and with a loss that "
-                "predicts one class per row, or one number per target."
+                "cross-validation gives: fit with cv >= 2 (preset='fast' and many rows otherwise "
+                "mean a single network), and with a loss that predicts one class per row, or one "
+                "number per target."
             )
         return self.held_out_
 
