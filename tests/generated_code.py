@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -77,6 +78,7 @@ class C:
         if shutil.which("gcc") is None:
             pytest.skip("gcc is not installed")
         self.header, self.program = (folder / "model.h").read_text(), folder / "program"
+        assert not re.search(r"\b(malloc|calloc|realloc|alloca|free)\b", self.header)
         source = MAIN
         for name, code in self._calls().items():
             source = source.replace(name, code)
