@@ -125,6 +125,7 @@ def tabular() -> Target:
 def _new_tabular_models() -> list[bytes]:
     """What this version writes, which may differ from the files of earlier versions."""
     import pandas as pd
+    from sklearn.multioutput import MultiOutputClassifier
 
     n = 40
     rng = np.random.RandomState(0)
@@ -140,7 +141,10 @@ def _new_tabular_models() -> list[bytes]:
     ):
         dp.save(model.fit(table, y), path)
         found.append(path.read_bytes())
-    return found
+    several = MultiOutputClassifier(dp.MLPClassifier(3, max_iter=2, random_state=0))
+    numbers = table[["size"]].assign(other=rng.rand(n))
+    dp.save(several.fit(numbers, rng.choice(["a", "b", "c"], (n, 2))), path)
+    return [*found, path.read_bytes()]
 
 
 def checkpoints() -> Target:
