@@ -453,3 +453,16 @@ def test_a_refit_without_early_stopping_takes_as_many_epochs_as_the_members() ->
     model = dp.TabularRegressor(**options, cv=2, refit=True).fit(frame, y)
     assert len(model.members_) == 1
     assert model.mlp_.n_iter_ <= FAST["max_iter"]
+
+
+def test_fitting_leaves_the_filters_of_warnings_as_they_are() -> None:
+    """Threads that change them for a while restore what other threads have set."""
+    X, y, _ = table()
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        before = list(warnings.filters)
+        for seed in range(5):
+            dp.TabularClassifier(4, max_iter=2, random_state=seed).fit(X, y)
+            assert list(warnings.filters) == before
+    assert len(shown) == 5  # that training has not converged
+    assert {warning.filename for warning in shown} == {__file__}

@@ -18,10 +18,26 @@ class Section(NamedTuple):
 
 
 SECTIONS = {
-    "estimators": Section(
-        "Estimators",
-        "The classes with the interface of scikit-learn, and the search for their parameters.",
-        ("MLPClassifier", "MLPRegressor", "TabularClassifier", "TabularRegressor", "tune"),
+    "classifier": Section(
+        "TabularClassifier",
+        "The classifier for tables.",
+        ("TabularClassifier",),
+    ),
+    "regressor": Section(
+        "TabularRegressor",
+        "The regressor for tables.",
+        ("TabularRegressor",),
+    ),
+    "tune": Section("tune", "The search for good parameters of the models for tables.", ("tune",)),
+    "mlp_classifier": Section(
+        "MLPClassifier",
+        "The replacement of scikit-learn's class of the same name.",
+        ("MLPClassifier",),
+    ),
+    "mlp_regressor": Section(
+        "MLPRegressor",
+        "The replacement of scikit-learn's class of the same name.",
+        ("MLPRegressor",),
     ),
     "network": Section(
         "Networks and training",

@@ -8,7 +8,11 @@ the conventions of Python and scikit-learn ask for, so ``except ValueError`` cat
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+
+INSIDE = (str(Path(__file__).parent), "_callback_support.py")  # scikit-learn's wrapper of fit
 
 
 class InputError(ValueError):
@@ -91,3 +95,23 @@ def naming_missing_packages(what: str) -> Iterator[None]:
             f"{package}`, or everything that deltaprop needs with `pip install deltaprop`. NumPy "
             "alone suffices for predictions: dp.load(path, light=True).predict(X)."
         ) from error
+
+
+def users_line() -> int:
+    """The `stacklevel` of a warning that names the line outside of deltaprop which led to it.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from deltaprop.errors import users_line
+    >>> warnings.warn("the number of rows is small", stacklevel=users_line())
+    """
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and _is_inside(frame.f_code.co_filename):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _is_inside(path: str) -> bool:
+    package, wrapper = INSIDE
+    return path.startswith(package) or path.endswith(wrapper)

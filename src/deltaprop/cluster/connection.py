@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from deltaprop.errors import InputError
+from deltaprop.errors import InputError, users_line
 
 LOCAL = "local"
 CLUSTER_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -50,7 +50,7 @@ def connected(address: str | None) -> Iterator[Any]:
                 "may reach it, because the program imported ray earlier. Set "
                 f"{CLUSTER_VARIABLE}=0 in the environment before ray is imported, so that it "
                 "listens on 127.0.0.1 only.",
-                stacklevel=4,
+                stacklevel=users_line(),
             )
     else:
         _connect(ray, wanted)

@@ -10,6 +10,7 @@ import numpy as np
 
 from deltaprop.cluster.connection import connected
 from deltaprop.cluster.transfer import adopt, writable
+from deltaprop.errors import users_line
 from deltaprop.training import many
 
 if TYPE_CHECKING:
@@ -128,7 +129,9 @@ def cross_validate(
     for job, (_, problem) in enumerate(found):
         if problem is not None:
             m, fold = divmod(job, len(splits))
-            warnings.warn(f"{models[m]!r} failed on fold {fold}: {problem}", stacklevel=2)
+            warnings.warn(
+                f"{models[m]!r} failed on fold {fold}: {problem}", stacklevel=users_line()
+            )
     return np.array([score for score, _ in found]).reshape(len(models), len(splits))
 
 

@@ -23,7 +23,7 @@ from deltaprop.engines.protocol import (
     Trainer,
 )
 from deltaprop.engines.reference import Reference
-from deltaprop.errors import InputError
+from deltaprop.errors import InputError, users_line
 from deltaprop.model import Model
 
 PACE = 10e9  # multiplications per second of the reference engine, at best
@@ -195,4 +195,4 @@ def _fall_back(reason: str) -> None:
     """Warn once for each reason."""
     if reason not in _warned:
         _warned.add(reason)
-        warnings.warn(f"Falling back to the reference engine: {reason}.", stacklevel=5)
+        warnings.warn(f"Falling back to the reference engine: {reason}.", stacklevel=users_line())

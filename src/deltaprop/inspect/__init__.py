@@ -6,6 +6,8 @@ import importlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from deltaprop.errors import users_line
+
 _HOME = {
     "Derivation": "deltaprop.explain.derivation",
     "LossCurveDisplay": "deltaprop.inspect.displays",
@@ -45,7 +47,7 @@ def __getattr__(name: str) -> Any:
     if name in _DEPRECATED:
         new = _DEPRECATED[name]
         message = f"deltaprop.inspect.{name} is deprecated and will be removed; use {new}."
-        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        warnings.warn(message, DeprecationWarning, stacklevel=users_line())
         return __getattr__(new)
     if name not in _HOME:
         raise AttributeError(f"module 'deltaprop.inspect' has no attribute {name!r}")

@@ -115,11 +115,13 @@ def with_margin(value: float, margin: float) -> str:
     --------
     >>> with_margin(0.04123, 0.0093), with_margin(1234.5, 87.2)
     ('0.041 ± 0.009', '1,234 ± 87')
+    >>> with_margin(-0.0012, 0.02)
+    '0.00 ± 0.02'
     """
     if not (math.isfinite(margin) and margin > ROUNDING * max(1.0, abs(value))):
         return f"{value:,.4g}"
     digits = max(0, -math.floor(math.log10(margin)))
-    return f"{value:,.{digits}f} ± {margin:,.{digits}f}"
+    return f"{value:z,.{digits}f} ± {margin:,.{digits}f}"  # z: no -0.00
 
 
 def compare(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop.data.rows import TrainingRows
-from deltaprop.errors import InputError
+from deltaprop.errors import InputError, users_line
 from deltaprop.model import Model
 from deltaprop.model.groups import Groups
 from deltaprop.optim.state import EpochInProgress, TrainingState
@@ -167,7 +167,7 @@ class CheckpointManager:
                 raise
             warnings.warn(
                 f"{error} Training continues without this checkpoint; earlier ones are kept.",
-                stacklevel=6,
+                stacklevel=users_line(),
             )
         self._since = time.monotonic()
 
@@ -293,7 +293,7 @@ class CheckpointManager:
         warnings.warn(
             f"Training continues from {str(self._settings.folder)!r}, but "
             f"{'; '.join(changed.values())}: {then}.",
-            stacklevel=5,
+            stacklevel=users_line(),
         )
         return restarts
 

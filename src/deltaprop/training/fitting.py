@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from deltaprop.data.rows import Rows, RowSource, TrainingRows
 from deltaprop.engines import Engine, Run, trainer_for
 from deltaprop.engines.protocol import StepObserver
-from deltaprop.errors import InputError, InputTypeError
+from deltaprop.errors import InputError, InputTypeError, users_line
 from deltaprop.functions.initializers import random_state
 from deltaprop.model import Model
 from deltaprop.optim.batch_gradients import ExactGradient
@@ -22,6 +22,7 @@ from deltaprop.optim.state import TrainingState
 from deltaprop.training.callbacks import Callbacks
 from deltaprop.training.epochs import Epochs
 from deltaprop.training.history import History
+from deltaprop.training.interruption import cancelled
 from deltaprop.training.lbfgs import Iterations
 from deltaprop.training.loop import Driver, TrainingLoop
 from deltaprop.training.noise_plan import NoisePlan
@@ -187,7 +188,7 @@ def batch_size_for(batch_size: int | str, N: int) -> int:
         warnings.warn(
             f"Got `batch_size` less than 1 or larger than sample size: {batch_size} for {N} "
             "row(s). It is going to be clipped.",
-            stacklevel=5,
+            stacklevel=users_line(),
         )
     return min(int(batch_size), N)
 
@@ -338,8 +339,8 @@ def _recorder(loop: TrainingLoop, rows: TrainingRows, step: int) -> Recorder | N
 
 def _warn_if_interrupted(loop: TrainingLoop) -> None:
     history, checkpoint = loop.history, loop.settings.checkpoint
-    if history.stop_reason != "interrupted":
-        return
+    if history.stop_reason != "interrupted" or cancelled.get() is not None:
+        return  # of runs that end together, the caller reports once
     kept = "best" if history.best_epoch else "latest"
     hint = ""
     if checkpoint is not None:
@@ -347,5 +348,5 @@ def _warn_if_interrupted(loop: TrainingLoop) -> None:
     warnings.warn(
         f"Training interrupted by user after {history.n_epochs} epoch(s); the {kept} weights so "
         f"far are kept.{hint}",
-        stacklevel=4,
+        stacklevel=users_line(),
     )

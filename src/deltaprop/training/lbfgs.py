@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deltaprop.engines.protocol import Objective, StepObserver
+from deltaprop.errors import users_line
 from deltaprop.optim.solvers import LBFGS
 from deltaprop.training.loop import TrainingLoop
 
@@ -97,5 +98,5 @@ def _warn_of_failure(result: Any) -> None:
         f"{result.message}. Increase the number of iterations (max_iter or "
         "max_epochs), or scale the data.",
         ConvergenceWarning,
-        stacklevel=2,
+        stacklevel=users_line(),
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop.errors import InputError
+from deltaprop.errors import InputError, users_line
 from deltaprop.model import Model
 from deltaprop.training.checkpoint import check_checkpoint
 from deltaprop.training.fitting import fit
@@ -131,7 +131,9 @@ def cross_validate(
         m, fold = divmod(job, len(folds))
         scores[m, fold], problem = fold_score(models[m], folds[fold], scoring)
         if problem is not None:
-            warnings.warn(f"{models[m]!r} failed on fold {fold}: {problem}", stacklevel=2)
+            warnings.warn(
+                f"{models[m]!r} failed on fold {fold}: {problem}", stacklevel=users_line()
+            )
 
     _in_threads(score_number, range(len(models) * len(folds)), n_jobs)
     return scores

@@ -14,6 +14,7 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
+from deltaprop.errors import users_line
 from deltaprop.optim.state import EpochInProgress, TrainingState
 from deltaprop.storage import schema
 
@@ -78,5 +79,5 @@ class NoisePlan:
             "goes on differently (max_epochs, engine or n_threads have changed). Its further "
             f"epochs may have been seen, so the privacy loss includes up to {rest} epoch(s) of "
             "them. To avoid this, repeat the call as it was, and then continue.",
-            stacklevel=6,
+            stacklevel=users_line(),
         )

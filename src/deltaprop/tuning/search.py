@@ -13,6 +13,7 @@ from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
 from typing import Any
 
+from deltaprop.errors import users_line
 from deltaprop.estimators.tabular import BaseTabular
 from deltaprop.training.interruption import Interruption
 from deltaprop.tuning.study import Asked, Study
@@ -130,7 +131,7 @@ class Search:
             warnings.warn(
                 f"Tuning interrupted by user after {len(self._study.outcomes)} trials; the model "
                 "is fitted with the best parameters so far.",
-                stacklevel=4,
+                stacklevel=users_line(),
             )
 
     def _run_in(self, pool: ThreadPoolExecutor) -> None:

@@ -12,6 +12,7 @@ from deltaprop.data.columns import values
 from deltaprop.data.columns.protocol import EncodedColumn
 from deltaprop.data.reading import UnparsedCells
 from deltaprop.data.reading.number_words import is_number
+from deltaprop.errors import users_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +57,7 @@ def warn_of_unparsed(column: EncodedColumn, cells: pd.Series, found: np.ndarray)
             f"Column {column.name!r}: {n} of {len(cells)} cells are not {what} and are treated as "
             f"missing ({shown}).",
             UnparsedCells,
-            stacklevel=2,
+            stacklevel=users_line(),
         )
 
 
@@ -77,5 +78,5 @@ def warn_if_numeric(name: str, words: Sequence[str]) -> None:
             f"({', '.join(map(repr, others[:SHOWN]))}). Correct them, or read the table with "
             "deltaprop.tables.read_table, which knows other formats of numbers.",
             UnparsedCells,
-            stacklevel=2,
+            stacklevel=users_line(),
         )

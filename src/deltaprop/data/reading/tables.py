@@ -19,6 +19,7 @@ from deltaprop.data.reading.number_words import described
 from deltaprop.data.reading.options import ReadingOptions
 from deltaprop.data.reading.places import STANDARD_INPUT, Content, fetch
 from deltaprop.data.reading.result import Reading
+from deltaprop.errors import users_line
 
 DATABASES = (
     "sqlite", "postgresql", "postgres", "mysql", "mariadb", "oracle", "mssql", "duckdb",
@@ -97,9 +98,9 @@ def read_table(
     found = read(source, options)
     name = "standard input" if str(source) == STANDARD_INPUT else source
     if found.notes:
-        warnings.warn(f"{name}: {' '.join(found.notes)}", TableWarning, stacklevel=2)
+        warnings.warn(f"{name}: {' '.join(found.notes)}", TableWarning, stacklevel=users_line())
     if found.problems:
-        warnings.warn(f"{name}: {' '.join(found.problems)}", UnparsedCells, stacklevel=2)
+        warnings.warn(f"{name}: {' '.join(found.problems)}", UnparsedCells, stacklevel=users_line())
     return found.frame
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from deltaprop.data.reading import ReadingOptions, TableError, TableWarning
 from deltaprop.data.reading.missing import SIGNS, WORDS
 from deltaprop.data.reading.places import Content
+from deltaprop.errors import users_line
 
 if TYPE_CHECKING:
     from deltaprop.data.reading.text import Text
@@ -37,7 +38,7 @@ def text_format(path: str, filesystem: Any, options: ReadingOptions) -> Any:
             "--memory, or convert it to Parquet."
         )
     if notes := text.stream_notes():
-        warnings.warn(f"{path}: {notes}", TableWarning, stacklevel=3)
+        warnings.warn(f"{path}: {notes}", TableWarning, stacklevel=users_line())
     return ds.CsvFileFormat(
         parse_options=csv.ParseOptions(
             delimiter=dialect.sep,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from deltaprop.errors import InputError
+from deltaprop.errors import InputError, users_line
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -92,7 +92,7 @@ def check_connected() -> None:
         warnings.warn(
             f"This process is one of {launched} that were launched together, but it trains alone. "
             "Call deltaprop.engines.xla.connect() first to train one network in all of them.",
-            stacklevel=2,
+            stacklevel=users_line(),
         )
 
 

@@ -28,7 +28,7 @@ from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
 from deltaprop.engines.fused.processors import available
 from deltaprop.engines.xla_engine import Xla
-from deltaprop.errors import InputError
+from deltaprop.errors import InputError, users_line
 from deltaprop.estimators._base import UNFINISHED, BaseMLP, diagram
 from deltaprop.estimators._saving import (
     EstimatorState,
@@ -351,7 +351,9 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
         for t in trained:
             t.member.n_threads = None
         if self._signal is None and any(t.member._is_unfinished() for t in trained):
-            warnings.warn(UNFINISHED.format(first.max_iter), ConvergenceWarning, stacklevel=4)
+            warnings.warn(
+                UNFINISHED.format(first.max_iter), ConvergenceWarning, stacklevel=users_line()
+            )
         return trained
 
     def _learn_from_held_out(
@@ -416,7 +418,7 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
                 f"The table has {n_rows:,} rows: preset={self.preset!r} trains {networks} instead "
                 f"of {PRESETS[self.preset].cv * PRESETS[self.preset].repeats}. Set cv to train "
                 "more.",
-                stacklevel=5,
+                stacklevel=users_line(),
             )
         given = {
             f.name: getattr(self, f.name)
@@ -479,7 +481,7 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
             warnings.warn(
                 "privacy covers the training of the network. The encoding of the table (categories,"
                 " means, scales) is learned from the rows without noise and is not covered.",
-                stacklevel=4,
+                stacklevel=users_line(),
             )
         return self._mlp(**parameters)
 
@@ -693,7 +695,7 @@ def weights_of_known_rows(y: np.ndarray, sample_weight: Any) -> Any:
     unknown = missing.all(axis=1)
     warnings.warn(
         f"{unknown.sum():,} of {len(y):,} rows have no known target; they are not used.",
-        stacklevel=4,
+        stacklevel=users_line(),
     )
     return np.where(unknown, 0.0, 1.0 if sample_weight is None else sample_weight)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deltaprop.data.rows import Rows
+from deltaprop.errors import users_line
 from deltaprop.estimators._base import BaseMLP
 from deltaprop.estimators.tabular.folds import Fold
 from deltaprop.training.callbacks import Callback
@@ -136,7 +137,7 @@ def train_members(
     if interruption.signal is not None:
         warnings.warn(
             f"Training interrupted by user; {len(found)} of {len(folds)} members are kept.",
-            stacklevel=4,
+            stacklevel=users_line(),
         )
     return found, interruption.signal
 
@@ -190,9 +191,7 @@ class _Job:
             self._begun(member)
         token = cancelled.set(self.stop)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of an interruption, which is reported once
-                member.fit_part(replace(self._rows, index=fold.train), self._rows.take(fold.held))
+            member.fit_part(replace(self._rows, index=fold.train), self._rows.take(fold.held))
         finally:
             cancelled.reset(token)
         for name in ("callbacks", "checkpoint", "record"):
