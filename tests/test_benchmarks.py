@@ -313,6 +313,13 @@ def test_the_chart_shows_quiet_cores():
     assert chart.svg([loud, quiet], facts) == chart.svg([quiet], facts)
 
 
+def test_the_page_in_docs_is_that_of_the_results_in_the_repository():
+    text = Path("docs/benchmarks.md").read_text()
+    command = next(line for line in text.splitlines() if "benchmarks.page" in line)
+    reports = [json.loads(Path(name).read_text()) for name in command.split() if "json" in name]
+    assert page.rendered(reports, command) == text
+
+
 def test_the_page_needs_results_of_both_programs():
     with pytest.raises(SystemExit, match="expected a file of"):
         page.rendered([report(cases=[case(0, deltaprop=2.0)])], "")
