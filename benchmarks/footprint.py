@@ -7,6 +7,7 @@ those of new processes, medians of interleaved runs.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -65,8 +66,12 @@ def main() -> None:
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--light", metavar="PYTHON", help="of an environment that has it")
-    parser.add_argument("--full", metavar="PYTHON", help="of an environment that has it")
+    parser.add_argument(
+        "--light", type=os.path.abspath, metavar="PYTHON", help="of an environment that has it"
+    )
+    parser.add_argument(
+        "--full", type=os.path.abspath, metavar="PYTHON", help="of an environment that has it"
+    )
     parser.add_argument("--turns", type=int, default=5)
     return parser.parse_args()
 

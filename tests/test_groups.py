@@ -264,7 +264,35 @@ def test_the_fused_engine_agrees_on_any_groups(inputs, picks, batch, clip, spars
         trained(engine, dp.AdamW(0.01), net, table, batch_size=batch, clip_norm=clip, max_epochs=2)
         found.append(net)
     np.testing.assert_allclose(found[1].theta, found[0].theta, rtol=1e-7, atol=1e-9)
-    np.testing.assert_allclose(found[1].predict(table), found[1].trace(table, y).X[-1], rtol=1e-7)
+    expected = found[1].trace(table, y).X[-1]
+    for k in (1, 7, N):
+        np.testing.assert_allclose(found[1].predict(table[:k]), expected[:k], rtol=1e-7)
+
+
+def test_few_rows_are_validated_and_predicted_with_the_present_weights():
+    net = periodic(l2=0)
+    few = (X[:5], y[:5])
+    history = dp.fit(net, X, y, validation=few, max_epochs=3, restore_best=False, engine="fused")
+    assert history.validation_loss_curve[-1] == pytest.approx(net.loss(*few), rel=1e-9)
+    net.predict(X)
+    net.theta *= 1.5
+    np.testing.assert_allclose(net.predict(X[:3]), net.trace(X, y).X[-1][:3], rtol=1e-9)
+
+
+@pytest.mark.parametrize("inputs", [[0, 1] * 30, np.random.default_rng(0).integers(0, 3, 60)])
+def test_the_fused_engine_agrees_on_groups_that_alternate(inputs):
+    """Their weights have hardly any neighbours, but lie along diagonals, or nowhere."""
+    table = np.random.default_rng(1).normal(size=(200, 60))
+    target = (table[:, 0] > 0).astype(int)
+    found = []
+    for engine in ("reference", "fused"):
+        layers = [dp.Dense(60, "silu", groups=(inputs, inputs)), dp.Dense(1, "logistic")]
+        net = dp.Network(60, layers, loss="binary_cross_entropy", reduction="mean", seed=0)
+        dp.fit(net, table, target, solver=dp.AdamW(0.01), batch_size=50, max_epochs=2,
+               engine=engine)  # fmt: skip
+        found.append(net)
+    np.testing.assert_allclose(found[1].theta, found[0].theta, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(found[1].predict(table), found[0].predict(table), rtol=1e-7)
 
 
 def test_the_fused_engine_agrees_on_large_layers():

@@ -272,6 +272,10 @@ SEVERAL = {
         "MultiOutputClassifier",
         make_pipeline(StandardScaler(), dp.MLPClassifier(4, max_iter=3, random_state=0)),
     ),
+    "passed": (
+        "MultiOutputRegressor",
+        make_pipeline("passthrough", dp.MLPRegressor(hidden_layer_sizes=4, max_iter=3)),
+    ),
     "table": ("MultiOutputClassifier", dp.TabularClassifier(4, cv=2, max_iter=3, random_state=0)),
     "numbers": ("MultiOutputRegressor", dp.TabularRegressor(4, cv=2, max_iter=3, random_state=0)),
 }
@@ -284,8 +288,9 @@ def test_a_model_for_each_target_is_saved(case, tmp_path):
     found = dp.load(tmp_path / "m.dp")
     assert type(found) is type(model)
     np.testing.assert_array_equal(found.predict(rows), model.predict(rows))
-    assert list(found.feature_names_in_) == ["a", "b", "c"]
-    if case != "numbers":
+    if case != "passed":
+        assert list(found.feature_names_in_) == ["a", "b", "c"]
+    if case not in ("numbers", "passed"):
         for ours, theirs in zip(found.predict_proba(rows), model.predict_proba(rows), strict=True):
             np.testing.assert_array_equal(ours, theirs)
         assert [list(each) for each in found.classes_] == [["high", "low", "mid"]] * 2
@@ -295,6 +300,24 @@ def test_a_model_for_each_target_is_saved(case, tmp_path):
     assert found.fit(rows, model.predict(rows)).predict(rows).shape == (60, 2)
     with pytest.raises(dp.files.ModelFileError, match=r"a model for each target.*light=True"):
         dp.load(tmp_path / "m.dp", light=True)
+
+
+def test_a_pipeline_that_ends_with_several_models_is_saved(tmp_path, capsys):
+    several_models, rows = several(*SEVERAL["mlp"])
+    model = make_pipeline(StandardScaler(), several_models).fit(rows, several_models.predict(rows))
+    dp.save(model, tmp_path / "m.dp")
+    np.testing.assert_array_equal(dp.load(tmp_path / "m.dp").predict(rows), model.predict(rows))
+    app(["info", str(tmp_path / "m.dp"), "--json"], standalone_mode=False)
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["kind"], facts["format"], len(facts["classes"])) == ("Pipeline", 4, 2)
+
+
+def test_several_models_of_another_task_are_not_saved(tmp_path):
+    model, _ = several("MultiOutputRegressor", dp.MLPRegressor(hidden_layer_sizes=4, max_iter=3))
+    model.estimators_[0] = dp.MLPClassifier(4, max_iter=3).fit([[0.0], [1.0]], [0, 1])
+    with pytest.raises(dp.files.ModelFileError, match="must all be regressors"):
+        dp.save(model, tmp_path / "m.dp")
+    assert not (tmp_path / "m.dp").exists()
 
 
 @pytest.mark.parametrize("export", ["to_onnx", "to_c", "to_python"])

@@ -17,7 +17,10 @@ def mark(markdown: str) -> str:
 
 def statements(session: str) -> str:
     """The statements of a session without prompts and results, for pasting into Python."""
-    sources = [example.source for example in doctest.DocTestParser().get_examples(session)]
+    try:
+        sources = [example.source for example in doctest.DocTestParser().get_examples(session)]
+    except ValueError:  # not a session after all
+        return session
     # The interactive interpreter reads a block up to an empty line.
     return "".join(s + "\n" * (s.count("\n") > 1) for s in sources).rstrip("\n")
 

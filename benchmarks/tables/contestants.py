@@ -222,9 +222,10 @@ class _AutoGluon:
         import tempfile
 
         metric = self.job.of("log_loss", "root_mean_squared_error")
+        classes = "binary" if len(np.unique(y)) == 2 else "multiclass"
         self.folder = tempfile.TemporaryDirectory()
         self.model = self.predictor(
-            self.TARGET, path=self.folder.name, eval_metric=metric, verbosity=0
+            self.TARGET, self.job.of(classes, "regression"), metric, self.folder.name, 0
         ).fit(X.assign(**{self.TARGET: y}), num_cpus=self.job.threads, **self.parameters)
         return self
 

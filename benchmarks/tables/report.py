@@ -15,6 +15,7 @@ from benchmarks.tables.contestants import CONTESTANTS
 from benchmarks.tables.ranks import FAMILIES, Comparison, Family, compare, finished, scores
 from benchmarks.tables.table import CLASSIFICATION, REGRESSION
 
+QUIET = 0.2  # processors that other programs may use while a time is measured
 METRICS = {CLASSIFICATION: ("accuracy", "log_loss", "auc"), REGRESSION: ("r2", "mae")}
 
 
@@ -76,7 +77,8 @@ def _family(
     pictures.critical_difference(diagram, comparison, f"Mean rank in {family.title}")
     title = f"Mean rank in {family.title} against fit time"
     note = f"{len(comparison.ranks)} real tables, 70 % for training"
-    pictures.rank_against_time(dots, comparison.means, _seconds(together), title, note)
+    seconds = _seconds(undisturbed(together))
+    pictures.rank_against_time(dots, comparison.means, seconds, title, note)
     tasks = together.drop_duplicates("table").set_index("table")["task"]
     return (
         f"## {family.title}\n\n{_mean_ranks(comparison, tasks)}\n\n"
@@ -99,6 +101,7 @@ def _mean_ranks(comparison: Comparison, tasks: pd.Series) -> str:
 
 
 def _times(together: pd.DataFrame, contestants: Sequence[str]) -> str:
+    together = undisturbed(together)
     fit, predict = _seconds(together), _seconds(together, "predict_seconds")
     largest = together.groupby("contestant")["fit_seconds"].max()
     rows = [
@@ -143,6 +146,13 @@ def _missing(results: pd.DataFrame, contestants: Sequence[str]) -> str:
 
 
 # ---------------------------------------------------------------- helpers
+
+
+def undisturbed(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the fits of each contestant on each table beside which little else ran, if any."""
+    quiet = ~(results["others"].fillna(0.0).astype(float) > QUIET)
+    some = quiet.groupby([results["contestant"], results["table"]]).transform("any")
+    return results[quiet | ~some]
 
 
 def _seconds(together: pd.DataFrame, column: str = "fit_seconds") -> pd.Series:

@@ -8,11 +8,21 @@ the conventions of Python and scikit-learn ask for, so ``except ValueError`` cat
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
+import warnings
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
-INSIDE = (str(Path(__file__).parent), "_callback_support.py")  # scikit-learn's wrapper of fit
+PACKAGE = os.path.dirname(__file__) + os.sep  # noqa: PTH120, as in the names of code
+WRAPPERS = tuple(  # of methods, which stand between these and who calls them
+    os.sep + str(Path(*parts))
+    for parts in (
+        ("contextlib.py",), ("sklearn", "callback", "_callback_support.py"),
+        ("sklearn", "utils", "_set_output.py"),
+    )
+)  # fmt: skip
 
 
 class InputError(ValueError):
@@ -97,15 +107,56 @@ def naming_missing_packages(what: str) -> Iterator[None]:
         ) from error
 
 
-def users_line() -> int:
-    """The `stacklevel` of a warning that names the line outside of deltaprop which led to it.
+Collected = list[tuple[str, type[Warning]]]
+_collected: ContextVar[Collected | None] = ContextVar("_collected", default=None)
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn, with the line outside of deltaprop that led to it; or let :func:`collected` have it.
 
     Examples
     --------
-    >>> import warnings
-    >>> from deltaprop.errors import users_line
-    >>> warnings.warn("the number of rows is small", stacklevel=users_line())
+    >>> from deltaprop.errors import warn
+    >>> warn("the table has few rows")
     """
+    into = _collected.get()
+    if into is None:
+        warnings.warn(message, category, stacklevel=_users_line())
+    else:
+        into.append((message, category))
+
+
+@contextlib.contextmanager
+def collected(into: Collected) -> Iterator[None]:
+    """Context in which warnings of this thread are collected.
+
+    ``warnings.catch_warnings`` is for programs with one thread: what it restores is what another
+    thread has set meanwhile.
+
+    Examples
+    --------
+    >>> from deltaprop.errors import collected, warn
+    >>> found = []
+    >>> with collected(found):
+    ...     warn("the table has few rows")
+    >>> found
+    [('the table has few rows', <class 'UserWarning'>)]
+    """
+    token = _collected.set(into)
+    try:
+        yield
+    finally:
+        _collected.reset(token)
+
+
+def warn_of(found: Collected) -> None:
+    """Warn of what was collected, of the same only once."""
+    for message, category in dict.fromkeys(found):
+        warn(message, category)
+
+
+def _users_line() -> int:
+    """The `stacklevel` of the caller's warning with which it names a line outside of deltaprop."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and _is_inside(frame.f_code.co_filename):
         frame, level = frame.f_back, level + 1
@@ -113,5 +164,4 @@ def users_line() -> int:
 
 
 def _is_inside(path: str) -> bool:
-    package, wrapper = INSIDE
-    return path.startswith(package) or path.endswith(wrapper)
+    return path.startswith(PACKAGE) or path.endswith(WRAPPERS)

@@ -48,7 +48,8 @@ def _facts(path: str, model: Any) -> dict[str, Any]:
 
     header = describe(path)
     networks, of_table = [], {}
-    for part in getattr(model, "estimators_", [model]):  # one for each target
+    last = model.steps[-1][1] if hasattr(model, "steps") else model
+    for part in getattr(last, "estimators_", [model]):  # one for each target
         of_part = part.networks_ if isinstance(part, BaseTabular) else [open_model(part).network]
         networks += of_part
     if isinstance(model, BaseTabular):
@@ -63,9 +64,9 @@ def _facts(path: str, model: Any) -> dict[str, Any]:
         **of_table,
     }
     if networks[0] is not model and is_classifier(model):
-        labels = model.classes_ if hasattr(model, "estimators_") else [model.classes_]
-        classes = [list(map(str, each)) for each in labels]
-        facts["classes"] = classes if hasattr(model, "estimators_") else classes[0]
+        several = hasattr(last, "estimators_")
+        classes = [list(map(str, each)) for each in (last.classes_ if several else [last.classes_])]
+        facts["classes"] = classes if several else classes[0]
     return facts
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from deltaprop.errors import InputError, users_line
+from deltaprop.errors import InputError, warn
 
 LOCAL = "local"
 CLUSTER_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -45,12 +44,11 @@ def connected(address: str | None) -> Iterator[Any]:
         ray.init(LOCAL, _node_ip_address="127.0.0.1", **quiet)
         _disable_dashboard_lookup()
         if not (here := ray.get_runtime_context().gcs_address).startswith("127.0.0.1:"):
-            warnings.warn(
+            warn(
                 f"The Ray cluster on this machine listens at {here}, where others on the network "
                 "may reach it, because the program imported ray earlier. Set "
                 f"{CLUSTER_VARIABLE}=0 in the environment before ray is imported, so that it "
-                "listens on 127.0.0.1 only.",
-                stacklevel=users_line(),
+                "listens on 127.0.0.1 only."
             )
     else:
         _connect(ray, wanted)

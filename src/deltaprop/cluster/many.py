@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from deltaprop.cluster.connection import connected
 from deltaprop.cluster.transfer import adopt, writable
-from deltaprop.errors import users_line
+from deltaprop.errors import warn
 from deltaprop.training import many
 
 if TYPE_CHECKING:
@@ -129,9 +128,7 @@ def cross_validate(
     for job, (_, problem) in enumerate(found):
         if problem is not None:
             m, fold = divmod(job, len(splits))
-            warnings.warn(
-                f"{models[m]!r} failed on fold {fold}: {problem}", stacklevel=users_line()
-            )
+            warn(f"{models[m]!r} failed on fold {fold}: {problem}")
     return np.array([score for score, _ in found]).reshape(len(models), len(splits))
 
 

@@ -6,7 +6,6 @@ if the fused engine does not support a training run.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +22,7 @@ from deltaprop.engines.protocol import (
     Trainer,
 )
 from deltaprop.engines.reference import Reference
-from deltaprop.errors import InputError, users_line
+from deltaprop.errors import InputError, warn
 from deltaprop.model import Model
 
 PACE = 10e9  # multiplications per second of the reference engine, at best
@@ -195,4 +194,4 @@ def _fall_back(reason: str) -> None:
     """Warn once for each reason."""
     if reason not in _warned:
         _warned.add(reason)
-        warnings.warn(f"Falling back to the reference engine: {reason}.", stacklevel=users_line())
+        warn(f"Falling back to the reference engine: {reason}.")

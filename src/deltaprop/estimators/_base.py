@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
@@ -21,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from deltaprop.data.rows import Rows, RowSource, TrainingRows
 from deltaprop.engines.prediction import HeldOut, Predictor
-from deltaprop.errors import InputError, raised_as_input_error, users_line
+from deltaprop.errors import InputError, raised_as_input_error, warn
 from deltaprop.estimators._callbacks import SklearnTasks, print_epoch
 from deltaprop.estimators._saving import (
     EstimatorState,
@@ -251,9 +250,7 @@ class BaseMLP(
             self._reset_curves(stopping)
         self._train(rows, held, self._settings(solver, incremental), state, stopping)
         if self._is_unfinished() and not incremental:
-            warnings.warn(
-                UNFINISHED.format(self.max_iter), ConvergenceWarning, stacklevel=users_line()
-            )
+            warn(UNFINISHED.format(self.max_iter), ConvergenceWarning)
         return self
 
     def fine_tuned(self, X: Any, y: Any, sample_weight: Any = None, **parameters: Any) -> Self:

@@ -115,7 +115,9 @@ class Contributions:
         """
         try:
             import shap
-        except ImportError as error:
+        except ModuleNotFoundError as error:
+            if error.name != "shap":
+                raise
             raise ImportError("to_shap needs shap. Install it with: pip install shap") from error
 
         one = len(self.outputs) == 1

@@ -96,7 +96,7 @@ def save(model: Any, path: Place) -> None:
     body = _encode(model, writer)
     header = {"format": 1, "deltaprop": __version__, "kind": kind, "model": body}
     if kind in FORMATS:
-        header |= {"format": FORMATS[kind], "versions": _versions()}
+        header |= {"format": _format_of(model), "versions": _versions()}
     write_bytes(path, pack(writer.tensors, {"deltaprop": json.dumps(header, allow_nan=False)}))
 
 
@@ -186,6 +186,13 @@ def _kind_of(model: Any) -> str:
     return kind
 
 
+def _format_of(model: Any) -> int:
+    """The oldest format that has this model and, of a pipeline, its last step."""
+    own = FORMATS.get(type(model).__name__, 1)
+    steps = getattr(model, "steps", None)
+    return own if steps is None else max(own, _format_of(best_of_search(steps[-1][1])))
+
+
 # ---------------------------------------------------------------- pipelines
 
 
@@ -240,6 +247,7 @@ def _encode_several(model: Any, writer: Writer) -> dict[str, Any]:
 
     check_is_fitted(model)
     parts = [best_of_search(part) for part in model.estimators_]
+    _require_same_task(model, parts)
     kind = _kind_of(parts[0])
     return {"kind": kind, "estimators": [_encode(part, writer) for part in parts]}
 
@@ -257,21 +265,31 @@ def _decode_several(kind: str, body: dict[str, Any], reader: Reader) -> Any:
     parts = [_decode(inside, each, reader) for each in bodies]
     first = parts[0]
     model = getattr(multioutput, kind)(clone(first))
-    if any(is_classifier(part) != is_classifier(model) for part in parts):
-        raise ModelFileError(f"not all estimators are those of a {kind}")
+    _require_same_task(model, parts)
     if any(_columns_of(part) != _columns_of(first) for part in parts):
         raise ModelFileError("its estimators have different columns")
-    model.estimators_, model.n_features_in_ = parts, first.n_features_in_
-    if hasattr(first, "feature_names_in_"):
-        model.feature_names_in_ = first.feature_names_in_
+    model.estimators_ = parts
+    for name in ("n_features_in_", "feature_names_in_"):
+        if hasattr(first, name):
+            setattr(model, name, getattr(first, name))
     if is_classifier(model):
         model.classes_ = [part.classes_ for part in parts]
     return model
 
 
-def _columns_of(model: Any) -> tuple[int, list[Any]]:
+def _require_same_task(model: Any, parts: list[Any]) -> None:
+    from sklearn.base import is_classifier
+
+    if any(is_classifier(part) != is_classifier(model) for part in parts):
+        task = "classifiers" if is_classifier(model) else "regressors"
+        raise ModelFileError(
+            f"the estimators of a {type(model).__name__} must all be {task} to be saved and loaded"
+        )
+
+
+def _columns_of(model: Any) -> tuple[int | None, list[Any]]:
     names = getattr(model, "feature_names_in_", None)
-    return model.n_features_in_, [] if names is None else names.tolist()
+    return getattr(model, "n_features_in_", None), [] if names is None else names.tolist()
 
 
 # ---------------------------------------------------------------- estimators

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import warnings
 from typing import TYPE_CHECKING, Any
 
-from deltaprop.errors import users_line
+from deltaprop.errors import warn
 
 _HOME = {
     "Derivation": "deltaprop.explain.derivation",
@@ -47,7 +46,7 @@ def __getattr__(name: str) -> Any:
     if name in _DEPRECATED:
         new = _DEPRECATED[name]
         message = f"deltaprop.inspect.{name} is deprecated and will be removed; use {new}."
-        warnings.warn(message, DeprecationWarning, stacklevel=users_line())
+        warn(message, DeprecationWarning)
         return __getattr__(new)
     if name not in _HOME:
         raise AttributeError(f"module 'deltaprop.inspect' has no attribute {name!r}")

@@ -100,8 +100,13 @@ def _blocks(groups: Groups) -> tuple[Block, ...]:
         for of_inputs, of_units in product(inputs[group], ranges)
     ]
     whole = [Block(d, u, n, m, False) for d, n, u, m in pairs if n * m > 1]
-    single = sorted((d, u) for d, n, u, m in pairs if n * m == 1)
+    single = sorted(((d, u) for d, n, u, m in pairs if n * m == 1), key=_along_diagonals)
     return (*whole, *_diagonals(single))
+
+
+def _along_diagonals(at: tuple[int, int]) -> tuple[int, int]:
+    d, u = at
+    return u - d, d
 
 
 def _ranges(numbers: tuple[int, ...]) -> dict[int, list[tuple[int, int]]]:

@@ -6,7 +6,6 @@ import it. Users work with its subclass :class:`deltaprop.Network`.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 
 from deltaprop.derivation import equations
-from deltaprop.errors import InputError, users_line
+from deltaprop.errors import InputError, warn
 from deltaprop.functions import initializers, losses
 from deltaprop.functions.activations import Activation
 from deltaprop.functions.arrays import Array, as_dtype
@@ -74,7 +73,7 @@ class Model:
         self.initialize(seed)
         reason = doubt(self.loss_function, self.f[-1], self.n_outputs)
         if reason is not None:
-            warnings.warn(f"The {reason}", stacklevel=users_line())
+            warn(f"The {reason}")
 
     def initialize(self, seed: int | np.random.RandomState | None = None, X: Any = None) -> Self:
         """Draw new weights in place and return the network itself.

@@ -6,14 +6,13 @@ import hashlib
 import json
 import os
 import re
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from deltaprop._version import __version__
-from deltaprop.errors import InputError, users_line
+from deltaprop.errors import InputError, warn
 from deltaprop.storage.codec import ModelFileError, Reader, Writer
 from deltaprop.storage.folders import storage
 from deltaprop.storage.format import pack, unpack
@@ -88,7 +87,7 @@ class Folder:
             try:
                 return self._read(name)
             except Damaged as error:
-                warnings.warn(f"{error} Trying the checkpoint before it.", stacklevel=users_line())
+                warn(f"{error} Trying the checkpoint before it.")
         if files:
             raise ModelFileError(
                 f"None of the {len(files)} checkpoint(s) in {self._folder!r} can be read. To start "

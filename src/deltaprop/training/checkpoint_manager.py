@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deltaprop.data.rows import TrainingRows
-from deltaprop.errors import InputError, users_line
+from deltaprop.errors import InputError, warn
 from deltaprop.model import Model
 from deltaprop.model.groups import Groups
 from deltaprop.optim.state import EpochInProgress, TrainingState
@@ -165,10 +164,7 @@ class CheckpointManager:
         except ModelFileError as error:
             if required:
                 raise
-            warnings.warn(
-                f"{error} Training continues without this checkpoint; earlier ones are kept.",
-                stacklevel=users_line(),
-            )
+            warn(f"{error} Training continues without this checkpoint; earlier ones are kept.")
         self._since = time.monotonic()
 
     def _position(self, ended: bool) -> Any:
@@ -290,10 +286,9 @@ class CheckpointManager:
         then = "results agree up to rounding, not bit for bit"
         if restarts:
             then = "the epoch is started over, with another row order"
-        warnings.warn(
+        warn(
             f"Training continues from {str(self._settings.folder)!r}, but "
-            f"{'; '.join(changed.values())}: {then}.",
-            stacklevel=users_line(),
+            f"{'; '.join(changed.values())}: {then}."
         )
         return restarts
 

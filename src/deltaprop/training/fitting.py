@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from difflib import get_close_matches
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from deltaprop.data.rows import Rows, RowSource, TrainingRows
 from deltaprop.engines import Engine, Run, trainer_for
 from deltaprop.engines.protocol import StepObserver
-from deltaprop.errors import InputError, InputTypeError, users_line
+from deltaprop.errors import InputError, InputTypeError, warn
 from deltaprop.functions.initializers import random_state
 from deltaprop.model import Model
 from deltaprop.optim.batch_gradients import ExactGradient
@@ -185,10 +184,9 @@ def batch_size_for(batch_size: int | str, N: int) -> int:
     if batch_size == "auto":
         return min(200, N)
     if int(batch_size) > N:
-        warnings.warn(
+        warn(
             f"Got `batch_size` less than 1 or larger than sample size: {batch_size} for {N} "
-            "row(s). It is going to be clipped.",
-            stacklevel=users_line(),
+            "row(s). It is going to be clipped."
         )
     return min(int(batch_size), N)
 
@@ -339,14 +337,18 @@ def _recorder(loop: TrainingLoop, rows: TrainingRows, step: int) -> Recorder | N
 
 def _warn_if_interrupted(loop: TrainingLoop) -> None:
     history, checkpoint = loop.history, loop.settings.checkpoint
-    if history.stop_reason != "interrupted" or cancelled.get() is not None:
-        return  # of runs that end together, the caller reports once
+    if history.stop_reason != "interrupted":
+        return
+    together = cancelled.get()
+    if together is not None:
+        if together.is_set():
+            return  # the interruption of another run of this group has ended this one
+        together.set()
     kept = "best" if history.best_epoch else "latest"
     hint = ""
     if checkpoint is not None:
         hint = f" The same call continues from {str(checkpoint.folder)!r}."
-    warnings.warn(
+    warn(
         f"Training interrupted by user after {history.n_epochs} epoch(s); the {kept} weights so "
-        f"far are kept.{hint}",
-        stacklevel=users_line(),
+        f"far are kept.{hint}"
     )

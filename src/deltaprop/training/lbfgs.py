@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deltaprop.engines.protocol import Objective, StepObserver
-from deltaprop.errors import users_line
+from deltaprop.errors import warn
 from deltaprop.optim.solvers import LBFGS
 from deltaprop.training.loop import TrainingLoop
 
@@ -93,10 +92,9 @@ class Iterations:
 def _warn_of_failure(result: Any) -> None:
     from sklearn.exceptions import ConvergenceWarning
 
-    warnings.warn(
+    warn(
         f"lbfgs failed to converge after {result.nit} iteration(s) (status={result.status}): "
         f"{result.message}. Increase the number of iterations (max_iter or "
         "max_epochs), or scale the data.",
         ConvergenceWarning,
-        stacklevel=users_line(),
     )

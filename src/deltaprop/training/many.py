@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deltaprop.errors import InputError, users_line
+from deltaprop.errors import Collected, InputError, collected, warn, warn_of
 from deltaprop.model import Model
 from deltaprop.training.checkpoint import check_checkpoint
 from deltaprop.training.fitting import fit
@@ -131,9 +130,7 @@ def cross_validate(
         m, fold = divmod(job, len(folds))
         scores[m, fold], problem = fold_score(models[m], folds[fold], scoring)
         if problem is not None:
-            warnings.warn(
-                f"{models[m]!r} failed on fold {fold}: {problem}", stacklevel=users_line()
-            )
+            warn(f"{models[m]!r} failed on fold {fold}: {problem}")
 
     _in_threads(score_number, range(len(models) * len(folds)), n_jobs)
     return scores
@@ -192,11 +189,13 @@ def _in_threads(call: Callable[[int], Any], jobs: Iterable[int], n_jobs: int | N
     from deltaprop.engines.fused.processors import available
 
     stop = threading.Event()
+    warnings: Collected = []
 
     def guarded(i: int) -> Any:
         token = cancelled.set(stop)
         try:
-            return call(i)
+            with collected(warnings):
+                return call(i)
         except BaseException:
             stop.set()
             raise
@@ -206,9 +205,13 @@ def _in_threads(call: Callable[[int], Any], jobs: Iterable[int], n_jobs: int | N
     run = Parallel(n_jobs=available() if n_jobs is None else n_jobs, backend="threading")
     try:
         found: list[Any] = run(delayed(guarded)(i) for i in jobs)
-        return found
     finally:
+        interrupted = stop.is_set()
         stop.set()
+        warn_of(warnings)
+    if interrupted:  # in this thread, where it has ended a run instead of this function
+        raise KeyboardInterrupt
+    return found
 
 
 def with_own_folder(settings: dict[str, Any], i: int) -> dict[str, Any]:

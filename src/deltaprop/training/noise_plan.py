@@ -10,11 +10,10 @@ one may have run are added to the account.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from deltaprop.errors import users_line
+from deltaprop.errors import warn
 from deltaprop.optim.state import EpochInProgress, TrainingState
 from deltaprop.storage import schema
 
@@ -74,10 +73,9 @@ class NoisePlan:
         # The account has the epoch in progress already. If it goes on, its rows are used again.
         extra = rest - (before.done > 0) + (now.done > 0)
         state.mu_squared += extra * self.mu_squared_per_epoch
-        warnings.warn(
+        warn(
             f"This private run was cut off after epoch {n_epochs} of {saved['max_epochs']} and "
             "goes on differently (max_epochs, engine or n_threads have changed). Its further "
             f"epochs may have been seen, so the privacy loss includes up to {rest} epoch(s) of "
-            "them. To avoid this, repeat the call as it was, and then continue.",
-            stacklevel=users_line(),
+            "them. To avoid this, repeat the call as it was, and then continue."
         )

@@ -13,7 +13,7 @@ from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass
 from typing import Any
 
-from deltaprop.errors import users_line
+from deltaprop.errors import warn
 from deltaprop.estimators.tabular import BaseTabular
 from deltaprop.training.interruption import Interruption
 from deltaprop.tuning.study import Asked, Study
@@ -128,10 +128,9 @@ class Search:
         if interruption.signal is not None:
             if self._study.best is None:
                 raise KeyboardInterrupt
-            warnings.warn(
+            warn(
                 f"Tuning interrupted by user after {len(self._study.outcomes)} trials; the model "
-                "is fitted with the best parameters so far.",
-                stacklevel=users_line(),
+                "is fitted with the best parameters so far."
             )
 
     def _run_in(self, pool: ThreadPoolExecutor) -> None:

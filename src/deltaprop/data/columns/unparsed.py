@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from deltaprop.data.columns import values
 from deltaprop.data.columns.protocol import EncodedColumn
 from deltaprop.data.reading import UnparsedCells
 from deltaprop.data.reading.number_words import is_number
-from deltaprop.errors import users_line
+from deltaprop.errors import warn
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,11 +52,10 @@ def warn_of_unparsed(column: EncodedColumn, cells: pd.Series, found: np.ndarray)
         words = list(dict.fromkeys(labels[i] for i in bad))
         shown = ", ".join(map(repr, words[:SHOWN])) + ", …" * (len(words) > SHOWN)
         what = "numbers" if column.kind == "numeric" else "dates like those in the training data"
-        warnings.warn(
+        warn(
             f"Column {column.name!r}: {n} of {len(cells)} cells are not {what} and are treated as "
             f"missing ({shown}).",
             UnparsedCells,
-            stacklevel=users_line(),
         )
 
 
@@ -73,10 +71,9 @@ def warn_if_numeric(name: str, words: Sequence[str]) -> None:
         return
     others = [word for word in sample if np.isnan(values.parsed_numbers([word])[0])]
     if others:
-        warnings.warn(
+        warn(
             f"Column {name!r} looks numeric but is encoded as words, as some cells do not parse "
             f"({', '.join(map(repr, others[:SHOWN]))}). Correct them, or read the table with "
             "deltaprop.tables.read_table, which knows other formats of numbers.",
             UnparsedCells,
-            stacklevel=users_line(),
         )

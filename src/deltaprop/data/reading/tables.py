@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from deltaprop.data.reading.number_words import described
 from deltaprop.data.reading.options import ReadingOptions
 from deltaprop.data.reading.places import STANDARD_INPUT, Content, fetch
 from deltaprop.data.reading.result import Reading
-from deltaprop.errors import users_line
+from deltaprop.errors import warn
 
 DATABASES = (
     "sqlite", "postgresql", "postgres", "mysql", "mariadb", "oracle", "mssql", "duckdb",
@@ -98,9 +97,9 @@ def read_table(
     found = read(source, options)
     name = "standard input" if str(source) == STANDARD_INPUT else source
     if found.notes:
-        warnings.warn(f"{name}: {' '.join(found.notes)}", TableWarning, stacklevel=users_line())
+        warn(f"{name}: {' '.join(found.notes)}", TableWarning)
     if found.problems:
-        warnings.warn(f"{name}: {' '.join(found.problems)}", UnparsedCells, stacklevel=users_line())
+        warn(f"{name}: {' '.join(found.problems)}", UnparsedCells)
     return found.frame
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from deltaprop.data.reading import ReadingOptions, TableError, TableWarning
 from deltaprop.data.reading.missing import SIGNS, WORDS
 from deltaprop.data.reading.places import Content
-from deltaprop.errors import users_line
+from deltaprop.errors import warn
 
 if TYPE_CHECKING:
     from deltaprop.data.reading.text import Text
@@ -38,7 +37,7 @@ def text_format(path: str, filesystem: Any, options: ReadingOptions) -> Any:
             "--memory, or convert it to Parquet."
         )
     if notes := text.stream_notes():
-        warnings.warn(f"{path}: {notes}", TableWarning, stacklevel=users_line())
+        warn(f"{path}: {notes}", TableWarning)
     return ds.CsvFileFormat(
         parse_options=csv.ParseOptions(
             delimiter=dialect.sep,

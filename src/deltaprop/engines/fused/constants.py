@@ -96,7 +96,7 @@ LAYER = np.dtype([
     ("r", COUNT),  # position of r_l (D,), the factors of the inputs; -1: there are none
     ("alpha", COUNT),  # position of α_l (H,) of a trainable activation; -1: there is none
     ("blocks", ADDRESS), ("n_blocks", COUNT),  # of the weights that exist; 0 blocks: all exist
-    # int64: the group of each input and of each unit of sparse rows; 0: every weight exists.
+    # int64: the group of each input and of each unit, if there are no blocks; 0: all exist.
     ("input_groups", ADDRESS), ("unit_groups", ADDRESS),
     ("X", PLACE),  # X_l (slab, D)
     ("a", PLACE),  # a_l (slab, H); the place of z where f works in place

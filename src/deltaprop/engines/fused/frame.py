@@ -10,7 +10,7 @@ import numpy as np
 from deltaprop.data.rows import Rows
 from deltaprop.engines.fused import constants, units
 from deltaprop.engines.fused.kernel_rows import KernelRows
-from deltaprop.engines.fused.layout import Room, block_records, training_room
+from deltaprop.engines.fused.layout import Room, blocks_of, training_room
 from deltaprop.engines.fused.threads import CREW, Assistant
 from deltaprop.functions.masks import keys_of_units
 from deltaprop.model import Model
@@ -103,10 +103,10 @@ class Frame:
     def _set_groups(self, l: int, groups: Groups) -> None:
         """The groups of a layer. Weights that do not exist are 0, and so is their gradient."""
         self._missing.append((self.net.W[l], ~groups.connected()))
-        if self.sparse and l == 0:
+        blocks = blocks_of(self.net).get(l)
+        if blocks is None or (self.sparse and l == 0):
             self._set_arrays(l, input_groups=groups.inputs, unit_groups=groups.units)
         else:
-            blocks = block_records(groups)
             self._set_arrays(l, blocks=blocks.view(np.int64))
             self.layers["n_blocks"][l] = len(blocks)
         self.set(by_layer=True)

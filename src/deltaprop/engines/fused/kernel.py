@@ -186,7 +186,7 @@ def _predict(f):
         begin_window(f)
         continue_shift(f)
         vector(1, f.sync, f.words)[STEP_TIME] = LONG + 1  # all rows are one step
-    if f.N >= FEW or f.scaled:
+    if f.N >= FEW or f.scaled or f.by_layer:
         _share(f, PANELS, f.n_threads)
     _share(f, PREDICTION, (f.N + f.tile - 1) // f.tile)
 

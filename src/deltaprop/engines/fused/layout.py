@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dis
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from types import CodeType
 from typing import TYPE_CHECKING, NamedTuple
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 WORK_FOR_TWO = 500_000  # multiplications in a step below which a second thread saves no time
 LARGEST_SLAB = 4096  # rows
 TILE = 16 * MR  # upper limit for the rows of a tile
+FEW_BLOCKS, SMALL_BLOCK = 100, 8  # more blocks, of fewer weights on average, are not used
 SMALL_PRODUCT = 60_000  # multiplications in a layer below which loops over its units are too short
 FIXED_TILE, FIXED_PIECES = 64, 16  # used where results must not depend on the number of threads
 ALIGNMENT = 16  # scalars: a cache line of float32, two of float64
@@ -85,15 +86,25 @@ def layer_sizes(net: Model) -> list[int]:
 
 def existing_weights(net: Model) -> list[int]:
     """The number of weights of each layer that exist."""
-    sizes, groups = [W.size for W in net.W], dict(net.layout.grouped)
-    for l, of_layer in groups.items():
-        sizes[l] = sum(block.size for block in of_layer.blocks())
+    sizes = [W.size for W in net.W]
+    for l, records in blocks_of(net).items():
+        sizes[l] = int(np.where(records["diagonal"], 1, records["units"]) @ records["inputs"])
     return sizes
 
 
-def block_records(groups: Groups) -> Shaped[np.ndarray, " B"]:
-    """The blocks of a layer as records, with the places of their copies."""
+def blocks_of(net: Model) -> dict[int, Shaped[np.ndarray, " B"]]:
+    """The blocks of layers with groups, but for those that have many small ones."""
+    found = {l: _block_records(groups) for l, groups in net.layout.grouped}
+    return {l: records for l, records in found.items() if records is not None}
+
+
+@lru_cache(maxsize=64)
+def _block_records(groups: Groups) -> Shaped[np.ndarray, " B"] | None:
+    """The blocks as records, with the places of their copies; None if a product is faster."""
     blocks = groups.blocks()
+    size = sum(block.size for block in blocks)
+    if len(blocks) > FEW_BLOCKS and size < SMALL_BLOCK * len(blocks):
+        return None
     records = np.array([(*block, 0) for block in blocks], BLOCK)
     records["at"] = np.cumsum([0, *(block.size for block in blocks)])[:-1]
     return records
@@ -117,7 +128,7 @@ def training_room(
     in_place[-1] = False
     products = [batch * size for size in existing_weights(net)]
     by_unit = not sparse and max(products) <= SMALL_PRODUCT and sum(products) < WORK_FOR_TWO
-    by_unit = by_unit and not net.layout.grouped
+    by_unit = by_unit and not blocks_of(net)
     slab = min(batch, LARGEST_SLAB)
     small = sum(products) < WORK_FOR_TWO and not sparse
     allowed = n_threads or available()
@@ -188,7 +199,7 @@ def _places(
     # Numbers that a product converts are converted when they are copied.
     short = READS_IN_PLACE and not by_unit and precision is None
     read_in_place = [short and H * net.dtype.itemsize <= NARROW for H in outputs]
-    copied = {l: n for l, n in enumerate(existing_weights(net)) if l in dict(net.layout.grouped)}
+    copied = {l: existing_weights(net)[l] for l in blocks_of(net)}
     for l in copied:
         read_in_place[l] = True  # δ_l; of W_l, the blocks are copied
 

@@ -388,11 +388,13 @@ def _update_rows(one, f, at, rows, row_step, n, l2, decay, gain, clip, factor):
     theta, g_of = vector(one, f.theta + at, size), vector(one, f.G + at, size)
     first, second = vector(one, f.first + at, size), vector(one, f.second + at, size)
     rule = _rule(one, f, l2, decay, gain, clip, factor)
-    for row in range(0, rows * row_step, row_step):
-        for i in range(row, row + n):
-            if f.rule == ADAM:
+    if f.rule == ADAM:
+        for row in range(0, rows * row_step, row_step):
+            for i in range(row, row + n):
                 _adam(rule, theta, g_of, first, second, i)
-            else:
+    else:
+        for row in range(0, rows * row_step, row_step):
+            for i in range(row, row + n):
                 _sgd(rule, theta, g_of, first, i)
 
 

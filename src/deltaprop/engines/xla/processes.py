@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
-from deltaprop.errors import InputError, users_line
+from deltaprop.errors import InputError, warn
 
 if TYPE_CHECKING:
     from jaxtyping import Shaped
@@ -89,10 +88,9 @@ def check_connected() -> None:
         )
     launched, _ = _launched()
     if seen == 1 < (launched or 1):
-        warnings.warn(
+        warn(
             f"This process is one of {launched} that were launched together, but it trains alone. "
-            "Call deltaprop.engines.xla.connect() first to train one network in all of them.",
-            stacklevel=users_line(),
+            "Call deltaprop.engines.xla.connect() first to train one network in all of them."
         )
 
 

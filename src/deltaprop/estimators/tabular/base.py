@@ -28,7 +28,7 @@ from deltaprop.data.streamed_rows import refuse_with_stream
 from deltaprop.data.streams.stream import Stream
 from deltaprop.engines.fused.processors import available
 from deltaprop.engines.xla_engine import Xla
-from deltaprop.errors import InputError, users_line
+from deltaprop.errors import InputError, warn
 from deltaprop.estimators._base import UNFINISHED, BaseMLP, diagram
 from deltaprop.estimators._saving import (
     EstimatorState,
@@ -351,9 +351,7 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
         for t in trained:
             t.member.n_threads = None
         if self._signal is None and any(t.member._is_unfinished() for t in trained):
-            warnings.warn(
-                UNFINISHED.format(first.max_iter), ConvergenceWarning, stacklevel=users_line()
-            )
+            warn(UNFINISHED.format(first.max_iter), ConvergenceWarning)
         return trained
 
     def _learn_from_held_out(
@@ -414,11 +412,10 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
         preset = PRESETS[self.preset].for_rows(n_rows).for_columns(n_columns)
         if n_rows >= SEVERAL and _is_auto(self.cv) and preset.cv != PRESETS[self.preset].cv:
             networks = "a single network" if preset.cv == 1 else f"{preset.cv} networks"
-            warnings.warn(
+            warn(
                 f"The table has {n_rows:,} rows: preset={self.preset!r} trains {networks} instead "
                 f"of {PRESETS[self.preset].cv * PRESETS[self.preset].repeats}. Set cv to train "
-                "more.",
-                stacklevel=users_line(),
+                "more."
             )
         given = {
             f.name: getattr(self, f.name)
@@ -478,10 +475,9 @@ class BaseTabular(GlassBox, HiddenUnits, RunParameters, TabularParameters, BaseE
             numbers = encoder.layout.binned
             parameters |= {"periodic": self.periodic if numbers else 0, "periodic_columns": numbers}
         if self.privacy is not None:
-            warnings.warn(
+            warn(
                 "privacy covers the training of the network. The encoding of the table (categories,"
-                " means, scales) is learned from the rows without noise and is not covered.",
-                stacklevel=users_line(),
+                " means, scales) is learned from the rows without noise and is not covered."
             )
         return self._mlp(**parameters)
 
@@ -693,10 +689,7 @@ def weights_of_known_rows(y: np.ndarray, sample_weight: Any) -> Any:
     if missing is None or not missing.all(axis=1).any():
         return sample_weight
     unknown = missing.all(axis=1)
-    warnings.warn(
-        f"{unknown.sum():,} of {len(y):,} rows have no known target; they are not used.",
-        stacklevel=users_line(),
-    )
+    warn(f"{unknown.sum():,} of {len(y):,} rows have no known target; they are not used.")
     return np.where(unknown, 0.0, 1.0 if sample_weight is None else sample_weight)
 
 

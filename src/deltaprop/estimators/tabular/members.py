@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import threading
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deltaprop.data.rows import Rows
-from deltaprop.errors import users_line
+from deltaprop.errors import Collected, collected, warn, warn_of
 from deltaprop.estimators._base import BaseMLP
 from deltaprop.estimators.tabular.folds import Fold
 from deltaprop.training.callbacks import Callback
@@ -131,14 +130,12 @@ def train_members(
     with interruption.awaited(sigterm=first.checkpoint is not None):
         job.run(n_jobs)
         interruption.ended_training = interruption.signal is not None
+    warn_of(job.warnings)
     found = job.results()
     if not found:
         raise KeyboardInterrupt
     if interruption.signal is not None:
-        warnings.warn(
-            f"Training interrupted by user; {len(found)} of {len(folds)} members are kept.",
-            stacklevel=users_line(),
-        )
+        warn(f"Training interrupted by user; {len(found)} of {len(folds)} members are kept.")
     return found, interruption.signal
 
 
@@ -152,6 +149,7 @@ class _Job:
         self.stop = cancelled.get() or threading.Event()
         self._callbacks = SharedCallbacks(first.callbacks or (), len(folds))
         self._found: dict[int, BaseMLP] = {}
+        self.warnings: Collected = []
 
     def run(self, n_jobs: int) -> None:
         from joblib import Parallel, delayed
@@ -191,7 +189,8 @@ class _Job:
             self._begun(member)
         token = cancelled.set(self.stop)
         try:
-            member.fit_part(replace(self._rows, index=fold.train), self._rows.take(fold.held))
+            with collected(self.warnings):
+                member.fit_part(replace(self._rows, index=fold.train), self._rows.take(fold.held))
         finally:
             cancelled.reset(token)
         for name in ("callbacks", "checkpoint", "record"):
@@ -204,6 +203,8 @@ class _Job:
         """A copy of the estimator with its own seed, callbacks and checkpoints."""
         member = copy.copy(self._first)
         member.random_state = self._seeds[i]
+        if member.batch_size != "auto":
+            member.batch_size = min(member.batch_size, len(self._folds[i].train))
         member.callbacks = self._callbacks.of(i, end)
         checkpoint = check_checkpoint(member.checkpoint)
         if checkpoint is not None:
