@@ -116,3 +116,22 @@ def test_ctrl_c_stops_all_fits():
     time.sleep(0.3)
     for net, theta in zip(nets, thetas, strict=True):  # no thread continues to train
         np.testing.assert_array_equal(net.theta, theta)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_an_interruption_of_one_model_ends_all(n_jobs):
+    def interrupt(event):
+        if event.epoch == 2:
+            raise KeyboardInterrupt
+
+    models = [
+        dp.Network(4, [dp.Dense(3, "tanh"), dp.Dense(1)], loss="squared_error", seed=s)
+        for s in range(6)
+    ]
+    before = [net.theta.copy() for net in models]
+    X = np.random.default_rng(0).normal(size=(50, 4))
+    with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="interrupted") as shown:
+        dp.fit_many(models, X, X[:, 0], n_jobs=n_jobs, max_epochs=1000, callbacks=[interrupt])
+    assert {warning.filename for warning in shown} == {__file__}
+    assert len(shown) <= n_jobs
+    assert any((net.theta == old).all() for net, old in zip(models, before, strict=True))
