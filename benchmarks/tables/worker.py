@@ -115,27 +115,27 @@ def _end_with_the_parent() -> None:
 def _warm(contestant: Contestant, threads: int, task: str) -> Outcome:
     """Fit a made-up table; whether that succeeds does not matter."""
     with suppress(Exception):
-        _fit_and_score(contestant, Job(task, 0, threads), split(_made_up(task), task, 0))
+        model = contestant.estimator(Job(task, 0, threads), **contestant.warm)
+        _fit_and_score(model, task, split(_made_up(task), task, 0))
     return {}
 
 
 def _measure(contestant: Contestant, threads: int, table: Table, seed: int) -> Outcome:
     data = split(_loaded(table), table.task, seed)
-    return _fit_and_score(contestant, Job(table.task, seed, threads), data)
+    return _fit_and_score(contestant.estimator(Job(table.task, seed, threads)), table.task, data)
 
 
 _ANSWERS = {"warm": _warm, "measure": _measure}
 
 
-def _fit_and_score(contestant: Contestant, job: Job, data: Split) -> Outcome:
-    model: Any = contestant.estimator(job)
+def _fit_and_score(model: Any, task: str, data: Split) -> Outcome:
     load = Load()
     began = time.perf_counter()
     model.fit(*data.train)
     fitted = time.perf_counter()
     others = load.of_others()
     X, y = data.test
-    if job.task == CLASSIFICATION:
+    if task == CLASSIFICATION:
         p = model.predict_proba(X)
         done = time.perf_counter()
         scores = metrics.of_classes(y, model.predict(X), p)
