@@ -311,7 +311,7 @@ def checkout(tmp_path, monkeypatch):
 
 @pytest.mark.slow  # a minute: it starts Ray several times
 def test_commands_in_the_cluster_docs_run(checkout):
-    (command,) = blocks("console")
+    (command,) = blocks("bash")
     result = CliRunner().invoke(app, [*shlex.split(command)[1:], "--json"])
     assert result.exit_code == 0, result.output
     assert dp.load("model.dp").mlp_.n_iter_ == 20

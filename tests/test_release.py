@@ -140,8 +140,8 @@ def test_the_wheel_alone_works_in_a_clean_environment(alone):
 @pytest.mark.slow
 def test_the_tour_works_in_a_clean_environment(alone):
     tour = ROOT / "docs" / "tour.md"
-    (console,) = re.findall(r"^```console\n(.*?)^```", tour.read_text("utf-8"), re.S | re.M)
-    for command in console.splitlines():
+    (commands,) = re.findall(r"^```bash\n(.*?)^```", tour.read_text("utf-8"), re.S | re.M)
+    for command in commands.splitlines():
         alone(*shlex.split(command))
     written = "print(len(open('predictions.csv').readlines()))"
     assert alone("python", "-c", written).strip() == "345"
