@@ -478,16 +478,18 @@ def test_bits_do_not_depend_on_when_a_relief_leaves(make, crowded, crew):
 
 @LINUX
 def test_an_assistant_that_never_arrived_does_not_keep_its_place(crowded, crew):
-    gate = threading.Event()
+    inside, gate = threading.Event(), threading.Event()
 
     class Slow(Work):
         def enter(self, k):
+            inside.set()
             gate.wait()
 
     first, second, third = Slow(2, relievable=True), *(Work(2, relievable=True) for _ in "ab")
     for work in (first, second, third):
         crew.begin(work)
         assert list(work.assistants) == [1]
+        assert inside.wait(10)  # otherwise it might come to `second` first
         crew.end(work)
     assert not second.assistants  # it is still in `first`, and on the way to `third`
     gate.set()
