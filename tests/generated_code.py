@@ -65,6 +65,12 @@ def _word(cell):
     return repr(float(cell)) if isinstance(cell, (float, np.floating)) else str(cell)
 
 
+def require_gcc():
+    """Skip the test if there is no compiler to run the exported C with."""
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed")
+
+
 class C:
     """A header, compiled with a program that predicts for rows of text.
 
@@ -75,8 +81,7 @@ class C:
     """
 
     def __init__(self, folder):
-        if shutil.which("gcc") is None:
-            pytest.skip("gcc is not installed")
+        require_gcc()
         self.header, self.program = (folder / "model.h").read_text(), folder / "program"
         assert not re.search(r"\b(malloc|calloc|realloc|alloca|free) *\(", self.header)
         source = MAIN

@@ -3,7 +3,6 @@
 Tables are skipped whose packages, in benchmarks/tables/requirements.txt, are not installed.
 """
 
-import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +12,8 @@ from benchmarks.tables.sources import NotInstalled
 from benchmarks.tables.table import CLASSIFICATION, REGRESSION
 
 import deltaprop as dp
+
+from .generated_code import require_gcc
 
 pytestmark = pytest.mark.slow
 
@@ -58,8 +59,7 @@ def test_onnx(table):
 
 @each_table
 def test_code(table):
-    if shutil.which("gcc") is None:
-        pytest.skip("gcc is not installed")
+    require_gcc()
     (found,) = rows_of(code, table).to_dict("records")
     for kind in ("C", "Python", "light"):
         assert found[kind] < 1e-5, kind

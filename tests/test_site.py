@@ -21,7 +21,7 @@ from website import cheat_sheet, equations, gallery, reference, sessions
 import deltaprop as dp
 from deltaprop.cli.app import app
 
-from .generated_code import FLAGS
+from .generated_code import FLAGS, require_gcc
 from .test_pages import BUILT, DOCS, PAGES, ROOT
 
 
@@ -151,8 +151,7 @@ def test_the_request_of_the_guide_to_serving_gets_the_answer_that_it_shows(check
 
 
 def test_the_program_of_the_guide_to_c_predicts(tmp_path):
-    if shutil.which("gcc") is None:
-        pytest.skip("gcc is not installed")
+    require_gcc()
     table = dp.tables.read_table(ROOT / "data" / "penguins.csv")
     model = dp.TabularClassifier((16,), cv=2, max_iter=10, random_state=0)
     model.fit(table.drop(columns="species"), table["species"])

@@ -23,35 +23,32 @@ block_at = records_of(BLOCK)
 @plain
 def affine_of_blocks(one, f, layer, n, X_at, copies, a_at):
     """a_l = X_l W_l for n rows."""
-    D, H, W, item = layer.D, layer.H, panel_width(one), size_of(one)
-    _clear(one, a_at, n * H)
-    for i in range(layer.n_blocks):
-        block = block_at(layer.blocks, i)
-        A_at, a_of_block = X_at + block.d * item, a_at + block.u * item
-        B_at, K, units = copies + block.at * item, block.inputs, block.units
-        if block.diagonal:
-            _add_products(one, A_at, D, B_at, a_of_block, H, n, K)
-        else:
-            call_product(
-                f.exact_rows_times, A_at, D, B_at, units, W, a_of_block, H, n, units, K, 1, 0
-            )
+    _times_blocks(one, f, layer, n, X_at, copies, a_at, False)
 
 
 @plain
 def back_of_blocks(one, f, layer, n, delta_at, transposes, g_at):
     """g = δ_l W_lᵀ for n rows."""
-    D, H, W, item = layer.D, layer.H, panel_width(one), size_of(one)
-    _clear(one, g_at, n * D)
+    _times_blocks(one, f, layer, n, delta_at, transposes, g_at, True)
+
+
+@plain
+def _times_blocks(one, f, layer, n, A_at, blocks_at, C_at, back):
+    """C = A W_l, or with `back` A W_lᵀ, for n rows; the copies of the blocks are at `blocks_at`."""
+    a_row, c_row, W, item = layer.D, layer.H, panel_width(one), size_of(one)
+    if back:
+        a_row, c_row = c_row, a_row
+    _clear(one, C_at, n * c_row)
     for i in range(layer.n_blocks):
         block = block_at(layer.blocks, i)
-        A_at, g_of_block = delta_at + block.u * item, g_at + block.d * item
-        B_at, K, inputs = transposes + block.at * item, block.units, block.inputs
+        a, c, K, N = block.d, block.u, block.inputs, block.units
+        if back:
+            a, c, K, N = c, a, N, K
+        A, B, C = A_at + a * item, blocks_at + block.at * item, C_at + c * item
         if block.diagonal:
-            _add_products(one, A_at, H, B_at, g_of_block, D, n, K)
+            _add_products(one, A, a_row, B, C, c_row, n, K)
         else:
-            call_product(
-                f.exact_rows_times, A_at, H, B_at, inputs, W, g_of_block, D, n, inputs, K, 1, 0
-            )
+            call_product(f.exact_rows_times, A, a_row, B, N, W, C, c_row, n, N, K, 1, 0)
 
 
 @plain

@@ -87,8 +87,9 @@ def layer_sizes(net: Model) -> list[int]:
 def existing_weights(net: Model) -> list[int]:
     """The number of weights of each layer that exist."""
     sizes = [W.size for W in net.W]
-    for l, records in blocks_of(net).items():
-        sizes[l] = int(np.where(records["diagonal"], 1, records["units"]) @ records["inputs"])
+    for l, groups in net.layout.grouped:
+        if l in blocks_of(net):
+            sizes[l] = sum(block.size for block in groups.blocks())
     return sizes
 
 
@@ -199,7 +200,8 @@ def _places(
     # Numbers that a product converts are converted when they are copied.
     short = READS_IN_PLACE and not by_unit and precision is None
     read_in_place = [short and H * net.dtype.itemsize <= NARROW for H in outputs]
-    copied = {l: existing_weights(net)[l] for l in blocks_of(net)}
+    weights = existing_weights(net)
+    copied = {l: weights[l] for l in blocks_of(net)}
     for l in copied:
         read_in_place[l] = True  # δ_l; of W_l, the blocks are copied
 
