@@ -190,3 +190,9 @@ def test_other_groups_do_not_fit_the_fitted_layers():
     with pytest.raises(ValueError, match=r"periodic_columns=\[1\] does not fit the fitted layers"):
         model.fine_tuned(X, NUMBERS, periodic_columns=[1])
     np.testing.assert_array_equal(model.predict(X), before)
+
+
+def test_columns_for_periodic_features_need_a_number_of_them():
+    model = periodic(periodic_columns=[0]).set_params(periodic=0)
+    with pytest.raises(ValueError, match=r"periodic_columns=\[0\] has no effect with periodic=0"):
+        model.fit(X, NUMBERS)

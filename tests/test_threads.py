@@ -14,7 +14,7 @@ import scipy.sparse
 
 import deltaprop as dp
 from deltaprop.derivation import equations
-from deltaprop.engines.fused import constants, processors, threads
+from deltaprop.engines.fused import constants, layout, processors, threads
 from deltaprop.engines.fused.frame import Frame
 from deltaprop.engines.fused.prediction import predict
 
@@ -232,9 +232,9 @@ def test_an_assistant_that_makes_the_leader_wait_is_sent_away(crew, monkeypatch)
 class Work:
     """Work to lead, whose assistants stay until they are told to leave."""
 
-    def __init__(self, n_threads, state=None, relievable=False):
+    def __init__(self, n_threads, state=None, relievable=False, long=False):
         self.n_threads, self.assistants, self.led = n_threads, {}, False
-        self.relievable = relievable
+        self.relievable, self.long = relievable, long
         self.sync = np.zeros(constants.SLOTS + constants.WORDS * n_threads, np.int64)
         self.entered, self.state = [], state
 
@@ -477,6 +477,30 @@ def test_bits_do_not_depend_on_when_a_relief_leaves(make, crowded, crew):
 
 
 @LINUX
+def test_long_steps_need_no_idle_processor_and_no_audition(crowded, crew):
+    work = Work(2, long=True)
+    crew.begin(work)
+    assert list(work.assistants) == [1]
+    assert work.sync[work.slot(1) + constants.STATE] == constants.TRUSTED
+    until(lambda: work.entered)
+    crew.end(work)
+    crew._assistants[0].leave()
+    until(lambda: not work.assistants)
+
+
+@pytest.mark.parametrize(("batch", "long"), [(1024, False), (4096, True), (9000, True)])
+def test_steps_are_long_if_a_slab_takes_several_time_slices(batch, long):
+    net = dp.Network(
+        28, [dp.Dense(512, "relu"), dp.Dense(512, "relu"), dp.Dense(1)], loss="squared_error"
+    )
+    for room in (
+        layout.training_room(net, 1, batch, 2, sparse=False, reproducible=False),
+        layout.prediction_room(net, batch, 2, sparse=False),
+    ):
+        assert (room.long, room.relievable) == (long, not long)
+    assert not layout.training_room(net, 1, batch, 1, sparse=False, reproducible=False).long
+
+
 def test_an_assistant_that_never_arrived_does_not_keep_its_place(crowded, crew):
     inside, gate = threading.Event(), threading.Event()
 

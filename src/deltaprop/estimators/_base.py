@@ -521,6 +521,11 @@ class BaseMLP(
     def _first_layers(self, n_features: int) -> list[Dense]:
         """Periodic features of the inputs, which are mapped to a few units of each input."""
         if not self.periodic:
+            if self.periodic_columns is not None and len(self.periodic_columns):
+                raise InputError(
+                    f"periodic_columns={self.periodic_columns!r} has no effect with periodic=0. "
+                    "Set periodic to the number of features of each column, such as 16."
+                )
             return []
         first = Periodic(n_features, self.periodic_columns, self.periodic)
         return [first, first.mapped(UNITS_PER_INPUT)]

@@ -40,7 +40,7 @@ class Frame:
 
     def __init__(self, net: Model, rows: KernelRows, room: Room) -> None:
         self.net, self.room = net, room
-        self.n_threads, self.relievable = room.n_threads, room.relievable
+        self.n_threads, self.relievable, self.long = room.n_threads, room.relievable, room.long
         self.sparse = rows.sparse
         self.assistants: dict[int, Assistant] = {}
         self.led = False

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from jaxtyping import Shaped
 
 WORK_FOR_TWO = 500_000  # multiplications in a step below which a second thread saves no time
+WORK_OF_SLICES = 600_000_000  # multiplications of a phase that takes several time slices
 LARGEST_SLAB = 4096  # rows
 TILE = 16 * MR  # upper limit for the rows of a tile
 FEW_BLOCKS, SMALL_BLOCK = 100, 8  # more blocks, of fewer weights on average, are not used
@@ -77,6 +78,7 @@ class Room(NamedTuple):
     places: Places
     precision: str | None = None  # of the products, if it is not that of the network
     relievable: bool = False  # another thread may take turns with the one that leads
+    long: bool = False  # a phase takes so long that interrupted threads help, too
 
 
 def layer_sizes(net: Model) -> list[int]:
@@ -149,8 +151,10 @@ def training_room(
     tile = -(-tile // unit) * unit
     precision = None if by_unit else precision
     places = _places(net, K, slab, n_threads, in_place, sparse, by_unit, precision)
+    long = n_threads > 1 and sum(products) // batch * slab > WORK_OF_SLICES
     return Room(
-        n_threads, slab, tile, unit, pieces, by_unit, True, places, precision, allowed > 1
+        n_threads, slab, tile, unit, pieces, by_unit, True, places, precision,
+        relievable=allowed > 1 and not long, long=long,
     )  # fmt: skip
 
 
@@ -165,8 +169,10 @@ def prediction_room(net: Model, N: int, n_threads: int | None, sparse: bool) -> 
     n_threads = max(1, min(allowed, most)) if most > 1 else 1
     tile = min(-(-N // n_threads), TILE)
     places = _places(net, 0, tile * n_threads, n_threads, in_place, sparse, False)
+    long = n_threads > 1 and products > WORK_OF_SLICES
     return Room(
-        n_threads, tile * n_threads, tile, MR, 1, False, False, places, relievable=n_threads > 1
+        n_threads, tile * n_threads, tile, MR, 1, False, False, places,
+        relievable=n_threads > 1 and not long, long=long,
     )  # fmt: skip
 
 

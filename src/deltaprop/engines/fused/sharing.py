@@ -8,9 +8,9 @@ has been interrupted within a part: only then does the leader wait.
 
 The leader keeps an account for each assistant: the time that the parts it computed have saved,
 minus the time that the leader waited for it. An assistant whose account becomes negative is sent
-away. Before an assistant takes any part, it *auditions*: it runs for some milliseconds and observes
-whether it is interrupted. If it is, other programs need its processor. `threads.py` decides when an
-assistant comes back.
+away. Unless phases are long, an assistant *auditions* before it takes any part: it runs for some
+milliseconds and observes whether it is interrupted. If it is, other programs need its processor.
+`threads.py` decides when an assistant comes back.
 
 The threads communicate through the words of ``f.sync`` and ``f.claims``:
 

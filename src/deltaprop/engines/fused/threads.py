@@ -10,6 +10,10 @@ An assistant that other programs have interrupted comes back later: after 0.1 s 
 twice the time with each further setback, up to 3 s. It does not audition while no processor of the
 machine is idle. While more threads want to run than there are processors, it *relieves* the leader
 instead: the two take turns (see `relay.py`).
+
+If the phases of a step take several time slices each, an assistant that is interrupted computes
+many parts nevertheless, and the leader waits for it for a small share of the time only. So it
+assists without an audition, and nobody relieves the leader.
 """
 
 from __future__ import annotations
@@ -45,6 +49,8 @@ class Led(Protocol):
         The leader and its assistants, at most.
     relievable : bool
         Whether the leader may be relieved.
+    long : bool
+        Whether a phase takes so long that an assistant helps although it is interrupted.
     sync : ndarray
         The words by which they communicate.
     assistants : dict
@@ -55,6 +61,7 @@ class Led(Protocol):
 
     n_threads: int
     relievable: bool
+    long: bool
     sync: Int[np.ndarray, " words"]
     assistants: dict[int, Assistant]
     led: bool
@@ -98,13 +105,13 @@ class Assistant:
     def join(self, frame: Led, k: int) -> None:
         """Assist this frame as thread k, after leaving the present one. Slot k must be free."""
         self.leave()
-        slot, state = frame.slot(k), constants.TRUSTED if self.is_trusted else constants.INVITED
+        slot, trusted = frame.slot(k), self.is_trusted or frame.long
         frame.sync[slot + constants.ACCOUNT] = constants.ADVANCE
         frame.sync[slot + constants.READ_PARTS] = frame.sync[slot + constants.PARTS]
         frame.sync[slot + constants.ENDS] = 0
         if k == RELIEF:
             frame.sync[constants.RELIEF] = 0
-        frame.sync[slot + constants.STATE] = state
+        frame.sync[slot + constants.STATE] = constants.TRUSTED if trusted else constants.INVITED
         self._go(frame, k)
 
     def relieve(self, frame: Led) -> None:
@@ -223,7 +230,8 @@ class Crew:
             free.append(Assistant(self))
             self._assistants.append(free[-1])
         due = [a for a in free if a.is_due]
-        if not all(a.is_trusted for a in due) and not processors.any_idle():
+        untried = not frame.long and not all(a.is_trusted for a in due)
+        if untried and not processors.any_idle():
             for assistant in due:
                 assistant.postpone()
             due = [a for a in due if a.is_trusted]
