@@ -43,6 +43,8 @@ process is the median of up to {fits} fits after a first one. The table shows th
 processes and, in parentheses, the slowest one, with ≥ if fits were stopped after {limit} s. A
 number after a name limits the threads; without one, the library uses its default. The last column
 is deltaprop's time at its default divided by the better of its times with one and with two threads.
+Compare the times within a row: rows were measured on different days, and the speed of the machine
+differs from day to day.
 """
 TURNS = """## All cases
 
