@@ -476,7 +476,6 @@ def test_bits_do_not_depend_on_when_a_relief_leaves(make, crowded, crew):
     assert asked
 
 
-@LINUX
 def test_long_steps_need_no_idle_processor_and_no_audition(crowded, crew):
     work = Work(2, long=True)
     crew.begin(work)
@@ -501,6 +500,17 @@ def test_steps_are_long_if_a_slab_takes_several_time_slices(batch, long):
     assert not layout.training_room(net, 1, batch, 1, sparse=False, reproducible=False).long
 
 
+def test_the_product_with_sparse_rows_does_not_make_steps_long():
+    net = dp.Network(10_000, [dp.Dense(128, "relu"), dp.Dense(1)], loss="squared_error")
+    for sparse in (False, True):
+        for room in (
+            layout.training_room(net, 1, 4096, 2, sparse, reproducible=False),
+            layout.prediction_room(net, 4096, 2, sparse),
+        ):
+            assert room.long is not sparse
+
+
+@LINUX
 def test_an_assistant_that_never_arrived_does_not_keep_its_place(crowded, crew):
     inside, gate = threading.Event(), threading.Event()
 

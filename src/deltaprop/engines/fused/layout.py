@@ -151,7 +151,7 @@ def training_room(
     tile = -(-tile // unit) * unit
     precision = None if by_unit else precision
     places = _places(net, K, slab, n_threads, in_place, sparse, by_unit, precision)
-    long = n_threads > 1 and sum(products) // batch * slab > WORK_OF_SLICES
+    long = n_threads > 1 and _is_long(net, slab, sparse)
     return Room(
         n_threads, slab, tile, unit, pieces, by_unit, True, places, precision,
         relievable=allowed > 1 and not long, long=long,
@@ -169,11 +169,16 @@ def prediction_room(net: Model, N: int, n_threads: int | None, sparse: bool) -> 
     n_threads = max(1, min(allowed, most)) if most > 1 else 1
     tile = min(-(-N // n_threads), TILE)
     places = _places(net, 0, tile * n_threads, n_threads, in_place, sparse, False)
-    long = n_threads > 1 and products > WORK_OF_SLICES
+    long = n_threads > 1 and _is_long(net, N, sparse)
     return Room(
         n_threads, tile * n_threads, tile, MR, 1, False, False, places,
         relievable=n_threads > 1 and not long, long=long,
     )  # fmt: skip
+
+
+def _is_long(net: Model, rows: int, sparse: bool) -> bool:
+    """Whether a phase takes several time slices; the product of W_0 with sparse rows is short."""
+    return rows * sum(existing_weights(net)[int(sparse) :]) > WORK_OF_SLICES
 
 
 class _Memory:
