@@ -74,12 +74,16 @@ class HiddenUnits(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
 
 def _units(net: Network, Z: Float[Array, "N D"], layer: int) -> Float[np.ndarray, "N H"]:
-    """X_{l+1} for l = layer, in blocks of rows."""
+    """X_{l+1} for l = layer, in blocks of rows.
+
+    In float64, because the float32 products of some BLAS libraries depend on the place of a row.
+    """
     V, f = equations.in_effect(net.W, net.f, net.vectors)
     end = layer + 1
+    V, b = ([as_dtype(part, np.float64) for part in parts[:end]] for parts in (V, net.b))
     found = np.empty((Z.shape[0], net.layers[layer].units), net.dtype)
     for at in net.blocks(Z.shape[0]):
-        X, _ = equations.forward(as_dtype(Z[at], net.dtype), V[:end], net.b[:end], f[:end])
+        X, _ = equations.forward(as_dtype(Z[at], np.float64), V, b, f[:end])
         found[at] = X[-1]
     return found
 
